@@ -1,0 +1,236 @@
+//! Client authentication (RFC 6749 section 2.3): one method a request, compared in constant time.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use subtle::Choice;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::client::registered::{AuthenticationMethod, Client};
+use crate::client::secret::{ClientSecret, sha256};
+use crate::client::store::ClientStore;
+use crate::http::Header;
+use crate::request::TokenRequest;
+use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::error::{ClientFault, Reason, RequestFault, TokenError, Trouble};
+use crate::vocabulary::form;
+use crate::vocabulary::identifier::ClientId;
+use crate::vocabulary::limits::Limits;
+use crate::vocabulary::report::Report;
+use crate::vocabulary::secret::Secret;
+
+/// A client that has proved who it is, or a public one that has said so. Only the engine can make one.
+#[derive(Clone)]
+pub struct AuthenticatedClient {
+    client: Client,
+    method: AuthenticationMethod,
+}
+
+impl AuthenticatedClient {
+    /// The client's identifier.
+    #[must_use]
+    pub fn id(&self) -> &ClientId {
+        self.client.id()
+    }
+
+    /// The client as it is registered.
+    #[must_use]
+    pub fn registration(&self) -> &Client {
+        &self.client
+    }
+
+    /// How it authenticated.
+    #[must_use]
+    pub fn method(&self) -> AuthenticationMethod {
+        self.method
+    }
+}
+
+impl fmt::Debug for AuthenticatedClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthenticatedClient").field("id", self.id()).field("method", &self.method).finish()
+    }
+}
+
+/// Who a request says it comes from, and its proof.
+pub(crate) enum Presented<'r> {
+    Basic(Basic),
+    Post { client_id: &'r str, secret: &'r str },
+    Public { client_id: &'r str },
+}
+
+impl<'r> Presented<'r> {
+    /// The one mechanism by which the request identifies its client.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestFault`] where there are several or they contradict each other, [`ClientFault`] where there is none
+    /// that can be read.
+    pub(crate) fn by(request: &'r TokenRequest<'_>) -> Result<Self, Reason> {
+        let body_id = request.client_id.as_deref();
+        let secret = request.client_secret.as_ref().map(Secret::expose);
+        let header = match request.authorization {
+            Header::Absent => None,
+            Header::Once(value) => Some(value),
+            Header::Repeated => return Err(RequestFault::RepeatedHeader.into()),
+        };
+        if request.client_assertion.is_some() || request.client_assertion_type.is_some() {
+            return Err(RequestFault::ClientAssertion.into());
+        }
+        match (header, secret, body_id) {
+            (Some(_), Some(_), _) => Err(RequestFault::SeveralClientAuthentications.into()),
+            (Some(header), None, body_id) => {
+                let basic = Basic::parse(header).ok_or(ClientFault::MalformedAuthorization)?;
+                match body_id {
+                    Some(body_id) if body_id != basic.client_id() => Err(RequestFault::ClientIdMismatch.into()),
+                    _ => Ok(Self::Basic(basic)),
+                }
+            }
+            (None, Some(secret), Some(client_id)) => Ok(Self::Post { client_id, secret }),
+            (None, None, Some(client_id)) => Ok(Self::Public { client_id }),
+            (None, _, None) => Err(ClientFault::Unidentified.into()),
+        }
+    }
+
+    pub(crate) fn client_id(&self) -> &str {
+        match self {
+            Self::Basic(basic) => basic.client_id(),
+            Self::Post { client_id, .. } | Self::Public { client_id } => client_id,
+        }
+    }
+
+    /// The method this is, for a client of this kind: two widely used programs send Basic with an empty secret for a
+    /// public client, which has no other meaning.
+    fn method(&self, client_is_public: bool) -> AuthenticationMethod {
+        match self {
+            Self::Basic(basic) if client_is_public && basic.secret().is_empty() => AuthenticationMethod::None,
+            Self::Basic(_) => AuthenticationMethod::ClientSecretBasic,
+            Self::Post { .. } => AuthenticationMethod::ClientSecretPost,
+            Self::Public { .. } => AuthenticationMethod::None,
+        }
+    }
+
+    /// Whether the secret presented, in either reading of it, is one of these. Looks at every one of them, whatever
+    /// it finds. An empty secret is none at all.
+    fn matches_any(&self, secrets: &[ClientSecret], now: Timestamp) -> Choice {
+        let (decoded, raw) = match self {
+            Self::Basic(basic) => (basic.decoded_secret(), Some(basic.secret())),
+            Self::Post { secret, .. } => (Some(Secret::new(*secret)), None),
+            Self::Public { .. } => (None, None),
+        };
+        let decoded = decoded.as_ref().map(Secret::expose);
+        // Many clients do not form-encode the two halves, although RFC 6749 section 2.3.1 wants it.
+        let raw = raw.filter(|raw| decoded != Some(raw));
+        [decoded, raw].into_iter().flatten().filter(|reading| !reading.is_empty()).fold(
+            Choice::from(0),
+            |found, reading| {
+                let digest = sha256(reading);
+                secrets.iter().fold(found, |found, secret| found | secret.matches(&digest, now))
+            },
+        )
+    }
+}
+
+/// The credentials of an `Authorization: Basic` header (RFC 7617), of which the first colon is known to exist.
+pub(crate) struct Basic {
+    text: Zeroizing<String>,
+    /// The identifier, where it was form-encoded.
+    decoded_id: Option<String>,
+}
+
+impl Basic {
+    /// Strict: one space, base64 in its canonical form with padding, text of the characters that RFC 6749 appendix A
+    /// allows, an identifier that is not empty. `None` for anything else.
+    fn parse(header: &[u8]) -> Option<Self> {
+        let (scheme, encoded) = header.split_at_checked(6)?;
+        if !scheme.eq_ignore_ascii_case(b"basic ") || encoded.len() > Limits::BASIC.div_ceil(3) * 4 {
+            return None;
+        }
+        let text = match String::from_utf8(STANDARD.decode(encoded).ok()?) {
+            Ok(text) => Zeroizing::new(text),
+            Err(error) => {
+                error.into_bytes().zeroize();
+                return None;
+            }
+        };
+        let (id, _) = text.split_once(':')?;
+        let decoded_id = match form::decode(id.as_bytes()).ok()? {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(id) => Some(id),
+        };
+        let basic = Self { decoded_id, text };
+        let id = basic.client_id();
+        let well_formed =
+            !id.is_empty() && id.len() <= Limits::CLIENT_ID && form::is_vschar(id) && form::is_vschar(&basic.text);
+        well_formed.then_some(basic)
+    }
+
+    fn client_id(&self) -> &str {
+        self.decoded_id.as_deref().unwrap_or_else(|| self.halves().0)
+    }
+
+    /// The secret as it came.
+    fn secret(&self) -> &str {
+        self.halves().1
+    }
+
+    /// The secret, form-decoded; `None` where it is no encoding of a secret.
+    fn decoded_secret(&self) -> Option<Secret<'_>> {
+        let secret = Secret::new(form::decode(self.secret().as_bytes()).ok()?);
+        form::is_vschar(secret.expose()).then_some(secret)
+    }
+
+    fn halves(&self) -> (&str, &str) {
+        self.text.split_once(':').unwrap_or_default()
+    }
+}
+
+/// Looks the client up and holds its proof against what is registered.
+///
+/// An unknown client costs the digest and the comparison that a known one costs, and every failure gets the same
+/// bytes.
+pub(crate) async fn authenticate(
+    presented: &Presented<'_>,
+    clients: &dyn ClientStore,
+    switched_on: &[AuthenticationMethod],
+    now: Timestamp,
+    report: Report<'_>,
+) -> Result<AuthenticatedClient, TokenError> {
+    let claimed = presented.client_id();
+    let found = clients.find(claimed, report.context).await;
+    let found = found.map_err(|cause| report.failed(Trouble::ClientStore, &cause))?;
+    // A store that compares without regard to case or to trailing spaces finds clients that were not named.
+    let client = found.filter(|client| client.id().as_str() == claimed);
+
+    let decoy = [ClientSecret::from_sha256([0; 32])];
+    let registered = client.as_ref().map(|client| client.authentication().secrets()).filter(|some| !some.is_empty());
+    let proved = bool::from(presented.matches_any(registered.unwrap_or(&decoy), now));
+
+    judge(presented, client, proved, switched_on, now).map_err(|fault| report.unauthenticated(Some(claimed), fault))
+}
+
+fn judge(
+    presented: &Presented<'_>,
+    client: Option<Client>,
+    proved: bool,
+    switched_on: &[AuthenticationMethod],
+    now: Timestamp,
+) -> Result<AuthenticatedClient, ClientFault> {
+    let client = client.ok_or(ClientFault::Unknown)?;
+    let method = presented.method(client.is_public());
+    if client.is_disabled() {
+        return Err(ClientFault::Disabled);
+    }
+    if client.has_expired(now) {
+        return Err(ClientFault::Expired);
+    }
+    if !client.authentication().allows(method) || !switched_on.contains(&method) {
+        return Err(ClientFault::Method);
+    }
+    if method != AuthenticationMethod::None && !proved {
+        return Err(ClientFault::Secret);
+    }
+    Ok(AuthenticatedClient { client, method })
+}

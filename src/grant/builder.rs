@@ -1,0 +1,246 @@
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::client::{AuthenticationMethod, ClientStore};
+use crate::endpoint::{Metadata, is_reserved_metadata};
+use crate::grant::{Engine, PasswordGrant};
+use crate::token::TokenIssuer;
+use crate::user::UserAuthenticator;
+use crate::vocabulary::clock::{Clock, SystemClock};
+use crate::vocabulary::error::BoxError;
+use crate::vocabulary::event::{Observer, default_observer};
+use crate::vocabulary::limits::Limits;
+use crate::vocabulary::random::{Randomness, SystemRandomness};
+use crate::vocabulary::scope::Scope;
+
+/// Configures a [`PasswordGrant`].
+#[must_use]
+pub struct Builder {
+    issuer: String,
+    realm: Option<String>,
+    clients: Arc<dyn ClientStore>,
+    users: Arc<dyn UserAuthenticator>,
+    tokens: Arc<dyn TokenIssuer>,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    observer: Arc<dyn Observer>,
+    limits: Limits,
+    authentication_methods: Vec<AuthenticationMethod>,
+    scopes: Option<Scope>,
+    access_token_lifetime: Duration,
+    failure_floor: Option<Duration>,
+    token_endpoint: Option<String>,
+    jwks_uri: Option<String>,
+    metadata: Map<String, Value>,
+}
+
+/// Why a [`PasswordGrant`] could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The issuer, or the URL of an endpoint, is not one (RFC 8414 section 2).
+    #[error("{0:?} is not an https URL (or http on a loopback address) without query and fragment")]
+    Url(String),
+    /// The token issuer failed its test; for a [`JwtIssuer`](crate::JwtIssuer), its key does not sign as it should.
+    #[error("the token issuer failed its test")]
+    TokenIssuer(#[source] BoxError),
+    /// Access tokens must be valid for a second or more.
+    #[error("access tokens must be valid for a second or more")]
+    Lifetime,
+    /// At least one client authentication method must be on.
+    #[error("no client authentication method is switched on")]
+    NoAuthenticationMethod,
+    /// The engine sets this metadata member itself.
+    #[error("the metadata member {0:?} is set by the engine")]
+    MetadataMember(String),
+}
+
+impl Builder {
+    pub(crate) fn new(
+        issuer: &str,
+        clients: Arc<dyn ClientStore>,
+        users: Arc<dyn UserAuthenticator>,
+        tokens: Arc<dyn TokenIssuer>,
+    ) -> Self {
+        Self {
+            issuer: issuer.to_owned(),
+            realm: None,
+            clients,
+            users,
+            tokens,
+            clock: Arc::new(SystemClock::new()),
+            randomness: Arc::new(SystemRandomness::new()),
+            observer: default_observer(),
+            limits: Limits::default(),
+            authentication_methods: vec![
+                AuthenticationMethod::ClientSecretBasic,
+                AuthenticationMethod::ClientSecretPost,
+                AuthenticationMethod::None,
+            ],
+            scopes: None,
+            access_token_lifetime: Duration::from_secs(600),
+            failure_floor: None,
+            token_endpoint: None,
+            jwks_uri: None,
+            metadata: Map::new(),
+        }
+    }
+
+    /// The realm of the `WWW-Authenticate: Basic` challenge. Default the issuer. What cannot stand in a header is left
+    /// out.
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        self.realm = Some(realm.into());
+        self
+    }
+
+    /// The clock. Default the system's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The source of token identifiers. Default the system's generator.
+    pub fn randomness(mut self, randomness: impl Randomness) -> Self {
+        self.randomness = Arc::new(randomness);
+        self
+    }
+
+    /// Who is told what happens. Default `tracing`, where that feature is on.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    /// How much of a request is read.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits.within_bounds();
+        self
+    }
+
+    /// The client authentication methods that are on, whatever a client is registered for. Default all.
+    pub fn authentication_methods(mut self, methods: impl IntoIterator<Item = AuthenticationMethod>) -> Self {
+        self.authentication_methods = methods.into_iter().collect();
+        self
+    }
+
+    /// The scopes that exist: no client gets another one, and the metadata lists them. Default: whatever clients are
+    /// registered for.
+    pub fn scopes(mut self, scopes: Scope) -> Self {
+        self.scopes = Some(scopes);
+        self
+    }
+
+    /// How long access tokens are valid, in whole seconds, where the client's registration does not say otherwise.
+    /// Default ten minutes.
+    pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.access_token_lifetime = lifetime;
+        self
+    }
+
+    /// Answers a failed login no sooner than this after the request came. For user tables whose hashes cost
+    /// differently much, where one decoy cannot cost the same as each: choose more than the dearest hash takes under
+    /// load. Off by default.
+    pub fn failure_floor(mut self, floor: Duration) -> Self {
+        self.failure_floor = Some(floor);
+        self
+    }
+
+    /// The URL of the token endpoint, for the metadata. Default the issuer's with `/oauth/token` behind it.
+    pub fn token_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.token_endpoint = Some(url.into());
+        self
+    }
+
+    /// The URL of the JWKS document, for the metadata. Default the issuer's with `/.well-known/jwks.json` behind it.
+    pub fn jwks_uri(mut self, url: impl Into<String>) -> Self {
+        self.jwks_uri = Some(url.into());
+        self
+    }
+
+    /// A further member of the metadata document, such as `service_documentation`.
+    pub fn metadata_member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.metadata.insert(name.into(), value.into());
+        self
+    }
+
+    /// Checks the configuration and has the token issuer try its keys.
+    ///
+    /// # Errors
+    ///
+    /// When a URL is not one, a lifetime is zero, a metadata member is the engine's own, or the token issuer fails.
+    pub fn build(self) -> Result<PasswordGrant, BuildError> {
+        self.tokens.check().map_err(BuildError::TokenIssuer)?;
+        let base = self.issuer.trim_end_matches('/');
+        let token_endpoint = self.token_endpoint.unwrap_or_else(|| format!("{base}/oauth/token"));
+        let has_keys = !self.tokens.public_keys().keys.is_empty();
+        let jwks_uri = has_keys.then(|| self.jwks_uri.unwrap_or_else(|| format!("{base}/.well-known/jwks.json")));
+        for url in [&self.issuer, &token_endpoint].into_iter().chain(&jwks_uri) {
+            check_url(url)?;
+        }
+        if self.access_token_lifetime < Duration::from_secs(1) {
+            return Err(BuildError::Lifetime);
+        }
+        if self.authentication_methods.is_empty() {
+            return Err(BuildError::NoAuthenticationMethod);
+        }
+        if let Some(name) = self.metadata.keys().find(|name| is_reserved_metadata(name)) {
+            return Err(BuildError::MetadataMember(name.clone()));
+        }
+        let metadata = Metadata::new(
+            &self.issuer,
+            token_endpoint,
+            jwks_uri,
+            self.scopes.as_ref(),
+            &self.authentication_methods,
+            self.metadata,
+        );
+        Ok(PasswordGrant(Arc::new(Engine {
+            realm: self.realm.unwrap_or_else(|| self.issuer.clone()).into(),
+            issuer: self.issuer,
+            clients: self.clients,
+            users: self.users,
+            tokens: self.tokens,
+            clock: self.clock,
+            randomness: self.randomness,
+            observer: self.observer,
+            limits: self.limits,
+            authentication_methods: self.authentication_methods,
+            scopes: self.scopes,
+            access_token_lifetime: self.access_token_lifetime,
+            failure_floor: self.failure_floor,
+            metadata,
+        })))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+/// RFC 8414 section 2: https, no query, no fragment. Plain http is for a server on the same machine.
+fn check_url(url: &str) -> Result<(), BuildError> {
+    let host_of = |rest: &str| {
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = match authority.strip_prefix('[') {
+            Some(v6) => v6.split(']').next(),
+            None => authority.split(':').next(),
+        };
+        host.unwrap_or_default().to_owned()
+    };
+    let plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}@".contains(&byte));
+    let fine = if let Some(rest) = url.strip_prefix("https://") {
+        !host_of(rest).is_empty()
+    } else if let Some(rest) = url.strip_prefix("http://") {
+        let host = host_of(rest);
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    } else {
+        false
+    };
+    if plain && fine { Ok(()) } else { Err(BuildError::Url(url.to_owned())) }
+}

@@ -1,0 +1,253 @@
+//! The engine: from a request to a token.
+
+mod builder;
+mod rules;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::client::authentication::{Presented, authenticate};
+use crate::client::{AuthenticatedClient, AuthenticationMethod, ClientStore};
+use crate::endpoint::Metadata;
+pub use crate::grant::builder::{BuildError, Builder};
+use crate::http::{HttpRequest, HttpResponse};
+use crate::request::TokenRequest;
+use crate::response::TokenResponse;
+use crate::token::{Authorization, TokenIssuer};
+use crate::user::{Accepted, Login, LoginAttempt, Outcome, UserAuthenticator};
+use crate::vocabulary::clock::{Clock, Timestamp};
+use crate::vocabulary::error::{Reason, TokenError, Trouble};
+use crate::vocabulary::event::{Event, Observer};
+use crate::vocabulary::limits::Limits;
+use crate::vocabulary::random::{Randomness, RandomnessError};
+use crate::vocabulary::report::Report;
+use crate::vocabulary::scope::Scope;
+
+/// The token endpoint of the password grant ([RFC 6749 section 4.3]).
+///
+/// Cheap to clone, without type parameters, so it sits in any framework's state. It needs no particular async runtime.
+///
+/// ```
+/// use password_grant::{
+///     async_trait, BoxError, Client, Grant, HttpRequest, InMemoryClients, JwtIssuer, Login, LoginAttempt, PasswordGrant,
+///     Rejection, SigningKeys, UserAuthenticator,
+/// };
+///
+/// struct OneUser;
+///
+/// #[async_trait]
+/// impl UserAuthenticator for OneUser {
+///     async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
+///         let right = attempt.username() == "alice" && attempt.password().expose() == "wonderland"; // an example only
+///         Ok(if right { Login::accepted("user-1") } else { Login::rejected(Rejection::WrongPassword) })
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let mobile = Client::public("mobile").grants([Grant::Password]).scope("profile".parse()?);
+/// let tokens = JwtIssuer::new(SigningKeys::generate()?, "https://api.example.com");
+/// let grant =
+///     PasswordGrant::builder("https://id.example.com", InMemoryClients::new([mobile]), OneUser, tokens).build()?;
+///
+/// let headers = [("content-type", &b"application/x-www-form-urlencoded"[..])];
+/// let body = b"grant_type=password&client_id=mobile&username=alice&password=wonderland&scope=profile";
+/// let answer = grant.token(HttpRequest::new("POST", None, headers, body)).await;
+/// assert_eq!(answer.status(), 200);
+/// # Ok::<(), BoxError>(()) })?;
+/// # Ok::<(), BoxError>(())
+/// ```
+///
+/// [RFC 6749 section 4.3]: https://www.rfc-editor.org/rfc/rfc6749#section-4.3
+#[derive(Clone)]
+pub struct PasswordGrant(Arc<Engine>);
+
+struct Engine {
+    issuer: String,
+    realm: Arc<str>,
+    clients: Arc<dyn ClientStore>,
+    users: Arc<dyn UserAuthenticator>,
+    tokens: Arc<dyn TokenIssuer>,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    observer: Arc<dyn Observer>,
+    limits: Limits,
+    authentication_methods: Vec<AuthenticationMethod>,
+    scopes: Option<Scope>,
+    access_token_lifetime: Duration,
+    failure_floor: Option<Duration>,
+    metadata: Metadata,
+}
+
+impl PasswordGrant {
+    /// What it cannot do without: the issuer identifier, the clients, the users, and what makes the tokens. All else
+    /// is a method of the builder, with a safe default.
+    ///
+    /// The issuer is a URL, `https` (or `http` on a loopback address), without query and fragment. It is
+    /// configuration: never take it from a request.
+    pub fn builder(
+        issuer: &str,
+        clients: impl ClientStore,
+        users: impl UserAuthenticator,
+        tokens: impl TokenIssuer,
+    ) -> Builder {
+        Builder::new(issuer, Arc::new(clients), Arc::new(users), Arc::new(tokens))
+    }
+
+    /// Answers a request to the token endpoint, whatever it is: every error is an OAuth answer, with `no-store`.
+    ///
+    /// Route every method here, so that a wrong one gets its 405 from us too.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any await. Nothing is granted then; a password that is being hashed is hashed to its end
+    /// on its thread.
+    pub async fn token(&self, request: HttpRequest<'_>) -> HttpResponse {
+        match TokenRequest::parse(&request, &self.0.limits) {
+            Ok(parsed) => self.handle(parsed).await.map_or_else(Into::into, Into::into),
+            Err(fault) => self.0.report(&request.context).unauthenticated(None, fault).into(),
+        }
+    }
+
+    /// Answers a parsed request: [`token`](Self::token) without HTTP.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, ready to be sent: it converts into an [`HttpResponse`] with the status of its code.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`token`](Self::token).
+    pub async fn handle(&self, request: TokenRequest<'_>) -> Result<TokenResponse, TokenError> {
+        let started = self.0.clock.now();
+        let answer = self.0.password(request, started).await;
+        if let (Err(refusal), Some(floor)) = (&answer, self.0.failure_floor) {
+            self.0.hold_back(refusal, floor, started).await;
+        }
+        answer
+    }
+
+    /// Bytes of a request body that are read. Stop there and call
+    /// [`HttpRequest::body_too_large`](crate::HttpRequest::body_too_large).
+    #[must_use]
+    pub fn body_limit(&self) -> usize {
+        self.0.limits.body
+    }
+
+    /// The authorization server metadata document ([RFC 8414]), for `GET
+    /// /.well-known/oauth-authorization-server`. It tells what is switched on, and nothing else.
+    ///
+    /// [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
+    #[must_use]
+    pub fn metadata(&self) -> HttpResponse {
+        HttpResponse::public_json(&self.0.metadata)
+    }
+
+    /// The public signing keys ([RFC 7517 section 5]), for `GET /.well-known/jwks.json`.
+    ///
+    /// [RFC 7517 section 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
+    #[must_use]
+    pub fn jwks(&self) -> HttpResponse {
+        HttpResponse::public_json(&self.0.tokens.public_keys())
+    }
+}
+
+impl Engine {
+    /// The whole grant. Each step takes what the one before has established, or says no.
+    ///
+    /// What is malformed fails before anybody is looked up; what is missing or not allowed, once the client is known;
+    /// and the password is looked at last.
+    async fn password(&self, mut request: TokenRequest<'_>, now: Timestamp) -> Result<TokenResponse, TokenError> {
+        let context = std::mem::take(&mut request.context);
+        let report = self.report(&context);
+
+        let presented = Presented::by(&request);
+        let presented = presented.map_err(|reason| report.unauthenticated(request.client_id.as_deref(), reason))?;
+        let client = authenticate(&presented, &*self.clients, &self.authentication_methods, now, report).await?;
+        let refused = |reason: Reason| report.refused(client.id(), reason);
+
+        rules::grant_for(&request, &client).map_err(refused)?;
+        let scope = rules::scope_for(&request, &client, self.scopes.as_ref()).map_err(refused)?;
+        let audiences = rules::audiences_for(&request, &client).map_err(refused)?;
+        let password = request.password.take();
+        let (username, password) = rules::credentials_in(&request, password).map_err(refused)?;
+
+        let attempt = LoginAttempt { username, password, scope: &scope, client: &client, context: &context };
+        let login = self.users.authenticate(attempt).await;
+        let login = login.map_err(|cause| report.failed(Trouble::UserAuthenticator, &cause))?;
+        let accepted = accept(login, username, &client, report)?;
+
+        let scope = rules::final_scope(scope, &accepted).map_err(refused)?;
+        rules::check_host_members(&accepted).map_err(refused)?;
+        let mut id = [0; 22];
+        let authorization = Authorization {
+            issuer: &self.issuer,
+            subject: &accepted.subject,
+            client: &client,
+            scope: &scope,
+            audiences: &audiences,
+            claims: &accepted.claims,
+            token_id: self.token_id(&mut id).map_err(|_| refused(Trouble::Randomness.into()))?,
+            issued_at: now,
+            lifetime: client.registration().lifetime_of_access_tokens().unwrap_or(self.access_token_lifetime),
+        };
+        let token = self.tokens.issue(&authorization).await;
+        let access_token = token.map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))?;
+
+        self.observer.observe(&Event::TokenIssued {
+            client_id: client.id(),
+            subject: &accepted.subject,
+            scope: &scope,
+            token_id: authorization.token_id,
+            context: &context,
+        });
+        let expires_in = authorization.lifetime;
+        Ok(TokenResponse { access_token, expires_in, scope, members: accepted.members })
+    }
+
+    fn report<'a>(&'a self, context: &'a crate::RequestContext) -> Report<'a> {
+        Report { observer: &*self.observer, realm: &self.realm, context }
+    }
+
+    /// 128 random bits in base64url.
+    fn token_id<'t>(&self, text: &'t mut [u8; 22]) -> Result<&'t str, RandomnessError> {
+        let mut bytes = [0; 16];
+        self.randomness.fill(&mut bytes)?;
+        let written = URL_SAFE_NO_PAD.encode_slice(bytes, text).map_err(|_| RandomnessError::new())?;
+        text.get(..written).and_then(|text| std::str::from_utf8(text).ok()).ok_or_else(RandomnessError::new)
+    }
+
+    /// A failed login is answered no sooner than this after its start, so that its cause does not show in its time.
+    async fn hold_back(&self, refusal: &TokenError, floor: Duration, started: Timestamp) {
+        if matches!(refusal.reason(), Reason::Login(_)) {
+            let passed = self.clock.now().since(started);
+            self.clock.sleep(floor.saturating_sub(passed)).await;
+        }
+    }
+}
+
+/// Only an accepted login goes on.
+fn accept(
+    login: Login,
+    username: &str,
+    client: &AuthenticatedClient,
+    report: Report<'_>,
+) -> Result<Accepted, TokenError> {
+    match login.into_outcome() {
+        Outcome::Accepted(accepted) => Ok(accepted),
+        Outcome::Rejected(rejection) => Err(report.rejected(client.id(), username, rejection)),
+        Outcome::MoreNeeded { code, members } => {
+            let reason = rules::check_more_needed(code, &members);
+            Err(report.refused(client.id(), reason).with_members(members))
+        }
+    }
+}
+
+impl fmt::Debug for PasswordGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordGrant").field("issuer", &self.0.issuer).finish_non_exhaustive()
+    }
+}

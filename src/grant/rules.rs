@@ -1,0 +1,110 @@
+//! What an authenticated client may have: pure decisions, one a function.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::client::{AuthenticatedClient, Grant};
+use crate::request::TokenRequest;
+use crate::response::is_host_member;
+use crate::token::is_host_claim;
+use crate::user::Accepted;
+use crate::vocabulary::error::{NotAllowed, Reason, RequestFault, Trouble};
+use crate::vocabulary::scope::Scope;
+use crate::vocabulary::secret::Secret;
+
+/// The grant that is asked for, which the client is registered for.
+pub(crate) fn grant_for(request: &TokenRequest<'_>, client: &AuthenticatedClient) -> Result<Grant, Reason> {
+    let name = request.grant_type.as_deref().ok_or(RequestFault::GrantTypeMissing)?;
+    let grant = Grant::named(name).ok_or(RequestFault::GrantTypeUnknown)?;
+    if client.registration().may_use(grant) { Ok(grant) } else { Err(NotAllowed::Grant.into()) }
+}
+
+/// The scope that is asked for, or the client's default one. All of it is registered for the client and known to the
+/// server: nothing is silently left out (RFC 6749 section 3.3).
+pub(crate) fn scope_for(
+    request: &TokenRequest<'_>,
+    client: &AuthenticatedClient,
+    known_to_server: Option<&Scope>,
+) -> Result<Scope, Reason> {
+    let registration = client.registration();
+    let (registered, default) = (registration.registered_scope(), registration.scope_when_none_is_asked());
+    let allowed =
+        |scope: &Scope| registered.includes(scope) && known_to_server.is_none_or(|known| known.includes(scope));
+    match request.scope.as_deref() {
+        Some(asked) => {
+            let asked = match [default, registered].into_iter().find(|own| own.as_str() == asked) {
+                Some(same) => same.clone(),
+                None => asked.parse().map_err(|_| RequestFault::Scope)?,
+            };
+            if allowed(&asked) { Ok(asked) } else { Err(NotAllowed::Scope.into()) }
+        }
+        None if default.is_empty() && !registered.is_empty() => Err(NotAllowed::NoDefaultScope.into()),
+        None if allowed(default) => Ok(default.clone()),
+        None => Err(Trouble::ClientRegistration.into()),
+    }
+}
+
+/// The audiences that are asked for, all of them registered for the client; or its first. None: the issuer's own.
+pub(crate) fn audiences_for<'c>(
+    request: &TokenRequest<'_>,
+    client: &'c AuthenticatedClient,
+) -> Result<Cow<'c, [String]>, Reason> {
+    let registered = client.registration().registered_audiences();
+    let mut asked = Vec::new();
+    for target in &request.targets {
+        let known = registered.iter().find(|audience| *audience == target).ok_or(NotAllowed::Target)?;
+        if !asked.contains(known) {
+            asked.push(known.clone());
+        }
+    }
+    if asked.is_empty() {
+        return Ok(Cow::Borrowed(registered.get(..1).unwrap_or_default()));
+    }
+    Ok(Cow::Owned(asked))
+}
+
+/// User name and password, both there.
+pub(crate) fn credentials_in<'r, 's>(
+    request: &'r TokenRequest<'_>,
+    password: Option<Secret<'s>>,
+) -> Result<(&'r str, Secret<'s>), Reason> {
+    let username = request.username.as_deref().ok_or(RequestFault::UsernameMissing)?;
+    Ok((username, password.ok_or(RequestFault::PasswordMissing)?))
+}
+
+/// What was asked for, as far as the resource owner may grant it.
+pub(crate) fn final_scope(asked: Scope, accepted: &Accepted) -> Result<Scope, Reason> {
+    let granted = match &accepted.scope {
+        Some(most) => asked.intersection(most),
+        None => return Ok(asked),
+    };
+    if granted.is_empty() && !asked.is_empty() { Err(NotAllowed::OwnerScope.into()) } else { Ok(granted) }
+}
+
+/// The host may add to token and answer, not override.
+pub(crate) fn check_host_members(accepted: &Accepted) -> Result<(), Reason> {
+    let members = accepted.members.keys().all(|name| is_host_member(name));
+    let claims = accepted.claims.keys().all(|name| is_host_claim(name));
+    if members && claims { Ok(()) } else { Err(Trouble::HostMember.into()) }
+}
+
+/// Why a login needs another step; or the trouble that the host has given a code or member that is not its to give.
+pub(crate) fn check_more_needed(code: Arc<str>, members: &Map<String, Value>) -> Reason {
+    const TAKEN: [&str; 9] = [
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+        "invalid_target",
+        "server_error",
+        "temporarily_unavailable",
+    ];
+    let characters = code.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+    let fine =
+        !code.is_empty() && characters && !TAKEN.contains(&&*code) && members.keys().all(|name| is_host_member(name));
+    if fine { Reason::MoreNeeded(code) } else { Trouble::HostMember.into() }
+}

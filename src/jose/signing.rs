@@ -1,0 +1,294 @@
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject;
+
+use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, VerificationKeys};
+use crate::vocabulary::error::BoxError;
+
+/// A private key that signs access tokens. Implement it over a key that lives elsewhere; [`SigningKeys`] reads keys
+/// from PEM.
+pub trait SigningKey: Send + Sync + 'static {
+    /// The algorithm of its signatures.
+    fn algorithm(&self) -> Algorithm;
+
+    /// Appends the signature of `message` to `out`, in the form that RFC 7518 section 3 gives it: for ES256 the 64
+    /// bytes of r and s. Should not block for long: it is called on an async worker.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot sign; the caller gets 500 `server_error`.
+    fn sign(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), BoxError>;
+
+    /// The public half, for the JWKS document. A key without one, such as an HMAC key, is not published.
+    fn public_jwk(&self) -> Option<Jwk>;
+
+    /// The identifier put into the tokens' header. That of the public key, unless overridden.
+    fn kid(&self) -> Option<String> {
+        self.public_jwk().map(|jwk| jwk.kid().to_owned())
+    }
+}
+
+/// The key that signs access tokens, and the public keys that verify them: its own, and those of keys that signed
+/// before or will sign next.
+///
+/// To rotate: publish the next key on every instance ([`publish`](Self::publish)), wait until everybody has fetched
+/// it, sign with it and publish the former one, and leave that out once the last token it signed has expired.
+#[derive(Clone)]
+pub struct SigningKeys {
+    current: Arc<dyn SigningKey>,
+    verifier: Verifier,
+    others: JwkSet,
+}
+
+#[derive(Clone)]
+enum Verifier {
+    Public,
+    Shared(Arc<hmac::Key>),
+}
+
+impl SigningKeys {
+    /// The private key in a PEM text: Ed25519 (EdDSA), EC P-256 (ES256) or RSA of 2,048 bits and more (RS256), as
+    /// PKCS#8, SEC1 or PKCS#1. `openssl genpkey -algorithm ed25519` makes one.
+    ///
+    /// # Errors
+    ///
+    /// When there is no private key in it, or one of another kind.
+    pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        let key = PrivateKeyDer::from_pem_slice(pem.as_ref()).map_err(|_| KeyError::Pem)?;
+        let key: Arc<dyn SigningKey> = match &key {
+            PrivateKeyDer::Pkcs8(der) => Self::from_pkcs8(der.secret_pkcs8_der())?,
+            PrivateKeyDer::Sec1(der) => Arc::new(P256::new(EcdsaKeyPair::from_private_key_der(
+                &ECDSA_P256_SHA256_FIXED_SIGNING,
+                der.secret_sec1_der(),
+            ))?),
+            PrivateKeyDer::Pkcs1(der) => Arc::new(Rsa::new(RsaKeyPair::from_der(der.secret_pkcs1_der()))?),
+            _ => return Err(KeyError::Unsupported),
+        };
+        Ok(Self::from_key(key))
+    }
+
+    fn from_pkcs8(der: &[u8]) -> Result<Arc<dyn SigningKey>, KeyError> {
+        // The kinds are told apart by the algorithm identifier inside, so at most one of these succeeds.
+        if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
+            return Ok(Arc::new(Ed25519::new(pair)?));
+        }
+        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der) {
+            return Ok(Arc::new(P256::new(Ok(pair))?));
+        }
+        Ok(Arc::new(Rsa::new(RsaKeyPair::from_pkcs8(der))?))
+    }
+
+    /// A new Ed25519 key, which nobody else has and which is gone when the process ends: for tests and first steps.
+    ///
+    /// # Errors
+    ///
+    /// When the system's random generator fails.
+    pub fn generate() -> Result<Self, KeyError> {
+        let pair = Ed25519KeyPair::generate().map_err(|_| KeyError::Generation)?;
+        Ok(Self::from_key(Arc::new(Ed25519::new(pair)?)))
+    }
+
+    /// An HS256 key from a shared secret of at least 32 random bytes (RFC 7518 section 3.2). It is never published, so
+    /// only a resource server that shares the secret can verify the tokens; it can then also make them.
+    ///
+    /// # Errors
+    ///
+    /// When the secret is shorter.
+    pub fn from_hs256_secret(secret: &[u8]) -> Result<Self, KeyError> {
+        if secret.len() < 32 {
+            return Err(KeyError::TooShort);
+        }
+        let key = Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret));
+        Ok(Self { current: Arc::new(Hs256(key.clone())), verifier: Verifier::Shared(key), others: JwkSet::default() })
+    }
+
+    /// A key of the host's own, with its public half.
+    #[must_use]
+    pub fn from_key(key: Arc<dyn SigningKey>) -> Self {
+        Self { current: key, verifier: Verifier::Public, others: JwkSet::default() }
+    }
+
+    /// One more public key to publish and to verify with: of a key that signed before, or will sign next.
+    ///
+    /// # Errors
+    ///
+    /// When a key with this `kid` is there already.
+    pub fn publish(mut self, key: Jwk) -> Result<Self, KeyError> {
+        if self.current.kid().as_deref() == Some(key.kid()) {
+            return Err(KeyError::RepeatedKid);
+        }
+        self.others.push(key)?;
+        Ok(self)
+    }
+
+    /// The public key of the signing key.
+    #[must_use]
+    pub fn public_jwk(&self) -> Option<Jwk> {
+        self.current.public_jwk()
+    }
+
+    /// All public keys.
+    #[must_use]
+    pub fn public_keys(&self) -> JwkSet {
+        self.current.public_jwk().into_iter().chain(self.others.keys.iter().cloned()).collect()
+    }
+
+    /// The keys for a verifier in the same process.
+    ///
+    /// # Errors
+    ///
+    /// When a public key is not valid.
+    pub fn verification_keys(&self) -> Result<VerificationKeys, KeyError> {
+        match &self.verifier {
+            Verifier::Public => VerificationKeys::from_jwks(&self.public_keys()),
+            Verifier::Shared(key) => Ok(VerificationKeys::shared(self.current.kid(), key.clone())),
+        }
+    }
+
+    pub(crate) fn current(&self) -> &dyn SigningKey {
+        &*self.current
+    }
+
+    /// Signs something and verifies it.
+    pub(crate) fn check(&self) -> Result<(), BoxError> {
+        const PROBE: &[u8] = b"password-grant key check";
+        let mut signature = Vec::new();
+        self.current.sign(PROBE, &mut signature)?;
+        let keys = self.verification_keys()?;
+        let kid = self.current.kid();
+        keys.verify(self.current.algorithm(), kid.as_deref(), PROBE, &signature).ok_or(KeyError::Mismatch)?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKeys")
+            .field("algorithm", &self.current.algorithm())
+            .field("kid", &self.current.kid())
+            .field("others", &self.others)
+            .finish()
+    }
+}
+
+struct Ed25519 {
+    pair: Ed25519KeyPair,
+    public: Jwk,
+}
+
+impl Ed25519 {
+    fn new(pair: Ed25519KeyPair) -> Result<Self, KeyError> {
+        let public = Jwk::ed25519(pair.public_key().as_ref())?;
+        Ok(Self { pair, public })
+    }
+}
+
+impl SigningKey for Ed25519 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDsa
+    }
+
+    fn sign(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), BoxError> {
+        out.extend_from_slice(self.pair.try_sign(message)?.as_ref());
+        Ok(())
+    }
+
+    fn public_jwk(&self) -> Option<Jwk> {
+        Some(self.public.clone())
+    }
+}
+
+struct P256 {
+    pair: EcdsaKeyPair,
+    public: Jwk,
+}
+
+impl P256 {
+    fn new(pair: Result<EcdsaKeyPair, aws_lc_rs::error::KeyRejected>) -> Result<Self, KeyError> {
+        let pair = pair.map_err(|_| KeyError::Unsupported)?;
+        let public = Jwk::p256(pair.public_key().as_ref())?;
+        Ok(Self { pair, public })
+    }
+}
+
+impl SigningKey for P256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::Es256
+    }
+
+    fn sign(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), BoxError> {
+        out.extend_from_slice(self.pair.sign(&SystemRandom::new(), message)?.as_ref());
+        Ok(())
+    }
+
+    fn public_jwk(&self) -> Option<Jwk> {
+        Some(self.public.clone())
+    }
+}
+
+struct Rsa {
+    pair: RsaKeyPair,
+    public: Jwk,
+}
+
+impl Rsa {
+    fn new(pair: Result<RsaKeyPair, aws_lc_rs::error::KeyRejected>) -> Result<Self, KeyError> {
+        let pair = pair.map_err(|_| KeyError::Unsupported)?;
+        let key = pair.public_key();
+        let public = Jwk::rsa(
+            key.modulus().big_endian_without_leading_zero(),
+            key.exponent().big_endian_without_leading_zero(),
+        )?;
+        Ok(Self { pair, public })
+    }
+}
+
+impl SigningKey for Rsa {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::Rs256
+    }
+
+    fn sign(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), BoxError> {
+        let start = out.len();
+        out.resize(start + self.pair.public_modulus_len(), 0);
+        let signature = out.get_mut(start..).unwrap_or_default();
+        self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, signature)?;
+        Ok(())
+    }
+
+    fn public_jwk(&self) -> Option<Jwk> {
+        Some(self.public.clone())
+    }
+}
+
+struct Hs256(Arc<hmac::Key>);
+
+impl SigningKey for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::Hs256
+    }
+
+    fn sign(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), BoxError> {
+        out.extend_from_slice(hmac::sign(&self.0, message).as_ref());
+        Ok(())
+    }
+
+    fn public_jwk(&self) -> Option<Jwk> {
+        None
+    }
+
+    /// Derived from the secret by a keyed one-way function, so that it identifies the key and gives nothing away.
+    fn kid(&self) -> Option<String> {
+        let tag = hmac::sign(&self.0, b"password-grant kid");
+        tag.as_ref().get(..16).map(|prefix| URL_SAFE_NO_PAD.encode(prefix))
+    }
+}

@@ -1,0 +1,318 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::http::{Header, HttpRequest};
+use crate::vocabulary::context::RequestContext;
+use crate::vocabulary::error::{RequestFault, TokenError};
+use crate::vocabulary::form::{self, BadEncoding};
+use crate::vocabulary::limits::Limits;
+use crate::vocabulary::scope;
+use crate::vocabulary::secret::Secret;
+
+/// A token request ([RFC 6749 section 4.3.2]), parsed strictly.
+///
+/// A value of this type has no repeated parameter, and every parameter it holds is within its length and made of the
+/// characters its grammar allows (RFC 6749 appendix A). A parameter without a value is as if it were not there.
+/// Unknown parameters are ignored, but counted and checked for repetition. What is not judged yet: whether what is
+/// needed is there, whether it is registered, whether it is right.
+///
+/// It borrows from the request wherever nothing had to be decoded.
+///
+/// [RFC 6749 section 4.3.2]: https://www.rfc-editor.org/rfc/rfc6749#section-4.3.2
+pub struct TokenRequest<'a> {
+    pub(crate) authorization: Header<'a>,
+    pub(crate) grant_type: Option<Cow<'a, str>>,
+    pub(crate) client_id: Option<Cow<'a, str>>,
+    pub(crate) client_secret: Option<Secret<'a>>,
+    pub(crate) client_assertion: Option<Secret<'a>>,
+    pub(crate) client_assertion_type: Option<Cow<'a, str>>,
+    pub(crate) username: Option<Cow<'a, str>>,
+    pub(crate) password: Option<Secret<'a>>,
+    pub(crate) scope: Option<Cow<'a, str>>,
+    pub(crate) refresh_token: Option<Secret<'a>>,
+    /// The values of `resource` (RFC 8707) and `audience`, in order.
+    pub(crate) targets: Vec<Cow<'a, str>>,
+    pub(crate) context: RequestContext,
+}
+
+impl<'a> TokenRequest<'a> {
+    /// Parses an HTTP request within the default [`Limits`].
+    ///
+    /// # Errors
+    ///
+    /// `invalid_request` with the status that HTTP has for it (405 for a method other than POST, 413 for a body that
+    /// is too large, else 400), or `invalid_scope` for a malformed scope.
+    pub fn from_http(request: &HttpRequest<'a>) -> Result<Self, TokenError> {
+        Self::parse(request, &Limits::default()).map_err(TokenError::new)
+    }
+
+    /// Takes the parameters from a host that has already parsed the form.
+    ///
+    /// The pairs must be *all* pairs of the body in their order, repeated ones included: a map would hide a repeated
+    /// parameter, which must be refused. Names and values are decoded already. The host answers for what
+    /// [`from_http`](Self::from_http) would have checked before: the method, the content type, strict decoding, and
+    /// that nothing was taken from the query.
+    ///
+    /// ```
+    /// use password_grant::TokenRequest;
+    ///
+    /// let form = [("grant_type", "password"), ("username", "alice"), ("username", "bob")];
+    /// let pairs = form.map(|(name, value)| (name.into(), value.into()));
+    /// assert!(TokenRequest::from_pairs(pairs).is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`from_http`](Self::from_http).
+    pub fn from_pairs(pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Result<Self, TokenError> {
+        let pairs = pairs.into_iter().map(|(name, value)| Ok((name, Secret::new(value))));
+        collect(pairs, &Limits::default()).map_err(TokenError::new)
+    }
+
+    /// The value of the `Authorization` header, for a request made [`from_pairs`](Self::from_pairs). Call it once for
+    /// each such header in the request: a second one makes the request malformed.
+    #[must_use]
+    pub fn authorization(mut self, value: &'a [u8]) -> Self {
+        self.authorization = match self.authorization {
+            Header::Absent => Header::Once(value),
+            Header::Once(_) | Header::Repeated => Header::Repeated,
+        };
+        self
+    }
+
+    /// What surrounds the request.
+    #[must_use]
+    pub fn context(mut self, context: RequestContext) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// In the order that decides which of several faults is the one answered: size, method, headers, query, type,
+    /// then the body.
+    pub(crate) fn parse(request: &HttpRequest<'a>, limits: &Limits) -> Result<Self, RequestFault> {
+        if request.body_too_large || request.body.len() > limits.body {
+            return Err(RequestFault::BodyTooLarge);
+        }
+        if request.method != "POST" {
+            return Err(RequestFault::Method);
+        }
+        if [request.content_type, request.authorization, request.dpop].into_iter().any(Header::is_repeated) {
+            return Err(RequestFault::RepeatedHeader);
+        }
+        if request.query.is_some_and(holds_credential) {
+            return Err(RequestFault::CredentialsInQuery);
+        }
+        if !is_form(request.content_type) {
+            return Err(RequestFault::ContentType);
+        }
+        let pairs = form::pairs(request.body).map(|(name, value)| {
+            let value = Secret::new(form::decode(value)?);
+            Ok((form::decode(name)?, value))
+        });
+        let parsed = collect(pairs, limits)?;
+        Ok(Self { authorization: request.authorization, context: request.context.clone(), ..parsed })
+    }
+}
+
+impl fmt::Debug for TokenRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenRequest")
+            .field("grant_type", &self.grant_type)
+            .field("client_id", &self.client_id)
+            .field("scope", &self.scope)
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `application/x-www-form-urlencoded`, with no parameter but `charset=utf-8`.
+fn is_form(content_type: Header<'_>) -> bool {
+    let Header::Once(value) = content_type else { return false };
+    let Ok(value) = std::str::from_utf8(value) else { return false };
+    let mut parts = value.split(';').map(|part| part.trim_matches([' ', '\t']));
+    let essence = parts.next().unwrap_or_default();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        && parts.all(|parameter| {
+            parameter.split_once('=').is_some_and(|(name, value)| {
+                let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+                name.eq_ignore_ascii_case("charset") && unquoted.eq_ignore_ascii_case("utf-8")
+            })
+        })
+}
+
+/// Whether a credential stands in the query, where logs and histories keep it (RFC 6749 section 2.3.1).
+fn holds_credential(query: &str) -> bool {
+    const CREDENTIALS: [&str; 6] =
+        ["username", "password", "client_secret", "client_assertion", "refresh_token", "access_token"];
+    form::pairs(query.as_bytes())
+        .filter_map(|(name, _)| form::decode(name).ok())
+        .any(|name| CREDENTIALS.contains(&name.as_ref()))
+}
+
+/// The parameters we know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parameter {
+    GrantType,
+    ClientId,
+    ClientSecret,
+    ClientAssertion,
+    ClientAssertionType,
+    Username,
+    Password,
+    Scope,
+    RefreshToken,
+    /// `resource` or `audience`: may be repeated.
+    Target,
+}
+
+impl Parameter {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "grant_type" => Self::GrantType,
+            "client_id" => Self::ClientId,
+            "client_secret" => Self::ClientSecret,
+            "client_assertion" => Self::ClientAssertion,
+            "client_assertion_type" => Self::ClientAssertionType,
+            "username" => Self::Username,
+            "password" => Self::Password,
+            "scope" => Self::Scope,
+            "refresh_token" => Self::RefreshToken,
+            "resource" | "audience" => Self::Target,
+            _ => return None,
+        })
+    }
+
+    /// Its length limit in bytes after decoding, and the characters it may hold (RFC 6749 appendix A).
+    fn grammar(self, limits: &Limits) -> (usize, fn(&str) -> bool) {
+        match self {
+            Self::ClientId => (Limits::CLIENT_ID, form::is_vschar),
+            Self::ClientSecret => (Limits::CLIENT_SECRET, form::is_vschar),
+            Self::ClientAssertion => (Limits::ASSERTION, form::is_vschar),
+            Self::Username => (Limits::USERNAME, form::is_unicode_no_crlf),
+            Self::Password => (limits.password, form::is_unicode_no_crlf),
+            Self::Scope => (Limits::SCOPE, scope::is_scope),
+            Self::RefreshToken => (Limits::REFRESH_TOKEN, form::is_vschar),
+            Self::GrantType | Self::ClientAssertionType | Self::Target => (Limits::SHORT, form::is_vschar),
+        }
+    }
+
+    /// Judges a value that is not empty.
+    fn check(self, value: &str, limits: &Limits) -> Result<(), RequestFault> {
+        let (limit, allowed) = self.grammar(limits);
+        let too_long =
+            value.len() > limit || self == Self::Scope && value.split(' ').nth(Limits::SCOPE_TOKENS).is_some();
+        match (too_long, self) {
+            (true, Self::Scope) => Err(RequestFault::Scope),
+            (true, _) => Err(RequestFault::TooLong),
+            (false, _) if allowed(value) => Ok(()),
+            (false, Self::Scope) => Err(RequestFault::Scope),
+            (false, _) => Err(RequestFault::Character),
+        }
+    }
+}
+
+/// Takes in all pairs, then holds every value against its grammar: a repeated parameter is found first.
+fn collect<'a>(
+    pairs: impl Iterator<Item = Result<(Cow<'a, str>, Secret<'a>), BadEncoding>>,
+    limits: &Limits,
+) -> Result<TokenRequest<'a>, RequestFault> {
+    let mut request = TokenRequest::empty();
+    let mut seen = Seen::default();
+    for (count, pair) in pairs.enumerate() {
+        let (name, value) = pair.map_err(|BadEncoding| RequestFault::Encoding)?;
+        if count >= Limits::PARAMETERS {
+            return Err(RequestFault::TooManyParameters);
+        }
+        let parameter = Parameter::named(&name);
+        seen.once(parameter, name)?;
+        match parameter {
+            Some(parameter) if !value.expose().is_empty() => request.put(parameter, value),
+            _ => {} // without a value it is as if it were not there; one we do not know is ignored
+        }
+    }
+    request.check(limits)?;
+    Ok(request)
+}
+
+/// The names that have occurred, with or without a value.
+#[derive(Default)]
+struct Seen<'a> {
+    /// A bit for each that we know.
+    known: u16,
+    unknown: Vec<Cow<'a, str>>,
+}
+
+impl<'a> Seen<'a> {
+    fn once(&mut self, parameter: Option<Parameter>, name: Cow<'a, str>) -> Result<(), RequestFault> {
+        let repeated = match parameter {
+            Some(Parameter::Target) => false,
+            Some(parameter) => {
+                let before = self.known;
+                self.known |= 1 << parameter as u16;
+                self.known == before
+            }
+            None if name.len() > Limits::NAME => return Err(RequestFault::TooLong),
+            None if self.unknown.contains(&name) => true,
+            None => {
+                self.unknown.push(name);
+                false
+            }
+        };
+        if repeated { Err(RequestFault::Repeated) } else { Ok(()) }
+    }
+}
+
+impl<'a> TokenRequest<'a> {
+    fn empty() -> Self {
+        Self {
+            authorization: Header::Absent,
+            grant_type: None,
+            client_id: None,
+            client_secret: None,
+            client_assertion: None,
+            client_assertion_type: None,
+            username: None,
+            password: None,
+            scope: None,
+            refresh_token: None,
+            targets: Vec::new(),
+            context: RequestContext::new(),
+        }
+    }
+
+    fn put(&mut self, parameter: Parameter, value: Secret<'a>) {
+        match parameter {
+            Parameter::GrantType => self.grant_type = Some(value.into_text()),
+            Parameter::ClientId => self.client_id = Some(value.into_text()),
+            Parameter::ClientSecret => self.client_secret = Some(value),
+            Parameter::ClientAssertion => self.client_assertion = Some(value),
+            Parameter::ClientAssertionType => self.client_assertion_type = Some(value.into_text()),
+            Parameter::Username => self.username = Some(value.into_text()),
+            Parameter::Password => self.password = Some(value),
+            Parameter::Scope => self.scope = Some(value.into_text()),
+            Parameter::RefreshToken => self.refresh_token = Some(value),
+            Parameter::Target => self.targets.push(value.into_text()),
+        }
+    }
+
+    fn check(&self, limits: &Limits) -> Result<(), RequestFault> {
+        let texts = [
+            (Parameter::GrantType, &self.grant_type),
+            (Parameter::ClientId, &self.client_id),
+            (Parameter::ClientAssertionType, &self.client_assertion_type),
+            (Parameter::Username, &self.username),
+            (Parameter::Scope, &self.scope),
+        ];
+        let secrets = [
+            (Parameter::ClientSecret, &self.client_secret),
+            (Parameter::ClientAssertion, &self.client_assertion),
+            (Parameter::Password, &self.password),
+            (Parameter::RefreshToken, &self.refresh_token),
+        ];
+        let texts = texts.into_iter().filter_map(|(parameter, text)| Some((parameter, text.as_deref()?)));
+        let secrets =
+            secrets.into_iter().filter_map(|(parameter, secret)| Some((parameter, secret.as_ref()?.expose())));
+        let targets = self.targets.iter().map(|target| (Parameter::Target, &**target));
+        texts.chain(secrets).chain(targets).try_for_each(|(parameter, value)| parameter.check(value, limits))
+    }
+}

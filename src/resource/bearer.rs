@@ -1,0 +1,84 @@
+use std::fmt;
+
+use crate::http::{Header, HttpRequest};
+use crate::vocabulary::event::AccessFault;
+use crate::vocabulary::form;
+use crate::vocabulary::limits::Limits;
+
+/// The part of a request that can carry a bearer token ([RFC 6750 section 2]): its `Authorization` headers, and the
+/// query, where a token must not be.
+///
+/// Made from `&http::HeaderMap`, from `&http::request::Parts` (which also shows the query), from `&HttpRequest`, or by
+/// [`new`](Self::new).
+///
+/// [RFC 6750 section 2]: https://www.rfc-editor.org/rfc/rfc6750#section-2
+#[derive(Clone, Copy)]
+pub struct BearerRequest<'a> {
+    authorization: Header<'a>,
+    query: Option<&'a str>,
+}
+
+impl<'a> BearerRequest<'a> {
+    /// All headers of the request (repeated ones repeated), and the part of the URI after `?`.
+    pub fn new(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>, query: Option<&'a str>) -> Self {
+        Self { authorization: HttpRequest::new("", None, headers, &[]).authorization, query }
+    }
+
+    /// The token: `Bearer`, one space, `b64token` (RFC 6750 section 2.1).
+    pub(crate) fn token(&self) -> Result<&'a str, AccessFault> {
+        let header = match self.authorization {
+            Header::Absent => return Err(AccessFault::NoToken),
+            Header::Repeated => return Err(AccessFault::Malformed),
+            Header::Once(header) => header,
+        };
+        // Another scheme is no bearer token at all.
+        let credentials = match header.split_at_checked(6) {
+            Some((scheme, credentials)) if scheme.eq_ignore_ascii_case(b"bearer") => credentials,
+            _ => return Err(AccessFault::NoToken),
+        };
+        let token = credentials.strip_prefix(b" ").and_then(|token| std::str::from_utf8(token).ok());
+        let token = token.filter(|token| is_b64token(token)).ok_or(AccessFault::Malformed)?;
+        if self.query.is_some_and(holds_token) {
+            return Err(AccessFault::Malformed);
+        }
+        Ok(token)
+    }
+}
+
+impl<'a> From<&HttpRequest<'a>> for BearerRequest<'a> {
+    fn from(request: &HttpRequest<'a>) -> Self {
+        Self { authorization: request.authorization, query: request.query }
+    }
+}
+
+#[cfg(feature = "http")]
+impl<'a> From<&'a http::HeaderMap> for BearerRequest<'a> {
+    fn from(headers: &'a http::HeaderMap) -> Self {
+        Self::new(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), None)
+    }
+}
+
+#[cfg(feature = "http")]
+impl<'a> From<&'a http::request::Parts> for BearerRequest<'a> {
+    fn from(parts: &'a http::request::Parts) -> Self {
+        Self { query: parts.uri.query(), ..Self::from(&parts.headers) }
+    }
+}
+
+impl fmt::Debug for BearerRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BearerRequest(…)")
+    }
+}
+
+/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
+fn is_b64token(token: &str) -> bool {
+    let body = token.trim_end_matches('=');
+    token.len() <= Limits::ACCESS_TOKEN
+        && !body.is_empty()
+        && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+}
+
+fn holds_token(query: &str) -> bool {
+    form::pairs(query.as_bytes()).any(|(name, _)| form::decode(name).is_ok_and(|name| name == "access_token"))
+}

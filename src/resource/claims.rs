@@ -1,0 +1,68 @@
+//! The claims of a JWT access token (RFC 9068 section 2.2), typed strictly.
+
+use serde_json::{Map, Value};
+
+use crate::jose::compact::Compact;
+use crate::jose::{Algorithm, VerificationKeys};
+use crate::vocabulary::event::AccessFault;
+use crate::vocabulary::limits::Limits;
+use crate::vocabulary::scope::Scope;
+use crate::vocabulary::token::TokenDetails;
+
+/// The `typ` of a JWT access token. Nothing else that we sign or accept has it, so none can stand in for another.
+pub(crate) const JWT_TYPE: &str = "at+jwt";
+
+/// What a token says whose form, type, algorithm and signature are right. Issuer, audience and times are not judged
+/// yet, but a `nbf` and a `cnf` are.
+pub(crate) fn read_jwt(
+    token: &str,
+    algorithms: &[Algorithm],
+    keys: &VerificationKeys,
+) -> Result<TokenDetails, AccessFault> {
+    if token.len() > Limits::ACCESS_TOKEN {
+        return Err(AccessFault::NotOurs);
+    }
+    let jws = Compact::parse(token).ok_or(AccessFault::NotOurs)?;
+    if !algorithms.contains(&jws.algorithm) || !jws.typ.as_deref().is_some_and(is_access_token) {
+        return Err(AccessFault::NotOurs);
+    }
+    let claims = jws.verify(keys).ok_or(AccessFault::NotOurs)?;
+    details(claims).ok_or(AccessFault::NotOurs)
+}
+
+fn is_access_token(typ: &str) -> bool {
+    typ.eq_ignore_ascii_case(JWT_TYPE) || typ.eq_ignore_ascii_case("application/at+jwt")
+}
+
+/// `None` where a claim is missing that RFC 9068 requires, or one is of another type. Nothing is coerced.
+fn details(mut claims: Map<String, Value>) -> Option<TokenDetails> {
+    Some(TokenDetails {
+        issuer: string(claims.remove("iss")?)?,
+        subject: string(claims.remove("sub")?)?,
+        client_id: string(claims.remove("client_id")?)?,
+        audiences: strings(claims.remove("aud")?)?,
+        scope: match claims.remove("scope") {
+            None => Scope::empty(),
+            Some(scope) => string(scope)?.parse().ok()?,
+        },
+        token_id: string(claims.remove("jti")?)?,
+        issued_at: claims.remove("iat")?.as_u64()?,
+        expires_at: claims.remove("exp")?.as_u64()?,
+        claims,
+    })
+}
+
+fn string(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// One string, or an array of them.
+fn strings(value: Value) -> Option<Vec<String>> {
+    match value {
+        Value::Array(entries) => entries.into_iter().map(string).collect(),
+        one => Some(vec![string(one)?]),
+    }
+}

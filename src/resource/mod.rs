@@ -1,0 +1,9 @@
+//! Where tokens are used: protecting a route (RFC 6750).
+
+mod bearer;
+mod claims;
+mod verifier;
+
+pub use bearer::BearerRequest;
+pub(crate) use claims::{JWT_TYPE, read_jwt};
+pub use verifier::{AccessTokenVerifier, TokenLookup, VerifiedToken};

@@ -1,0 +1,284 @@
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use crate::http::{HttpResponse, challenge};
+use crate::jose::{Algorithm, KeyError, VerificationKeys};
+use crate::resource::bearer::BearerRequest;
+use crate::resource::claims::read_jwt;
+use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock, Timestamp};
+use crate::vocabulary::error::BoxError;
+use crate::vocabulary::event::{AccessFault, Event, Observer, default_observer};
+use crate::vocabulary::token::TokenDetails;
+
+/// Decides whether a request may use a protected resource ([RFC 6750]), by the access token it carries.
+///
+/// A refusal is a complete answer with the challenge that the RFC asks for, so a protected route begins with three
+/// lines. Cheap to clone.
+///
+/// ```
+/// use password_grant::{AccessTokenVerifier, Algorithm, BearerRequest, HttpResponse, SigningKeys};
+///
+/// # let keys = SigningKeys::generate()?;
+/// let verifier = AccessTokenVerifier::new(
+///     "https://id.example.com",     // the issuer,
+///     "https://api.example.com",    // the audience: this resource server,
+///     [Algorithm::EdDsa],           // the algorithms; nothing else is tried
+///     keys.verification_keys()?,    // VerificationKeys::from_jwks elsewhere
+/// )?;
+///
+/// async fn orders(verifier: &AccessTokenVerifier, request: BearerRequest<'_>) -> Result<String, HttpResponse> {
+///     let token = verifier.authorize(request, "orders:read").await?;
+///     Ok(format!("the orders of {}", token.subject))
+/// }
+/// # Ok::<(), password_grant::KeyError>(())
+/// ```
+///
+/// [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
+#[derive(Clone)]
+pub struct AccessTokenVerifier {
+    issuer: Arc<str>,
+    audience: Arc<str>,
+    source: Source,
+    skew: Duration,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+}
+
+/// How it is learnt what a token says.
+#[derive(Clone)]
+enum Source {
+    Signature { algorithms: Arc<[Algorithm]>, keys: Arc<VerificationKeys> },
+    Lookup(Arc<dyn TokenLookup>),
+}
+
+/// Tells what a token says by looking it up, where the token itself says nothing.
+#[async_trait]
+pub trait TokenLookup: Send + Sync + 'static {
+    /// What this token says. `token` is within 8 KiB and of the characters of RFC 6750 section 2.1, else raw. Issuer,
+    /// audience and expiry are judged by the verifier.
+    ///
+    /// # Errors
+    ///
+    /// When the answer cannot be told now; the caller gets 503.
+    async fn look_up(&self, token: &str) -> Result<Option<TokenDetails>, BoxError>;
+}
+
+impl<T: TokenLookup + ?Sized> TokenLookup for Arc<T> {
+    fn look_up<'a, 'b, 'c>(&'a self, token: &'b str) -> BoxFuture<'c, Result<Option<TokenDetails>, BoxError>>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
+        (**self).look_up(token)
+    }
+}
+
+/// What a token says that has been verified. Only a verifier can make one.
+#[derive(Debug, Clone)]
+pub struct VerifiedToken(TokenDetails);
+
+impl Deref for VerifiedToken {
+    type Target = TokenDetails;
+
+    fn deref(&self) -> &TokenDetails {
+        &self.0
+    }
+}
+
+impl VerifiedToken {
+    /// The details, taken out.
+    #[must_use]
+    pub fn into_details(self) -> TokenDetails {
+        self.0
+    }
+}
+
+impl AccessTokenVerifier {
+    /// Verifies JWT access tokens ([RFC 9068 section 4]) of this issuer, meant for this audience, signed with one of
+    /// these algorithms by one of these keys.
+    ///
+    /// # Errors
+    ///
+    /// When no algorithm is given, or one for which there is no key.
+    ///
+    /// [RFC 9068 section 4]: https://www.rfc-editor.org/rfc/rfc9068#section-4
+    pub fn new(
+        issuer: impl Into<Arc<str>>,
+        audience: impl Into<Arc<str>>,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+        keys: VerificationKeys,
+    ) -> Result<Self, KeyError> {
+        let algorithms: Arc<[Algorithm]> = algorithms.into_iter().collect();
+        if algorithms.is_empty() || !algorithms.iter().all(|algorithm| keys.has(*algorithm)) {
+            return Err(KeyError::Empty);
+        }
+        let source = Source::Signature { algorithms, keys: Arc::new(keys) };
+        Ok(Self::with_source(issuer.into(), audience.into(), source))
+    }
+
+    /// Verifies tokens by looking them up, such as those of an [`OpaqueIssuer`](crate::OpaqueIssuer).
+    pub fn by_lookup(issuer: impl Into<Arc<str>>, audience: impl Into<Arc<str>>, lookup: impl TokenLookup) -> Self {
+        Self::with_source(issuer.into(), audience.into(), Source::Lookup(Arc::new(lookup)))
+    }
+
+    fn with_source(issuer: Arc<str>, audience: Arc<str>, source: Source) -> Self {
+        let (clock, observer) = (Arc::new(SystemClock::new()), default_observer());
+        Self { issuer, audience, source, skew: Duration::from_secs(30), clock, observer }
+    }
+
+    /// By how much the clocks of issuer and resource server may differ. Default 30 s, at most 60 s.
+    #[must_use]
+    pub fn skew(mut self, skew: Duration) -> Self {
+        self.skew = skew.min(Duration::from_secs(60));
+        self
+    }
+
+    /// The clock that expiry is judged by.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Who is told of refusals. Default `tracing`, where that feature is on.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    /// For a route that any valid token may use.
+    ///
+    /// # Errors
+    ///
+    /// The answer to send: 401 with a challenge, 400 for a malformed request, 503 when it cannot be told.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed, so it can be dropped at any time.
+    pub async fn authenticate<'r>(&self, request: impl Into<BearerRequest<'r>>) -> Result<VerifiedToken, HttpResponse> {
+        self.judge(request.into(), "").await.map_err(|fault| self.refuse(fault, ""))
+    }
+
+    /// For a route that only a token with this scope may use: one token of a scope, or several with a space between
+    /// two of them, all of which are needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`authenticate`](Self::authenticate); 403 where the token's scope does not suffice.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed, so it can be dropped at any time.
+    pub async fn authorize<'r>(
+        &self,
+        request: impl Into<BearerRequest<'r>>,
+        scope: &str,
+    ) -> Result<VerifiedToken, HttpResponse> {
+        self.judge(request.into(), scope).await.map_err(|fault| self.refuse(fault, scope))
+    }
+
+    /// What a token says, if it is valid: for hosts that get their tokens otherwise than from a header.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed, so it can be dropped at any time.
+    pub async fn verify(&self, token: &str) -> Result<VerifiedToken, AccessFault> {
+        let details = match &self.source {
+            Source::Signature { algorithms, keys } => read_jwt(token, algorithms, keys)?,
+            Source::Lookup(lookup) => match lookup.look_up(token).await {
+                Ok(found) => found.ok_or(AccessFault::NotOurs)?,
+                Err(cause) => {
+                    self.observer.observe(&Event::AccessRefused { fault: AccessFault::Trouble, cause: Some(&*cause) });
+                    return Err(AccessFault::Trouble);
+                }
+            },
+        };
+        self.check(&details)?;
+        Ok(VerifiedToken(details))
+    }
+
+    async fn judge(&self, request: BearerRequest<'_>, scope: &str) -> Result<VerifiedToken, AccessFault> {
+        let token = self.verify(request.token()?).await?;
+        let sufficient =
+            scope.split(' ').filter(|needed| !needed.is_empty()).all(|needed| token.scope.contains(needed));
+        if sufficient { Ok(token) } else { Err(AccessFault::Scope) }
+    }
+
+    fn check(&self, details: &TokenDetails) -> Result<(), AccessFault> {
+        if details.issuer != *self.issuer || !details.audiences.iter().any(|audience| **audience == *self.audience) {
+            return Err(AccessFault::NotOurs);
+        }
+        if details.claims.contains_key("cnf") {
+            return Err(AccessFault::Bound);
+        }
+        let now = self.clock.now();
+        if Timestamp::from_unix_seconds(details.expires_at) <= now.minus(self.skew) {
+            return Err(AccessFault::Expired);
+        }
+        let not_before = match details.claims.get("nbf") {
+            None => 0,
+            Some(nbf) => nbf.as_u64().ok_or(AccessFault::NotOurs)?,
+        };
+        if Timestamp::from_unix_seconds(details.issued_at.max(not_before)) > now.plus(self.skew) {
+            return Err(AccessFault::NotYetValid);
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, fault: AccessFault, scope: &str) -> HttpResponse {
+        if fault != AccessFault::Trouble {
+            self.observer.observe(&Event::AccessRefused { fault, cause: None });
+        }
+        let (status, error, description) = match fault {
+            AccessFault::NoToken => {
+                return HttpResponse::empty(401)
+                    .with("cache-control", "no-store")
+                    .with("www-authenticate", challenge("Bearer", &[("realm", &self.issuer)]));
+            }
+            AccessFault::Malformed => (400, "invalid_request", "The request carries its access token in a wrong way"),
+            AccessFault::Scope => (403, "insufficient_scope", "The access token's scope does not suffice"),
+            AccessFault::Trouble => {
+                (503, "temporarily_unavailable", "The access token cannot be checked at the moment")
+            }
+            AccessFault::NotOurs | AccessFault::Expired | AccessFault::NotYetValid | AccessFault::Bound => {
+                (401, "invalid_token", "The access token is expired, malformed, or not valid here")
+            }
+        };
+        let body = serde_json::to_vec(&Refused { error, error_description: description }).unwrap_or_default();
+        let answer = HttpResponse::private_json(status, body);
+        if status == 503 {
+            return answer.with_retry_after(1);
+        }
+        let mut parameters = vec![("realm", &*self.issuer), ("error", error), ("error_description", description)];
+        if fault == AccessFault::Scope {
+            parameters.push(("scope", scope));
+        }
+        answer.with("www-authenticate", challenge("Bearer", &parameters))
+    }
+}
+
+#[derive(Serialize)]
+struct Refused {
+    error: &'static str,
+    error_description: &'static str,
+}
+
+impl fmt::Debug for AccessTokenVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessTokenVerifier")
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,129 @@
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::http::{HttpResponse, challenge};
+use crate::vocabulary::error::TokenError;
+use crate::vocabulary::scope::Scope;
+use crate::vocabulary::token::AccessToken;
+
+/// The members of a token answer that only the engine sets.
+const RESERVED: [&str; 9] = [
+    "access_token",
+    "token_type",
+    "expires_in",
+    "refresh_token",
+    "scope",
+    "error",
+    "error_description",
+    "error_uri",
+    "issued_token_type",
+];
+
+/// Whether a host may add this member to an answer, of success or of failure.
+pub(crate) fn is_host_member(name: &str) -> bool {
+    !name.is_empty() && !RESERVED.contains(&name)
+}
+
+/// The answer to a granted request ([RFC 6749 section 5.1]).
+///
+/// Converts into an [`HttpResponse`] of status 200 that no cache may store.
+///
+/// [RFC 6749 section 5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
+pub struct TokenResponse {
+    pub(crate) access_token: AccessToken,
+    pub(crate) expires_in: Duration,
+    pub(crate) scope: Scope,
+    pub(crate) members: Map<String, Value>,
+}
+
+impl TokenResponse {
+    /// The access token.
+    #[must_use]
+    pub fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    /// How long the access token is valid, in whole seconds on the wire.
+    #[must_use]
+    pub fn expires_in(&self) -> Duration {
+        self.expires_in
+    }
+
+    /// The scope that was granted. On the wire whenever it holds any token, also where it is just what was asked for.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+}
+
+impl fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenResponse")
+            .field("access_token", &self.access_token)
+            .field("expires_in", &self.expires_in)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct Granted<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    members: Option<&'a Map<String, Value>>,
+}
+
+impl From<TokenResponse> for HttpResponse {
+    fn from(response: TokenResponse) -> Self {
+        let token = response.access_token.expose();
+        let granted = Granted {
+            access_token: token,
+            token_type: "Bearer",
+            expires_in: response.expires_in.as_secs(),
+            scope: (!response.scope.is_empty()).then(|| response.scope.as_str()),
+            members: (!response.members.is_empty()).then_some(&response.members),
+        };
+        let mut body = Vec::with_capacity(token.len() + response.scope.as_str().len() + 128);
+        match serde_json::to_writer(&mut body, &granted) {
+            Ok(()) => Self::private_json(200, body),
+            Err(_) => Self::empty(500),
+        }
+    }
+}
+
+impl From<TokenError> for HttpResponse {
+    fn from(error: TokenError) -> Self {
+        let response = Self::private_json(error.status(), error_json(&error));
+        let response = match error.realm() {
+            Some(realm) => response.with("www-authenticate", challenge("Basic", &[("realm", realm)])),
+            None => response,
+        };
+        let response = match error.retry_after() {
+            Some(span) => response.with_retry_after(span.as_secs().max(1)),
+            None => response,
+        };
+        if error.status() == 405 { response.with("allow", "POST") } else { response }
+    }
+}
+
+#[derive(Serialize)]
+struct Refused<'a> {
+    error: &'a str,
+    error_description: &'a str,
+    #[serde(flatten)]
+    members: &'a Map<String, Value>,
+}
+
+fn error_json(error: &TokenError) -> Vec<u8> {
+    let refused =
+        Refused { error: error.code().as_str(), error_description: error.description(), members: error.members() };
+    // Texts and JSON values always serialise.
+    serde_json::to_vec(&refused).unwrap_or_default()
+}

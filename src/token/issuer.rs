@@ -1,0 +1,176 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use crate::client::AuthenticatedClient;
+use crate::jose::JwkSet;
+use crate::vocabulary::clock::{BoxFuture, Timestamp};
+use crate::vocabulary::error::BoxError;
+use crate::vocabulary::identifier::Subject;
+use crate::vocabulary::scope::Scope;
+use crate::vocabulary::token::{AccessToken, TokenDetails};
+
+/// Makes access tokens.
+///
+/// [`JwtIssuer`](crate::JwtIssuer) makes JWTs, [`OpaqueIssuer`](crate::OpaqueIssuer) random ones that are kept in a
+/// table; a host may make its own.
+#[async_trait]
+pub trait TokenIssuer: Send + Sync + 'static {
+    /// Makes a token for what has been authorised. Every call makes a new one.
+    ///
+    /// Everything in the authorisation has been checked. May be cancelled at any await, when the caller goes away.
+    ///
+    /// # Errors
+    ///
+    /// When the token cannot be made; the caller gets 500 `server_error`.
+    async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError>;
+
+    /// What a token of this issuer says, if it is one and has not expired. `token` is raw.
+    ///
+    /// Unless overridden it knows no token.
+    ///
+    /// # Errors
+    ///
+    /// When the answer cannot be told now; whoever asks then refuses the token.
+    async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
+        let _ = (token, now);
+        Ok(None)
+    }
+
+    /// The public keys that verify this issuer's tokens, for the JWKS document. Empty unless overridden.
+    fn public_keys(&self) -> JwkSet {
+        JwkSet::default()
+    }
+
+    /// Tries whether tokens can be made; called when the engine is built.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot, for instance because a key does not do what it should.
+    fn check(&self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl<T: TokenIssuer + ?Sized> TokenIssuer for Arc<T> {
+    fn issue<'a, 'b, 'c, 'd>(
+        &'a self,
+        authorization: &'b Authorization<'c>,
+    ) -> BoxFuture<'d, Result<AccessToken, BoxError>>
+    where
+        'a: 'd,
+        'b: 'd,
+        'c: 'd,
+        Self: 'd,
+    {
+        (**self).issue(authorization)
+    }
+
+    fn inspect<'a, 'b, 'c>(
+        &'a self,
+        token: &'b str,
+        now: Timestamp,
+    ) -> BoxFuture<'c, Result<Option<TokenDetails>, BoxError>>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
+        (**self).inspect(token, now)
+    }
+
+    fn public_keys(&self) -> JwkSet {
+        (**self).public_keys()
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        (**self).check()
+    }
+}
+
+/// What has been granted, and to whom: everything that a token is made from.
+#[derive(Debug)]
+pub struct Authorization<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) subject: &'a Subject,
+    pub(crate) client: &'a AuthenticatedClient,
+    pub(crate) scope: &'a Scope,
+    pub(crate) audiences: &'a [String],
+    pub(crate) claims: &'a Map<String, Value>,
+    pub(crate) token_id: &'a str,
+    pub(crate) issued_at: Timestamp,
+    pub(crate) lifetime: Duration,
+}
+
+impl Authorization<'_> {
+    /// The issuer identifier: `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        self.issuer
+    }
+
+    /// The resource owner: `sub`.
+    #[must_use]
+    pub fn subject(&self) -> &Subject {
+        self.subject
+    }
+
+    /// The client the token is for: `client_id`.
+    #[must_use]
+    pub fn client(&self) -> &AuthenticatedClient {
+        self.client
+    }
+
+    /// The granted scope.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        self.scope
+    }
+
+    /// The audiences the client asked for and is registered for, or its default one. Empty means: the issuer's own.
+    #[must_use]
+    pub fn audiences(&self) -> &[String] {
+        self.audiences
+    }
+
+    /// Further claims that the host gave with the login. None of them is one that an issuer sets itself.
+    #[must_use]
+    pub fn claims(&self) -> &Map<String, Value> {
+        self.claims
+    }
+
+    /// A fresh unguessable identifier for the token: `jti`. 128 random bits in base64url.
+    #[must_use]
+    pub fn token_id(&self) -> &str {
+        self.token_id
+    }
+
+    /// Now: `iat`.
+    #[must_use]
+    pub fn issued_at(&self) -> Timestamp {
+        self.issued_at
+    }
+
+    /// How long the token is to be valid, in whole seconds.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// When the token expires: `exp`.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.issued_at.plus(self.lifetime)
+    }
+}
+
+/// The claims that issuers set themselves (RFC 7519, RFC 9068), or that say something that was not verified (`cnf`).
+const RESERVED: [&str; 12] =
+    ["iss", "sub", "aud", "client_id", "iat", "exp", "nbf", "jti", "scope", "cnf", "act", "may_act"];
+
+/// Whether a host may add this claim to a token.
+pub(crate) fn is_host_claim(name: &str) -> bool {
+    !name.is_empty() && !RESERVED.contains(&name)
+}

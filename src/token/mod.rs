@@ -1,0 +1,10 @@
+//! What is issued: access tokens.
+
+mod issuer;
+mod jwt;
+mod opaque;
+
+pub(crate) use issuer::is_host_claim;
+pub use issuer::{Authorization, TokenIssuer};
+pub use jwt::JwtIssuer;
+pub use opaque::{InMemoryTokens, OpaqueIssuer, TokenDigest, TokenStore};

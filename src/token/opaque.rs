@@ -1,0 +1,182 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use crate::resource::TokenLookup;
+use crate::token::issuer::{Authorization, TokenIssuer};
+use crate::vocabulary::clock::{BoxFuture, Timestamp};
+use crate::vocabulary::error::BoxError;
+use crate::vocabulary::random::{Randomness, SystemRandomness};
+use crate::vocabulary::token::{AccessToken, TokenDetails};
+
+/// Issues opaque access tokens: 256 random bits, whose meaning stands in a table of the host's.
+///
+/// Against a JWT: a token can be taken back by deleting its row, and says nothing to whoever finds it; each use costs
+/// a look-up. It is itself a [`TokenLookup`], so that an
+/// [`AccessTokenVerifier`](crate::AccessTokenVerifier::by_lookup) can stand on it. Cheap to clone.
+///
+/// ```
+/// use password_grant::{AccessTokenVerifier, InMemoryTokens, OpaqueIssuer};
+///
+/// let tokens = OpaqueIssuer::new(InMemoryTokens::new(), "https://api.example.com");
+/// let verifier = AccessTokenVerifier::by_lookup("https://id.example.com", "https://api.example.com", tokens.clone());
+/// ```
+#[derive(Clone)]
+pub struct OpaqueIssuer {
+    tokens: Arc<dyn TokenStore>,
+    audience: Arc<str>,
+    randomness: Arc<dyn Randomness>,
+}
+
+/// The SHA-256 digest of an opaque token: what is stored in its place, so that a leaked table yields no token.
+pub type TokenDigest = [u8; 32];
+
+/// Where the host keeps what its opaque tokens mean.
+#[async_trait]
+pub trait TokenStore: Send + Sync + 'static {
+    /// Keeps a new token's meaning until it expires ([`TokenDetails::expires_at`]).
+    ///
+    /// # Errors
+    ///
+    /// When it cannot; then the token is not handed out.
+    async fn save(&self, digest: &TokenDigest, details: &TokenDetails) -> Result<(), BoxError>;
+
+    /// What was saved under this digest. Expired tokens may be returned; they are refused all the same.
+    ///
+    /// # Errors
+    ///
+    /// When the answer cannot be told now; then the token is refused with 503.
+    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenDetails>, BoxError>;
+}
+
+impl<T: TokenStore + ?Sized> TokenStore for Arc<T> {
+    fn save<'a, 'b, 'c, 'd>(
+        &'a self,
+        digest: &'b TokenDigest,
+        details: &'c TokenDetails,
+    ) -> BoxFuture<'d, Result<(), BoxError>>
+    where
+        'a: 'd,
+        'b: 'd,
+        'c: 'd,
+        Self: 'd,
+    {
+        (**self).save(digest, details)
+    }
+
+    fn find<'a, 'b, 'c>(&'a self, digest: &'b TokenDigest) -> BoxFuture<'c, Result<Option<TokenDetails>, BoxError>>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
+        (**self).find(digest)
+    }
+}
+
+impl OpaqueIssuer {
+    /// Keeps tokens in this store. The audience is the resource server that they are meant for, where the client is
+    /// not registered for others.
+    #[must_use]
+    pub fn new(tokens: impl TokenStore, audience: impl Into<Arc<str>>) -> Self {
+        Self { tokens: Arc::new(tokens), audience: audience.into(), randomness: Arc::new(SystemRandomness::new()) }
+    }
+
+    /// Takes the tokens' randomness from elsewhere.
+    #[must_use]
+    pub fn with_randomness(mut self, randomness: impl Randomness) -> Self {
+        self.randomness = Arc::new(randomness);
+        self
+    }
+
+    fn details(&self, authorization: &Authorization<'_>) -> TokenDetails {
+        let audiences = match authorization.audiences() {
+            [] => vec![self.audience.to_string()],
+            some => some.to_vec(),
+        };
+        TokenDetails {
+            issuer: authorization.issuer().to_owned(),
+            subject: authorization.subject().to_string(),
+            client_id: authorization.client().id().to_string(),
+            audiences,
+            scope: authorization.scope().clone(),
+            token_id: authorization.token_id().to_owned(),
+            issued_at: authorization.issued_at().unix_seconds(),
+            expires_at: authorization.expires_at().unix_seconds(),
+            claims: authorization.claims().clone(),
+        }
+    }
+}
+
+fn digest_of(token: &str) -> TokenDigest {
+    let mut bytes = [0; 32];
+    // A SHA-256 digest is 32 bytes long.
+    bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    bytes
+}
+
+#[async_trait]
+impl TokenIssuer for OpaqueIssuer {
+    async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        self.randomness.fill(&mut *bytes)?;
+        let token = AccessToken::new(URL_SAFE_NO_PAD.encode(bytes.as_slice()));
+        self.tokens.save(&digest_of(token.expose()), &self.details(authorization)).await?;
+        Ok(token)
+    }
+
+    async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
+        let found = self.tokens.find(&digest_of(token)).await?;
+        Ok(found.filter(|details| now.unix_seconds() < details.expires_at))
+    }
+}
+
+#[async_trait]
+impl TokenLookup for OpaqueIssuer {
+    async fn look_up(&self, token: &str) -> Result<Option<TokenDetails>, BoxError> {
+        self.tokens.find(&digest_of(token)).await
+    }
+}
+
+impl fmt::Debug for OpaqueIssuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpaqueIssuer").field("audience", &self.audience).finish_non_exhaustive()
+    }
+}
+
+/// Opaque tokens in memory, for tests and for one short-lived process: nothing is ever removed. Clones share their
+/// tokens.
+#[derive(Clone, Default)]
+pub struct InMemoryTokens(Arc<Mutex<HashMap<TokenDigest, TokenDetails>>>);
+
+impl InMemoryTokens {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+#[async_trait]
+impl TokenStore for InMemoryTokens {
+    async fn save(&self, digest: &TokenDigest, details: &TokenDetails) -> Result<(), BoxError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, details.clone());
+        Ok(())
+    }
+
+    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenDetails>, BoxError> {
+        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned())
+    }
+}
+
+impl fmt::Debug for InMemoryTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InMemoryTokens")
+    }
+}

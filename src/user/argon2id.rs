@@ -1,0 +1,185 @@
+use std::fmt;
+
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::user::hashing::Memory;
+use crate::vocabulary::form;
+use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
+
+/// The cost of an Argon2id hash ([RFC 9106]). The default is 19 MiB, two passes, one lane.
+///
+/// [RFC 9106]: https://www.rfc-editor.org/rfc/rfc9106
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Argon2Parameters {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over the memory.
+    pub passes: u32,
+    /// Lanes. They are computed one after the other.
+    pub lanes: u32,
+}
+
+impl Default for Argon2Parameters {
+    fn default() -> Self {
+        Self { memory_kib: Params::DEFAULT_M_COST, passes: Params::DEFAULT_T_COST, lanes: Params::DEFAULT_P_COST }
+    }
+}
+
+/// Why a password was not hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HashError {
+    /// Empty, longer than a login may send, or with a control character that a login must not send (RFC 6749
+    /// appendix A.16): nobody could ever log in with it.
+    #[error("the password is empty, too long, or holds a control character")]
+    Unusable,
+    /// The parameters are outside what Argon2 allows.
+    #[error("the Argon2 parameters are out of range")]
+    Parameters,
+    /// The random generator failed.
+    #[error("the random generator failed")]
+    Randomness,
+    /// The hashing threads have more work than they can do in time.
+    #[error("password hashing is overloaded")]
+    Overloaded,
+}
+
+impl From<RandomnessError> for HashError {
+    fn from(_: RandomnessError) -> Self {
+        Self::Randomness
+    }
+}
+
+impl Argon2Parameters {
+    const OUTPUT: usize = 32;
+
+    /// Hashes a password for storing, as a PHC string with a random salt: `$argon2id$v=19$m=19456,t=2,p=1$…$…`.
+    ///
+    /// It keeps the calling thread busy (about 20 ms with the defaults, in an optimised build) and is meant for
+    /// enrolment tools and seeding; in a server use [`HashedPasswords::hash`](crate::HashedPasswords::hash).
+    ///
+    /// ```
+    /// use password_grant::Argon2Parameters;
+    ///
+    /// let stored = Argon2Parameters::default().hash("correct horse battery staple")?;
+    /// assert!(stored.starts_with("$argon2id$"));
+    /// # Ok::<(), password_grant::HashError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// For a password that no login could send (empty, over 1,024 bytes, control characters), for parameters out of
+    /// range, or when the system's random generator fails.
+    pub fn hash(&self, password: &str) -> Result<String, HashError> {
+        check_new_password(password, crate::Limits::default().password)?;
+        self.hash_in(&mut Memory::new(), password, &SystemRandomness::new())
+    }
+
+    pub(crate) fn hash_in(
+        &self,
+        memory: &mut Memory,
+        password: &str,
+        randomness: &dyn Randomness,
+    ) -> Result<String, HashError> {
+        let mut salt = [0; 16];
+        randomness.fill(&mut salt)?;
+        let params = self.params().ok_or(HashError::Parameters)?;
+        let mut output = Zeroizing::new([0; Self::OUTPUT]);
+        compute(memory, Version::V0x13, &params, password, &salt, &mut *output).ok_or(HashError::Parameters)?;
+        let hash = PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&params).map_err(|_| HashError::Parameters)?,
+            salt: Some(Salt::new(&salt).map_err(|_| HashError::Parameters)?),
+            hash: Some(Output::new(&*output).map_err(|_| HashError::Parameters)?),
+        };
+        Ok(hash.to_string())
+    }
+
+    fn params(&self) -> Option<Params> {
+        Params::new(self.memory_kib, self.passes, self.lanes, Some(Self::OUTPUT)).ok()
+    }
+}
+
+/// Whether a login could send this password.
+pub(crate) fn check_new_password(password: &str, limit: usize) -> Result<(), HashError> {
+    let usable = !password.is_empty() && password.len() <= limit && form::is_unicode_no_crlf(password);
+    if usable { Ok(()) } else { Err(HashError::Unusable) }
+}
+
+/// The most that a stored hash may cost: what lies beyond is refused before anything is allocated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ceiling {
+    pub(crate) memory_kib: u32,
+    pub(crate) passes: u32,
+    pub(crate) lanes: u32,
+}
+
+/// An Argon2id hash as it was stored, checked so that verifying it stays within the ceiling.
+#[derive(Clone)]
+pub(crate) struct StoredHash {
+    version: Version,
+    params: Params,
+    salt: Salt,
+    expected: Output,
+}
+
+impl StoredHash {
+    /// `None` for anything but an Argon2id hash within the ceiling.
+    pub(crate) fn parse(phc: &str, ceiling: Ceiling) -> Option<Self> {
+        let hash = PasswordHash::new(phc).ok()?;
+        if hash.algorithm != Algorithm::Argon2id.ident() {
+            return None;
+        }
+        let version = hash.version.map_or(Ok(Version::V0x13), Version::try_from).ok()?;
+        let params = Params::try_from(&hash).ok()?;
+        let (salt, expected) = (hash.salt?, hash.hash?);
+        let affordable = params.m_cost() <= ceiling.memory_kib
+            && params.t_cost() <= ceiling.passes
+            && params.p_cost() <= ceiling.lanes;
+        affordable.then_some(Self { version, params, salt, expected })
+    }
+
+    /// Hashes the password and compares, in the thread's memory.
+    pub(crate) fn verify(&self, memory: &mut Memory, password: &str) -> bool {
+        let mut buffer = Zeroizing::new([0; Output::MAX_LENGTH]);
+        let expected = self.expected.as_bytes();
+        let Some(output) = buffer.get_mut(..expected.len()) else { return false };
+        compute(memory, self.version, &self.params, password, &self.salt, output).is_some()
+            && bool::from(output.ct_eq(expected))
+    }
+
+    /// Whether it is cheaper to attack than a hash with these parameters.
+    pub(crate) fn is_weaker_than(&self, current: Argon2Parameters) -> bool {
+        self.version != Version::V0x13
+            || self.params.m_cost() < current.memory_kib
+            || self.params.t_cost() < current.passes
+            || self.expected.as_bytes().len() < Argon2Parameters::OUTPUT
+    }
+}
+
+impl fmt::Debug for StoredHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredHash").field("params", &self.params).finish_non_exhaustive()
+    }
+}
+
+/// One Argon2id hash, in memory that is enlarged where it does not suffice. `None` for inputs outside Argon2's range.
+fn compute(
+    memory: &mut Memory,
+    version: Version,
+    params: &Params,
+    password: &str,
+    salt: &[u8],
+    output: &mut [u8],
+) -> Option<()> {
+    if memory.len() < params.block_count() {
+        memory.resize(params.block_count(), Block::default());
+    }
+    let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());
+    argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, memory).ok()
+}

@@ -1,0 +1,111 @@
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::vocabulary::error::Rejection;
+use crate::vocabulary::identifier::Subject;
+use crate::vocabulary::scope::Scope;
+
+/// What became of a login: accepted, rejected, or more needed.
+#[derive(Clone)]
+pub struct Login(Outcome);
+
+#[derive(Clone)]
+pub(crate) enum Outcome {
+    Accepted(Accepted),
+    Rejected(Rejection),
+    MoreNeeded { code: Arc<str>, members: Map<String, Value> },
+}
+
+/// A resource owner who has logged in, and what the host says of it.
+#[derive(Clone)]
+pub(crate) struct Accepted {
+    pub(crate) subject: Subject,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) claims: Map<String, Value>,
+    pub(crate) members: Map<String, Value>,
+}
+
+impl Login {
+    /// The credentials are right and the account may log in. The subject becomes the token's `sub`: an identifier
+    /// that never changes, never the name that was typed.
+    #[must_use]
+    pub fn accepted(subject: impl Into<Subject>) -> Self {
+        let (claims, members) = (Map::new(), Map::new());
+        Self(Outcome::Accepted(Accepted { subject: subject.into(), scope: None, claims, members }))
+    }
+
+    /// The login fails. The reason goes to the observer alone; the caller gets `invalid_grant`, in the same bytes for
+    /// every reason.
+    #[must_use]
+    pub fn rejected(reason: Rejection) -> Self {
+        Self(Outcome::Rejected(reason))
+    }
+
+    /// The credentials are right, but another step comes before a token, such as a second factor. The caller gets 403
+    /// with this error code; add with [`member`](Self::member) what the client needs to go on.
+    ///
+    /// The code is of the characters `!`, `#` to `[` and `]` to `~`, and none of the codes that RFC 6749 defines;
+    /// another one becomes 500 `server_error`.
+    #[must_use]
+    pub fn more_needed(code: impl Into<Arc<str>>) -> Self {
+        Self(Outcome::MoreNeeded { code: code.into(), members: Map::new() })
+    }
+
+    /// The most that this user may grant. The token gets what was asked for *and* lies within this scope; where
+    /// nothing is left of what was asked for, the caller gets `invalid_scope`. It never widens anything. Of no effect
+    /// unless accepted.
+    #[must_use]
+    pub fn scope(mut self, scope: Scope) -> Self {
+        if let Outcome::Accepted(accepted) = &mut self.0 {
+            accepted.scope = Some(scope);
+        }
+        self
+    }
+
+    /// A claim for the access token. One that the issuer sets itself (`iss`, `sub`, `scope` and the like) becomes 500
+    /// `server_error`: it is never overridden. Of no effect unless accepted.
+    #[must_use]
+    pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        if let Outcome::Accepted(accepted) = &mut self.0 {
+            accepted.claims.insert(name.into(), value.into());
+        }
+        self
+    }
+
+    /// A member for the answer, of success or of [`more_needed`](Self::more_needed). One that the engine sets itself
+    /// (`access_token`, `error` and the like) becomes 500 `server_error`: it is never overridden. Of no effect when
+    /// rejected.
+    #[must_use]
+    pub fn member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        match &mut self.0 {
+            Outcome::Accepted(Accepted { members, .. }) | Outcome::MoreNeeded { members, .. } => {
+                members.insert(name.into(), value.into());
+            }
+            Outcome::Rejected(_) => {}
+        }
+        self
+    }
+
+    /// Whether a token may follow.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        matches!(self.0, Outcome::Accepted(_))
+    }
+
+    pub(crate) fn into_outcome(self) -> Outcome {
+        self.0
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Claims and members are the host's, and may be private.
+        match &self.0 {
+            Outcome::Accepted(accepted) => f.debug_tuple("Accepted").field(&accepted.subject).finish(),
+            Outcome::Rejected(reason) => f.debug_tuple("Rejected").field(reason).finish(),
+            Outcome::MoreNeeded { code, .. } => f.debug_tuple("MoreNeeded").field(code).finish(),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Who logs in: the resource owner.
+
+mod authenticator;
+mod login;
+
+#[cfg(feature = "argon2")]
+mod argon2id;
+#[cfg(feature = "argon2")]
+mod hashing;
+#[cfg(feature = "argon2")]
+mod password;
+
+pub use authenticator::{LoginAttempt, UserAuthenticator};
+pub use login::Login;
+pub(crate) use login::{Accepted, Outcome};
+
+#[cfg(feature = "argon2")]
+pub use argon2id::{Argon2Parameters, HashError};
+#[cfg(feature = "argon2")]
+pub use hashing::{HashingConfigError, Overloaded};
+#[cfg(feature = "argon2")]
+pub use password::{AccountState, HashedPasswords, HashedPasswordsBuilder, User, UserStore};

@@ -1,0 +1,507 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use zeroize::Zeroizing;
+
+use crate::user::argon2id::{Argon2Parameters, Ceiling, HashError, StoredHash, check_new_password};
+use crate::user::authenticator::{LoginAttempt, UserAuthenticator};
+use crate::user::hashing::{HashingConfigError, HashingThreads, Memory, Overloaded};
+use crate::user::login::Login;
+use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock};
+use crate::vocabulary::context::RequestContext;
+use crate::vocabulary::error::{BoxError, Rejection};
+use crate::vocabulary::event::{Event, Observer, default_observer};
+use crate::vocabulary::identifier::Subject;
+use crate::vocabulary::limits::Limits;
+use crate::vocabulary::random::{Randomness, SystemRandomness};
+use crate::vocabulary::scope::Scope;
+
+/// A table of users with Argon2id password hashes.
+///
+/// ```
+/// use password_grant::{async_trait, AccountState, BoxError, RequestContext, User, UserStore};
+/// # struct Db; struct Row { id: String, password_hash: Option<String>, active: bool }
+/// # impl Db {
+/// #   async fn user_named(&self, _: &str) -> Result<Option<Row>, BoxError> { Ok(None) }
+/// #   async fn replace_hash(&self, _: &str, _: &str, _: Option<&str>) -> Result<(), BoxError> { Ok(()) }
+/// # }
+///
+/// #[async_trait]
+/// impl UserStore for Db {
+///     async fn find(&self, username: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
+///         let row = self.user_named(username).await?;
+///         Ok(row.map(|row| {
+///             let state = if row.active { AccountState::Active } else { AccountState::Disabled };
+///             User::new(row.id, row.password_hash).state(state)
+///         }))
+///     }
+///
+///     async fn update_hash(&self, user: &User, new_hash: &str) -> Result<(), BoxError> {
+///         // UPDATE users SET password_hash = $new WHERE id = $id AND password_hash = $old
+///         self.replace_hash(user.subject().as_str(), new_hash, user.password_hash()).await
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait UserStore: Send + Sync + 'static {
+    /// The user of this name, in the tenant that the context names. Users of every state: whether one may log in is
+    /// decided after the password.
+    ///
+    /// `username` is as typed: 1 to 320 bytes, without control characters other than TAB, not trimmed, not folded.
+    ///
+    /// # Errors
+    ///
+    /// When the answer cannot be told now; the caller gets 503. A name that nobody has is `Ok(None)`.
+    async fn find(&self, username: &str, context: &RequestContext) -> Result<Option<User>, BoxError>;
+
+    /// Stores a stronger hash of the same password, which has just been proved right.
+    ///
+    /// Replace the hash only where it still is [`user.password_hash()`](User::password_hash), or a password that was
+    /// changed meanwhile comes back.
+    ///
+    /// # Errors
+    ///
+    /// A failure is observed, and the login goes on.
+    async fn update_hash(&self, user: &User, new_hash: &str) -> Result<(), BoxError>;
+
+    /// What becomes of a user whose password is right. Override it to add claims, to narrow the scope, or to ask for
+    /// a second factor with [`Login::more_needed`].
+    ///
+    /// Unless overridden: accepted if the account is [`Active`](AccountState::Active), else rejected
+    /// ([`User::login`]). Never called for a wrong password.
+    ///
+    /// # Errors
+    ///
+    /// When the answer cannot be told now; the caller gets 503.
+    async fn accept(&self, user: &User, _attempt: &LoginAttempt<'_>) -> Result<Login, BoxError> {
+        Ok(user.login())
+    }
+}
+
+impl<T: UserStore + ?Sized> UserStore for Arc<T> {
+    fn find<'a, 'b, 'c, 'd>(
+        &'a self,
+        username: &'b str,
+        context: &'c RequestContext,
+    ) -> BoxFuture<'d, Result<Option<User>, BoxError>>
+    where
+        'a: 'd,
+        'b: 'd,
+        'c: 'd,
+        Self: 'd,
+    {
+        (**self).find(username, context)
+    }
+
+    fn update_hash<'a, 'b, 'c, 'd>(&'a self, user: &'b User, new_hash: &'c str) -> BoxFuture<'d, Result<(), BoxError>>
+    where
+        'a: 'd,
+        'b: 'd,
+        'c: 'd,
+        Self: 'd,
+    {
+        (**self).update_hash(user, new_hash)
+    }
+
+    fn accept<'a, 'b, 'c, 'd, 'e>(
+        &'a self,
+        user: &'b User,
+        attempt: &'c LoginAttempt<'d>,
+    ) -> BoxFuture<'e, Result<Login, BoxError>>
+    where
+        'a: 'e,
+        'b: 'e,
+        'c: 'e,
+        'd: 'e,
+        Self: 'e,
+    {
+        (**self).accept(user, attempt)
+    }
+}
+
+/// A user as the host has stored it.
+#[derive(Clone)]
+pub struct User {
+    subject: Subject,
+    password_hash: Option<String>,
+    state: AccountState,
+    scope: Option<Scope>,
+}
+
+/// Whether an account may log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum AccountState {
+    /// It may.
+    #[default]
+    Active,
+    /// It was switched off.
+    Disabled,
+    /// It was locked.
+    Locked,
+    /// It, or its password, has expired.
+    Expired,
+    /// Its password must be changed first.
+    PasswordChangeRequired,
+    /// It has a second factor, which this grant alone would bypass.
+    SecondFactorRequired,
+}
+
+impl User {
+    /// An active user: the subject is the table's immutable key, the hash a PHC string as
+    /// [`Argon2Parameters::hash`](crate::Argon2Parameters::hash) makes, or nothing for a user without a password.
+    #[must_use]
+    pub fn new(subject: impl Into<Subject>, password_hash: Option<String>) -> Self {
+        Self { subject: subject.into(), password_hash, state: AccountState::Active, scope: None }
+    }
+
+    /// The state of the account.
+    #[must_use]
+    pub fn state(mut self, state: AccountState) -> Self {
+        self.state = state;
+        self
+    }
+
+    /// The most that this user may grant; see [`Login::scope`].
+    #[must_use]
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The stored hash.
+    #[must_use]
+    pub fn password_hash(&self) -> Option<&str> {
+        self.password_hash.as_deref()
+    }
+
+    /// What becomes of this user once the password has proved right: accepted if active, else rejected.
+    #[must_use]
+    pub fn login(&self) -> Login {
+        let login = match self.state {
+            AccountState::Active => Login::accepted(self.subject.clone()),
+            AccountState::Disabled => Login::rejected(Rejection::Disabled),
+            AccountState::Locked => Login::rejected(Rejection::Locked),
+            AccountState::Expired => Login::rejected(Rejection::Expired),
+            AccountState::PasswordChangeRequired => Login::rejected(Rejection::PasswordChangeRequired),
+            AccountState::SecondFactorRequired => Login::rejected(Rejection::SecondFactorRequired),
+        };
+        match &self.scope {
+            Some(scope) => login.scope(scope.clone()),
+            None => login,
+        }
+    }
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User").field("subject", &self.subject).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// Verifies passwords against a [`UserStore`], at a bounded and equal cost.
+///
+/// * **Equal**: every attempt costs exactly one Argon2id verification, on the same path. A name that nobody has, a
+///   user without a password, a disabled one and a hash that is refused are no faster than a wrong password. For users
+///   whose hash has other parameters than the current ones this cannot hold; they are rehashed when they log in.
+/// * **Bounded**: hashing happens on a few threads of its own, one a core unless told otherwise, each with memory that
+///   it keeps. What they cannot take on within their queue and their patience is refused at once with 503. An async
+///   worker never hashes, and a caller who goes away frees no place before the work is done.
+///
+/// ```
+/// # use password_grant::{async_trait, BoxError, RequestContext, User, UserStore};
+/// # struct Db;
+/// # #[async_trait]
+/// # impl UserStore for Db {
+/// #     async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> { Ok(None) }
+/// #     async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> { Ok(()) }
+/// # }
+/// use password_grant::HashedPasswords;
+/// use std::time::Duration;
+///
+/// let users = HashedPasswords::builder(Db).threads(2).patience(Duration::from_secs(2)).build()?;
+/// # Ok::<(), password_grant::HashingConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct HashedPasswords {
+    users: Arc<dyn UserStore>,
+    threads: HashingThreads,
+    parameters: Argon2Parameters,
+    ceiling: Ceiling,
+    decoy: StoredHash,
+    password_limit: usize,
+    randomness: Arc<dyn Randomness>,
+    observer: Arc<dyn Observer>,
+}
+
+impl HashedPasswords {
+    /// With the defaults. Starts the hashing threads, and hashes three times to make and try the decoy.
+    ///
+    /// # Errors
+    ///
+    /// When a thread cannot be started or the random generator fails.
+    pub fn new(users: impl UserStore) -> Result<Self, HashingConfigError> {
+        Self::builder(users).build()
+    }
+
+    /// To choose what differs from the defaults.
+    pub fn builder(users: impl UserStore) -> HashedPasswordsBuilder {
+        HashedPasswordsBuilder {
+            users: Arc::new(users),
+            parameters: Argon2Parameters::default(),
+            strongest: None,
+            threads: None,
+            queue: None,
+            patience: Duration::from_secs(5),
+            memory_budget_kib: 1024 * 1024,
+            password_limit: Limits::default().password,
+            clock: Arc::new(SystemClock::new()),
+            randomness: Arc::new(SystemRandomness::new()),
+            observer: default_observer(),
+        }
+    }
+
+    /// Hashes a new password for storing, on the hashing threads.
+    ///
+    /// # Errors
+    ///
+    /// For a password that no login could send, when the threads are overloaded, or the random generator fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up the hash, nothing else.
+    pub async fn hash(&self, password: &str) -> Result<String, HashError> {
+        check_new_password(password, self.password_limit)?;
+        self.hash_unchecked(password).await
+    }
+
+    async fn hash_unchecked(&self, password: &str) -> Result<String, HashError> {
+        let (parameters, randomness) = (self.parameters, self.randomness.clone());
+        let password = Zeroizing::new(password.to_owned());
+        let hash = move |memory: &mut Memory| parameters.hash_in(memory, &password, &*randomness);
+        self.threads.run(hash).await.map_err(|Overloaded| HashError::Overloaded)?
+    }
+
+    async fn verify(&self, stored: StoredHash, password: &str) -> Result<bool, Overloaded> {
+        let password = Zeroizing::new(password.to_owned());
+        self.threads.run(move |memory| stored.verify(memory, &password)).await
+    }
+
+    /// The hash to verify against, or why there is none.
+    fn stored_hash(&self, user: Option<&User>) -> Result<StoredHash, Rejection> {
+        let user = user.ok_or(Rejection::UnknownUser)?;
+        let phc = user.password_hash().ok_or(Rejection::NoPassword)?;
+        StoredHash::parse(phc, self.ceiling).ok_or_else(|| {
+            self.observer.observe(&Event::StoredHashRefused { subject: user.subject() });
+            Rejection::UnusableHash
+        })
+    }
+
+    /// A password that is right and stored too cheaply is stored anew. Whatever goes wrong, the login goes on.
+    async fn strengthen(&self, user: &User, password: &str) {
+        let subject = user.subject();
+        let stored = match self.hash_unchecked(password).await {
+            Ok(new_hash) => self.users.update_hash(user, &new_hash).await,
+            Err(error) => Err(error.into()),
+        };
+        self.observer.observe(&match &stored {
+            Ok(()) => Event::PasswordRehashed { subject },
+            Err(cause) => Event::RehashFailed { subject, cause: &**cause },
+        });
+    }
+}
+
+#[async_trait]
+impl UserAuthenticator for HashedPasswords {
+    async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
+        let password = attempt.password().expose();
+        let user = self.users.find(attempt.username(), attempt.context()).await?;
+        let stored = self.stored_hash(user.as_ref());
+
+        // One verification for everyone, before anything is decided.
+        let compared = stored.as_ref().unwrap_or(&self.decoy).clone();
+        let right = self.verify(compared, password).await?;
+
+        let (user, stored) = match (user, stored) {
+            (Some(user), Ok(stored)) if right => (user, stored),
+            (_, Ok(_)) => return Ok(Login::rejected(Rejection::WrongPassword)),
+            (_, Err(rejection)) => return Ok(Login::rejected(rejection)),
+        };
+        let login = self.users.accept(&user, &attempt).await?;
+        if login.is_accepted() && stored.is_weaker_than(self.parameters) {
+            self.strengthen(&user, password).await;
+        }
+        Ok(login)
+    }
+}
+
+impl fmt::Debug for HashedPasswords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashedPasswords").field("parameters", &self.parameters).finish_non_exhaustive()
+    }
+}
+
+/// Configures [`HashedPasswords`].
+#[must_use]
+pub struct HashedPasswordsBuilder {
+    users: Arc<dyn UserStore>,
+    parameters: Argon2Parameters,
+    strongest: Option<Argon2Parameters>,
+    threads: Option<usize>,
+    queue: Option<usize>,
+    patience: Duration,
+    memory_budget_kib: u64,
+    password_limit: usize,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    observer: Arc<dyn Observer>,
+}
+
+impl HashedPasswordsBuilder {
+    /// What new hashes cost. Default 19 MiB, two passes, one lane.
+    pub fn parameters(mut self, parameters: Argon2Parameters) -> Self {
+        self.parameters = parameters;
+        self
+    }
+
+    /// The most that a stored hash may cost; a stronger one is refused before anything is allocated. Default the
+    /// greater of the current parameters and 64 MiB, 16 passes, 16 lanes.
+    pub fn strongest_stored(mut self, strongest: Argon2Parameters) -> Self {
+        self.strongest = Some(strongest);
+        self
+    }
+
+    /// How many threads hash. Default one a core, as far as the memory budget goes.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads.max(1));
+        self
+    }
+
+    /// How many passwords may wait for a thread. Default 64 a thread.
+    pub fn queue(mut self, waiting: usize) -> Self {
+        self.queue = Some(waiting);
+        self
+    }
+
+    /// How long a password may wait for a thread before it is refused with 503. Default 5 s.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// What all threads together may use, in KiB: threads times the memory of the strongest stored hash. Default
+    /// 1 GiB. A thread holds no more than the strongest hash it has met.
+    pub fn memory_budget_kib(mut self, budget: u64) -> Self {
+        self.memory_budget_kib = budget;
+        self
+    }
+
+    /// Bytes of a new password; give the same as for logins ([`Limits::password`]). Default 1,024.
+    pub fn password_limit(mut self, bytes: usize) -> Self {
+        self.password_limit = Limits { password: bytes, ..Limits::default() }.within_bounds().password;
+        self
+    }
+
+    /// The clock that deadlines are read from.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where salts come from.
+    pub fn randomness(mut self, randomness: impl Randomness) -> Self {
+        self.randomness = Arc::new(randomness);
+        self
+    }
+
+    /// Who is told of rehashes and of stored hashes that are refused. Default `tracing`, where that feature is on.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Checks the budget, makes and tries the decoy, and starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// When threads times memory exceed the budget, the parameters are out of range, the random generator fails, or a
+    /// thread cannot be started.
+    pub fn build(self) -> Result<HashedPasswords, HashingConfigError> {
+        let ceiling = self.ceiling();
+        let threads = self.affordable_threads(ceiling)?;
+        let queue = self.queue.unwrap_or_else(|| threads.saturating_mul(64));
+        let decoy = decoy(self.parameters, ceiling, &*self.randomness)?;
+        Ok(HashedPasswords {
+            users: self.users,
+            threads: HashingThreads::start(threads, queue, self.patience, self.clock)?,
+            parameters: self.parameters,
+            ceiling,
+            decoy,
+            password_limit: self.password_limit,
+            randomness: self.randomness,
+            observer: self.observer,
+        })
+    }
+
+    fn ceiling(&self) -> Ceiling {
+        let current = self.parameters;
+        let strongest = self.strongest.unwrap_or(Argon2Parameters { memory_kib: 64 * 1024, passes: 16, lanes: 16 });
+        Ceiling {
+            memory_kib: strongest.memory_kib.max(current.memory_kib),
+            passes: strongest.passes.max(current.passes),
+            lanes: strongest.lanes.max(current.lanes),
+        }
+    }
+
+    fn affordable_threads(&self, ceiling: Ceiling) -> Result<usize, HashingConfigError> {
+        let affordable = self.memory_budget_kib / u64::from(ceiling.memory_kib).max(1);
+        let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.unwrap_or_else(|| cores.min(affordable.max(1)));
+        if threads <= affordable {
+            return Ok(threads);
+        }
+        Err(HashingConfigError::MemoryBudget {
+            threads,
+            memory_kib: ceiling.memory_kib,
+            budget_kib: self.memory_budget_kib,
+        })
+    }
+}
+
+impl fmt::Debug for HashedPasswordsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashedPasswordsBuilder").field("parameters", &self.parameters).finish_non_exhaustive()
+    }
+}
+
+/// The hash that stands in for users who have none: of a password that nobody knows, with the current parameters.
+/// It is tried, since one that did not parse would answer at once and so tell that the user is unknown.
+fn decoy(
+    parameters: Argon2Parameters,
+    ceiling: Ceiling,
+    randomness: &dyn Randomness,
+) -> Result<StoredHash, HashingConfigError> {
+    let mut secret = Zeroizing::new([0; 32]);
+    randomness.fill(&mut *secret)?;
+    let password = Zeroizing::new(STANDARD_NO_PAD.encode(secret.as_slice()));
+    let mut memory = Memory::new();
+    let phc = parameters.hash_in(&mut memory, &password, randomness).map_err(|error| match error {
+        HashError::Randomness => HashingConfigError::Randomness(crate::RandomnessError::new()),
+        _ => HashingConfigError::Parameters,
+    })?;
+    StoredHash::parse(&phc, ceiling)
+        .filter(|decoy| !decoy.is_weaker_than(parameters))
+        .filter(|decoy| decoy.verify(&mut memory, &password) && !decoy.verify(&mut memory, "not the password"))
+        .ok_or(HashingConfigError::Decoy)
+}

@@ -1,0 +1,70 @@
+use std::any::Any;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What surrounds a request: facts the host knows and the engine only passes on to the host's own stores.
+///
+/// The engine reads none of this from a header. A host behind a proxy decides itself which forwarding header it
+/// trusts, and hands over the result.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct RequestContext {
+    peer: Option<IpAddr>,
+    tenant: Option<Arc<str>>,
+    host: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl RequestContext {
+    /// A context in which nothing is known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The address the request came from, as the host determined it.
+    #[must_use]
+    pub fn with_peer(mut self, peer: IpAddr) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// The identity domain (tenant) in which client and user are to be looked up. It is passed on as given: a host
+    /// that takes it from a header passes on what the caller sent, unvalidated.
+    #[must_use]
+    pub fn with_tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
+        self.tenant = Some(tenant.into());
+        self
+    }
+
+    /// Any value of the host's, such as a request id or a device attestation.
+    #[must_use]
+    pub fn with_host<T: Any + Send + Sync>(mut self, value: Arc<T>) -> Self {
+        self.host = Some(value);
+        self
+    }
+
+    /// The address the request came from.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    /// The identity domain (tenant) the request named. Raw: validate it by looking it up.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
+    /// The host's value, if one of this type was given.
+    #[must_use]
+    pub fn host<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.host.as_deref()?.downcast_ref()
+    }
+}
+
+impl fmt::Debug for RequestContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestContext").field("peer", &self.peer).field("tenant", &self.tenant).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,396 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+/// An error of the host's own: whatever its database or service returned.
+///
+/// Its text goes to the [`Observer`](crate::Observer), never to the caller.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// The `error` member of an error answer ([RFC 6749 section 5.2]).
+///
+/// [RFC 6749 section 5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The request is malformed or lacks a parameter. 400 (405 and 413 where HTTP has a status of its own).
+    InvalidRequest,
+    /// The client is not who it says, or not known. 401, always with a challenge.
+    InvalidClient,
+    /// The resource owner's credentials are not right. 400.
+    InvalidGrant,
+    /// The client may not use this grant. 400.
+    UnauthorizedClient,
+    /// The grant type is not one this server knows. 400.
+    UnsupportedGrantType,
+    /// The scope is malformed, not registered for the client, or not the resource owner's to give. 400.
+    InvalidScope,
+    /// The resource or audience is not registered for the client (RFC 8707). 400.
+    InvalidTarget,
+    /// The token could not be made, or the host's code asked for something impossible. 500.
+    ServerError,
+    /// A store or the password hashing cannot answer now. 503 with `Retry-After`.
+    TemporarilyUnavailable,
+    /// A code of the host's: another step is needed before a token is issued. 403.
+    Host(Arc<str>),
+}
+
+impl ErrorCode {
+    /// The code as it stands in the answer.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::Host(code) => code,
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a request got no token: for logs, tests and observers. Never on the wire, where several reasons share one
+/// answer so that it gives nothing away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The request itself is not one we read.
+    Request(RequestFault),
+    /// The client did not authenticate. One answer for all of them.
+    Client(ClientFault),
+    /// The client asked for what it is not registered for.
+    NotAllowed(NotAllowed),
+    /// The resource owner did not log in. One answer for all of them.
+    Login(Rejection),
+    /// The host wants another step first.
+    MoreNeeded(Arc<str>),
+    /// Our own trouble, or the host's.
+    Trouble(Trouble),
+}
+
+/// What is wrong with a request before anybody is looked up, or with what it lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequestFault {
+    /// The method is not POST.
+    Method,
+    /// The content type is missing or not `application/x-www-form-urlencoded`, or its charset is not UTF-8.
+    ContentType,
+    /// The body is larger than [`Limits::body`](crate::Limits::body).
+    BodyTooLarge,
+    /// `Authorization`, `Content-Type` or `DPoP` stands in the request more than once.
+    RepeatedHeader,
+    /// The query part of the URI holds a credential.
+    CredentialsInQuery,
+    /// A bad percent escape, or text that is not UTF-8.
+    Encoding,
+    /// More than 32 parameters.
+    TooManyParameters,
+    /// A parameter is longer than its limit.
+    TooLong,
+    /// A parameter stands in the body more than once.
+    Repeated,
+    /// A parameter holds a character that its grammar does not allow.
+    Character,
+    /// The scope is not one of RFC 6749 section 3.3, or too long.
+    Scope,
+    /// The client identifies itself in more than one way.
+    SeveralClientAuthentications,
+    /// `client_id` in the body differs from the client that authenticated otherwise.
+    ClientIdMismatch,
+    /// `client_assertion` and `client_assertion_type` are not both there, or the type is not one we know.
+    ClientAssertion,
+    /// `grant_type` is missing.
+    GrantTypeMissing,
+    /// `grant_type` is not one this server knows.
+    GrantTypeUnknown,
+    /// `username` is missing.
+    UsernameMissing,
+    /// `password` is missing.
+    PasswordMissing,
+}
+
+/// Why a client did not authenticate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ClientFault {
+    /// The request names no client.
+    Unidentified,
+    /// The `Authorization` header is not well-formed Basic credentials.
+    MalformedAuthorization,
+    /// No such client is registered.
+    Unknown,
+    /// The client's registration is disabled.
+    Disabled,
+    /// The client's registration has expired.
+    Expired,
+    /// The client is registered for another authentication method, or the method is switched off.
+    Method,
+    /// The secret is none of the client's live ones.
+    Secret,
+}
+
+/// What an authenticated client asked for and may not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NotAllowed {
+    /// The client is not registered for the grant.
+    Grant,
+    /// The scope holds a token the client is not registered for.
+    Scope,
+    /// No scope was asked for, and the client has no default one.
+    NoDefaultScope,
+    /// The resource or audience is not registered for the client.
+    Target,
+    /// The resource owner may give none of the scope asked for.
+    OwnerScope,
+}
+
+/// Why a resource owner did not log in: the private reason of [`Login::rejected`](crate::Login::rejected).
+///
+/// All of them get the caller the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// No user has this name.
+    UnknownUser,
+    /// The password is wrong.
+    WrongPassword,
+    /// The user has no password to log in with.
+    NoPassword,
+    /// The stored password hash is of a kind or strength that is not accepted.
+    UnusableHash,
+    /// The account is disabled.
+    Disabled,
+    /// The host has locked the account.
+    Locked,
+    /// The account or its password has expired.
+    Expired,
+    /// The password must be changed first.
+    PasswordChangeRequired,
+    /// The account has a second factor, which this grant would bypass.
+    SecondFactorRequired,
+    /// A reason of the host's own.
+    Other(&'static str),
+}
+
+/// What went wrong on the server's side. No caller is to blame, and nothing was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// The [`ClientStore`](crate::ClientStore) failed. 503.
+    ClientStore,
+    /// The client is registered with values that contradict each other. 503.
+    ClientRegistration,
+    /// The [`UserAuthenticator`](crate::UserAuthenticator) failed. 503.
+    UserAuthenticator,
+    /// Password hashing has more work than it can do in time. 503.
+    Overloaded,
+    /// The [`TokenIssuer`](crate::TokenIssuer) failed. 500.
+    TokenIssuer,
+    /// The random generator failed. 500.
+    Randomness,
+    /// The host gave a member, a claim or an error code that is not its to give. 500.
+    HostMember,
+}
+
+impl Trouble {
+    fn is_ours_alone(self) -> bool {
+        matches!(self, Self::TokenIssuer | Self::Randomness | Self::HostMember)
+    }
+}
+
+impl Reason {
+    /// The one table of what each reason becomes on the wire: status, code, description.
+    fn answer(&self) -> (u16, ErrorCode, &'static str) {
+        use ErrorCode as Code;
+        match self {
+            Self::Request(fault) => fault.answer(),
+            Self::Client(_) => (401, Code::InvalidClient, "Client authentication failed"),
+            Self::NotAllowed(NotAllowed::Grant) => {
+                (400, Code::UnauthorizedClient, "The client may not use this grant type")
+            }
+            Self::NotAllowed(NotAllowed::Scope) => (400, Code::InvalidScope, "Scope not registered for the client"),
+            Self::NotAllowed(NotAllowed::NoDefaultScope) => (400, Code::InvalidScope, "Scope parameter missing"),
+            Self::NotAllowed(NotAllowed::Target) => {
+                (400, Code::InvalidTarget, "Resource or audience not registered for the client")
+            }
+            Self::NotAllowed(NotAllowed::OwnerScope) => {
+                (400, Code::InvalidScope, "The scope exceeds what the resource owner may grant")
+            }
+            Self::Login(_) => (400, Code::InvalidGrant, "The user name or password is wrong"),
+            Self::MoreNeeded(code) => {
+                (403, Code::Host(code.clone()), "Another step is needed before a token is issued")
+            }
+            Self::Trouble(trouble) if trouble.is_ours_alone() => {
+                (500, Code::ServerError, "The server could not complete the request")
+            }
+            Self::Trouble(_) => {
+                (503, Code::TemporarilyUnavailable, "The server cannot answer at the moment, try again later")
+            }
+        }
+    }
+}
+
+impl RequestFault {
+    fn answer(self) -> (u16, ErrorCode, &'static str) {
+        use ErrorCode as Code;
+        let (status, description) = match self {
+            Self::Method => (405, "Only POST is allowed"),
+            Self::ContentType => (400, "Content-Type must be application/x-www-form-urlencoded in UTF-8"),
+            Self::BodyTooLarge => (413, "The request body is too large"),
+            Self::RepeatedHeader => (400, "A header that may occur once is repeated"),
+            Self::CredentialsInQuery => (400, "Credentials must be in the body, not in the URI"),
+            Self::Encoding => (400, "The request body is not form-encoded UTF-8"),
+            Self::TooManyParameters => (400, "Too many parameters"),
+            Self::TooLong => (400, "A parameter is too long"),
+            Self::Repeated => (400, "A parameter is repeated"),
+            Self::Character => (400, "A parameter holds a character that is not allowed"),
+            Self::Scope => return (400, Code::InvalidScope, "Scope parameter malformed or too long"),
+            Self::SeveralClientAuthentications => (400, "More than one client authentication method"),
+            Self::ClientIdMismatch => (400, "The client_id parameter names another client than the credentials"),
+            Self::ClientAssertion => (400, "Client assertion or its type missing or not supported"),
+            Self::GrantTypeMissing => (400, "Grant type parameter missing"),
+            Self::GrantTypeUnknown => return (400, Code::UnsupportedGrantType, "Grant type not supported"),
+            Self::UsernameMissing => (400, "Username parameter missing"),
+            Self::PasswordMissing => (400, "Password parameter missing"),
+        };
+        (status, Code::InvalidRequest, description)
+    }
+}
+
+impl From<RequestFault> for Reason {
+    fn from(fault: RequestFault) -> Self {
+        Self::Request(fault)
+    }
+}
+
+impl From<ClientFault> for Reason {
+    fn from(fault: ClientFault) -> Self {
+        Self::Client(fault)
+    }
+}
+
+impl From<Trouble> for Reason {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl From<NotAllowed> for Reason {
+    fn from(refused: NotAllowed) -> Self {
+        Self::NotAllowed(refused)
+    }
+}
+
+/// A refusal that is already an OAuth answer ([RFC 6749 section 5.2]).
+///
+/// Converts into an [`HttpResponse`](crate::HttpResponse). What [`code`](Self::code) and
+/// [`description`](Self::description) return goes on the wire; what [`reason`](Self::reason) returns never does.
+///
+/// [RFC 6749 section 5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+#[derive(Clone)]
+pub struct TokenError(Box<Refusal>);
+
+#[derive(Clone)]
+struct Refusal {
+    reason: Reason,
+    status: u16,
+    code: ErrorCode,
+    description: &'static str,
+    retry_after: Option<Duration>,
+    realm: Option<Arc<str>>,
+    members: Map<String, Value>,
+}
+
+impl TokenError {
+    pub(crate) fn new(reason: impl Into<Reason>) -> Self {
+        let reason = reason.into();
+        let (status, code, description) = reason.answer();
+        let retry_after = (status == 503).then_some(Duration::from_secs(1));
+        Self(Box::new(Refusal { reason, status, code, description, retry_after, realm: None, members: Map::new() }))
+    }
+
+    /// The realm of the challenge that goes with a 401.
+    pub(crate) fn in_realm(mut self, realm: &Arc<str>) -> Self {
+        self.0.realm = Some(realm.clone());
+        self
+    }
+
+    /// The host's members of an answer that asks for another step.
+    pub(crate) fn with_members(mut self, members: Map<String, Value>) -> Self {
+        self.0.members = members;
+        self
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.0.status
+    }
+
+    /// The `error` member.
+    #[must_use]
+    pub fn code(&self) -> &ErrorCode {
+        &self.0.code
+    }
+
+    /// The `error_description` member: a fixed sentence for the client's developer, which never holds request data.
+    #[must_use]
+    pub fn description(&self) -> &'static str {
+        self.0.description
+    }
+
+    /// The value of `Retry-After`, where the answer has one: after how long to try again, in whole seconds.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Why, in private. Logged and observed, never sent.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.0.reason
+    }
+
+    /// The realm of the `WWW-Authenticate` challenge of a 401.
+    pub(crate) fn realm(&self) -> Option<&str> {
+        self.0.realm.as_deref()
+    }
+
+    pub(crate) fn members(&self) -> &Map<String, Value> {
+        &self.0.members
+    }
+}
+
+impl fmt::Debug for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The host's members may hold a token of its own, such as one that continues a login.
+        f.debug_struct("TokenError")
+            .field("status", &self.0.status)
+            .field("code", &self.0.code)
+            .field("reason", &self.0.reason)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.code, self.0.description)
+    }
+}
+
+impl std::error::Error for TokenError {}

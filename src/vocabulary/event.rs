@@ -1,0 +1,209 @@
+use std::fmt;
+use std::sync::Arc;
+
+use crate::vocabulary::context::RequestContext;
+use crate::vocabulary::error::{ClientFault, NotAllowed, Rejection, RequestFault, Trouble};
+use crate::vocabulary::identifier::{ClientId, Subject};
+use crate::vocabulary::scope::Scope;
+
+/// Is told what happened: for the audit log, metrics and alarms.
+///
+/// Called on the thread that serves the request, so it should be quick and must not block. No event holds a secret.
+/// Identifiers that the caller typed (user names, client ids) are raw in an event's fields; its `Display` escapes
+/// them, so a line made from it cannot be broken or forged by what somebody typed.
+pub trait Observer: Send + Sync + 'static {
+    /// Something happened.
+    fn observe(&self, event: &Event<'_>);
+}
+
+impl<T: Observer + ?Sized> Observer for Arc<T> {
+    fn observe(&self, event: &Event<'_>) {
+        (**self).observe(event);
+    }
+}
+
+/// Observes nothing.
+impl Observer for () {
+    fn observe(&self, _: &Event<'_>) {}
+}
+
+/// The observer of whoever has named none.
+pub(crate) fn default_observer() -> Arc<dyn Observer> {
+    #[cfg(feature = "tracing")]
+    return Arc::new(crate::vocabulary::tracing::TracingObserver::new());
+    #[cfg(not(feature = "tracing"))]
+    return Arc::new(());
+}
+
+/// Something that happened, in the words that an audit log needs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A token was issued.
+    #[non_exhaustive]
+    TokenIssued {
+        /// To which client.
+        client_id: &'a ClientId,
+        /// For whom.
+        subject: &'a Subject,
+        /// With which scope.
+        scope: &'a Scope,
+        /// The token's identifier (`jti`).
+        token_id: &'a str,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// A request was malformed or incomplete.
+    #[non_exhaustive]
+    RequestRefused {
+        /// What is wrong with it.
+        fault: RequestFault,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// A client did not authenticate.
+    #[non_exhaustive]
+    ClientRefused {
+        /// Who the request said it comes from. Raw.
+        client_id: Option<&'a str>,
+        /// What is wrong.
+        fault: ClientFault,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// An authenticated client asked for what it may not have.
+    #[non_exhaustive]
+    NotAllowed {
+        /// Which client.
+        client_id: &'a ClientId,
+        /// What it may not have.
+        refused: NotAllowed,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// A resource owner did not log in.
+    #[non_exhaustive]
+    LoginRejected {
+        /// Through which client.
+        client_id: &'a ClientId,
+        /// The name that was typed. Raw, and people do type passwords into the wrong field.
+        username: &'a str,
+        /// Why.
+        rejection: Rejection,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// The host asked for another step before a token is issued.
+    #[non_exhaustive]
+    MoreNeeded {
+        /// Through which client.
+        client_id: &'a ClientId,
+        /// The host's error code.
+        code: &'a str,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// The server's side failed; nothing was granted.
+    #[non_exhaustive]
+    Trouble {
+        /// What failed.
+        trouble: Trouble,
+        /// The host's error, where there is one. Its text is the host's: it may hold whatever its author put there.
+        cause: Option<&'a (dyn std::error::Error + 'static)>,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// The stored hash of a user is of a kind or strength that is not accepted, so nobody can log in as this user.
+    #[non_exhaustive]
+    StoredHashRefused {
+        /// Whose.
+        subject: &'a Subject,
+    },
+    /// A password that was right is now stored with the current parameters.
+    #[non_exhaustive]
+    PasswordRehashed {
+        /// Whose.
+        subject: &'a Subject,
+    },
+    /// A password that was right could not be stored with the current parameters. The login went on.
+    #[non_exhaustive]
+    RehashFailed {
+        /// Whose.
+        subject: &'a Subject,
+        /// Why.
+        cause: &'a (dyn std::error::Error + 'static),
+    },
+    /// A request to a protected resource was refused.
+    #[non_exhaustive]
+    AccessRefused {
+        /// Why.
+        fault: AccessFault,
+        /// The error of the host's token look-up, where it is the cause.
+        cause: Option<&'a (dyn std::error::Error + 'static)>,
+    },
+}
+
+/// Why a request to a protected resource was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AccessFault {
+    /// It holds no bearer token. 401 without an error code.
+    NoToken,
+    /// The header is malformed or repeated, or the token also stands elsewhere. 400 `invalid_request`.
+    Malformed,
+    /// The token is not one of this verifier's: wrong form, type, algorithm, key, signature, issuer or audience. 401
+    /// `invalid_token`.
+    NotOurs,
+    /// The token has expired. 401 `invalid_token`.
+    Expired,
+    /// The token is not valid yet. 401 `invalid_token`.
+    NotYetValid,
+    /// The token is bound to a key (`cnf`), and no proof of it was checked. 401 `invalid_token`.
+    Bound,
+    /// The token's scope does not suffice. 403 `insufficient_scope`.
+    Scope,
+    /// Whether the token is valid cannot be told now. 503.
+    Trouble,
+}
+
+/// One line, in which whatever the caller typed is quoted and escaped.
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TokenIssued { client_id, subject, scope, token_id, .. } => {
+                write!(
+                    f,
+                    "token {token_id:?} issued to client {client_id:?} for subject {subject:?}, scope {:?}",
+                    scope.as_str()
+                )
+            }
+            Self::RequestRefused { fault, .. } => write!(f, "request refused: {fault:?}"),
+            Self::ClientRefused { client_id: Some(client_id), fault, .. } => {
+                write!(f, "client {client_id:?} not authenticated: {fault:?}")
+            }
+            Self::ClientRefused { fault, .. } => write!(f, "client not authenticated: {fault:?}"),
+            Self::NotAllowed { client_id, refused, .. } => {
+                write!(f, "client {client_id:?} is not registered for what it asked: {refused:?}")
+            }
+            Self::LoginRejected { client_id, username, rejection, .. } => {
+                write!(f, "login of {username:?} through client {client_id:?} rejected: {rejection:?}")
+            }
+            Self::MoreNeeded { client_id, code, .. } => {
+                write!(f, "login through client {client_id:?} needs another step: {code:?}")
+            }
+            Self::Trouble { trouble, cause: Some(cause), .. } => {
+                write!(f, "trouble: {trouble:?}: {:?}", cause.to_string())
+            }
+            Self::Trouble { trouble, .. } => write!(f, "trouble: {trouble:?}"),
+            Self::StoredHashRefused { subject } => write!(f, "stored password hash of {subject:?} is not usable"),
+            Self::PasswordRehashed { subject } => write!(f, "password of {subject:?} rehashed"),
+            Self::RehashFailed { subject, cause } => {
+                write!(f, "password of {subject:?} not rehashed: {:?}", cause.to_string())
+            }
+            Self::AccessRefused { fault, cause: Some(cause) } => {
+                write!(f, "access refused: {fault:?}: {:?}", cause.to_string())
+            }
+            Self::AccessRefused { fault, .. } => write!(f, "access refused: {fault:?}"),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The strict decoding of `application/x-www-form-urlencoded` text (RFC 6749 appendix B).
+
+use std::borrow::Cow;
+
+use zeroize::Zeroize;
+
+/// A bad percent escape, or bytes that are not UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadEncoding;
+
+/// Decodes one name or value. Never lossy: what is not an encoding of UTF-8 text is refused, since two different
+/// passwords must never decode to the same one. Text without escapes is borrowed.
+pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, BadEncoding> {
+    let plain = encoded.iter().position(|byte| matches!(byte, b'%' | b'+')).unwrap_or(encoded.len());
+    let (prefix, rest) = encoded.split_at(plain);
+    if rest.is_empty() {
+        return std::str::from_utf8(encoded).map(Cow::Borrowed).map_err(|_| BadEncoding);
+    }
+    // Decoding never lengthens, so the buffer is never moved and leaves no copy of a password behind.
+    let mut decoded = Vec::with_capacity(encoded.len());
+    decoded.extend_from_slice(prefix);
+    let complete = unescape(rest, &mut decoded);
+    match String::from_utf8(decoded) {
+        Ok(text) if complete => Ok(Cow::Owned(text)),
+        Ok(mut text) => {
+            text.zeroize();
+            Err(BadEncoding)
+        }
+        Err(error) => {
+            error.into_bytes().zeroize();
+            Err(BadEncoding)
+        }
+    }
+}
+
+/// Appends the unescaped bytes; false at the first bad escape.
+fn unescape(encoded: &[u8], decoded: &mut Vec<u8>) -> bool {
+    let mut bytes = encoded.iter();
+    while let Some(&byte) = bytes.next() {
+        let byte = match byte {
+            b'+' => b' ',
+            b'%' => match (bytes.next().and_then(hex), bytes.next().and_then(hex)) {
+                (Some(high), Some(low)) => high << 4 | low,
+                _ => return false,
+            },
+            plain => plain,
+        };
+        decoded.push(byte);
+    }
+    true
+}
+
+fn hex(digit: &u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Splits at every `&`, then at the first `=`; empty pieces are passed over. Nothing is decoded yet.
+pub(crate) fn pairs(encoded: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    encoded.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty()).map(|piece| {
+        let mut halves = piece.splitn(2, |byte| *byte == b'=');
+        (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
+    })
+}
+
+/// VSCHAR (RFC 6749 appendix A): the characters of client ids and client secrets.
+pub(crate) fn is_vschar(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
+}
+
+/// UNICODECHARNOCRLF (RFC 6749 appendix A): the characters of user names and passwords.
+pub(crate) fn is_unicode_no_crlf(text: &str) -> bool {
+    text.chars().all(|character| {
+        matches!(character, '\t' | ' '..='~' | '\u{80}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+    })
+}

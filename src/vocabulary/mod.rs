@@ -1,0 +1,17 @@
+//! The small words that every other module speaks.
+
+pub(crate) mod clock;
+pub(crate) mod context;
+pub(crate) mod error;
+pub(crate) mod event;
+pub(crate) mod form;
+pub(crate) mod identifier;
+pub(crate) mod limits;
+pub(crate) mod random;
+pub(crate) mod report;
+pub(crate) mod scope;
+pub(crate) mod secret;
+pub(crate) mod token;
+
+#[cfg(feature = "tracing")]
+pub(crate) mod tracing;

@@ -1,0 +1,40 @@
+use crate::vocabulary::event::{Event, Observer};
+
+/// Writes every event to [`tracing`], with the target `password_grant`: refusals as `WARN`, trouble as `ERROR`, the
+/// rest as `INFO`. The default observer.
+///
+/// What the caller typed is quoted and escaped, so it cannot break or forge a line of the log.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct TracingObserver;
+
+impl TracingObserver {
+    /// An observer that writes to `tracing`.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl Observer for TracingObserver {
+    fn observe(&self, event: &Event<'_>) {
+        match event {
+            Event::Trouble { context, .. } => {
+                tracing::error!(target: "password_grant", peer = ?context.peer(), "{event}");
+            }
+            Event::ClientRefused { context, .. }
+            | Event::LoginRejected { context, .. }
+            | Event::NotAllowed { context, .. }
+            | Event::RequestRefused { context, .. } => {
+                tracing::warn!(target: "password_grant", peer = ?context.peer(), "{event}");
+            }
+            Event::StoredHashRefused { .. } | Event::RehashFailed { .. } | Event::AccessRefused { .. } => {
+                tracing::warn!(target: "password_grant", "{event}");
+            }
+            Event::TokenIssued { context, .. } | Event::MoreNeeded { context, .. } => {
+                tracing::info!(target: "password_grant", peer = ?context.peer(), "{event}");
+            }
+            Event::PasswordRehashed { .. } => tracing::info!(target: "password_grant", "{event}"),
+        }
+    }
+}
