@@ -1,0 +1,306 @@
+//! The demo server: an existing web application with its own user table, to which the password grant was added.
+//!
+//! `cargo run --example axum`, then
+//!
+//! ```text
+//! curl -u web:web-secret -d grant_type=password -d username=alice -d password=wonderland \
+//!      http://127.0.0.1:8080/oauth/token
+//! ```
+//!
+//! Everything it knows is demo data. What of it a real server would do differently is said where it stands.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use axum::body::to_bytes;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use axum::{Json, Router};
+use password_grant::{
+    AccessTokenVerifier, AccountState, Algorithm, Argon2Parameters, BoxError, Client, ClientAuthentication,
+    ClientSecret, ClientStore, Grant, HashedPasswords, HttpRequest, JwtIssuer, PasswordGrant, RequestContext,
+    SigningKeys, User, UserStore, async_trait,
+};
+use serde_json::json;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+const AUDIENCE: &str = "https://api.example.com";
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The application's database, and the two traits over it
+// ---------------------------------------------------------------------------------------------------------------------
+
+#[derive(Clone)]
+struct Shop {
+    db: SqlitePool,
+}
+
+#[derive(sqlx::FromRow)]
+struct ClientRow {
+    id: String,
+    method: String,
+    secret_sha256: Option<Vec<u8>>,
+    may_use_password: bool,
+    scope: String,
+    default_scope: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct UserRow {
+    id: String,
+    password_hash: Option<String>,
+    active: bool,
+}
+
+#[async_trait]
+impl ClientStore for Shop {
+    async fn find(&self, client_id: &str, context: &RequestContext) -> Result<Option<Client>, BoxError> {
+        // One identity domain, which is also what no header means.
+        if context.tenant().is_some_and(|tenant| tenant != "demo") {
+            return Ok(None);
+        }
+        let row: Option<ClientRow> =
+            sqlx::query_as("SELECT * FROM clients WHERE id = $1").bind(client_id).fetch_optional(&self.db).await?;
+        row.map(Client::try_from).transpose()
+    }
+}
+
+impl TryFrom<ClientRow> for Client {
+    type Error = BoxError;
+
+    fn try_from(row: ClientRow) -> Result<Self, BoxError> {
+        let secret = || ClientSecret::from_sha256_slice(row.secret_sha256.as_deref().unwrap_or_default());
+        let client = match row.method.as_str() {
+            "none" => Client::public(row.id),
+            "client_secret_basic" => Client::confidential(row.id, ClientAuthentication::basic(secret()?)),
+            "client_secret_basic_or_post" => {
+                Client::confidential(row.id, ClientAuthentication::basic_or_post(secret()?))
+            }
+            other => return Err(format!("client {:?} has the unknown method {other:?}", row.id).into()),
+        };
+        let grants = row.may_use_password.then_some(Grant::Password);
+        Ok(client.grants(grants).scope(row.scope.parse()?).default_scope(row.default_scope.parse()?))
+    }
+}
+
+#[async_trait]
+impl UserStore for Shop {
+    async fn find(&self, username: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
+        let row: Option<UserRow> = sqlx::query_as("SELECT id, password_hash, active FROM users WHERE username = $1")
+            .bind(username)
+            .fetch_optional(&self.db)
+            .await?;
+        Ok(row.map(|row| {
+            let state = if row.active { AccountState::Active } else { AccountState::Disabled };
+            User::new(row.id, row.password_hash).state(state)
+        }))
+    }
+
+    async fn update_hash(&self, user: &User, new_hash: &str) -> Result<(), BoxError> {
+        sqlx::query("UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3")
+            .bind(new_hash)
+            .bind(user.subject().as_str())
+            .bind(user.password_hash())
+            .execute(&self.db)
+            .await?;
+        Ok(())
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The routes
+// ---------------------------------------------------------------------------------------------------------------------
+
+#[derive(Clone)]
+struct App {
+    grant: PasswordGrant,
+    verifier: AccessTokenVerifier,
+}
+
+fn routes(app: App) -> Router {
+    Router::new()
+        .route("/oauth/token", any(token)) // any: a wrong method gets its OAuth answer too
+        .route("/.well-known/oauth-authorization-server", get(metadata))
+        .route("/.well-known/jwks.json", get(jwks))
+        .route("/api/me", get(me))
+        .route("/api/orders", get(orders))
+        .with_state(app)
+}
+
+async fn token(State(app): State<App>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, app.grant.body_limit()).await;
+    let http = match &body {
+        Ok(body) => HttpRequest::from_parts(&parts, body),
+        Err(_) => HttpRequest::from_parts(&parts, &[]).body_too_large(),
+    };
+    let http = match parts.headers.get("x-user-identity-domain-name") {
+        Some(tenant) => http.tenant(&String::from_utf8_lossy(tenant.as_bytes())),
+        None => http,
+    };
+    app.grant.token(http.peer(peer.ip())).await.into()
+}
+
+async fn metadata(State(app): State<App>) -> Response {
+    app.grant.metadata().into()
+}
+
+async fn jwks(State(app): State<App>) -> Response {
+    app.grant.jwks().into()
+}
+
+async fn me(State(app): State<App>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    match app.verifier.authenticate(&parts).await {
+        Ok(token) => {
+            Json(json!({ "sub": token.subject, "client_id": token.client_id, "scope": token.scope })).into_response()
+        }
+        Err(refusal) => refusal.into(),
+    }
+}
+
+async fn orders(State(app): State<App>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    match app.verifier.authorize(&parts, "orders:read").await {
+        Ok(token) => Json(json!({ "sub": token.subject, "orders": [{ "id": 1, "item": "teapot" }] })).into_response(),
+        Err(refusal) => refusal.into(),
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Starting and stopping
+// ---------------------------------------------------------------------------------------------------------------------
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match serve().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line for whoever starts the server: which setting, and what is wrong with it.
+type Problem = String;
+
+async fn serve() -> Result<(), Problem> {
+    let address: SocketAddr = setting("LISTEN_ADDR", "127.0.0.1:8080")?;
+    let database: SqliteConnectOptions = setting("DATABASE_URL", "sqlite::memory:")?;
+    let keys_dir: String = setting("KEYS_DIR", "examples/keys")?;
+
+    let listener = TcpListener::bind(address).await.map_err(|error| wrong("LISTEN_ADDR", error))?;
+    let address = listener.local_addr().map_err(|error| wrong("LISTEN_ADDR", error))?;
+    let issuer = issuer(address.ip(), address)?;
+    let shop = open_shop(database).await.map_err(|error| wrong("DATABASE_URL", error))?;
+    let keys = read_keys(&keys_dir).map_err(|error| wrong("KEYS_DIR", error))?;
+    let app = build(&issuer, shop, keys).map_err(|error| wrong("ISSUER", error))?;
+
+    let (mut terminated, mut interrupted) = (stop_on(SignalKind::terminate())?, stop_on(SignalKind::interrupt())?);
+    let stop = async move {
+        tokio::select! { _ = terminated.recv() => {} _ = interrupted.recv() => {} }
+    };
+    println!("listening on http://{address}");
+    println!("WARNING: users, clients, secrets and keys are demo data that everybody knows");
+    axum::serve(listener, routes(app).into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(stop)
+        .await
+        .map_err(|error| wrong("LISTEN_ADDR", error))
+}
+
+fn build(issuer: &str, shop: Shop, keys: SigningKeys) -> Result<App, BoxError> {
+    let verifier = AccessTokenVerifier::new(issuer, AUDIENCE, [Algorithm::EdDsa], keys.verification_keys()?)?;
+    let users = HashedPasswords::new(shop.clone())?;
+    let grant = PasswordGrant::builder(issuer, shop, users, JwtIssuer::new(keys, AUDIENCE)).build()?;
+    Ok(App { grant, verifier })
+}
+
+fn issuer(ip: IpAddr, address: SocketAddr) -> Result<String, Problem> {
+    match std::env::var("ISSUER") {
+        Ok(issuer) => Ok(issuer),
+        Err(_) if ip.is_unspecified() => Err(wrong("ISSUER", "required when binding all interfaces")),
+        Err(_) => Ok(format!("http://{address}")),
+    }
+}
+
+fn read_keys(folder: &str) -> Result<SigningKeys, BoxError> {
+    let file = format!("{folder}/token-ed25519.pem");
+    let pem = std::fs::read(&file).map_err(|error| format!("{file}: {error}"))?;
+    Ok(SigningKeys::from_pem(pem)?)
+}
+
+fn setting<T: FromStr<Err: Display>>(name: &str, default: &str) -> Result<T, Problem> {
+    let value = std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    value.parse().map_err(|error| wrong(name, error))
+}
+
+fn wrong(name: &str, problem: impl Display) -> Problem {
+    format!("{name}: {problem}").replace('\n', " ")
+}
+
+fn stop_on(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Problem> {
+    signal(kind).map_err(|error| format!("signals: {error}"))
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The demo's data
+// ---------------------------------------------------------------------------------------------------------------------
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS clients (
+        id TEXT PRIMARY KEY, method TEXT NOT NULL, secret_sha256 BLOB, may_use_password BOOLEAN NOT NULL,
+        scope TEXT NOT NULL, default_scope TEXT NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS users (
+        id TEXT PRIMARY KEY, username TEXT NOT NULL UNIQUE, password_hash TEXT, active BOOLEAN NOT NULL
+    );
+";
+
+/// Secrets that people thought up, which only a demo has: a real server stores what `ClientSecret::generate` made.
+const CLIENTS: [(&str, &str, Option<&str>, bool, &str); 4] = [
+    ("web", "client_secret_basic_or_post", Some("web-secret"), true, "profile orders:read offline_access"),
+    ("odd:client", "client_secret_basic", Some("s3cr:t +%&=/?~"), true, "profile"),
+    ("mobile", "none", None, true, "profile offline_access"),
+    ("reports", "client_secret_basic", Some("reports-secret"), false, "profile"),
+];
+
+const USERS: [(&str, &str, &str, bool); 3] = [
+    ("user-1", "alice", "wonderland", true),
+    ("user-2", "zoë", "pässwörd +&=%", true),
+    ("user-3", "bob", "builder", false),
+];
+
+async fn open_shop(options: SqliteConnectOptions) -> Result<Shop, BoxError> {
+    // One connection that stays open: a database in memory lives as long as its connection.
+    let pool = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+    let db = pool.connect_with(options.create_if_missing(true)).await?;
+    sqlx::raw_sql(SCHEMA).execute(&db).await?;
+    for (id, method, secret, may_use_password, scope) in CLIENTS {
+        sqlx::query("INSERT INTO clients VALUES ($1, $2, $3, $4, $5, 'profile') ON CONFLICT DO NOTHING")
+            .bind(id)
+            .bind(method)
+            .bind(secret.map(|secret| ClientSecret::digest_of(secret).sha256().to_vec()))
+            .bind(may_use_password)
+            .bind(scope)
+            .execute(&db)
+            .await?;
+    }
+    for (id, username, password, active) in USERS {
+        sqlx::query("INSERT INTO users VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
+            .bind(id)
+            .bind(username)
+            .bind(Argon2Parameters::default().hash(password)?)
+            .bind(active)
+            .execute(&db)
+            .await?;
+    }
+    Ok(Shop { db })
+}

@@ -1,0 +1,49 @@
+use axum::{Router, body::to_bytes, extract::Request, extract::State, response::Response, routing::any, routing::get};
+use password_grant::*;
+
+struct Users; // your user table
+
+#[async_trait]
+impl UserStore for Users {
+    async fn find(&self, username: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
+        // SELECT id, password_hash FROM users WHERE name = $1
+        let phc = "$argon2id$v=19$m=19456,t=2,p=1$edwmptBJ1ZfDOEsdgFvW/Q$EioZPaC20z+pPX5xAZTKntsTtZk4GK0RA10L9C7Eo9o";
+        Ok((username == "alice").then(|| User::new("user-1", Some(phc.into()))))
+    }
+
+    async fn update_hash(&self, _: &User, _new_hash: &str) -> Result<(), BoxError> {
+        Ok(()) // UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3
+    }
+}
+
+type App = (PasswordGrant, AccessTokenVerifier);
+
+async fn token(State((grant, _)): State<App>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    match to_bytes(body, grant.body_limit()).await {
+        Ok(body) => grant.token(HttpRequest::from_parts(&parts, &body)).await.into(),
+        Err(_) => grant.token(HttpRequest::from_parts(&parts, &[]).body_too_large()).await.into(),
+    }
+}
+
+async fn hello(State((_, verifier)): State<App>, request: Request) -> Response {
+    match verifier.authorize(&request.into_parts().0, "profile").await {
+        Ok(token) => Response::new(format!("hello, {}\n", token.subject).into()),
+        Err(refusal) => refusal.into(),
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let (issuer, api) = ("http://127.0.0.1:8080", "https://api.example.com");
+    let secret = ClientSecret::digest_of("web-secret"); // store what ClientSecret::generate() gives instead
+    let web = Client::confidential("web", secret).grants([Grant::Password]).scope("profile".parse()?);
+    let keys = SigningKeys::generate()?; // SigningKeys::from_pem in earnest
+    let verifier = AccessTokenVerifier::new(issuer, api, [Algorithm::EdDsa], keys.verification_keys()?)?;
+    let (clients, users) = (InMemoryClients::new([web]), HashedPasswords::new(Users)?);
+    let grant = PasswordGrant::builder(issuer, clients, users, JwtIssuer::new(keys, api)).build()?;
+
+    let app = Router::new().route("/oauth/token", any(token)).route("/hello", get(hello));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    Ok(axum::serve(listener, app.with_state((grant, verifier))).await?)
+}
