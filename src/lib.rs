@@ -1,7 +1,7 @@
 //! The server side of the OAuth 2.0 password grant.
 
 #![forbid(unsafe_code)]
-#![warn(missing_docs, missing_debug_implementations)]
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
@@ -38,7 +38,7 @@ pub use crate::user::{Login, LoginAttempt, UserAuthenticator};
 pub use crate::vocabulary::clock::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
 pub use crate::vocabulary::context::RequestContext;
 pub use crate::vocabulary::error::{
-    BoxError, ClientFault, ErrorCode, NotAllowed, Reason, Rejection, RequestFault, TokenError, Trouble,
+    BoxError, ClientFault, ErrorCode, NotAllowed, Overloaded, Reason, Rejection, RequestFault, TokenError, Trouble,
 };
 pub use crate::vocabulary::event::{AccessFault, Event, Observer};
 pub use crate::vocabulary::identifier::{ClientId, Subject};
@@ -50,8 +50,8 @@ pub use crate::vocabulary::token::{AccessToken, TokenDetails};
 
 #[cfg(feature = "argon2")]
 pub use crate::user::{
-    AccountState, Argon2Parameters, HashError, HashedPasswords, HashedPasswordsBuilder, HashingConfigError, Overloaded,
-    User, UserStore,
+    AccountState, Argon2Parameters, HashError, HashedPasswords, HashedPasswordsBuilder, HashingConfigError, User,
+    UserStore,
 };
 #[cfg(feature = "tracing")]
 pub use crate::vocabulary::tracing::TracingObserver;

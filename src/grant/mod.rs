@@ -177,7 +177,7 @@ impl Engine {
 
         let attempt = LoginAttempt { username, password, scope: &scope, client: &client, context: &context };
         let login = self.users.authenticate(attempt).await;
-        let login = login.map_err(|cause| report.failed(Trouble::UserAuthenticator, &cause))?;
+        let login = login.map_err(|cause| report.failed(rules::trouble_of(&cause), &cause))?;
         let accepted = accept(login, username, &client, report)?;
 
         let scope = rules::final_scope(scope, &accepted).map_err(refused)?;

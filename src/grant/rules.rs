@@ -10,7 +10,7 @@ use crate::request::TokenRequest;
 use crate::response::is_host_member;
 use crate::token::is_host_claim;
 use crate::user::Accepted;
-use crate::vocabulary::error::{NotAllowed, Reason, RequestFault, Trouble};
+use crate::vocabulary::error::{BoxError, NotAllowed, Overloaded, Reason, RequestFault, Trouble};
 use crate::vocabulary::scope::Scope;
 use crate::vocabulary::secret::Secret;
 
@@ -72,6 +72,11 @@ pub(crate) fn credentials_in<'r, 's>(
 ) -> Result<(&'r str, Secret<'s>), Reason> {
     let username = request.username.as_deref().ok_or(RequestFault::UsernameMissing)?;
     Ok((username, password.ok_or(RequestFault::PasswordMissing)?))
+}
+
+/// What it means that the authenticator failed.
+pub(crate) fn trouble_of(cause: &BoxError) -> Trouble {
+    if cause.is::<Overloaded>() { Trouble::Overloaded } else { Trouble::UserAuthenticator }
 }
 
 /// What was asked for, as far as the resource owner may grant it.

@@ -153,6 +153,11 @@ impl StoredHash {
             && bool::from(output.ct_eq(expected))
     }
 
+    pub(crate) fn cost(&self) -> Argon2Parameters {
+        let Self { params, .. } = self;
+        Argon2Parameters { memory_kib: params.m_cost(), passes: params.t_cost(), lanes: params.p_cost() }
+    }
+
     /// Whether it is cheaper to attack than a hash with these parameters.
     pub(crate) fn is_weaker_than(&self, current: Argon2Parameters) -> bool {
         self.version != Version::V0x13

@@ -9,6 +9,7 @@ use argon2::Block;
 use futures_channel::oneshot;
 
 use crate::vocabulary::clock::{Clock, Timestamp};
+use crate::vocabulary::error::Overloaded;
 
 /// The blocks that one thread hashes in, kept from one hash to the next.
 pub(crate) type Memory = Vec<Block>;
@@ -26,12 +27,6 @@ struct Job {
     work: Box<dyn FnOnce(&mut Memory) + Send>,
     deadline: Timestamp,
 }
-
-/// Password hashing has more work than it can do in time. The caller gets 503 `temporarily_unavailable`.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("password hashing is overloaded")]
-#[non_exhaustive]
-pub struct Overloaded;
 
 /// The hashing threads cannot be had as configured.
 #[derive(Debug, thiserror::Error)]

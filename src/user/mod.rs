@@ -17,6 +17,6 @@ pub(crate) use login::{Accepted, Outcome};
 #[cfg(feature = "argon2")]
 pub use argon2id::{Argon2Parameters, HashError};
 #[cfg(feature = "argon2")]
-pub use hashing::{HashingConfigError, Overloaded};
+pub use hashing::HashingConfigError;
 #[cfg(feature = "argon2")]
 pub use password::{AccountState, HashedPasswords, HashedPasswordsBuilder, User, UserStore};

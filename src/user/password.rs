@@ -9,11 +9,11 @@ use zeroize::Zeroizing;
 
 use crate::user::argon2id::{Argon2Parameters, Ceiling, HashError, StoredHash, check_new_password};
 use crate::user::authenticator::{LoginAttempt, UserAuthenticator};
-use crate::user::hashing::{HashingConfigError, HashingThreads, Memory, Overloaded};
+use crate::user::hashing::{HashingConfigError, HashingThreads, Memory};
 use crate::user::login::Login;
 use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock};
 use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{BoxError, Rejection};
+use crate::vocabulary::error::{BoxError, Overloaded, Rejection};
 use crate::vocabulary::event::{Event, Observer, default_observer};
 use crate::vocabulary::identifier::Subject;
 use crate::vocabulary::limits::Limits;
@@ -294,7 +294,14 @@ impl HashedPasswords {
 
     async fn verify(&self, stored: StoredHash, password: &str) -> Result<bool, Overloaded> {
         let password = Zeroizing::new(password.to_owned());
-        self.threads.run(move |memory| stored.verify(memory, &password)).await
+        let observer = self.observer.clone();
+        let verify = move |memory: &mut Memory| {
+            let right = stored.verify(memory, &password);
+            let Argon2Parameters { memory_kib, passes, lanes } = stored.cost();
+            observer.observe(&Event::PasswordVerified { memory_kib, passes, lanes });
+            right
+        };
+        self.threads.run(verify).await
     }
 
     /// The hash to verify against, or why there is none.

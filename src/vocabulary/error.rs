@@ -187,6 +187,22 @@ pub enum Rejection {
     Other(&'static str),
 }
 
+/// What judges passwords has more work than it can do in time: an error for
+/// [`UserAuthenticator::authenticate`](crate::UserAuthenticator::authenticate) to return. The caller gets 503
+/// `temporarily_unavailable`, and nothing is held against the user.
+#[derive(Debug, Clone, Copy, Default, thiserror::Error)]
+#[error("password hashing is overloaded")]
+#[non_exhaustive]
+pub struct Overloaded;
+
+impl Overloaded {
+    /// For implementations of [`UserAuthenticator`](crate::UserAuthenticator).
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
 /// What went wrong on the server's side. No caller is to blame, and nothing was granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -113,6 +113,17 @@ pub enum Event<'a> {
         /// What surrounded the request.
         context: &'a RequestContext,
     },
+    /// A password was hashed to be compared, on one of the hashing threads. Once for every login that is judged,
+    /// whatever comes of it; for metrics, and to see that it costs the same for everybody.
+    #[non_exhaustive]
+    PasswordVerified {
+        /// Argon2 memory in KiB.
+        memory_kib: u32,
+        /// Argon2 passes.
+        passes: u32,
+        /// Argon2 lanes.
+        lanes: u32,
+    },
     /// The stored hash of a user is of a kind or strength that is not accepted, so nobody can log in as this user.
     #[non_exhaustive]
     StoredHashRefused {
@@ -195,6 +206,9 @@ impl fmt::Display for Event<'_> {
                 write!(f, "trouble: {trouble:?}: {:?}", cause.to_string())
             }
             Self::Trouble { trouble, .. } => write!(f, "trouble: {trouble:?}"),
+            Self::PasswordVerified { memory_kib, passes, lanes } => {
+                write!(f, "password verified with m={memory_kib},t={passes},p={lanes}")
+            }
             Self::StoredHashRefused { subject } => write!(f, "stored password hash of {subject:?} is not usable"),
             Self::PasswordRehashed { subject } => write!(f, "password of {subject:?} rehashed"),
             Self::RehashFailed { subject, cause } => {

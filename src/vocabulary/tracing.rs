@@ -1,7 +1,7 @@
 use crate::vocabulary::event::{Event, Observer};
 
 /// Writes every event to [`tracing`], with the target `password_grant`: refusals as `WARN`, trouble as `ERROR`, the
-/// rest as `INFO`. The default observer.
+/// rest as `INFO`, single hashes as `DEBUG`. The default observer.
 ///
 /// What the caller typed is quoted and escaped, so it cannot break or forge a line of the log.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,6 +34,7 @@ impl Observer for TracingObserver {
             Event::TokenIssued { context, .. } | Event::MoreNeeded { context, .. } => {
                 tracing::info!(target: "password_grant", peer = ?context.peer(), "{event}");
             }
+            Event::PasswordVerified { .. } => tracing::debug!(target: "password_grant", "{event}"),
             Event::PasswordRehashed { .. } => tracing::info!(target: "password_grant", "{event}"),
         }
     }

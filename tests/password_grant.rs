@@ -1,0 +1,500 @@
+//! The grant itself (RFC 6749 section 4.3): what is asked of whom, in which order, and what comes of it.
+
+mod common;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{AUDIENCE, Answer, GOOD, ISSUER, Users, World, basic, noon, segment};
+use password_grant::{
+    AccessToken, Authorization, BoxError, BuildError, Client, ClientSecret, ErrorCode, Grant, InMemoryClients,
+    JwtIssuer, Login, PasswordGrant, Randomness, RandomnessError, Reason, Rejection, Scope, SigningKeys, TokenIssuer,
+    TokenRequest, async_trait,
+};
+use serde_json::{Value, json};
+
+fn scope(text: &str) -> Scope {
+    text.parse().unwrap()
+}
+
+/// Requirements 67 and 17: each request lacks one thing more than the one before it in the order of checks, and gets
+/// the answer of the earliest check that it fails. Whoever is not yet to be asked is not asked.
+#[tokio::test]
+async fn checks_come_in_their_order_and_the_password_is_looked_at_last() {
+    let world = World::default();
+    let right = basic("web", "web-secret");
+    let wrong = basic("web", "wrong");
+    let idle = basic("idle", "idle-secret");
+    for (authorization, form, status, error) in [
+        // Malformed: before anybody is looked up.
+        (&wrong, "grant_type=magic&scope=%22", 400, "invalid_scope"),
+        (&wrong, "client_secret=x", 400, "invalid_request"),
+        // The client, before anything that is only missing or not allowed.
+        (&wrong, "", 401, "invalid_client"),
+        (&wrong, "grant_type=magic", 401, "invalid_client"),
+        (&right, "scope=admin", 400, "invalid_request"),
+        (&right, "grant_type=magic&scope=admin", 400, "unsupported_grant_type"),
+        (&right, "grant_type=authorization_code&code=x", 400, "unsupported_grant_type"),
+        (&right, "grant_type=Password", 400, "unsupported_grant_type"),
+        (&idle, "grant_type=password&scope=admin", 400, "unauthorized_client"),
+        (&right, "grant_type=password&scope=admin&resource=x", 400, "invalid_scope"),
+        (&right, "grant_type=password&resource=x", 400, "invalid_target"),
+        (&right, "grant_type=password", 400, "invalid_request"),
+        (&right, "grant_type=password&username=alice", 400, "invalid_request"),
+        (&right, "grant_type=password&password=wonderland", 400, "invalid_request"),
+    ] {
+        world.send(&[("authorization", authorization)], form).await.is(status, error);
+        assert_eq!(world.users.asked(), 0, "{form}");
+    }
+    world.post(&GOOD.replace("wonderland", "wrong")).await.is(400, "invalid_grant");
+    assert_eq!(world.users.asked(), 1);
+}
+
+/// I6, requirement 66: a client that was given nothing may do nothing.
+#[tokio::test]
+async fn a_client_may_use_no_grant_until_it_is_given_one() {
+    let world = World::default();
+    world.clients.insert(Client::public("new").scope(scope("profile")));
+    world.send(&[], &format!("{GOOD}&client_id=new")).await.is(400, "unauthorized_client");
+    assert_eq!(world.users.asked(), 0);
+    assert_eq!(world.events.last(), r#"client "new" is not registered for what it asked: Grant"#);
+}
+
+#[tokio::test]
+async fn the_scope_is_what_was_asked_for_or_the_default_and_nothing_is_silently_left_out() {
+    let world = World::default();
+    world.clients.insert(Client::public("scopeless").grants([Grant::Password]));
+    let form = |scope: &str| format!("grant_type=password&username=alice&password=wonderland{scope}");
+    for (client, asked, granted) in [
+        ("web", "", Ok("profile")),
+        ("web", "&scope=", Ok("profile")),
+        ("web", "&scope=orders:read", Ok("orders:read")),
+        ("web", "&scope=orders%3Aread+profile", Ok("orders:read profile")),
+        ("web", "&scope=profile+profile", Ok("profile")),
+        ("web", "&scope=profile+admin", Err("invalid_scope")),
+        ("web", "&scope=Profile", Err("invalid_scope")),
+        ("web", "&scope=orders", Err("invalid_scope")),
+        ("mobile", "", Err("invalid_scope")), // no default: RFC 6749 section 3.3
+        ("mobile", "&scope=profile", Ok("profile")),
+        ("scopeless", "", Ok("")),
+        ("scopeless", "&scope=profile", Err("invalid_scope")),
+    ] {
+        let form = form(asked);
+        let answer = match client {
+            "web" => world.post(&form).await,
+            public => world.send(&[], &format!("{form}&client_id={public}")).await,
+        };
+        match granted {
+            Ok("") => {
+                assert_eq!(answer.is_granted().get("scope"), None);
+                assert_eq!(answer.claims().get("scope"), None);
+            }
+            Ok(granted) => {
+                assert_eq!(answer.is_granted()["scope"], granted, "{client} {asked}");
+                assert_eq!(answer.claims()["scope"], granted);
+            }
+            Err(error) => answer.is(400, error),
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_client_gets_a_scope_that_the_server_does_not_have() {
+    let world = World::with(Users::default(), |builder| builder.scopes(scope("profile")));
+    world.post(GOOD).await.is_granted();
+    let orders = GOOD.replace("scope=profile", "scope=orders:read");
+    world.post(&orders).await.is(400, "invalid_scope");
+}
+
+/// A default scope beyond the registered one is the host's mistake, not the caller's, and never a grant.
+#[tokio::test]
+async fn a_registration_that_contradicts_itself_is_our_trouble() {
+    let world = World::default();
+    world.clients.insert(
+        Client::public("odd").grants([Grant::Password]).scope(scope("profile")).default_scope(scope("profile admin")),
+    );
+    let form = "grant_type=password&username=alice&password=wonderland&client_id=odd";
+    world.send(&[], form).await.is(503, "temporarily_unavailable");
+    assert_eq!(world.events.last(), "trouble: ClientRegistration");
+    assert_eq!(world.users.asked(), 0);
+}
+
+/// Requirement 71: the hook that sees the user narrows; it never widens.
+#[tokio::test]
+async fn the_final_scope_lies_within_what_was_asked_for() {
+    for (most, granted) in [
+        (Some("profile"), Some("profile")),
+        (Some("orders:read admin profile"), Some("profile orders:read")),
+        (Some("admin"), None),
+        (Some(""), None),
+        (None, Some("profile orders:read")),
+    ] {
+        let world = World::of(Users::who(move |_| {
+            let login = Login::accepted("user-1");
+            Ok(match most {
+                Some("") => login.scope(Scope::empty()),
+                Some(most) => login.scope(scope(most)),
+                None => login,
+            })
+        }));
+        let answer = world.post("grant_type=password&username=a&password=b&scope=profile+orders:read").await;
+        match granted {
+            Some(granted) => {
+                assert_eq!(answer.is_granted()["scope"], granted);
+                assert_eq!(answer.claims()["scope"], granted);
+            }
+            None => answer.is(400, "invalid_scope"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_audience_is_the_registered_one_that_was_asked_for() {
+    let world = World::default();
+    let client = Client::public("app").grants([Grant::Password]).scope(scope("profile"));
+    world.clients.insert(client.audiences(["https://a.example.com", "https://b.example.com"]));
+    for (asked, audience) in [
+        ("", json!("https://a.example.com")),
+        ("&audience=https://b.example.com", json!("https://b.example.com")),
+        ("&resource=https://b.example.com&resource=https://b.example.com", json!("https://b.example.com")),
+        (
+            "&resource=https://b.example.com&audience=https://a.example.com",
+            json!(["https://b.example.com", "https://a.example.com"]),
+        ),
+        ("&resource=https://c.example.com", Value::Null),
+        ("&resource=https://a.example.com&resource=https://c.example.com", Value::Null),
+        ("&resource=https://a.example.com/", Value::Null),
+    ] {
+        let answer = world.send(&[], &format!("{GOOD}&client_id=app{asked}")).await;
+        if audience.is_null() {
+            answer.is(400, "invalid_target");
+        } else {
+            assert_eq!(answer.claims()["aud"], audience, "{asked}");
+        }
+    }
+    assert_eq!(world.post(GOOD).await.claims()["aud"], AUDIENCE, "the issuer's own, where none is registered");
+}
+
+/// I20, requirement 25.
+#[tokio::test]
+async fn every_rejection_gets_the_same_bytes_and_its_reason_stays_private() {
+    let reasons = [
+        Rejection::UnknownUser,
+        Rejection::WrongPassword,
+        Rejection::NoPassword,
+        Rejection::UnusableHash,
+        Rejection::Disabled,
+        Rejection::Locked,
+        Rejection::Expired,
+        Rejection::PasswordChangeRequired,
+        Rejection::SecondFactorRequired,
+        Rejection::Other("marker"),
+    ];
+    let mut answers = Vec::new();
+    for reason in reasons {
+        let world =
+            World::of(Users::who(move |_| Ok(Login::rejected(reason).member("hint", "marker").scope(Scope::empty()))));
+        answers.push(world.post(GOOD).await);
+        assert!(world.events.last().ends_with(&format!("rejected: {reason:?}")), "{}", world.events.last());
+    }
+    answers[0].is(400, "invalid_grant");
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    assert!(!answers[0].body.contains("marker"));
+}
+
+#[tokio::test]
+async fn another_step_is_asked_for_with_the_hosts_code_and_members() {
+    let world = World::of(Users::who(|_| Ok(Login::more_needed("mfa_required").member("mfa_token", "m-1"))));
+    let answer = world.post(GOOD).await;
+    answer.is(403, "mfa_required");
+    assert_eq!(answer.json()["mfa_token"], "m-1");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(world.events.last(), r#"login through client "web" needs another step: "mfa_required""#);
+
+    let request = [
+        ("grant_type", "password"),
+        ("username", "a"),
+        ("password", "b"),
+        ("client_id", "mobile"),
+        ("scope", "profile"),
+    ];
+    let request = TokenRequest::from_pairs(request.map(|(name, value)| (name.into(), value.into()))).unwrap();
+    let refusal = world.grant.handle(request).await.unwrap_err();
+    assert_eq!(refusal.code(), &ErrorCode::Host("mfa_required".into()));
+    assert_eq!(refusal.reason(), &Reason::MoreNeeded("mfa_required".into()));
+}
+
+#[tokio::test]
+async fn the_host_adds_to_answers_and_tokens_and_overrides_nothing() {
+    let added = World::of(Users::who(|_| {
+        Ok(Login::accepted("user-1").member("account", json!({ "plan": "pro" })).claim("roles", json!(["staff"])))
+    }));
+    let answer = added.post(GOOD).await;
+    assert_eq!(answer.is_granted()["account"]["plan"], "pro");
+    assert_eq!(answer.claims()["roles"][0], "staff");
+    assert_eq!(answer.claims().get("account"), None);
+
+    for member in
+        ["access_token", "token_type", "expires_in", "scope", "refresh_token", "error", "error_description", ""]
+    {
+        let world = World::of(Users::who(move |_| Ok(Login::accepted("user-1").member(member, "x"))));
+        world.post(GOOD).await.is(500, "server_error");
+        let world = World::of(Users::who(move |_| Ok(Login::more_needed("mfa_required").member(member, "x"))));
+        let answer = world.post(GOOD).await;
+        answer.is(500, "server_error");
+        assert_eq!(answer.json().as_object().unwrap().len(), 2, "{}", answer.body);
+    }
+    for claim in ["iss", "sub", "aud", "client_id", "scope", "iat", "exp", "nbf", "jti", "cnf", "act", ""] {
+        let world = World::of(Users::who(move |_| Ok(Login::accepted("user-1").claim(claim, "x"))));
+        world.post(GOOD).await.is(500, "server_error");
+    }
+    for code in ["", "invalid_grant", "invalid_client", "server_error", "a b", "a\"b", "a\nb", "ä"] {
+        let world = World::of(Users::who(move |_| Ok(Login::more_needed(code))));
+        world.post(GOOD).await.is(500, "server_error");
+        assert_eq!(world.events.last(), "trouble: HostMember");
+    }
+}
+
+#[tokio::test]
+async fn lifetimes_are_the_clients_or_else_the_servers() {
+    let world = World::with(Users::default(), |builder| builder.access_token_lifetime(Duration::from_secs(120)));
+    let client = Client::public("brief").grants([Grant::Password]).scope(scope("profile"));
+    world.clients.insert(client.access_token_lifetime(Duration::from_secs(5)));
+    for (answer, seconds) in
+        [(world.post(GOOD).await, 120), (world.send(&[], &format!("{GOOD}&client_id=brief")).await, 5)]
+    {
+        assert_eq!(answer.is_granted()["expires_in"], seconds);
+        let claims = answer.claims();
+        assert_eq!(claims["iat"], noon().unix_seconds());
+        assert_eq!(claims["exp"], noon().unix_seconds() + seconds);
+    }
+}
+
+/// Requirement 74.
+#[tokio::test]
+async fn the_subject_is_what_the_authenticator_says_never_the_name_typed() {
+    let world = World::default();
+    let claims = world.post(GOOD).await.claims();
+    assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("user-1"), &json!("web")));
+}
+
+/// Requirement 73: moved into the verifier, gone before a token is issued.
+#[tokio::test]
+async fn the_authenticator_gets_what_was_typed_and_what_is_known_about_the_request() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let world = World::of(Users::who(move |attempt| {
+        let (name, password) = (attempt.username().to_owned(), attempt.password().expose().to_owned());
+        log.lock().unwrap().push((name, password, attempt.scope().to_string(), attempt.client().id().to_string()));
+        Ok(Login::accepted("user-1"))
+    }));
+    world.post("grant_type=password&username=+Al%C4%B0ce+&password=+pw+&scope=orders:read").await.is_granted();
+    let expected = (" Alİce ".to_owned(), " pw ".to_owned(), "orders:read".to_owned(), "web".to_owned());
+    assert_eq!(seen.lock().unwrap()[..], [expected]);
+}
+
+/// A token issuer that fails, or hands out what a test wants.
+struct Tokens(fn(&Authorization<'_>) -> Result<AccessToken, BoxError>);
+
+#[async_trait]
+impl TokenIssuer for Tokens {
+    async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError> {
+        (self.0)(authorization)
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_of_the_hosts_own_sees_the_whole_authorization() {
+    let tokens = Tokens(|authorization| {
+        Ok(AccessToken::new(format!(
+            "{}~{}~{}~{}",
+            authorization.subject(),
+            authorization.client().id(),
+            authorization.scope().as_str().replace(' ', "+"),
+            authorization.expires_at().since(authorization.issued_at()).as_secs(),
+        )))
+    });
+    let grant = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), Arc::new(tokens)).build().unwrap();
+    let request = TokenRequest::from_pairs(
+        GOOD.split('&')
+            .chain(["client_id=mobile"])
+            .map(|pair| pair.split_once('=').unwrap())
+            .map(|(n, v)| (n.into(), v.into())),
+    );
+    let granted = grant.handle(request.unwrap()).await.unwrap();
+    assert_eq!(granted.access_token().expose(), "user-1~mobile~profile~600");
+    assert_eq!(granted.expires_in(), Duration::from_secs(600));
+}
+
+#[tokio::test]
+async fn an_issuer_that_fails_is_500_and_its_text_stays_here() {
+    let tokens = Tokens(|_| Err("hsm slot 3 pin 4711".into()));
+    let events = common::Events::default();
+    let grant = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens).observer(events.clone());
+    let grant = grant.build().unwrap();
+    let form = format!("{GOOD}&client_id=mobile");
+    let headers = [("content-type", common::FORM.as_bytes())];
+    let answer: Answer =
+        grant.token(password_grant::HttpRequest::new("POST", None, headers, form.as_bytes())).await.into();
+    answer.is(500, "server_error");
+    assert!(!answer.body.contains("4711"));
+    assert_eq!(events.last(), r#"trouble: TokenIssuer: "hsm slot 3 pin 4711""#);
+}
+
+/// Requirement 137.
+#[tokio::test]
+async fn without_randomness_no_token_is_issued() {
+    struct Broken;
+    impl Randomness for Broken {
+        fn fill(&self, _: &mut [u8]) -> Result<(), RandomnessError> {
+            Err(RandomnessError::new())
+        }
+    }
+    let world = World::with(Users::default(), |builder| builder.randomness(Broken));
+    world.post(GOOD).await.is(500, "server_error");
+    assert_eq!(world.events.last(), "trouble: Randomness");
+}
+
+#[tokio::test]
+async fn every_token_has_an_identifier_of_its_own() {
+    struct Counting(AtomicUsize);
+    impl Randomness for Counting {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
+            bytes.fill(self.0.fetch_add(1, Ordering::SeqCst) as u8);
+            Ok(())
+        }
+    }
+    let world = World::with(Users::default(), |builder| builder.randomness(Counting(AtomicUsize::new(0))));
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(world.post(GOOD).await.claims()["jti"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(ids, ["AAAAAAAAAAAAAAAAAAAAAA", "AQEBAQEBAQEBAQEBAQEBAQ", "AgICAgICAgICAgICAgICAg"]);
+}
+
+/// Requirement 80: a failed login waits, everything else does not.
+#[tokio::test]
+async fn a_failure_floor_holds_failed_logins_back_and_nothing_else() {
+    let world = World::with(Users::default(), |builder| builder.failure_floor(Duration::from_millis(300)));
+    let wrong = GOOD.replace("wonderland", "wrong");
+    let mut failing = Box::pin(world.post(&wrong));
+    assert!(futures_util::poll!(&mut failing).is_pending());
+    world.clock.advance(Duration::from_millis(299));
+    assert!(futures_util::poll!(&mut failing).is_pending());
+    world.clock.advance(Duration::from_millis(1));
+    failing.await.is(400, "invalid_grant");
+
+    world.post(GOOD).await.is_granted();
+    world.post("").await.is(400, "invalid_request");
+    world.send(&[], GOOD).await.is(401, "invalid_client");
+    assert_eq!(world.clock.sleepers(), 0);
+}
+
+#[tokio::test]
+async fn what_happened_is_observed_in_lines_that_cannot_be_forged() {
+    let world = World::default();
+    world.post(GOOD).await.is_granted();
+    let issued = world.events.last();
+    assert!(issued.contains(r#"issued to client "web" for subject "user-1", scope "profile""#), "{issued}");
+
+    world.post("grant_type=password&username=%E2%80%A8eve%22%5C%C2%85&password=x").await.is(400, "invalid_grant");
+    let line = world.events.last();
+    assert!(!line.contains(|character: char| character.is_control() || character == '\u{2028}'), "{line:?}");
+    assert_eq!(line, r#"login of "\u{2028}eve\"\\\u{85}" through client "web" rejected: WrongPassword"#);
+}
+
+fn builder(issuer: &str) -> password_grant::Builder {
+    let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
+    PasswordGrant::builder(issuer, InMemoryClients::default(), Users::default(), tokens)
+}
+
+/// Requirement 123; RFC 8414 section 2.
+#[test]
+fn the_issuer_is_https_or_on_loopback() {
+    for (issuer, fine) in [
+        ("https://id.example.com", true),
+        ("https://id.example.com/tenant/1", true),
+        ("https://id.example.com:8443/", true),
+        ("https://[2001:db8::1]:8443", true),
+        ("http://localhost:8080", true),
+        ("http://127.0.0.1", true),
+        ("http://127.8.9.1:1", true),
+        ("http://[::1]:8080", true),
+        ("http://id.example.com", false),
+        ("http://localhost.example.com", false),
+        ("http://127.0.0.1.example.com", false),
+        ("http://10.0.0.1", false),
+        ("http://[::2]", false),
+        ("http://localhost@evil.example.com", false),
+        ("https://id.example.com?x=1", false),
+        ("https://id.example.com#x", false),
+        ("https://id.example.com/a b", false),
+        ("https://id.example.com/\r\nx", false),
+        ("https://user@id.example.com", false),
+        ("https://", false),
+        ("https:///path", false),
+        ("HTTPS://id.example.com", false),
+        ("ftp://id.example.com", false),
+        ("id.example.com", false),
+        ("", false),
+    ] {
+        let built = builder(issuer).build();
+        assert_eq!(built.is_ok(), fine, "{issuer}");
+        assert!(fine || matches!(built, Err(BuildError::Url(_))));
+    }
+    assert!(builder(ISSUER).token_endpoint("http://id.example.com/t").build().is_err());
+    assert!(builder(ISSUER).jwks_uri("/jwks").build().is_err());
+}
+
+#[test]
+fn a_configuration_that_cannot_work_is_refused_when_it_is_built() {
+    assert!(matches!(builder(ISSUER).access_token_lifetime(Duration::ZERO).build(), Err(BuildError::Lifetime)));
+    assert!(matches!(builder(ISSUER).authentication_methods([]).build(), Err(BuildError::NoAuthenticationMethod)));
+    for member in ["issuer", "token_endpoint", "token_endpoint_auth_methods_supported", "grant_types_supported"] {
+        assert!(matches!(builder(ISSUER).metadata_member(member, "x").build(), Err(BuildError::MetadataMember(_))));
+    }
+    assert!(builder(ISSUER).metadata_member("service_documentation", "https://x.example").build().is_ok());
+
+    struct Unready;
+    #[async_trait]
+    impl TokenIssuer for Unready {
+        async fn issue(&self, _: &Authorization<'_>) -> Result<AccessToken, BoxError> {
+            Err("never".into())
+        }
+        fn check(&self) -> Result<(), BoxError> {
+            Err("no key".into())
+        }
+    }
+    let unready = PasswordGrant::builder(ISSUER, InMemoryClients::default(), Users::default(), Unready).build();
+    assert!(matches!(unready, Err(BuildError::TokenIssuer(_))));
+}
+
+#[tokio::test]
+async fn an_engine_is_cheap_to_share_and_serves_in_parallel() {
+    fn shareable<T: Clone + Send + Sync + 'static>(_: &T) {}
+    let world = Arc::new(World::default());
+    shareable(&world.grant);
+    let tasks: Vec<_> = (0..64)
+        .map(|_| {
+            tokio::spawn({
+                let world = world.clone();
+                async move { world.post(GOOD).await.access_token() }
+            })
+        })
+        .collect();
+    let mut ids = std::collections::HashSet::new();
+    for task in tasks {
+        ids.insert(segment(&task.await.unwrap(), 1)["jti"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(ids.len(), 64);
+}
+
+#[test]
+fn the_future_of_a_request_can_move_between_threads() {
+    fn sendable<T: Send>(_: T) {}
+    let world = World::default();
+    let headers = [("content-type", common::FORM.as_bytes())];
+    sendable(world.grant.token(password_grant::HttpRequest::new("POST", None, headers, b"")));
+    let _ = ClientSecret::digest_of("x");
+}

@@ -1,0 +1,486 @@
+//! Password hashes at an equal and bounded cost.
+#![cfg(feature = "argon2")]
+
+mod common;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use common::{AUDIENCE, Answer, Events, FORM, ISSUER, noon};
+use password_grant::{
+    AccountState, Argon2Parameters, BoxError, HashError, HashedPasswords, HashingConfigError, HttpRequest, JwtIssuer,
+    Login, LoginAttempt, ManualClock, PasswordGrant, Randomness, RandomnessError, RequestContext, SigningKeys,
+    SystemRandomness, User, UserStore, async_trait,
+};
+
+/// Cheap enough to hash by the hundred in a test.
+fn cheap() -> Argon2Parameters {
+    let mut parameters = Argon2Parameters::default();
+    parameters.memory_kib = 64;
+    parameters.passes = 1;
+    parameters
+}
+
+fn hash(parameters: Argon2Parameters, password: &str) -> String {
+    parameters.hash(password).unwrap()
+}
+
+/// A user table in memory, which counts what it is asked.
+#[derive(Clone, Default)]
+struct Table {
+    users: Arc<Mutex<HashMap<String, User>>>,
+    accepted: Arc<AtomicUsize>,
+    updates: Arc<Mutex<Vec<(String, String)>>>,
+    update_fails: bool,
+}
+
+impl Table {
+    fn of<const N: usize>(users: [(&str, User); N]) -> Self {
+        let table = Self::default();
+        table.users.lock().unwrap().extend(users.map(|(name, user)| (name.to_owned(), user)));
+        table
+    }
+}
+
+#[async_trait]
+impl UserStore for Table {
+    async fn find(&self, username: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
+        Ok(self.users.lock().unwrap().get(username).cloned())
+    }
+
+    async fn update_hash(&self, user: &User, new_hash: &str) -> Result<(), BoxError> {
+        let old = user.password_hash().unwrap_or_default().to_owned();
+        self.updates.lock().unwrap().push((old, new_hash.to_owned()));
+        if self.update_fails { Err("read-only replica".into()) } else { Ok(()) }
+    }
+
+    async fn accept(&self, user: &User, _: &LoginAttempt<'_>) -> Result<Login, BoxError> {
+        self.accepted.fetch_add(1, Ordering::SeqCst);
+        Ok(user.login())
+    }
+}
+
+fn grant_over(users: HashedPasswords) -> (PasswordGrant, Events) {
+    let events = Events::default();
+    let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
+    let builder = PasswordGrant::builder(ISSUER, common::clients(), users, tokens);
+    (builder.observer(events.clone()).build().unwrap(), events)
+}
+
+async fn login(grant: &PasswordGrant, username: &str, password: &str) -> Answer {
+    let body = serde_urlencoded::to_string([
+        ("grant_type", "password"),
+        ("client_id", "mobile"),
+        ("scope", "profile"),
+        ("username", username),
+        ("password", password),
+    ]);
+    let body = body.unwrap();
+    grant.token(HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], body.as_bytes())).await.into()
+}
+
+#[tokio::test]
+async fn a_right_password_is_accepted_as_it_was_typed_and_no_other() {
+    let table = Table::of([
+        ("alice", User::new("user-1", Some(hash(cheap(), "wonderland")))),
+        ("zoë", User::new("user-2", Some(hash(cheap(), " pässwörd +&=% ")))),
+    ]);
+    let (grant, _) = grant_over(HashedPasswords::builder(table).parameters(cheap()).build().unwrap());
+    assert_eq!(login(&grant, "alice", "wonderland").await.claims()["sub"], "user-1");
+    assert_eq!(login(&grant, "zoë", " pässwörd +&=% ").await.claims()["sub"], "user-2");
+    for (username, password) in [
+        ("alice", "Wonderland"),
+        ("alice", "wonderland "),
+        ("alice", "wonderlan"),
+        ("zoë", "pässwörd +&=%"),
+        ("zoe\u{308}", " pässwörd +&=% "), // another spelling of the name: the host decides, and this one says no
+        ("Alice", "wonderland"),
+        ("alice ", "wonderland"),
+    ] {
+        login(&grant, username, password).await.is(400, "invalid_grant");
+    }
+}
+
+/// I15, I18, I20; requirements 25, 69, 70. The hashing itself is counted in `every_cause_costs_one_equal_hash`.
+#[tokio::test]
+async fn nobody_can_tell_why_a_login_failed() {
+    let stored = || Some(hash(cheap(), "wonderland"));
+    let table = Table::of([
+        ("alice", User::new("1", stored())),
+        ("passwordless", User::new("2", None)),
+        ("disabled", User::new("3", stored()).state(AccountState::Disabled)),
+        ("locked", User::new("4", stored()).state(AccountState::Locked)),
+        ("expired", User::new("5", stored()).state(AccountState::Expired)),
+        ("stale", User::new("6", stored()).state(AccountState::PasswordChangeRequired)),
+        ("mfa", User::new("7", stored()).state(AccountState::SecondFactorRequired)),
+        ("bcrypt", User::new("8", Some("$2b$12$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234".into()))),
+        ("garbage", User::new("9", Some("*".into()))),
+        ("plain", User::new("10", Some("wonderland".into()))),
+        ("empty", User::new("11", Some(String::new()))),
+        ("hostile", User::new("12", Some("$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo".into()))),
+    ]);
+    let accepted = table.accepted.clone();
+    let (grant, events) = grant_over(HashedPasswords::builder(table).parameters(cheap()).observer(()).build().unwrap());
+    let expected = login(&grant, "alice", "wrong").await;
+    expected.is(400, "invalid_grant");
+    for (username, password, reason) in [
+        ("nobody", "wonderland", "UnknownUser"),
+        ("passwordless", "wonderland", "NoPassword"),
+        ("passwordless", "x", "NoPassword"),
+        ("disabled", "wonderland", "Disabled"),
+        ("disabled", "wrong", "WrongPassword"),
+        ("locked", "wonderland", "Locked"),
+        ("expired", "wonderland", "Expired"),
+        ("stale", "wonderland", "PasswordChangeRequired"),
+        ("mfa", "wonderland", "SecondFactorRequired"),
+        ("bcrypt", "wonderland", "UnusableHash"),
+        ("garbage", "*", "UnusableHash"),
+        ("plain", "wonderland", "UnusableHash"),
+        ("empty", "wonderland", "UnusableHash"),
+        ("hostile", "wonderland", "UnusableHash"),
+    ] {
+        assert_eq!(login(&grant, username, password).await, expected, "{username}");
+        assert!(events.last().ends_with(&format!("rejected: {reason}")), "{}", events.last());
+    }
+    assert_eq!(accepted.load(Ordering::SeqCst), 5, "the state of an account is looked at after its password only");
+}
+
+/// I15, I17; requirement 69; each cause is verified exactly once, with the current parameters.
+#[tokio::test]
+async fn every_cause_costs_one_equal_hash() {
+    let stored = || Some(hash(cheap(), "wonderland"));
+    let table = Table::of([
+        ("alice", User::new("1", stored())),
+        ("passwordless", User::new("2", None)),
+        ("disabled", User::new("3", stored()).state(AccountState::Disabled)),
+        ("locked", User::new("4", stored()).state(AccountState::Locked)),
+        ("garbage", User::new("5", Some("*".into()))),
+        ("hostile", User::new("6", Some("$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo".into()))),
+    ]);
+    let hashed = Events::default();
+    let passwords = HashedPasswords::builder(table).parameters(cheap()).observer(hashed.clone()).build().unwrap();
+    let (grant, _) = grant_over(passwords);
+    for username in ["alice", "nobody", "passwordless", "disabled", "locked", "garbage", "hostile"] {
+        for password in ["wonderland", "wrong"] {
+            let before = hashed.lines().len();
+            login(&grant, username, password).await;
+            let lines: Vec<_> = hashed.lines().split_off(before);
+            let verified: Vec<_> = lines.iter().filter(|line| line.starts_with("password verified")).collect();
+            assert_eq!(verified, ["password verified with m=64,t=1,p=1"], "{username} {password}");
+        }
+    }
+}
+
+/// I25, requirement 78: whatever the table holds, verifying it neither panics nor costs more than the ceiling.
+#[tokio::test]
+async fn stored_hashes_beyond_the_ceiling_are_refused() {
+    let real = hash(cheap(), "wonderland");
+    let table = Table::default();
+    let passwords = HashedPasswords::builder(table.clone()).parameters(cheap()).observer(()).build().unwrap();
+    let (grant, events) = grant_over(passwords);
+    for (stored, usable) in [
+        (real.clone(), true),
+        (real.replace("m=64,", "m=65536,"), false), // within the ceiling, but not of this password
+        (real.replace("m=64,", "m=65537,"), false),
+        (real.replace("m=64,", "m=4294967295,"), false),
+        (real.replace("t=1,", "t=17,"), false),
+        (real.replace("t=1,", "t=4294967295,"), false),
+        (real.replace("p=1", "p=17"), false),
+        (real.replace("p=1", "p=16777215"), false),
+        (real.replace("v=19", "v=99"), false),
+        (real.replace("v=19$", ""), true), // an absent version is the current one: what it is hashed with
+        (real.replace("argon2id", "argon2i"), false),
+        (real.replace("argon2id", "argon2d"), false),
+        (real.replace("m=64,t=1,p=1", ""), false),
+        (format!("{real}$"), false),
+        (real[..real.len() - 3].to_owned(), false), // 30 bytes in the place of 32
+        (real.rsplit_once('$').unwrap().0.to_owned(), false), // without a hash
+        ("$argon2id$v=19$m=64,t=1,p=1$$".to_owned(), false),
+        ("é$argon2id".to_owned(), false),
+        ("$".repeat(10_000), false),
+    ] {
+        table.users.lock().unwrap().insert("alice".into(), User::new("user-1", Some(stored.clone())));
+        let answer = login(&grant, "alice", "wonderland").await;
+        if usable {
+            drop(answer.is_granted())
+        } else {
+            answer.is(400, "invalid_grant")
+        }
+        let refused = events.last().contains("UnusableHash");
+        assert_eq!(refused, !usable && !stored.contains("m=65536") && stored.len() != real.len() - 3, "{stored}");
+    }
+}
+
+/// Requirement 75.
+#[tokio::test]
+async fn a_right_password_with_an_obsolete_hash_is_rehashed_and_a_wrong_one_never() {
+    let mut current = cheap();
+    current.passes = 2;
+    let weak = || Some(hash(cheap(), "wonderland"));
+    let mut table = Table::of([
+        ("weak", User::new("1", weak())),
+        ("current", User::new("2", Some(hash(current, "wonderland")))),
+        ("disabled", User::new("3", weak()).state(AccountState::Disabled)),
+    ]);
+    let events = Events::default();
+    let passwords =
+        |table: &Table| HashedPasswords::builder(table.clone()).parameters(current).observer(events.clone());
+    let (grant, _) = grant_over(passwords(&table).build().unwrap());
+    login(&grant, "weak", "wrong").await.is(400, "invalid_grant");
+    login(&grant, "disabled", "wonderland").await.is(400, "invalid_grant");
+    login(&grant, "current", "wonderland").await.is_granted();
+    assert_eq!(table.updates.lock().unwrap().len(), 0);
+
+    login(&grant, "weak", "wonderland").await.is_granted();
+    let (old, new) = table.updates.lock().unwrap().pop().unwrap();
+    assert_eq!(Some(&*old), table.users.lock().unwrap()["weak"].password_hash());
+    assert!(new.starts_with("$argon2id$v=19$m=64,t=2,p=1$"), "{new}");
+    assert_eq!(events.last(), r#"password of "1" rehashed"#);
+
+    table.users.lock().unwrap().insert("weak".into(), User::new("1", Some(new)));
+    login(&grant, "weak", "wonderland").await.is_granted();
+    assert_eq!(table.updates.lock().unwrap().len(), 0, "the new hash is the current one, and of the same password");
+
+    // A table that cannot be written fails no login.
+    table.update_fails = true;
+    let (grant, _) = grant_over(passwords(&table).build().unwrap());
+    table.users.lock().unwrap().insert("weak".into(), User::new("1", weak()));
+    login(&grant, "weak", "wonderland").await.is_granted();
+    assert_eq!(events.last(), r#"password of "1" not rehashed: "read-only replica""#);
+}
+
+#[tokio::test]
+async fn a_host_decides_what_becomes_of_a_right_password() {
+    struct Careful;
+    #[async_trait]
+    impl UserStore for Careful {
+        async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
+            Ok(Some(User::new("user-1", Some(hash(cheap(), "wonderland")))))
+        }
+        async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> {
+            Ok(())
+        }
+        async fn accept(&self, user: &User, attempt: &LoginAttempt<'_>) -> Result<Login, BoxError> {
+            match attempt.username() {
+                "mfa" => Ok(Login::more_needed("mfa_required").member("mfa_token", "m-1")),
+                "broken" => Err("directory unreachable".into()),
+                _ => Ok(user.login().claim("roles", "staff")),
+            }
+        }
+    }
+    let (grant, _) = grant_over(HashedPasswords::builder(Careful).parameters(cheap()).build().unwrap());
+    login(&grant, "mfa", "wonderland").await.is(403, "mfa_required");
+    login(&grant, "mfa", "wrong").await.is(400, "invalid_grant");
+    login(&grant, "broken", "wonderland").await.is(503, "temporarily_unavailable");
+    assert_eq!(login(&grant, "anybody", "wonderland").await.claims()["roles"], "staff");
+}
+
+#[tokio::test]
+async fn a_users_own_scope_narrows_the_token() {
+    let user = User::new("user-1", Some(hash(cheap(), "wonderland"))).scope("orders:read profile".parse().unwrap());
+    let narrow = User::new("user-2", Some(hash(cheap(), "wonderland"))).scope("orders:read".parse().unwrap());
+    let table = Table::of([("alice", user), ("narrow", narrow)]);
+    let (grant, _) = grant_over(HashedPasswords::builder(table).parameters(cheap()).build().unwrap());
+    assert_eq!(login(&grant, "alice", "wonderland").await.is_granted()["scope"], "profile");
+    login(&grant, "narrow", "wonderland").await.is(400, "invalid_scope");
+}
+
+/// Blocks in the salt of a new hash, which is made on a hashing thread. So a test can
+/// keep the threads busy for exactly as long as it wants.
+#[derive(Clone)]
+struct Gate {
+    shut: Arc<Mutex<Option<mpsc::Receiver<()>>>>,
+    entered: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    fn new() -> (Self, mpsc::Sender<()>) {
+        let (open, shut) = mpsc::channel();
+        (Self { shut: Arc::new(Mutex::new(Some(shut))), entered: Arc::default() }, open)
+    }
+}
+
+impl Randomness for Gate {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
+        if std::thread::current().name().is_some_and(|name| name.starts_with("password-hash")) {
+            self.entered.fetch_add(1, Ordering::SeqCst);
+            if let Some(shut) = self.shut.lock().unwrap().as_ref() {
+                let _ = shut.recv();
+            }
+        }
+        SystemRandomness::new().fill(bytes)
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Requirements 76 and 77.
+#[tokio::test]
+async fn past_the_queue_there_is_an_immediate_503_and_a_place_is_free_only_when_work_ends() {
+    let (gate, open) = Gate::new();
+    let table = Table::of([("alice", User::new("user-1", Some(hash(cheap(), "wonderland"))))]);
+    let passwords = HashedPasswords::builder(table).parameters(cheap()).threads(1).queue(2).randomness(gate.clone());
+    let passwords = passwords.build().unwrap();
+    let (grant, events) = grant_over(passwords.clone());
+
+    // One hash keeps the only thread busy; whoever asked for it goes away, and the thread stays busy all the same.
+    let mut busy = Box::pin(passwords.hash("new password"));
+    assert!(futures_util::poll!(&mut busy).is_pending());
+    until(|| gate.entered.load(Ordering::SeqCst) == 1).await;
+    drop(busy);
+
+    let (mut first, mut second) =
+        (Box::pin(login(&grant, "alice", "wonderland")), Box::pin(login(&grant, "nobody", "x")));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    assert!(futures_util::poll!(&mut second).is_pending());
+    for username in ["alice", "nobody"] {
+        let refused = login(&grant, username, "wonderland").await;
+        refused.is(503, "temporarily_unavailable");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+    }
+    assert_eq!(events.last(), r#"trouble: Overloaded: "password hashing is overloaded""#);
+    assert!(matches!(passwords.hash("another").await, Err(HashError::Overloaded)));
+
+    drop(open);
+    first.await.is_granted();
+    second.await.is(400, "invalid_grant");
+    assert_eq!(gate.entered.load(Ordering::SeqCst), 1);
+}
+
+/// I24: dropped requests do not make more hashing threads, and what nobody waits for any more is not hashed at all.
+#[tokio::test]
+async fn cancelled_logins_neither_exceed_the_threads_nor_are_hashed() {
+    let (gate, open) = Gate::new();
+    let passwords = HashedPasswords::builder(Table::default()).parameters(cheap()).threads(2).queue(200);
+    let passwords = passwords.randomness(gate.clone()).build().unwrap();
+    for _ in 0..100 {
+        let mut hashing = Box::pin(passwords.hash("new password"));
+        assert!(futures_util::poll!(&mut hashing).is_pending());
+    }
+    let mut last = Box::pin(passwords.hash("new password"));
+    assert!(futures_util::poll!(&mut last).is_pending());
+    drop(open);
+    last.await.unwrap();
+    // Each of two threads had at most one in hand when its caller went; the last one waited for.
+    assert!(gate.entered.load(Ordering::SeqCst) <= 3, "{}", gate.entered.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn a_password_that_waited_too_long_is_not_hashed_any_more() {
+    let (gate, open) = Gate::new();
+    let clock = ManualClock::at(noon());
+    let table = Table::of([("alice", User::new("user-1", Some(hash(cheap(), "wonderland"))))]);
+    let passwords = HashedPasswords::builder(table).parameters(cheap()).threads(1).randomness(gate.clone());
+    let passwords = passwords.clock(clock.clone()).patience(Duration::from_secs(2)).build().unwrap();
+    let (grant, _) = grant_over(passwords.clone());
+    let mut busy = Box::pin(passwords.hash("new password"));
+    assert!(futures_util::poll!(&mut busy).is_pending());
+    until(|| gate.entered.load(Ordering::SeqCst) == 1).await;
+    let mut late = Box::pin(login(&grant, "alice", "wonderland"));
+    assert!(futures_util::poll!(&mut late).is_pending());
+    clock.advance(Duration::from_secs(2));
+    drop(open);
+    late.await.is(503, "temporarily_unavailable");
+    busy.await.unwrap();
+    login(&grant, "alice", "wonderland").await.is_granted();
+}
+
+/// A panic in one job must not cost a thread, or a few of them would end all logins.
+#[tokio::test]
+async fn a_hashing_thread_survives_a_panic() {
+    struct Panics;
+    impl Randomness for Panics {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            assert!(!name.starts_with("password-hash"), "on purpose");
+            SystemRandomness::new().fill(bytes)
+        }
+    }
+    let table = Table::of([("alice", User::new("user-1", Some(hash(cheap(), "wonderland"))))]);
+    let passwords = HashedPasswords::builder(table).parameters(cheap()).threads(1).randomness(Panics).build().unwrap();
+    for _ in 0..3 {
+        assert!(passwords.hash("new password").await.is_err());
+    }
+    let (grant, _) = grant_over(passwords);
+    login(&grant, "alice", "wonderland").await.is_granted();
+}
+
+/// What `HashedPasswords::hash` stores is what a login can send: nobody enrols a password that never works.
+#[tokio::test]
+async fn a_password_that_no_login_could_send_is_not_hashed() {
+    let passwords = HashedPasswords::builder(Table::default()).parameters(cheap()).build().unwrap();
+    let longest = "a".repeat(1024);
+    for (password, usable) in [
+        ("correct horse", true),
+        (" \t~é🔑", true),
+        (&longest, true),
+        ("", false),
+        (&format!("{longest}a"), false),
+        ("a\0b", false),
+        ("a\nb", false),
+        ("a\rb", false),
+        ("a\u{7f}b", false),
+    ] {
+        assert_eq!(passwords.hash(password).await.is_ok(), usable, "{password:?}");
+        assert_eq!(cheap().hash(password).is_ok(), usable, "{password:?}");
+    }
+    let wider = HashedPasswords::builder(Table::default()).parameters(cheap()).password_limit(2000).build().unwrap();
+    assert!(wider.hash(&"a".repeat(2000)).await.is_ok());
+}
+
+#[tokio::test]
+async fn two_hashes_of_a_password_differ() {
+    let stored = [hash(cheap(), "wonderland"), hash(cheap(), "wonderland")];
+    assert_ne!(stored[0], stored[1]);
+    assert!(stored[0].starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
+    assert!(hash(Argon2Parameters::default(), "x").starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+}
+
+#[test]
+fn what_cannot_be_afforded_is_refused_when_it_is_built() {
+    let builder = || HashedPasswords::builder(Table::default()).parameters(cheap());
+    let over = builder().threads(3).memory_budget_kib(2 * 64 * 1024).build();
+    assert!(matches!(
+        over,
+        Err(HashingConfigError::MemoryBudget { threads: 3, memory_kib: 65_536, budget_kib: 131_072 })
+    ));
+    assert!(builder().threads(2).memory_budget_kib(2 * 64 * 1024).build().is_ok());
+    assert!(matches!(builder().memory_budget_kib(1).build(), Err(HashingConfigError::MemoryBudget { .. })));
+    assert!(builder().strongest_stored(cheap()).threads(2).memory_budget_kib(128).build().is_ok());
+
+    let mut none = cheap();
+    none.memory_kib = 1;
+    let built = HashedPasswords::builder(Table::default()).parameters(none).build();
+    assert!(matches!(built, Err(HashingConfigError::Parameters)));
+
+    struct Broken;
+    impl Randomness for Broken {
+        fn fill(&self, _: &mut [u8]) -> Result<(), RandomnessError> {
+            Err(RandomnessError::new())
+        }
+    }
+    assert!(matches!(builder().randomness(Broken).build(), Err(HashingConfigError::Randomness(_))));
+}
+
+/// A user store that fails is our trouble: nothing is granted, nobody blamed.
+#[tokio::test]
+async fn a_user_store_that_fails_is_503() {
+    struct Down;
+    #[async_trait]
+    impl UserStore for Down {
+        async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
+            Err("connection refused".into())
+        }
+        async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> {
+            Ok(())
+        }
+    }
+    let (grant, _) = grant_over(HashedPasswords::builder(Arc::new(Down)).parameters(cheap()).build().unwrap());
+    login(&grant, "alice", "wonderland").await.is(503, "temporarily_unavailable");
+}
