@@ -36,14 +36,18 @@ pub struct TokenRequest<'a> {
 }
 
 impl<'a> TokenRequest<'a> {
-    /// Parses an HTTP request within the default [`Limits`].
+    /// Parses an HTTP request, for hosts that want to see it before they
+    /// [`handle`](crate::PasswordGrant::handle) it. [`PasswordGrant::token`](crate::PasswordGrant::token) does both.
+    ///
+    /// The body may have the 65,536 bytes of the default [`Limits`]. The engine's own limit for passwords is applied
+    /// when it handles the request, and the engine's observer is not told of what fails here.
     ///
     /// # Errors
     ///
     /// `invalid_request` with the status that HTTP has for it (405 for a method other than POST, 413 for a body that
     /// is too large, else 400), or `invalid_scope` for a malformed scope.
     pub fn from_http(request: &HttpRequest<'a>) -> Result<Self, TokenError> {
-        Self::parse(request, &Limits::default()).map_err(TokenError::new)
+        Self::parse(request, &Limits::widest_password()).map_err(TokenError::new)
     }
 
     /// Takes the parameters from a host that has already parsed the form.
@@ -66,7 +70,7 @@ impl<'a> TokenRequest<'a> {
     /// As [`from_http`](Self::from_http).
     pub fn from_pairs(pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Result<Self, TokenError> {
         let pairs = pairs.into_iter().map(|(name, value)| Ok((name, Secret::new(value))));
-        collect(pairs, &Limits::default()).map_err(TokenError::new)
+        collect(pairs, &Limits::widest_password()).map_err(TokenError::new)
     }
 
     /// The value of the `Authorization` header, for a request made [`from_pairs`](Self::from_pairs). Call it once for

@@ -232,6 +232,10 @@ async fn over_long_basic_credentials_are_refused() {
     world.clients.insert(Client::confidential(&*too_long, digest(&secret)).grants([Grant::Password]));
     with_header(&world, &basic(&too_long, &secret)).await.is(401, "invalid_client");
     with_header(&world, &basic(&id, &"s".repeat(60_000))).await.is(401, "invalid_client");
+    let long = "s".repeat(513);
+    let world = world_with(Client::confidential("c", digest(&long)));
+    with_header(&world, &basic("c", &long)).await.is(401, "invalid_client");
+    with_header(&world, &basic("c", &"%73".repeat(513))).await.is(401, "invalid_client");
 }
 
 /// Two widely used clients send Basic with an empty secret for a public client.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use common::{AUDIENCE, Answer, GOOD, ISSUER, Users, World, basic, noon, segment};
 use password_grant::{
     AccessToken, Authorization, BoxError, BuildError, Client, ClientSecret, ErrorCode, Grant, InMemoryClients,
-    JwtIssuer, Login, PasswordGrant, Randomness, RandomnessError, Reason, Rejection, Scope, SigningKeys, TokenIssuer,
-    TokenRequest, async_trait,
+    JwtIssuer, Limits, Login, ManualClock, PasswordGrant, Randomness, RandomnessError, Reason, Rejection, Scope,
+    SigningKeys, TokenIssuer, TokenRequest, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -244,16 +244,21 @@ async fn the_host_adds_to_answers_and_tokens_and_overrides_nothing() {
         let answer = world.post(GOOD).await;
         answer.is(500, "server_error");
         assert_eq!(answer.json().as_object().unwrap().len(), 2, "{}", answer.body);
+        assert_eq!(answer.body.matches("\"error\"").count(), 1);
     }
     for claim in ["iss", "sub", "aud", "client_id", "scope", "iat", "exp", "nbf", "jti", "cnf", "act", ""] {
         let world = World::of(Users::who(move |_| Ok(Login::accepted("user-1").claim(claim, "x"))));
         world.post(GOOD).await.is(500, "server_error");
     }
     for code in ["", "invalid_grant", "invalid_client", "server_error", "a b", "a\"b", "a\nb", "ä"] {
-        let world = World::of(Users::who(move |_| Ok(Login::more_needed(code))));
-        world.post(GOOD).await.is(500, "server_error");
+        let world = World::of(Users::who(move |_| Ok(Login::more_needed(code).member("mfa_token", "m-1"))));
+        let answer = world.post(GOOD).await;
+        answer.is(500, "server_error");
+        assert!(!answer.body.contains("m-1"));
         assert_eq!(world.events.last(), "trouble: HostMember");
     }
+    let nobody = World::of(Users::who(|_| Ok(Login::accepted(""))));
+    nobody.post(GOOD).await.is(500, "server_error");
 }
 
 #[tokio::test]
@@ -268,6 +273,76 @@ async fn lifetimes_are_the_clients_or_else_the_servers() {
         let claims = answer.claims();
         assert_eq!(claims["iat"], noon().unix_seconds());
         assert_eq!(claims["exp"], noon().unix_seconds() + seconds);
+    }
+}
+
+/// A value in a table that cannot be meant is the host's mistake, never a token.
+#[tokio::test]
+async fn a_lifetime_that_cannot_be_meant_is_our_trouble() {
+    let world = World::default();
+    for lifetime in [Duration::ZERO, Duration::from_millis(999), Duration::from_secs(367 * 86_400), Duration::MAX] {
+        let client = Client::public("odd").grants([Grant::Password]).scope(scope("profile"));
+        world.clients.insert(client.access_token_lifetime(lifetime));
+        world.send(&[], &format!("{GOOD}&client_id=odd")).await.is(503, "temporarily_unavailable");
+        assert_eq!(world.events.last(), "trouble: ClientRegistration");
+    }
+}
+
+/// The time that a password took does not shorten the token.
+#[tokio::test]
+async fn a_token_is_issued_when_the_login_is_over() {
+    let clock = ManualClock::at(noon());
+    let hands = clock.clone();
+    let users = Users::who(move |_| {
+        hands.advance(Duration::from_secs(7));
+        Ok(Login::accepted("user-1"))
+    });
+    let world = World::with(users, |builder| builder);
+    let tokens = JwtIssuer::new(world.keys.clone(), AUDIENCE);
+    let builder = PasswordGrant::builder(ISSUER, common::clients(), world.users.clone(), tokens);
+    let grant = builder.clock(clock).observer(()).build().unwrap();
+    let form = format!("{GOOD}&client_id=mobile");
+    let headers = [("content-type", common::FORM.as_bytes())];
+    let request = password_grant::HttpRequest::new("POST", None, headers, form.as_bytes());
+    assert_eq!(Answer::from(grant.token(request).await).claims()["iat"], noon().unix_seconds() + 7);
+}
+
+/// Requirement 4: the limit is the engine's, whoever has parsed the request.
+#[tokio::test]
+async fn a_parsed_request_is_held_against_the_engines_limits() {
+    for (limit, length, fine) in [(72, 72, true), (72, 73, false), (4096, 4096, true)] {
+        let mut limits = Limits::default();
+        limits.password = limit;
+        let users = Users::who(|_| Ok(Login::accepted("user-1")));
+        let world = World::with(users, |builder| builder.limits(limits));
+        let form = GOOD.replace("wonderland", &"a".repeat(length)) + "&client_id=mobile";
+        let pairs = form.split('&').map(|pair| pair.split_once('=').unwrap()).map(|(n, v)| (n.into(), v.into()));
+        let request = TokenRequest::from_pairs(pairs).unwrap();
+        assert_eq!(world.grant.handle(request).await.is_ok(), fine, "{limit} {length}");
+        let headers = [("content-type", common::FORM.as_bytes())];
+        let http = password_grant::HttpRequest::new("POST", None, headers, form.as_bytes());
+        assert_eq!(world.grant.handle(TokenRequest::from_http(&http).unwrap()).await.is_ok(), fine);
+        assert_eq!(world.users.asked(), if fine { 2 } else { 0 });
+    }
+}
+
+/// Section 0: a bug is 500 `server_error`, in our words.
+#[tokio::test]
+async fn a_panic_in_the_hosts_code_is_an_answer_too() {
+    let world = World::of(Users::who(|_| panic!("on purpose")));
+    let answer = world.post(GOOD).await;
+    answer.is(500, "server_error");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(world.events.last(), "trouble: Panic");
+}
+
+/// A token that no verifier would read is not handed out.
+#[tokio::test]
+async fn a_token_over_8_kib_is_not_issued() {
+    for (length, fine) in [(5_000, true), (9_000, false)] {
+        let world = World::of(Users::who(move |_| Ok(Login::accepted("user-1").claim("photo", "x".repeat(length)))));
+        let answer = world.post(GOOD).await;
+        if fine { drop(answer.is_granted()) } else { answer.is(500, "server_error") }
     }
 }
 
@@ -434,6 +509,16 @@ fn the_issuer_is_https_or_on_loopback() {
         ("https://user@id.example.com", false),
         ("https://", false),
         ("https:///path", false),
+        ("http://[::1]evil.example.com", false),
+        ("http://[::1].evil.example.com/x", false),
+        ("http://localhost:x.evil.example.com", false),
+        ("http://127.0.0.1:999999", false),
+        ("https://[zz]", false),
+        ("https://a:b:c", false),
+        ("https://[::1%25eth0]", false),
+        ("https://..", false),
+        ("https://a..b", false),
+        ("https://a%41.example.com", false),
         ("HTTPS://id.example.com", false),
         ("ftp://id.example.com", false),
         ("id.example.com", false),

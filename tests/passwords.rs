@@ -56,9 +56,9 @@ impl UserStore for Table {
         if self.update_fails { Err("read-only replica".into()) } else { Ok(()) }
     }
 
-    async fn accept(&self, user: &User, _: &LoginAttempt<'_>) -> Result<Login, BoxError> {
+    async fn accept(&self, _: &User, _: &LoginAttempt<'_>, login: Login) -> Result<Login, BoxError> {
         self.accepted.fetch_add(1, Ordering::SeqCst);
-        Ok(user.login())
+        Ok(login)
     }
 }
 
@@ -69,15 +69,16 @@ fn grant_over(users: HashedPasswords) -> (PasswordGrant, Events) {
     (builder.observer(events.clone()).build().unwrap(), events)
 }
 
+fn form(username: &str, password: &str, scope: &str) -> String {
+    let pairs = [("username", username), ("password", password), ("scope", scope)];
+    serde_urlencoded::to_string(
+        [("grant_type", "password"), ("client_id", "mobile")].iter().chain(&pairs).collect::<Vec<_>>(),
+    )
+    .unwrap()
+}
+
 async fn login(grant: &PasswordGrant, username: &str, password: &str) -> Answer {
-    let body = serde_urlencoded::to_string([
-        ("grant_type", "password"),
-        ("client_id", "mobile"),
-        ("scope", "profile"),
-        ("username", username),
-        ("password", password),
-    ]);
-    let body = body.unwrap();
+    let body = form(username, password, "profile");
     grant.token(HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], body.as_bytes())).await.into()
 }
 
@@ -144,7 +145,7 @@ async fn nobody_can_tell_why_a_login_failed() {
         assert_eq!(login(&grant, username, password).await, expected, "{username}");
         assert!(events.last().ends_with(&format!("rejected: {reason}")), "{}", events.last());
     }
-    assert_eq!(accepted.load(Ordering::SeqCst), 5, "the state of an account is looked at after its password only");
+    assert_eq!(accepted.load(Ordering::SeqCst), 1, "the host is asked for the second factor alone");
 }
 
 /// I15, I17; requirement 69; each cause is verified exactly once, with the current parameters.
@@ -185,7 +186,8 @@ async fn stored_hashes_beyond_the_ceiling_are_refused() {
         (real.replace("m=64,", "m=65536,"), false), // within the ceiling, but not of this password
         (real.replace("m=64,", "m=65537,"), false),
         (real.replace("m=64,", "m=4294967295,"), false),
-        (real.replace("t=1,", "t=17,"), false),
+        (real.replace("t=1,", "t=4097,"), false), // 64 KiB each: more work than 64 MiB four times
+        (real.replace("m=64,t=1,", "m=65536,t=5,"), false),
         (real.replace("t=1,", "t=4294967295,"), false),
         (real.replace("p=1", "p=17"), false),
         (real.replace("p=1", "p=16777215"), false),
@@ -209,7 +211,7 @@ async fn stored_hashes_beyond_the_ceiling_are_refused() {
             answer.is(400, "invalid_grant")
         }
         let refused = events.last().contains("UnusableHash");
-        assert_eq!(refused, !usable && !stored.contains("m=65536") && stored.len() != real.len() - 3, "{stored}");
+        assert_eq!(refused, !usable && !stored.contains("m=65536,t=1,") && stored.len() != real.len() - 3, "{stored}");
     }
 }
 
@@ -251,6 +253,66 @@ async fn a_right_password_with_an_obsolete_hash_is_rehashed_and_a_wrong_one_neve
     assert_eq!(events.last(), r#"password of "1" not rehashed: "read-only replica""#);
 }
 
+/// Less memory times passes is weaker; less of the one and more of the other is left alone.
+#[tokio::test]
+async fn a_rehash_never_weakens_a_hash() {
+    let mut current = cheap();
+    current.passes = 2;
+    for (memory_kib, passes, rehashed) in
+        [(64, 2, false), (63, 2, true), (64, 1, true), (256, 1, false), (8, 17, false)]
+    {
+        let mut stored = cheap();
+        (stored.memory_kib, stored.passes) = (memory_kib, passes);
+        let table = Table::of([("alice", User::new("user-1", Some(hash(stored, "wonderland"))))]);
+        let (grant, _) = grant_over(HashedPasswords::builder(table.clone()).parameters(current).build().unwrap());
+        login(&grant, "alice", "wonderland").await.is_granted();
+        assert_eq!(table.updates.lock().unwrap().len(), usize::from(rehashed), "m={memory_kib},t={passes}");
+    }
+}
+
+/// Requirement 75: the hook cannot fail the login, whatever it does.
+#[tokio::test]
+async fn a_rehash_that_hangs_or_panics_fails_no_login() {
+    struct Stuck;
+    #[async_trait]
+    impl UserStore for Stuck {
+        async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
+            Ok(Some(User::new("user-1", Some(hash(cheap(), "wonderland")))))
+        }
+        async fn update_hash(&self, user: &User, _: &str) -> Result<(), BoxError> {
+            assert_eq!(user.subject().as_str(), "user-1");
+            std::future::pending().await
+        }
+    }
+    struct Panics;
+    #[async_trait]
+    impl UserStore for Panics {
+        async fn find(&self, name: &str, context: &RequestContext) -> Result<Option<User>, BoxError> {
+            Stuck.find(name, context).await
+        }
+        async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> {
+            panic!("on purpose")
+        }
+    }
+    let mut current = cheap();
+    current.passes = 2;
+    let (clock, events) = (ManualClock::at(noon()), Events::default());
+    let stuck = HashedPasswords::builder(Stuck).parameters(current).clock(clock.clone()).observer(events.clone());
+    let (grant, _) = grant_over(stuck.build().unwrap());
+    let mut login_in = Box::pin(login(&grant, "alice", "wonderland"));
+    while clock.sleepers() == 0 {
+        assert!(futures_util::poll!(&mut login_in).is_pending());
+        tokio::task::yield_now().await;
+    }
+    clock.advance(Duration::from_secs(2));
+    login_in.await.is_granted();
+    assert_eq!(events.last(), r#"password of "user-1" not rehashed: "it took too long""#);
+
+    let panics = HashedPasswords::builder(Panics).parameters(current).observer(events.clone()).build().unwrap();
+    login(&grant_over(panics).0, "alice", "wonderland").await.is_granted();
+    assert_eq!(events.last(), r#"password of "user-1" not rehashed: "it panicked""#);
+}
+
 #[tokio::test]
 async fn a_host_decides_what_becomes_of_a_right_password() {
     struct Careful;
@@ -262,11 +324,11 @@ async fn a_host_decides_what_becomes_of_a_right_password() {
         async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> {
             Ok(())
         }
-        async fn accept(&self, user: &User, attempt: &LoginAttempt<'_>) -> Result<Login, BoxError> {
+        async fn accept(&self, _: &User, attempt: &LoginAttempt<'_>, login: Login) -> Result<Login, BoxError> {
             match attempt.username() {
                 "mfa" => Ok(Login::more_needed("mfa_required").member("mfa_token", "m-1")),
                 "broken" => Err("directory unreachable".into()),
-                _ => Ok(user.login().claim("roles", "staff")),
+                _ => Ok(login.claim("roles", "staff")),
             }
         }
     }
@@ -275,6 +337,37 @@ async fn a_host_decides_what_becomes_of_a_right_password() {
     login(&grant, "mfa", "wrong").await.is(400, "invalid_grant");
     login(&grant, "broken", "wonderland").await.is(503, "temporarily_unavailable");
     assert_eq!(login(&grant, "anybody", "wonderland").await.claims()["roles"], "staff");
+}
+
+/// I7, I18: a hook that forgets the state of an account, or its scope, cannot let anybody in.
+#[tokio::test]
+async fn a_hosts_hook_cannot_accept_whom_the_account_state_rejects() {
+    struct Hasty(AccountState);
+    #[async_trait]
+    impl UserStore for Hasty {
+        async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
+            let user = User::new("user-1", Some(hash(cheap(), "wonderland"))).state(self.0);
+            Ok(Some(user.scope("profile".parse().unwrap())))
+        }
+        async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> {
+            Ok(())
+        }
+        async fn accept(&self, user: &User, _: &LoginAttempt<'_>, _: Login) -> Result<Login, BoxError> {
+            Ok(Login::accepted(user.subject().clone()).scope("profile orders:read".parse().unwrap()))
+        }
+    }
+    let grant = |state| grant_over(HashedPasswords::builder(Hasty(state)).parameters(cheap()).build().unwrap()).0;
+    for state in
+        [AccountState::Disabled, AccountState::Locked, AccountState::Expired, AccountState::PasswordChangeRequired]
+    {
+        login(&grant(state), "alice", "wonderland").await.is(400, "invalid_grant");
+    }
+    for state in [AccountState::Active, AccountState::SecondFactorRequired] {
+        let body = form("alice", "wonderland", "profile orders:read");
+        let headers = [("content-type", FORM.as_bytes())];
+        let answer = grant(state).token(HttpRequest::new("POST", None, headers, body.as_bytes())).await;
+        assert_eq!(Answer::from(answer).is_granted()["scope"], "profile");
+    }
 }
 
 #[tokio::test]

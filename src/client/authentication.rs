@@ -123,13 +123,11 @@ impl<'r> Presented<'r> {
         let decoded = decoded.as_ref().map(Secret::expose);
         // Many clients do not form-encode the two halves, although RFC 6749 section 2.3.1 wants it.
         let raw = raw.filter(|raw| decoded != Some(raw));
-        [decoded, raw].into_iter().flatten().filter(|reading| !reading.is_empty()).fold(
-            Choice::from(0),
-            |found, reading| {
-                let digest = sha256(reading);
-                secrets.iter().fold(found, |found, secret| found | secret.matches(&digest, now))
-            },
-        )
+        let possible = |reading: &&str| !reading.is_empty() && reading.len() <= Limits::CLIENT_SECRET;
+        [decoded, raw].into_iter().flatten().filter(possible).fold(Choice::from(0), |found, reading| {
+            let digest = sha256(reading);
+            secrets.iter().fold(found, |found, secret| found | secret.matches(&digest, now))
+        })
     }
 }
 

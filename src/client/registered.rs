@@ -106,7 +106,8 @@ impl Client {
         self.with(|client| client.audiences = audiences.into_iter().map(Into::into).collect())
     }
 
-    /// How long this client's access tokens are valid, in the place of the engine's default.
+    /// How long this client's access tokens are valid, in whole seconds, in the place of the engine's default. From one
+    /// second to 366 days; another value is a mistake in the registration and becomes 503.
     #[must_use]
     pub fn access_token_lifetime(self, lifetime: Duration) -> Self {
         self.with(|client| client.access_token_lifetime = Some(lifetime))

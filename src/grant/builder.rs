@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::client::{AuthenticationMethod, ClientStore};
 use crate::endpoint::{Metadata, is_reserved_metadata};
+use crate::grant::rules::LIFETIMES;
 use crate::grant::{Engine, PasswordGrant};
 use crate::token::TokenIssuer;
 use crate::user::UserAuthenticator;
@@ -48,8 +49,8 @@ pub enum BuildError {
     /// The token issuer failed its test; for a [`JwtIssuer`](crate::JwtIssuer), its key does not sign as it should.
     #[error("the token issuer failed its test")]
     TokenIssuer(#[source] BoxError),
-    /// Access tokens must be valid for a second or more.
-    #[error("access tokens must be valid for a second or more")]
+    /// Access tokens must be valid for a second or more, and for a year or less.
+    #[error("access tokens must be valid for a second or more, and for a year or less")]
     Lifetime,
     /// At least one client authentication method must be on.
     #[error("no client authentication method is switched on")]
@@ -109,7 +110,9 @@ impl Builder {
         self
     }
 
-    /// Who is told what happens. Default `tracing`, where that feature is on.
+    /// Who is told what happens at the endpoints. Default `tracing`, where that feature is on. What lies outside the
+    /// engine has an observer of its own: [`HashedPasswords`](crate::HashedPasswords), the
+    /// [`AccessTokenVerifier`](crate::AccessTokenVerifier::observer).
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Arc::new(observer);
         self
@@ -181,7 +184,7 @@ impl Builder {
         for url in [&self.issuer, &token_endpoint].into_iter().chain(&jwks_uri) {
             check_url(url)?;
         }
-        if self.access_token_lifetime < Duration::from_secs(1) {
+        if !LIFETIMES.contains(&self.access_token_lifetime) {
             return Err(BuildError::Lifetime);
         }
         if self.authentication_methods.is_empty() {
@@ -225,22 +228,50 @@ impl fmt::Debug for Builder {
 
 /// RFC 8414 section 2: https, no query, no fragment. Plain http is for a server on the same machine.
 fn check_url(url: &str) -> Result<(), BuildError> {
-    let host_of = |rest: &str| {
-        let authority = rest.split('/').next().unwrap_or_default();
-        let host = match authority.strip_prefix('[') {
-            Some(v6) => v6.split(']').next(),
-            None => authority.split(':').next(),
-        };
-        host.unwrap_or_default().to_owned()
-    };
     let plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}@".contains(&byte));
-    let fine = if let Some(rest) = url.strip_prefix("https://") {
-        !host_of(rest).is_empty()
-    } else if let Some(rest) = url.strip_prefix("http://") {
-        let host = host_of(rest);
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-    } else {
-        false
+    let host = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => host_of(rest),
+        (_, Some(rest)) => host_of(rest).filter(Host::is_loopback),
+        _ => None,
     };
-    if plain && fine { Ok(()) } else { Err(BuildError::Url(url.to_owned())) }
+    if plain && host.is_some() { Ok(()) } else { Err(BuildError::Url(url.to_owned())) }
+}
+
+enum Host<'a> {
+    Name(&'a str),
+    Address(IpAddr),
+}
+
+impl Host<'_> {
+    fn is_loopback(&self) -> bool {
+        match self {
+            Self::Name(name) => *name == "localhost",
+            Self::Address(address) => address.is_loopback(),
+        }
+    }
+}
+
+/// The host of `host[:port][/path]`, if it is one.
+fn host_of(rest: &str) -> Option<Host<'_>> {
+    let authority = rest.split('/').next()?;
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            (Host::Address(address.parse::<Ipv6Addr>().ok()?.into()), port)
+        }
+        None => {
+            let (name, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+            let label = |label: &str| {
+                !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            };
+            let host = match name.parse::<Ipv4Addr>() {
+                Ok(address) => Host::Address(address.into()),
+                Err(_) if name.split('.').all(label) => Host::Name(name),
+                Err(_) => return None,
+            };
+            (host, port)
+        }
+    };
+    let port_is_fine = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    port_is_fine.then_some(host)
 }

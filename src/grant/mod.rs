@@ -22,6 +22,7 @@ use crate::user::{Accepted, Login, LoginAttempt, Outcome, UserAuthenticator};
 use crate::vocabulary::clock::{Clock, Timestamp};
 use crate::vocabulary::error::{Reason, TokenError, Trouble};
 use crate::vocabulary::event::{Event, Observer};
+use crate::vocabulary::future::catch_panic;
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::random::{Randomness, RandomnessError};
 use crate::vocabulary::report::Report;
@@ -97,7 +98,8 @@ impl PasswordGrant {
         Builder::new(issuer, Arc::new(clients), Arc::new(users), Arc::new(tokens))
     }
 
-    /// Answers a request to the token endpoint, whatever it is: every error is an OAuth answer, with `no-store`.
+    /// Answers a request to the token endpoint, whatever it is: every error is an OAuth answer, with `no-store`. A
+    /// panic in the host's code becomes 500 `server_error`.
     ///
     /// Route every method here, so that a wrong one gets its 405 from us too.
     ///
@@ -107,7 +109,10 @@ impl PasswordGrant {
     /// on its thread.
     pub async fn token(&self, request: HttpRequest<'_>) -> HttpResponse {
         match TokenRequest::parse(&request, &self.0.limits) {
-            Ok(parsed) => self.handle(parsed).await.map_or_else(Into::into, Into::into),
+            Ok(parsed) => match catch_panic(self.handle(parsed)).await {
+                Some(answer) => answer.map_or_else(Into::into, Into::into),
+                None => self.0.report(&request.context).unauthenticated(None, Trouble::Panic).into(),
+            },
             Err(fault) => self.0.report(&request.context).unauthenticated(None, fault).into(),
         }
     }
@@ -164,6 +169,7 @@ impl Engine {
         let context = std::mem::take(&mut request.context);
         let report = self.report(&context);
 
+        rules::check_limits(&request, &self.limits).map_err(|fault| report.unauthenticated(None, fault))?;
         let presented = Presented::by(&request);
         let presented = presented.map_err(|reason| report.unauthenticated(request.client_id.as_deref(), reason))?;
         let client = authenticate(&presented, &*self.clients, &self.authentication_methods, now, report).await?;
@@ -181,7 +187,8 @@ impl Engine {
         let accepted = accept(login, username, &client, report)?;
 
         let scope = rules::final_scope(scope, &accepted).map_err(refused)?;
-        rules::check_host_members(&accepted).map_err(refused)?;
+        rules::check_what_the_host_said(&accepted).map_err(refused)?;
+        let lifetime = rules::lifetime_for(&client, self.access_token_lifetime).map_err(refused)?;
         let mut id = [0; 22];
         let authorization = Authorization {
             issuer: &self.issuer,
@@ -191,8 +198,8 @@ impl Engine {
             audiences: &audiences,
             claims: &accepted.claims,
             token_id: self.token_id(&mut id).map_err(|_| refused(Trouble::Randomness.into()))?,
-            issued_at: now,
-            lifetime: client.registration().lifetime_of_access_tokens().unwrap_or(self.access_token_lifetime),
+            issued_at: self.clock.now(), // the password took its time
+            lifetime,
         };
         let token = self.tokens.issue(&authorization).await;
         let access_token = token.map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))?;
@@ -204,8 +211,7 @@ impl Engine {
             token_id: authorization.token_id,
             context: &context,
         });
-        let expires_in = authorization.lifetime;
-        Ok(TokenResponse { access_token, expires_in, scope, members: accepted.members })
+        Ok(TokenResponse { access_token, expires_in: lifetime, scope, members: accepted.members })
     }
 
     fn report<'a>(&'a self, context: &'a crate::RequestContext) -> Report<'a> {
@@ -240,8 +246,9 @@ fn accept(
         Outcome::Accepted(accepted) => Ok(accepted),
         Outcome::Rejected(rejection) => Err(report.rejected(client.id(), username, rejection)),
         Outcome::MoreNeeded { code, members } => {
-            let reason = rules::check_more_needed(code, &members);
-            Err(report.refused(client.id(), reason).with_members(members))
+            let refused = |reason: Reason| report.refused(client.id(), reason);
+            rules::check_more_needed(&code, &members).map_err(refused)?;
+            Err(refused(Reason::MoreNeeded(code)).with_members(members))
         }
     }
 }

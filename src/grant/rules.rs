@@ -1,7 +1,8 @@
 //! What an authenticated client may have: pure decisions, one a function.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -11,6 +12,7 @@ use crate::response::is_host_member;
 use crate::token::is_host_claim;
 use crate::user::Accepted;
 use crate::vocabulary::error::{BoxError, NotAllowed, Overloaded, Reason, RequestFault, Trouble};
+use crate::vocabulary::limits::Limits;
 use crate::vocabulary::scope::Scope;
 use crate::vocabulary::secret::Secret;
 
@@ -88,15 +90,32 @@ pub(crate) fn final_scope(asked: Scope, accepted: &Accepted) -> Result<Scope, Re
     if granted.is_empty() && !asked.is_empty() { Err(NotAllowed::OwnerScope.into()) } else { Ok(granted) }
 }
 
-/// The host may add to token and answer, not override.
-pub(crate) fn check_host_members(accepted: &Accepted) -> Result<(), Reason> {
+/// There is a subject, and what the host adds to token and answer overrides nothing.
+pub(crate) fn check_what_the_host_said(accepted: &Accepted) -> Result<(), Reason> {
+    let subject = !accepted.subject.as_str().is_empty();
     let members = accepted.members.keys().all(|name| is_host_member(name));
     let claims = accepted.claims.keys().all(|name| is_host_claim(name));
-    if members && claims { Ok(()) } else { Err(Trouble::HostMember.into()) }
+    if subject && members && claims { Ok(()) } else { Err(Trouble::HostMember.into()) }
 }
 
-/// Why a login needs another step; or the trouble that the host has given a code or member that is not its to give.
-pub(crate) fn check_more_needed(code: Arc<str>, members: &Map<String, Value>) -> Reason {
+/// How long an access token may be valid: anything else is a mistake in a table or a configuration.
+pub(crate) const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
+
+/// The client's lifetime of access tokens, or else the server's, in whole seconds.
+pub(crate) fn lifetime_for(client: &AuthenticatedClient, default: Duration) -> Result<Duration, Reason> {
+    let lifetime = client.registration().lifetime_of_access_tokens().unwrap_or(default);
+    let whole = Duration::from_secs(lifetime.as_secs());
+    if LIFETIMES.contains(&whole) { Ok(whole) } else { Err(Trouble::ClientRegistration.into()) }
+}
+
+/// The configured limit is the engine's, whoever has parsed the request.
+pub(crate) fn check_limits(request: &TokenRequest<'_>, limits: &Limits) -> Result<(), RequestFault> {
+    let too_long = request.password.as_ref().is_some_and(|password| password.expose().len() > limits.password);
+    if too_long { Err(RequestFault::TooLong) } else { Ok(()) }
+}
+
+/// Whether code and members are the host's to give.
+pub(crate) fn check_more_needed(code: &str, members: &Map<String, Value>) -> Result<(), Reason> {
     const TAKEN: [&str; 9] = [
         "invalid_request",
         "invalid_client",
@@ -110,6 +129,6 @@ pub(crate) fn check_more_needed(code: Arc<str>, members: &Map<String, Value>) ->
     ];
     let characters = code.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
     let fine =
-        !code.is_empty() && characters && !TAKEN.contains(&&*code) && members.keys().all(|name| is_host_member(name));
-    if fine { Reason::MoreNeeded(code) } else { Trouble::HostMember.into() }
+        !code.is_empty() && characters && !TAKEN.contains(&code) && members.keys().all(|name| is_host_member(name));
+    if fine { Ok(()) } else { Err(Trouble::HostMember.into()) }
 }

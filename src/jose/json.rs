@@ -30,6 +30,11 @@ struct StrictVisitor;
 /// `arbitrary_precision` on.
 const NUMBER: &str = "$serde_json::private::Number";
 
+/// Whether it is on: only then is a number kept as it was written.
+fn numbers_come_as_objects() -> bool {
+    serde_json::from_str::<Number>("0.10").is_ok_and(|number| number.to_string() == "0.10")
+}
+
 impl<'de> Visitor<'de> for StrictVisitor {
     type Value = Value;
 
@@ -76,9 +81,12 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if name == NUMBER {
+            if name == NUMBER && object.is_empty() && numbers_come_as_objects() {
                 let digits: String = members.next_value()?;
-                return digits.parse::<Number>().map(Value::Number).map_err(Error::custom);
+                return match members.next_key::<String>()? {
+                    None => digits.parse::<Number>().map(Value::Number).map_err(Error::custom),
+                    Some(_) => Err(Error::custom("a number with members")),
+                };
             }
             let Strict(value) = members.next_value()?;
             if object.insert(name, value).is_some() {

@@ -32,7 +32,10 @@ enum Material {
 impl Jwk {
     /// An Ed25519 key from its 32 bytes.
     pub(crate) fn ed25519(x: &[u8]) -> Result<Self, KeyError> {
-        let x = x.try_into().map_err(|_| KeyError::Unsupported)?;
+        let x: [u8; 32] = x.try_into().map_err(|_| KeyError::Unsupported)?;
+        if is_weak_ed25519(x) {
+            return Err(KeyError::Unsupported);
+        }
         Ok(Self::from_material(Material::Ed25519 { x }))
     }
 
@@ -56,7 +59,8 @@ impl Jwk {
         }
         // Canonical: no leading zero. The exponent is odd and at least 3, and small, or verifying gets expensive.
         let canonical = n.first() != Some(&0) && e.first().is_some_and(|high| *high != 0) && n.len() <= 1024;
-        let sound = e.len() <= 8 && e.last().is_some_and(|low| low % 2 == 1) && e != [1];
+        let odd = |number: &[u8]| number.last().is_some_and(|low| low % 2 == 1);
+        let sound = odd(n) && odd(e) && e.len() <= 8 && e != [1];
         if canonical && sound {
             Ok(Self::from_material(Material::Rsa { n: n.to_vec(), e: e.to_vec() }))
         } else {
@@ -116,6 +120,7 @@ impl Jwk {
         if let Some(kid) = text("kid")? {
             key.kid = kid.to_owned();
         }
+        key.parsed()?;
         Ok(key)
     }
 
@@ -147,6 +152,28 @@ impl Jwk {
         }
         .map_err(|_| KeyError::Unsupported)
     }
+}
+
+/// Whether these bytes are a point of small order, under which anybody can sign anything, or not the one spelling of
+/// a point (RFC 8032 section 5.1.3). AWS-LC checks neither.
+fn is_weak_ed25519(mut y: [u8; 32]) -> bool {
+    /// The two y of order eight, little-endian.
+    const ORDER_EIGHT: [[u8; 32]; 2] = [
+        [
+            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
+            0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+        ],
+        [
+            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
+            0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+        ],
+    ];
+    let [first, middle @ .., last] = &mut y;
+    *last &= 0x7f; // the sign of x
+    let rest = |byte: u8, end: u8| middle.iter().all(|own| *own == byte) && *last == end;
+    // y = 0 and 1: orders 4 and 1. y = p - 1: order 2; p and more are other spellings of small numbers.
+    let edge = (*first <= 1 && rest(0, 0)) || (*first >= 0xec && rest(0xff, 0x7f));
+    edge || ORDER_EIGHT.contains(&y)
 }
 
 impl Material {

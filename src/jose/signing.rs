@@ -157,17 +157,6 @@ impl SigningKeys {
     pub(crate) fn current(&self) -> &dyn SigningKey {
         &*self.current
     }
-
-    /// Signs something and verifies it.
-    pub(crate) fn check(&self) -> Result<(), BoxError> {
-        const PROBE: &[u8] = b"password-grant key check";
-        let mut signature = Vec::new();
-        self.current.sign(PROBE, &mut signature)?;
-        let keys = self.verification_keys()?;
-        let kid = self.current.kid();
-        keys.verify(self.current.algorithm(), kid.as_deref(), PROBE, &signature).ok_or(KeyError::Mismatch)?;
-        Ok(())
-    }
 }
 
 impl fmt::Debug for SigningKeys {

@@ -42,6 +42,11 @@ impl VerificationKeys {
         self.0.iter().any(|key| key.algorithm == algorithm)
     }
 
+    /// Every algorithm that there is a key for.
+    pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
+        self.0.iter().map(|key| key.algorithm).collect()
+    }
+
     /// The key that a signature names by `kid`; without one, the only key that fits. `kid` is compared, nothing else.
     pub(crate) fn verify(
         &self,

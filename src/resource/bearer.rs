@@ -31,9 +31,9 @@ impl<'a> BearerRequest<'a> {
             Header::Repeated => return Err(AccessFault::Malformed),
             Header::Once(header) => header,
         };
-        // Another scheme is no bearer token at all.
+        // Another scheme is no bearer token at all, also one whose name only begins in the same way.
         let credentials = match header.split_at_checked(6) {
-            Some((scheme, credentials)) if scheme.eq_ignore_ascii_case(b"bearer") => credentials,
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer") && !begins_with_token(rest) => rest,
             _ => return Err(AccessFault::NoToken),
         };
         let token = credentials.strip_prefix(b" ").and_then(|token| std::str::from_utf8(token).ok());
@@ -72,11 +72,16 @@ impl fmt::Debug for BearerRequest<'_> {
 }
 
 /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
-fn is_b64token(token: &str) -> bool {
+pub(crate) fn is_b64token(token: &str) -> bool {
     let body = token.trim_end_matches('=');
     token.len() <= Limits::ACCESS_TOKEN
         && !body.is_empty()
         && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+}
+
+/// Whether the name of the scheme goes on.
+fn begins_with_token(rest: &[u8]) -> bool {
+    rest.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 fn holds_token(query: &str) -> bool {

@@ -12,8 +12,8 @@ use crate::vocabulary::token::TokenDetails;
 /// The `typ` of a JWT access token. Nothing else that we sign or accept has it, so none can stand in for another.
 pub(crate) const JWT_TYPE: &str = "at+jwt";
 
-/// What a token says whose form, type, algorithm and signature are right. Issuer, audience and times are not judged
-/// yet, but a `nbf` and a `cnf` are.
+/// What a token says whose form, type, algorithm and signature are right. Its issuer, audience, times and `cnf` are
+/// not judged yet.
 pub(crate) fn read_jwt(
     token: &str,
     algorithms: &[Algorithm],

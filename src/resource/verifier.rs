@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::http::{HttpResponse, challenge};
 use crate::jose::{Algorithm, KeyError, VerificationKeys};
-use crate::resource::bearer::BearerRequest;
+use crate::resource::bearer::{BearerRequest, is_b64token};
 use crate::resource::claims::read_jwt;
 use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock, Timestamp};
 use crate::vocabulary::error::BoxError;
@@ -163,11 +163,15 @@ impl AccessTokenVerifier {
     ///
     /// Nothing is changed, so it can be dropped at any time.
     pub async fn authenticate<'r>(&self, request: impl Into<BearerRequest<'r>>) -> Result<VerifiedToken, HttpResponse> {
-        self.judge(request.into(), "").await.map_err(|fault| self.refuse(fault, ""))
+        let token = match request.into().token() {
+            Ok(token) => self.read(token).await,
+            Err(fault) => Err(fault),
+        };
+        token.map_err(|fault| self.refuse(fault, ""))
     }
 
     /// For a route that only a token with this scope may use: one token of a scope, or several with a space between
-    /// two of them, all of which are needed.
+    /// two of them, all of which are needed. What is no scope, such as an empty setting, lets no token through.
     ///
     /// # Errors
     ///
@@ -194,6 +198,13 @@ impl AccessTokenVerifier {
     ///
     /// Nothing is changed, so it can be dropped at any time.
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, AccessFault> {
+        self.read(token).await.inspect_err(|fault| self.observe(*fault))
+    }
+
+    async fn read(&self, token: &str) -> Result<VerifiedToken, AccessFault> {
+        if !is_b64token(token) {
+            return Err(AccessFault::NotOurs);
+        }
         let details = match &self.source {
             Source::Signature { algorithms, keys } => read_jwt(token, algorithms, keys)?,
             Source::Lookup(lookup) => match lookup.look_up(token).await {
@@ -209,9 +220,9 @@ impl AccessTokenVerifier {
     }
 
     async fn judge(&self, request: BearerRequest<'_>, scope: &str) -> Result<VerifiedToken, AccessFault> {
-        let token = self.verify(request.token()?).await?;
-        let sufficient =
-            scope.split(' ').filter(|needed| !needed.is_empty()).all(|needed| token.scope.contains(needed));
+        let token = self.read(request.token()?).await?;
+        // What is no scope, such as an empty setting, is never enough.
+        let sufficient = scope.split(' ').all(|needed| !needed.is_empty() && token.scope.contains(needed));
         if sufficient { Ok(token) } else { Err(AccessFault::Scope) }
     }
 
@@ -236,10 +247,15 @@ impl AccessTokenVerifier {
         Ok(())
     }
 
-    fn refuse(&self, fault: AccessFault, scope: &str) -> HttpResponse {
+    /// A failing look-up was observed with its cause already.
+    fn observe(&self, fault: AccessFault) {
         if fault != AccessFault::Trouble {
             self.observer.observe(&Event::AccessRefused { fault, cause: None });
         }
+    }
+
+    fn refuse(&self, fault: AccessFault, scope: &str) -> HttpResponse {
+        self.observe(fault);
         let (status, error, description) = match fault {
             AccessFault::NoToken => {
                 return HttpResponse::empty(401)

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,7 +92,6 @@ impl<T: TokenIssuer + ?Sized> TokenIssuer for Arc<T> {
 }
 
 /// What has been granted, and to whom: everything that a token is made from.
-#[derive(Debug)]
 pub struct Authorization<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) subject: &'a Subject,
@@ -163,6 +163,18 @@ impl Authorization<'_> {
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.issued_at.plus(self.lifetime)
+    }
+}
+
+impl fmt::Debug for Authorization<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The other claims are the host's, and may be private.
+        f.debug_struct("Authorization")
+            .field("subject", &self.subject)
+            .field("client", &self.client)
+            .field("scope", &self.scope)
+            .field("token_id", &self.token_id)
+            .finish_non_exhaustive()
     }
 }
 

@@ -6,11 +6,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::jose::{JwkSet, SigningKeys};
+use crate::jose::{JwkSet, KeyError, SigningKeys, VerificationKeys};
 use crate::resource::{JWT_TYPE, read_jwt};
 use crate::token::issuer::{Authorization, TokenIssuer};
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::error::BoxError;
+use crate::vocabulary::limits::Limits;
 use crate::vocabulary::token::{AccessToken, TokenDetails};
 
 /// Issues JWT access tokens by [RFC 9068]: `typ` `at+jwt`, with `iss`, `sub`, `aud`, `client_id`, `scope`, `iat`,
@@ -27,6 +28,7 @@ use crate::vocabulary::token::{AccessToken, TokenDetails};
 /// [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 pub struct JwtIssuer {
     keys: SigningKeys,
+    verification: Result<VerificationKeys, KeyError>,
     audience: String,
     /// The encoded header and the dot behind it: the same for every token.
     prefix: String,
@@ -73,7 +75,9 @@ impl JwtIssuer {
         // Three texts always serialise; without a header no signature would verify, which `check` would find.
         let header = serde_json::to_vec(&header).unwrap_or_default();
         let prefix = URL_SAFE_NO_PAD.encode(header) + ".";
-        Self { keys, audience: audience.into(), prefix }
+        // Whether they are in order is told by `check`, when the engine is built.
+        let verification = keys.verification_keys();
+        Self { keys, verification, audience: audience.into(), prefix }
     }
 
     fn claims<'a>(&'a self, authorization: &'a Authorization<'_>) -> Claims<'a> {
@@ -105,7 +109,8 @@ impl JwtIssuer {
         self.keys.current().sign(token.as_bytes(), &mut scratch)?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(&scratch, &mut token);
-        Ok(token)
+        // A longer one would be refused by every verifier.
+        if token.len() > Limits::ACCESS_TOKEN { Err(TooLong.into()) } else { Ok(token) }
     }
 }
 
@@ -116,8 +121,8 @@ impl TokenIssuer for JwtIssuer {
     }
 
     async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
-        let keys = self.keys.verification_keys()?;
-        let details = read_jwt(token, &[self.keys.current().algorithm()], &keys).ok();
+        let keys = self.verification.as_ref().map_err(|error| *error)?;
+        let details = read_jwt(token, &keys.algorithms(), keys).ok();
         Ok(details.filter(|details| now.unix_seconds() < details.expires_at))
     }
 
@@ -125,10 +130,29 @@ impl TokenIssuer for JwtIssuer {
         self.keys.public_keys()
     }
 
+    /// Makes a token and reads it.
     fn check(&self) -> Result<(), BoxError> {
-        self.keys.check()
+        let token = self.sign(&Claims {
+            iss: "https://issuer.example",
+            sub: "subject",
+            aud: Audience::One(&self.audience),
+            client_id: "client",
+            scope: "",
+            iat: 0,
+            exp: 1,
+            jti: "check",
+            further: None,
+        })?;
+        let keys = self.verification.as_ref().map_err(|error| *error)?;
+        read_jwt(&token, &[self.keys.current().algorithm()], keys).map_err(|_| KeyError::Mismatch)?;
+        Ok(())
     }
 }
+
+/// The claims that the host added make the token longer than the 8 KiB that a verifier reads.
+#[derive(Debug, thiserror::Error)]
+#[error("the access token would be longer than 8 KiB")]
+struct TooLong;
 
 impl fmt::Debug for JwtIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::user::hashing::Memory;
+use crate::vocabulary::error::Overloaded;
 use crate::vocabulary::form;
 use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 
@@ -89,7 +90,7 @@ impl Argon2Parameters {
         randomness.fill(&mut salt)?;
         let params = self.params().ok_or(HashError::Parameters)?;
         let mut output = Zeroizing::new([0; Self::OUTPUT]);
-        compute(memory, Version::V0x13, &params, password, &salt, &mut *output).ok_or(HashError::Parameters)?;
+        compute(memory, Version::V0x13, &params, password, &salt, &mut *output)?;
         let hash = PasswordHash {
             algorithm: Algorithm::Argon2id.ident(),
             version: Some(Version::V0x13.into()),
@@ -98,6 +99,11 @@ impl Argon2Parameters {
             hash: Some(Output::new(&*output).map_err(|_| HashError::Parameters)?),
         };
         Ok(hash.to_string())
+    }
+
+    /// Memory times passes: what a hash costs whoever computes it.
+    pub(crate) fn work(&self) -> u64 {
+        work(self.memory_kib, self.passes)
     }
 
     fn params(&self) -> Option<Params> {
@@ -115,7 +121,8 @@ pub(crate) fn check_new_password(password: &str, limit: usize) -> Result<(), Has
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ceiling {
     pub(crate) memory_kib: u32,
-    pub(crate) passes: u32,
+    /// Memory times passes.
+    pub(crate) work: u64,
     pub(crate) lanes: u32,
 }
 
@@ -139,18 +146,21 @@ impl StoredHash {
         let params = Params::try_from(&hash).ok()?;
         let (salt, expected) = (hash.salt?, hash.hash?);
         let affordable = params.m_cost() <= ceiling.memory_kib
-            && params.t_cost() <= ceiling.passes
+            && work(params.m_cost(), params.t_cost()) <= ceiling.work
             && params.p_cost() <= ceiling.lanes;
         affordable.then_some(Self { version, params, salt, expected })
     }
 
-    /// Hashes the password and compares, in the thread's memory.
-    pub(crate) fn verify(&self, memory: &mut Memory, password: &str) -> bool {
+    /// Hashes the password and compares, in the thread's memory. Without memory there is no answer.
+    pub(crate) fn verify(&self, memory: &mut Memory, password: &str) -> Result<bool, Overloaded> {
         let mut buffer = Zeroizing::new([0; Output::MAX_LENGTH]);
         let expected = self.expected.as_bytes();
-        let Some(output) = buffer.get_mut(..expected.len()) else { return false };
-        compute(memory, self.version, &self.params, password, &self.salt, output).is_some()
-            && bool::from(output.ct_eq(expected))
+        let Some(output) = buffer.get_mut(..expected.len()) else { return Ok(false) };
+        match compute(memory, self.version, &self.params, password, &self.salt, output) {
+            Ok(()) => Ok(output.ct_eq(expected).into()),
+            Err(HashError::Overloaded) => Err(Overloaded::new()),
+            Err(_) => Ok(false),
+        }
     }
 
     pub(crate) fn cost(&self) -> Argon2Parameters {
@@ -158,11 +168,11 @@ impl StoredHash {
         Argon2Parameters { memory_kib: params.m_cost(), passes: params.t_cost(), lanes: params.p_cost() }
     }
 
-    /// Whether it is cheaper to attack than a hash with these parameters.
+    /// Whether it is cheaper to attack than a hash with these parameters: less memory times passes, an older version,
+    /// a shorter output. One with less of the one and more of the other is left alone.
     pub(crate) fn is_weaker_than(&self, current: Argon2Parameters) -> bool {
         self.version != Version::V0x13
-            || self.params.m_cost() < current.memory_kib
-            || self.params.t_cost() < current.passes
+            || self.cost().work() < current.work()
             || self.expected.as_bytes().len() < Argon2Parameters::OUTPUT
     }
 }
@@ -173,7 +183,11 @@ impl fmt::Debug for StoredHash {
     }
 }
 
-/// One Argon2id hash, in memory that is enlarged where it does not suffice. `None` for inputs outside Argon2's range.
+fn work(memory_kib: u32, passes: u32) -> u64 {
+    u64::from(memory_kib) * u64::from(passes)
+}
+
+/// One Argon2id hash, in memory that is exchanged for more where it does not suffice.
 fn compute(
     memory: &mut Memory,
     version: Version,
@@ -181,10 +195,15 @@ fn compute(
     password: &str,
     salt: &[u8],
     output: &mut [u8],
-) -> Option<()> {
-    if memory.len() < params.block_count() {
-        memory.resize(params.block_count(), Block::default());
+) -> Result<(), HashError> {
+    let blocks = params.block_count();
+    if memory.len() < blocks {
+        // The old memory goes first and nothing is allocated in advance: the budget counts every byte.
+        *memory = Memory::new();
+        memory.try_reserve_exact(blocks).map_err(|_| HashError::Overloaded)?;
+        memory.resize(blocks, Block::default());
     }
     let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());
-    argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, memory).ok()
+    let hashed = argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, memory);
+    hashed.map_err(|_| HashError::Parameters)
 }

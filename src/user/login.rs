@@ -94,6 +94,15 @@ impl Login {
         matches!(self.0, Outcome::Accepted(_))
     }
 
+    /// Narrows the scope further, whatever was said of it before.
+    #[cfg(feature = "argon2")]
+    pub(crate) fn within(mut self, most: &Scope) -> Self {
+        if let Outcome::Accepted(Accepted { scope, .. }) = &mut self.0 {
+            *scope = Some(scope.as_ref().map_or_else(|| most.clone(), |said| said.intersection(most)));
+        }
+        self
+    }
+
     pub(crate) fn into_outcome(self) -> Outcome {
         self.0
     }

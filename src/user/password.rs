@@ -15,6 +15,7 @@ use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock};
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, Overloaded, Rejection};
 use crate::vocabulary::event::{Event, Observer, default_observer};
+use crate::vocabulary::future::{before, catch_panic};
 use crate::vocabulary::identifier::Subject;
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::random::{Randomness, SystemRandomness};
@@ -68,17 +69,19 @@ pub trait UserStore: Send + Sync + 'static {
     /// A failure is observed, and the login goes on.
     async fn update_hash(&self, user: &User, new_hash: &str) -> Result<(), BoxError>;
 
-    /// What becomes of a user whose password is right. Override it to add claims, to narrow the scope, or to ask for
-    /// a second factor with [`Login::more_needed`].
+    /// What becomes of a user whose password is right. Override it to add claims to `login`, to narrow its scope, or to
+    /// ask for a second factor with [`Login::more_needed`].
     ///
-    /// Unless overridden: accepted if the account is [`Active`](AccountState::Active), else rejected
-    /// ([`User::login`]). Never called for a wrong password.
+    /// Called for [`Active`](AccountState::Active) users with an accepted login, and for those with
+    /// [`SecondFactorRequired`](AccountState::SecondFactorRequired) with a rejected one, which stays rejected unless you
+    /// return something else. Users in any other state are rejected before. Whatever is returned, a token's scope stays
+    /// within [`User::scope`].
     ///
     /// # Errors
     ///
     /// When the answer cannot be told now; the caller gets 503.
-    async fn accept(&self, user: &User, _attempt: &LoginAttempt<'_>) -> Result<Login, BoxError> {
-        Ok(user.login())
+    async fn accept(&self, _user: &User, _attempt: &LoginAttempt<'_>, login: Login) -> Result<Login, BoxError> {
+        Ok(login)
     }
 }
 
@@ -111,6 +114,7 @@ impl<T: UserStore + ?Sized> UserStore for Arc<T> {
         &'a self,
         user: &'b User,
         attempt: &'c LoginAttempt<'d>,
+        login: Login,
     ) -> BoxFuture<'e, Result<Login, BoxError>>
     where
         'a: 'e,
@@ -119,7 +123,7 @@ impl<T: UserStore + ?Sized> UserStore for Arc<T> {
         'd: 'e,
         Self: 'e,
     {
-        (**self).accept(user, attempt)
+        (**self).accept(user, attempt, login)
     }
 }
 
@@ -147,7 +151,8 @@ pub enum AccountState {
     Expired,
     /// Its password must be changed first.
     PasswordChangeRequired,
-    /// It has a second factor, which this grant alone would bypass.
+    /// It has a second factor, which this grant alone would bypass: rejected, unless [`UserStore::accept`] asks for
+    /// that factor.
     SecondFactorRequired,
 }
 
@@ -185,20 +190,21 @@ impl User {
         self.password_hash.as_deref()
     }
 
-    /// What becomes of this user once the password has proved right: accepted if active, else rejected.
+    /// The state of the account that was given.
     #[must_use]
-    pub fn login(&self) -> Login {
-        let login = match self.state {
+    pub fn account_state(&self) -> AccountState {
+        self.state
+    }
+
+    /// What the state alone makes of a right password.
+    fn login(&self) -> Login {
+        match self.state {
             AccountState::Active => Login::accepted(self.subject.clone()),
             AccountState::Disabled => Login::rejected(Rejection::Disabled),
             AccountState::Locked => Login::rejected(Rejection::Locked),
             AccountState::Expired => Login::rejected(Rejection::Expired),
             AccountState::PasswordChangeRequired => Login::rejected(Rejection::PasswordChangeRequired),
             AccountState::SecondFactorRequired => Login::rejected(Rejection::SecondFactorRequired),
-        };
-        match &self.scope {
-            Some(scope) => login.scope(scope.clone()),
-            None => login,
         }
     }
 }
@@ -213,7 +219,9 @@ impl fmt::Debug for User {
 ///
 /// * **Equal**: every attempt costs exactly one Argon2id verification, on the same path. A name that nobody has, a
 ///   user without a password, a disabled one and a hash that is refused are no faster than a wrong password. For users
-///   whose hash has other parameters than the current ones this cannot hold; they are rehashed when they log in.
+///   whose hash has other parameters than the current ones this cannot hold: those whose hash is weaker (less memory
+///   times passes) are rehashed when they log in, and for a table that mixes them there is
+///   [`failure_floor`](crate::Builder::failure_floor).
 /// * **Bounded**: hashing happens on a few threads of its own, one a core unless told otherwise, each with memory that
 ///   it keeps. What they cannot take on within their queue and their patience is refused at once with 503. An async
 ///   worker never hashes, and a caller who goes away frees no place before the work is done.
@@ -240,9 +248,13 @@ pub struct HashedPasswords {
     ceiling: Ceiling,
     decoy: StoredHash,
     password_limit: usize,
+    clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     observer: Arc<dyn Observer>,
 }
+
+/// How long a login waits for its password to be hashed anew and stored.
+const REHASH_WITHIN: Duration = Duration::from_secs(2);
 
 impl HashedPasswords {
     /// With the defaults. Starts the hashing threads, and hashes three times to make and try the decoy.
@@ -294,32 +306,45 @@ impl HashedPasswords {
 
     async fn verify(&self, stored: StoredHash, password: &str) -> Result<bool, Overloaded> {
         let password = Zeroizing::new(password.to_owned());
-        let observer = self.observer.clone();
-        let verify = move |memory: &mut Memory| {
-            let right = stored.verify(memory, &password);
-            let Argon2Parameters { memory_kib, passes, lanes } = stored.cost();
-            observer.observe(&Event::PasswordVerified { memory_kib, passes, lanes });
-            right
-        };
-        self.threads.run(verify).await
+        let Argon2Parameters { memory_kib, passes, lanes } = stored.cost();
+        let right = self.threads.run(move |memory| stored.verify(memory, &password)).await??;
+        self.observer.observe(&Event::PasswordVerified { memory_kib, passes, lanes });
+        Ok(right)
     }
 
     /// The hash to verify against, or why there is none.
     fn stored_hash(&self, user: Option<&User>) -> Result<StoredHash, Rejection> {
         let user = user.ok_or(Rejection::UnknownUser)?;
         let phc = user.password_hash().ok_or(Rejection::NoPassword)?;
-        StoredHash::parse(phc, self.ceiling).ok_or_else(|| {
-            self.observer.observe(&Event::StoredHashRefused { subject: user.subject() });
-            Rejection::UnusableHash
+        StoredHash::parse(phc, self.ceiling).ok_or(Rejection::UnusableHash)
+    }
+
+    /// What becomes of a user whose password is right. The account's state is judged here, whatever the host's hook
+    /// does, and so is the most that the user may grant.
+    async fn accept(&self, user: &User, attempt: &LoginAttempt<'_>) -> Result<Login, BoxError> {
+        let login = user.login();
+        if !matches!(user.state, AccountState::Active | AccountState::SecondFactorRequired) {
+            return Ok(login);
+        }
+        let login = self.users.accept(user, attempt, login).await?;
+        Ok(match &user.scope {
+            Some(most) => login.within(most),
+            None => login,
         })
     }
 
-    /// A password that is right and stored too cheaply is stored anew. Whatever goes wrong, the login goes on.
+    /// A password that is right and stored too cheaply is stored anew. Whatever goes wrong, the login goes on: an
+    /// error, a panic, a database that does not answer.
     async fn strengthen(&self, user: &User, password: &str) {
         let subject = user.subject();
-        let stored = match self.hash_unchecked(password).await {
-            Ok(new_hash) => self.users.update_hash(user, &new_hash).await,
-            Err(error) => Err(error.into()),
+        let store = async {
+            let new_hash = self.hash_unchecked(password).await?;
+            self.users.update_hash(user, &new_hash).await
+        };
+        let stored = match before(catch_panic(store), self.clock.sleep(REHASH_WITHIN)).await {
+            Some(Some(stored)) => stored,
+            Some(None) => Err("it panicked".into()),
+            None => Err("it took too long".into()),
         };
         self.observer.observe(&match &stored {
             Ok(()) => Event::PasswordRehashed { subject },
@@ -342,9 +367,14 @@ impl UserAuthenticator for HashedPasswords {
         let (user, stored) = match (user, stored) {
             (Some(user), Ok(stored)) if right => (user, stored),
             (_, Ok(_)) => return Ok(Login::rejected(Rejection::WrongPassword)),
-            (_, Err(rejection)) => return Ok(Login::rejected(rejection)),
+            (user, Err(rejection)) => {
+                if let (Some(user), Rejection::UnusableHash) = (&user, rejection) {
+                    self.observer.observe(&Event::StoredHashRefused { subject: user.subject() });
+                }
+                return Ok(Login::rejected(rejection));
+            }
         };
-        let login = self.users.accept(&user, &attempt).await?;
+        let login = self.accept(&user, &attempt).await?;
         if login.is_accepted() && stored.is_weaker_than(self.parameters) {
             self.strengthen(&user, password).await;
         }
@@ -381,8 +411,9 @@ impl HashedPasswordsBuilder {
         self
     }
 
-    /// The most that a stored hash may cost; a stronger one is refused before anything is allocated. Default the
-    /// greater of the current parameters and 64 MiB, 16 passes, 16 lanes.
+    /// The most that a stored hash may cost: its memory, its work (memory times passes) and its lanes. A stronger one
+    /// is refused before anything is allocated. Default the greater of the current parameters and 64 MiB, four passes,
+    /// 16 lanes.
     pub fn strongest_stored(mut self, strongest: Argon2Parameters) -> Self {
         self.strongest = Some(strongest);
         self
@@ -394,9 +425,9 @@ impl HashedPasswordsBuilder {
         self
     }
 
-    /// How many passwords may wait for a thread. Default 64 a thread.
+    /// How many passwords may wait for a thread, at most 65,536. Default 64 a thread.
     pub fn queue(mut self, waiting: usize) -> Self {
-        self.queue = Some(waiting);
+        self.queue = Some(waiting.clamp(1, 65_536));
         self
     }
 
@@ -450,7 +481,8 @@ impl HashedPasswordsBuilder {
         let decoy = decoy(self.parameters, ceiling, &*self.randomness)?;
         Ok(HashedPasswords {
             users: self.users,
-            threads: HashingThreads::start(threads, queue, self.patience, self.clock)?,
+            threads: HashingThreads::start(threads, queue, self.patience, self.clock.clone())?,
+            clock: self.clock,
             parameters: self.parameters,
             ceiling,
             decoy,
@@ -462,10 +494,10 @@ impl HashedPasswordsBuilder {
 
     fn ceiling(&self) -> Ceiling {
         let current = self.parameters;
-        let strongest = self.strongest.unwrap_or(Argon2Parameters { memory_kib: 64 * 1024, passes: 16, lanes: 16 });
+        let strongest = self.strongest.unwrap_or(Argon2Parameters { memory_kib: 64 * 1024, passes: 4, lanes: 16 });
         Ceiling {
             memory_kib: strongest.memory_kib.max(current.memory_kib),
-            passes: strongest.passes.max(current.passes),
+            work: strongest.work().max(current.work()),
             lanes: strongest.lanes.max(current.lanes),
         }
     }
@@ -509,6 +541,7 @@ fn decoy(
     })?;
     StoredHash::parse(&phc, ceiling)
         .filter(|decoy| !decoy.is_weaker_than(parameters))
-        .filter(|decoy| decoy.verify(&mut memory, &password) && !decoy.verify(&mut memory, "not the password"))
+        .filter(|decoy| matches!(decoy.verify(&mut memory, &password), Ok(true)))
+        .filter(|decoy| matches!(decoy.verify(&mut memory, "not the password"), Ok(false)))
         .ok_or(HashingConfigError::Decoy)
 }

@@ -219,13 +219,15 @@ pub enum Trouble {
     TokenIssuer,
     /// The random generator failed. 500.
     Randomness,
-    /// The host gave a member, a claim or an error code that is not its to give. 500.
+    /// The host gave a subject that is empty, or a member, a claim or an error code that is not its to give. 500.
     HostMember,
+    /// Something panicked. 500.
+    Panic,
 }
 
 impl Trouble {
     fn is_ours_alone(self) -> bool {
-        matches!(self, Self::TokenIssuer | Self::Randomness | Self::HostMember)
+        matches!(self, Self::TokenIssuer | Self::Randomness | Self::HostMember | Self::Panic)
     }
 }
 

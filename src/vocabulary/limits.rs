@@ -35,6 +35,11 @@ impl Limits {
     /// Bytes of an access token presented by a client.
     pub(crate) const ACCESS_TOKEN: usize = 8192;
 
+    /// For requests that are parsed before the engine sees them, and holds them against its own limit.
+    pub(crate) fn widest_password() -> Self {
+        Self { password: usize::MAX, ..Self::default() }.within_bounds()
+    }
+
     /// What may be configured, whatever was asked for.
     pub(crate) fn within_bounds(self) -> Self {
         Self { password: self.password.clamp(64, 4096), ..self }

@@ -5,6 +5,7 @@ pub(crate) mod context;
 pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod form;
+pub(crate) mod future;
 pub(crate) mod identifier;
 pub(crate) mod limits;
 pub(crate) mod random;

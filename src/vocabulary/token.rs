@@ -38,7 +38,7 @@ impl fmt::Debug for AccessToken {
 
 /// What a valid access token says. Not a secret; serialisable, so that a [`TokenStore`](crate::TokenStore) can keep it
 /// as one JSON column.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TokenDetails {
     /// Who issued it: `iss`.
@@ -60,4 +60,17 @@ pub struct TokenDetails {
     /// All other claims.
     #[serde(default)]
     pub claims: Map<String, Value>,
+}
+
+impl fmt::Debug for TokenDetails {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The other claims are the host's, and may be private.
+        f.debug_struct("TokenDetails")
+            .field("issuer", &self.issuer)
+            .field("subject", &self.subject)
+            .field("client_id", &self.client_id)
+            .field("scope", &self.scope)
+            .field("token_id", &self.token_id)
+            .finish_non_exhaustive()
+    }
 }
