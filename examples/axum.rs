@@ -9,13 +9,16 @@
 //!
 //! Everything it knows is demo data. What of it a real server would do differently is said where it stands.
 
+use std::env::VarError;
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
@@ -30,6 +33,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 const AUDIENCE: &str = "https://api.example.com";
+
+/// How long requests in flight may take once the server is asked to stop.
+const GRACE: Duration = Duration::from_secs(10);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The application's database, and the two traits over it
@@ -139,11 +145,18 @@ async fn token(State(app): State<App>, ConnectInfo(peer): ConnectInfo<SocketAddr
         Ok(body) => HttpRequest::from_parts(&parts, body),
         Err(_) => HttpRequest::from_parts(&parts, &[]).body_too_large(),
     };
-    let http = match parts.headers.get("x-user-identity-domain-name") {
-        Some(tenant) => http.tenant(&String::from_utf8_lossy(tenant.as_bytes())),
+    let http = match tenant(&parts.headers) {
+        Some(tenant) => http.tenant(&tenant),
         None => http,
     };
     app.grant.token(http.peer(peer.ip())).await.into()
+}
+
+/// The identity domain that the caller names. Two headers are one list, which names no domain.
+fn tenant(headers: &HeaderMap) -> Option<String> {
+    let named: Vec<_> = headers.get_all("x-user-identity-domain-name").iter().collect();
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    (!named.is_empty()).then(|| named.into_iter().map(text).collect::<Vec<_>>().join(", "))
 }
 
 async fn metadata(State(app): State<App>) -> Response {
@@ -194,26 +207,42 @@ type Problem = String;
 
 async fn serve() -> Result<(), Problem> {
     let address: SocketAddr = setting("LISTEN_ADDR", "127.0.0.1:8080")?;
-    let database: SqliteConnectOptions = setting("DATABASE_URL", "sqlite::memory:")?;
+    let database: Sqlite = setting("DATABASE_URL", "sqlite::memory:")?;
     let keys_dir: String = setting("KEYS_DIR", "examples/keys")?;
+    let issuer = variable("ISSUER")?;
 
     let listener = TcpListener::bind(address).await.map_err(|error| wrong("LISTEN_ADDR", error))?;
     let address = listener.local_addr().map_err(|error| wrong("LISTEN_ADDR", error))?;
-    let issuer = issuer(address.ip(), address)?;
-    let shop = open_shop(database).await.map_err(|error| wrong("DATABASE_URL", error))?;
+    let issuer = match issuer {
+        Some(issuer) => issuer,
+        None if address.ip().is_loopback() => format!("http://{address}"),
+        None => return Err(wrong("ISSUER", "required when others than this machine can connect")),
+    };
+    let shop = open_shop(database.0).await.map_err(|error| wrong("DATABASE_URL", error))?;
     let keys = read_keys(&keys_dir).map_err(|error| wrong("KEYS_DIR", error))?;
     let app = build(&issuer, shop, keys).map_err(|error| wrong("ISSUER", error))?;
 
     let (mut terminated, mut interrupted) = (stop_on(SignalKind::terminate())?, stop_on(SignalKind::interrupt())?);
-    let stop = async move {
+    let (stop, mut stopping) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
         tokio::select! { _ = terminated.recv() => {} _ = interrupted.recv() => {} }
-    };
+        stop.send_replace(true);
+    });
+    let mut asked = stopping.clone();
+    let asked_to_stop = async move { drop(asked.wait_for(|stop| *stop).await) };
     println!("listening on http://{address}");
     println!("WARNING: users, clients, secrets and keys are demo data that everybody knows");
-    axum::serve(listener, routes(app).into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stop)
-        .await
-        .map_err(|error| wrong("LISTEN_ADDR", error))
+    let server = axum::serve(listener, routes(app).into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(asked_to_stop);
+    // Requests in flight are finished, but one that never ends does not keep the process.
+    let patience = async {
+        drop(stopping.wait_for(|stop| *stop).await);
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        ended = server => ended.map_err(|error| wrong("LISTEN_ADDR", error)),
+        () = patience => Ok(()),
+    }
 }
 
 fn build(issuer: &str, shop: Shop, keys: SigningKeys) -> Result<App, BoxError> {
@@ -223,14 +252,6 @@ fn build(issuer: &str, shop: Shop, keys: SigningKeys) -> Result<App, BoxError> {
     Ok(App { grant, verifier })
 }
 
-fn issuer(ip: IpAddr, address: SocketAddr) -> Result<String, Problem> {
-    match std::env::var("ISSUER") {
-        Ok(issuer) => Ok(issuer),
-        Err(_) if ip.is_unspecified() => Err(wrong("ISSUER", "required when binding all interfaces")),
-        Err(_) => Ok(format!("http://{address}")),
-    }
-}
-
 fn read_keys(folder: &str) -> Result<SigningKeys, BoxError> {
     let file = format!("{folder}/token-ed25519.pem");
     let pem = std::fs::read(&file).map_err(|error| format!("{file}: {error}"))?;
@@ -238,8 +259,29 @@ fn read_keys(folder: &str) -> Result<SigningKeys, BoxError> {
 }
 
 fn setting<T: FromStr<Err: Display>>(name: &str, default: &str) -> Result<T, Problem> {
-    let value = std::env::var(name).unwrap_or_else(|_| default.to_owned());
-    value.parse().map_err(|error| wrong(name, error))
+    variable(name)?.as_deref().unwrap_or(default).parse().map_err(|error| wrong(name, error))
+}
+
+fn variable(name: &str) -> Result<Option<String>, Problem> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(error) => Err(wrong(name, error)),
+    }
+}
+
+/// sqlx alone would take any text for the name of a file.
+struct Sqlite(SqliteConnectOptions);
+
+impl FromStr for Sqlite {
+    type Err = BoxError;
+
+    fn from_str(url: &str) -> Result<Self, BoxError> {
+        if !url.starts_with("sqlite:") {
+            return Err("not a sqlite: URL, the only kind that this example supports".into());
+        }
+        Ok(Self(url.parse()?))
+    }
 }
 
 fn wrong(name: &str, problem: impl Display) -> Problem {

@@ -137,10 +137,12 @@ fn is_form(content_type: Header<'_>) -> bool {
     let essence = parts.next().unwrap_or_default();
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
         && parts.all(|parameter| {
-            parameter.split_once('=').is_some_and(|(name, value)| {
-                let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
-                name.eq_ignore_ascii_case("charset") && unquoted.eq_ignore_ascii_case("utf-8")
-            })
+            // RFC 9110 section 5.6.6 allows a semicolon with nothing behind it.
+            parameter.is_empty()
+                || parameter.split_once('=').is_some_and(|(name, value)| {
+                    let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+                    name.eq_ignore_ascii_case("charset") && unquoted.eq_ignore_ascii_case("utf-8")
+                })
         })
 }
 

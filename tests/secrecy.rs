@@ -210,9 +210,9 @@ fn secret_types_have_no_equality_and_are_not_serialisable() {
         #[allow(dead_code)]
         const SERIALISATION: bool = true;
     }
-    assert!(Probe::<String>::EQUALITY && Probe::<String>::SERIALISATION, "the probe works");
-    assert!(!Probe::<Secret<'static>>::EQUALITY && !Probe::<Secret<'static>>::SERIALISATION);
-    assert!(!Probe::<ClientSecret>::EQUALITY && !Probe::<ClientSecret>::SERIALISATION);
-    assert!(!Probe::<AccessToken>::EQUALITY && !Probe::<AccessToken>::SERIALISATION);
-    assert!(!Probe::<Client>::EQUALITY && !Probe::<Client>::SERIALISATION);
+    const { assert!(Probe::<String>::EQUALITY && Probe::<String>::SERIALISATION, "the probe works") };
+    const { assert!(!Probe::<Secret<'static>>::EQUALITY && !Probe::<Secret<'static>>::SERIALISATION) };
+    const { assert!(!Probe::<ClientSecret>::EQUALITY && !Probe::<ClientSecret>::SERIALISATION) };
+    const { assert!(!Probe::<AccessToken>::EQUALITY && !Probe::<AccessToken>::SERIALISATION) };
+    const { assert!(!Probe::<Client>::EQUALITY && !Probe::<Client>::SERIALISATION) };
 }

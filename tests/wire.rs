@@ -43,7 +43,7 @@ async fn only_a_form_in_utf8_is_read() {
         ("application/x-www-form-urlencoded;charset=UTF-8", true), // scenario R1
         ("application/x-www-form-urlencoded; charset=utf-8", true),
         ("application/x-www-form-urlencoded ; charset=\"utf-8\"", true),
-        ("application/x-www-form-urlencoded;", false),
+        ("application/x-www-form-urlencoded;", true), // RFC 9110 section 5.6.6
         ("application/x-www-form-urlencoded; charset=iso-8859-1", false),
         ("application/x-www-form-urlencoded; charset=utf-8; charset=latin1", false),
         ("application/x-www-form-urlencoded; boundary=x", false),

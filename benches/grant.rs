@@ -1,0 +1,65 @@
+//! One token request and one verification, each beside its floors. `benches/README.md` says what the numbers mean.
+
+mod support;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use password_grant::TokenRequest;
+
+use support::{ALGORITHMS, BODY, Case, HEADERS, LaxForm, block_on, keys, request};
+
+fn token(criterion: &mut Criterion) {
+    for algorithm in ALGORITHMS {
+        let case = Case::new(algorithm);
+        let mut group = criterion.benchmark_group(format!("token/{algorithm}"));
+        group.bench_function("bare signature", |bencher| {
+            let mut signature = [0; keys::SIGNATURE];
+            bencher.iter(|| case.bare_signature.sign(black_box(case.signing_input()), &mut signature));
+        });
+        group.bench_function("hand-written grant", |bencher| {
+            bencher.iter(|| case.hand_written.answer("POST", black_box(&HEADERS), black_box(BODY)));
+        });
+        group.bench_function("jsonwebtoken encode", |bencher| bencher.iter(|| case.jsonwebtoken.encode()));
+        group.bench_function("PasswordGrant::token", |bencher| {
+            bencher.iter(|| block_on(case.grant.token(black_box(request()))));
+        });
+        group.finish();
+    }
+}
+
+fn verify(criterion: &mut Criterion) {
+    for algorithm in ALGORITHMS {
+        let case = Case::new(algorithm);
+        let mut group = criterion.benchmark_group(format!("verify/{algorithm}"));
+        group.bench_function("bare verification", |bencher| {
+            bencher.iter(|| case.bare_verification.verify(black_box(case.signing_input()), black_box(&case.signature)));
+        });
+        group.bench_function("AccessTokenVerifier::verify", |bencher| {
+            bencher.iter(|| block_on(case.verifier.verify(black_box(&case.token))));
+        });
+        group.finish();
+    }
+}
+
+fn form(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("form");
+    group.bench_function("serde_urlencoded", |bencher| {
+        bencher.iter(|| serde_urlencoded::from_bytes::<LaxForm<'_>>(black_box(BODY)).is_ok());
+    });
+    group.bench_function("TokenRequest::from_http", |bencher| {
+        let request = request();
+        bencher.iter(|| TokenRequest::from_http(black_box(&request)).is_ok());
+    });
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = token, verify, form
+}
+criterion_main!(benches);

@@ -1,0 +1,125 @@
+//! The engine beside its floors as ratios: short batches of each in turn, so that whatever else the machine does hits
+//! all of them. `benches/README.md` says what the numbers mean.
+
+mod support;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use password_grant::TokenRequest;
+
+use support::{ALGORITHMS, BODY, Case, HEADERS, LaxForm, block_on, is_measured, keys, median, request};
+
+fn main() {
+    let rounds = if is_measured() { 401 } else { 1 };
+    let cases = ALGORITHMS.map(Case::new);
+
+    println!("one token request, µs (medians of {rounds} interleaved batches)\n");
+    println!(
+        "| algorithm | bare signature | hand-written | jsonwebtoken encode | engine | engine ÷ hand-written | engine − bare |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for case in &cases {
+        let mut signature = [0; keys::SIGNATURE];
+        let measured = interleaved(
+            rounds,
+            [
+                contender(|| case.bare_signature.sign(black_box(case.signing_input()), &mut signature)),
+                contender(|| case.hand_written.answer("POST", black_box(&HEADERS), black_box(BODY))),
+                contender(|| case.jsonwebtoken.encode()),
+                contender(|| block_on(case.grant.token(black_box(request())))),
+            ],
+        );
+        let [bare, hand_written, jsonwebtoken, engine] = measured.medians();
+        let (ratio, over) = (measured.ratio(3, 1), measured.difference(3, 0));
+        println!(
+            "| {} | {bare:.2} | {hand_written:.2} | {jsonwebtoken:.2} | {engine:.2} | {ratio:.2} | {over:.2} |",
+            case.algorithm
+        );
+    }
+
+    println!("\none verification, µs\n");
+    println!("| algorithm | bare verification | engine | engine ÷ bare | engine − bare |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
+    for case in &cases {
+        let measured = interleaved(
+            rounds,
+            [
+                contender(|| {
+                    case.bare_verification.verify(black_box(case.signing_input()), black_box(&case.signature))
+                }),
+                contender(|| block_on(case.verifier.verify(black_box(&case.token)))),
+            ],
+        );
+        let [bare, engine] = measured.medians();
+        let (ratio, over) = (measured.ratio(1, 0), measured.difference(1, 0));
+        println!("| {} | {bare:.2} | {engine:.2} | {ratio:.2} | {over:.2} |", case.algorithm);
+    }
+
+    println!("\none form, µs\n");
+    println!("| serde_urlencoded | TokenRequest::from_http | ratio |");
+    println!("| ---: | ---: | ---: |");
+    let request = request();
+    let measured = interleaved(
+        rounds,
+        [
+            contender(|| serde_urlencoded::from_bytes::<LaxForm<'_>>(black_box(BODY)).is_ok()),
+            contender(|| TokenRequest::from_http(black_box(&request)).is_ok()),
+        ],
+    );
+    let [lax, strict] = measured.medians();
+    println!("| {lax:.3} | {strict:.3} | {:.2} |", measured.ratio(1, 0));
+}
+
+/// Something that is done that many times.
+type Contender<'a> = Box<dyn FnMut(u32) + 'a>;
+
+fn contender<'a, T>(mut once: impl FnMut() -> T + 'a) -> Contender<'a> {
+    Box::new(move |times| {
+        for _ in 0..times {
+            black_box(once());
+        }
+    })
+}
+
+/// Microseconds of one run, for each round and in it for each contender.
+struct Measured<const N: usize>(Vec<[f64; N]>);
+
+fn interleaved<const N: usize>(rounds: usize, mut contenders: [Contender<'_>; N]) -> Measured<N> {
+    const BATCH: Duration = Duration::from_micros(500);
+    let mut timed = |index: usize, times: u32| {
+        let start = Instant::now();
+        contenders[index](times);
+        start.elapsed()
+    };
+    let times: [u32; N] = std::array::from_fn(|index| {
+        timed(index, 4);
+        let one = timed(index, 4) / 4;
+        u32::try_from(BATCH.as_nanos() / one.as_nanos().max(1)).unwrap_or(u32::MAX).clamp(4, 10_000)
+    });
+    // Each begins a round in its turn, so that none always follows the same other one.
+    let round = |number: usize| {
+        let mut micros = [0.0; N];
+        for index in (0..N).map(|index| (index + number) % N) {
+            micros[index] = timed(index, times[index]).as_secs_f64() * 1e6 / f64::from(times[index]);
+        }
+        micros
+    };
+    Measured((0..rounds).map(round).collect())
+}
+
+impl<const N: usize> Measured<N> {
+    fn medians(&self) -> [f64; N] {
+        std::array::from_fn(|index| median(self.0.iter().map(|round| round[index]).collect()))
+    }
+
+    /// The median of the ratios within a round.
+    fn ratio(&self, of: usize, to: usize) -> f64 {
+        median(self.0.iter().map(|round| round[of] / round[to]).collect())
+    }
+
+    /// The median of the differences within a round.
+    fn difference(&self, of: usize, from: usize) -> f64 {
+        median(self.0.iter().map(|round| round[of] - round[from]).collect())
+    }
+}

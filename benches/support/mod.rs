@@ -1,0 +1,229 @@
+//! What the measurements share: one token request, an engine around it that looks nothing up, and its floors.
+
+#![allow(dead_code)] // every target uses a part of it
+
+pub mod hand_written;
+pub mod keys;
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use password_grant::{
+    AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, ClientStore, Grant, HttpRequest, JwtIssuer, Login,
+    LoginAttempt, PasswordGrant, Rejection, RequestContext, Subject, UserAuthenticator, async_trait,
+};
+
+use hand_written::HandWritten;
+use keys::{BareSignature, BareVerification, KeyPair};
+
+pub const ISSUER: &str = "https://id.example.com";
+pub const AUDIENCE: &str = "https://api.example.com";
+pub const CLIENT_ID: &str = "web";
+pub const CLIENT_SECRET: &str = "4ftjcfGeMMnrHsVsApq1WWkVXmDHmvPcK_Hn5ZQPc2I";
+pub const USERNAME: &str = "alice";
+pub const PASSWORD: &str = "wonderland";
+pub const SUBJECT: &str = "user-1";
+pub const SCOPE: &str = "profile";
+pub const LIFETIME: u64 = 600;
+
+pub const BODY: &[u8] = b"grant_type=password&username=alice&password=wonderland&scope=profile";
+
+/// `CLIENT_ID` and `CLIENT_SECRET`, as Basic sends them.
+pub const AUTHORIZATION: &[u8] = b"Basic d2ViOjRmdGpjZkdlTU1uckhzVnNBcHExV1drVlhtREhtdlBjS19IbjVaUVBjMkk=";
+
+pub const HEADERS: [(&str, &[u8]); 4] = [
+    ("host", b"id.example.com"),
+    ("content-type", b"application/x-www-form-urlencoded"),
+    ("authorization", AUTHORIZATION),
+    ("content-length", b"68"),
+];
+
+pub const ALGORITHMS: [Algorithm; 4] = [Algorithm::Hs256, Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
+
+/// The request that is measured.
+pub fn request() -> HttpRequest<'static> {
+    HttpRequest::new("POST", None, HEADERS, BODY)
+}
+
+/// Polls until it is done. The futures that are timed here are done at the first poll.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::yield_now(),
+        }
+    }
+}
+
+/// Knows one client, and hands out clones of it.
+pub struct CachedClient(Client);
+
+impl CachedClient {
+    pub fn new() -> Self {
+        let secret = ClientSecret::digest_of(CLIENT_SECRET);
+        let scope = SCOPE.parse().expect("a scope");
+        Self(Client::confidential(CLIENT_ID, secret).grants([Grant::Password]).scope(scope))
+    }
+}
+
+#[async_trait]
+impl ClientStore for CachedClient {
+    async fn find(&self, client_id: &str, _: &RequestContext) -> Result<Option<Client>, BoxError> {
+        Ok((client_id == CLIENT_ID).then(|| self.0.clone()))
+    }
+}
+
+/// Accepts one constant password, and hands out clones of one subject.
+pub struct TrivialUser(Subject);
+
+impl TrivialUser {
+    pub fn new() -> Self {
+        Self(SUBJECT.into())
+    }
+}
+
+#[async_trait]
+impl UserAuthenticator for TrivialUser {
+    async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
+        let right = attempt.username() == USERNAME && attempt.password().expose() == PASSWORD;
+        Ok(if right { Login::accepted(self.0.clone()) } else { Login::rejected(Rejection::WrongPassword) })
+    }
+}
+
+/// An engine over this key with this user table, and an observer that does nothing.
+pub fn engine_with(users: impl UserAuthenticator, key: &KeyPair) -> PasswordGrant {
+    let tokens = JwtIssuer::new(key.signing_keys(), AUDIENCE);
+    PasswordGrant::builder(ISSUER, CachedClient::new(), users, tokens).observer(()).build().expect("an engine")
+}
+
+/// One algorithm: the engine, and what is measured beside it.
+pub struct Case {
+    pub algorithm: Algorithm,
+    pub grant: PasswordGrant,
+    pub verifier: AccessTokenVerifier,
+    pub hand_written: HandWritten,
+    pub bare_signature: BareSignature,
+    pub bare_verification: BareVerification,
+    pub jsonwebtoken: JsonWebToken,
+    /// A token that the engine has issued.
+    pub token: String,
+    /// Its signature.
+    pub signature: Vec<u8>,
+}
+
+impl Case {
+    /// Makes a key, and tries everything once: a floor that does less than the work is none.
+    pub fn new(algorithm: Algorithm) -> Self {
+        let key = KeyPair::generate(algorithm);
+        let grant = engine_with(TrivialUser::new(), &key);
+        let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [algorithm], key.verification_keys())
+            .expect("a verifier")
+            .observer(());
+        let hand_written = HandWritten::new(&key);
+
+        let token = token_in(block_on(grant.token(request())).body());
+        assert!(block_on(verifier.verify(&token)).is_ok());
+        let answer = hand_written.answer("POST", &HEADERS, BODY);
+        assert_eq!(answer.status, 200);
+        let other = block_on(verifier.verify(&token_in(&answer.body))).expect("a token");
+        assert_eq!((other.subject.as_str(), other.scope.as_str()), (SUBJECT, SCOPE));
+
+        let jsonwebtoken = JsonWebToken::new(&key);
+        assert!(block_on(verifier.verify(&jsonwebtoken.encode())).is_ok());
+        let bare_verification = key.bare_verification();
+        let signature = keys::decoded(token.rsplit('.').next().expect("a signature"));
+        let case = Self {
+            algorithm,
+            grant,
+            verifier,
+            hand_written,
+            bare_signature: key.bare_signature(),
+            bare_verification,
+            jsonwebtoken,
+            token,
+            signature,
+        };
+        assert!(case.bare_verification.verify(case.signing_input(), &case.signature));
+        case
+    }
+
+    /// What the token's signature is made over.
+    pub fn signing_input(&self) -> &[u8] {
+        self.token.rsplit_once('.').expect("a compact JWS").0.as_bytes()
+    }
+}
+
+fn token_in(body: &[u8]) -> String {
+    let answer: serde_json::Value = serde_json::from_slice(body).expect("a JSON answer");
+    answer["access_token"].as_str().expect("a token").to_owned()
+}
+
+/// The token alone, by the most used crate for it, with the same header and claims.
+pub struct JsonWebToken {
+    header: jsonwebtoken::Header,
+    key: jsonwebtoken::EncodingKey,
+}
+
+#[derive(serde::Serialize)]
+struct Claims {
+    iss: &'static str,
+    sub: &'static str,
+    aud: &'static str,
+    client_id: &'static str,
+    scope: &'static str,
+    iat: u64,
+    exp: u64,
+    jti: &'static str,
+}
+
+impl JsonWebToken {
+    fn new(key: &KeyPair) -> Self {
+        let (algorithm, encoding) = key.jsonwebtoken();
+        let mut header = jsonwebtoken::Header::new(algorithm);
+        header.typ = Some("at+jwt".to_owned());
+        header.kid = key.kid();
+        Self { header, key: encoding }
+    }
+
+    pub fn encode(&self) -> String {
+        let now = hand_written::unix_seconds();
+        let claims = Claims {
+            iss: ISSUER,
+            sub: SUBJECT,
+            aud: AUDIENCE,
+            client_id: CLIENT_ID,
+            scope: SCOPE,
+            iat: now,
+            exp: now + LIFETIME,
+            jti: "q8vJ0bq6l0Y2yqLq9s0m3A",
+        };
+        jsonwebtoken::encode(&self.header, &claims, &self.key).expect("a token")
+    }
+}
+
+/// The parameters of the body, as a host without a strict parser would take them.
+#[derive(serde::Deserialize)]
+pub struct LaxForm<'a> {
+    #[serde(borrow)]
+    pub grant_type: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    pub username: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    pub password: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    pub scope: Option<std::borrow::Cow<'a, str>>,
+}
+
+/// Whether the numbers are wanted (`cargo bench`), or only that everything runs (`cargo test --benches`).
+pub fn is_measured() -> bool {
+    std::env::args().any(|argument| argument == "--bench")
+}
+
+/// The middle one; of none, zero.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
