@@ -1,4 +1,58 @@
-//! The server side of the OAuth 2.0 password grant.
+//! The server side of the OAuth 2.0 password grant ([RFC 6749 section 4.3]): a token endpoint for the web application
+//! you have, over the user table you have.
+//!
+//! **[RFC 9700] says that this grant must not be used for new designs**: the program sees the user's password. It is for
+//! your own programs where a browser is no option, and for migration. What the library promises, and what stays with
+//! you, is in `SECURITY.md`; among the latter is, in this version, protection against guessing.
+//!
+//! # A complete host
+//!
+//! ```no_run
+#![doc = include_str!("../examples/minimal.rs")]
+//! ```
+//!
+//! # How a request goes
+//!
+//! ```text
+//! bytes ─> HttpRequest ─> TokenRequest ─> AuthenticatedClient ─> LoginAttempt ─> Authorization ─> TokenResponse ─> bytes
+//! ```
+//!
+//! 1. Size, method, headers, query and content type; then the strict parse of the body: what is malformed fails before
+//!    anybody is looked up ([`TokenRequest`]).
+//! 2. The client authenticates, by exactly one method ([`ClientStore`]).
+//! 3. Grant, scope and audience must be registered for it ([`Client`]); user name and password must be there.
+//! 4. The resource owner is judged, the password first, then the account ([`UserAuthenticator`], [`HashedPasswords`]).
+//! 5. The scope is narrowed to what the owner may grant, and a token is issued ([`TokenIssuer`]).
+//!
+//! [`PasswordGrant::token`] does all of it and always has an answer. [`AccessTokenVerifier`] is the other end: it protects
+//! your routes.
+//!
+//! # What comes out when something fails
+//!
+//! Every refusal is a [`TokenError`]: a status, a code and a fixed sentence for the caller, and a [`Reason`] for you. The
+//! [`Observer`] is told of each, with the client, the name that was typed, and the host's error where there is one. No
+//! answer holds anything of the request; no event holds a secret.
+//!
+//! | what | becomes |
+//! | --- | --- |
+//! | a malformed or incomplete request | 400 `invalid_request`, `invalid_scope`, `unsupported_grant_type`; 405; 413 |
+//! | a client that did not authenticate | 401 `invalid_client`, always the same bytes |
+//! | what a client is not registered for | 400 `unauthorized_client`, `invalid_scope`, `invalid_target` |
+//! | a login that failed, for whatever reason | 400 `invalid_grant`, always the same bytes |
+//! | a login that needs another step | 403 with the host's code |
+//! | a store or the hashing that cannot answer | 503 `temporarily_unavailable` with `Retry-After` |
+//! | an issuer that fails, a bug | 500 `server_error` |
+//!
+//! # Features
+//!
+//! | feature | default | what |
+//! | --- | --- | --- |
+//! | `http` | yes | from `http::request::Parts` and `http::HeaderMap`, into `http::Response` |
+//! | `tracing` | yes | [`TracingObserver`], which is then the default observer |
+//! | `argon2` | yes | [`HashedPasswords`] and what belongs to it |
+//!
+//! [RFC 6749 section 4.3]: https://www.rfc-editor.org/rfc/rfc6749#section-4.3
+//! [RFC 9700]: https://www.rfc-editor.org/rfc/rfc9700#section-2.4
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
