@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use common::{AUDIENCE, Answer, Events, FORM, ISSUER, noon};
 use password_grant::{
-    AccountState, Argon2Parameters, BoxError, HashError, HashedPasswords, HashingConfigError, HttpRequest, JwtIssuer,
-    Login, LoginAttempt, ManualClock, PasswordGrant, Randomness, RandomnessError, RequestContext, SigningKeys,
-    SystemRandomness, User, UserStore, async_trait,
+    AccountState, Argon2Parameters, BoxError, Builder, Client, ClientAuthentication, ClientSecret, Grant, HashError,
+    HashedPasswords, HashingConfigError, HttpRequest, JwtIssuer, Login, LoginAttempt, ManualClock, PasswordGrant,
+    Randomness, RandomnessError, RequestContext, SigningKeys, SystemRandomness, User, UserStore, async_trait,
 };
 
 /// Cheap enough to hash by the hundred in a test.
@@ -576,4 +576,61 @@ async fn a_user_store_that_fails_is_503() {
     }
     let (grant, _) = grant_over(HashedPasswords::builder(Arc::new(Down)).parameters(cheap()).build().unwrap());
     login(&grant, "alice", "wonderland").await.is(503, "temporarily_unavailable");
+}
+
+/// Requirement 39: secrets of little entropy have a slow hash of their own, and every refused secret costs one.
+#[tokio::test]
+async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_threads() {
+    let hashed = Events::default();
+    let passwords = HashedPasswords::builder(Table::of([("alice", User::new("1", Some(hash(cheap(), "wonderland"))))]));
+    let passwords = passwords.parameters(cheap()).observer(hashed.clone()).build().unwrap();
+    let clients = common::clients();
+    let both =
+        ClientAuthentication::basic(ClientSecret::digest_of("fast secret")).or_slow_hash(hash(cheap(), "legacy"));
+    let slow = ClientAuthentication::basic_by_slow_hash(hash(cheap(), "sec:ret +"));
+    for (id, authentication) in [("both", both), ("slow", slow)] {
+        let client = Client::confidential(id, authentication).grants([Grant::Password]);
+        clients.insert(client.scope("profile".parse().unwrap()));
+    }
+    let engine = |configure: fn(Builder, &HashedPasswords) -> Builder| {
+        let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
+        let builder = PasswordGrant::builder(ISSUER, clients.clone(), passwords.clone(), tokens).observer(());
+        configure(builder, &passwords).build().unwrap()
+    };
+    let ask = async |grant: &PasswordGrant, id: &str, secret: &str| {
+        let header = common::basic(id, secret);
+        let headers = [("content-type", FORM.as_bytes()), ("authorization", header.as_bytes())];
+        let body = "grant_type=password&username=alice&password=wonderland&scope=profile";
+        let before = hashed.lines().len();
+        let answer = Answer::from(grant.token(HttpRequest::new("POST", None, headers, body.as_bytes())).await);
+        (answer, hashed.lines().len() - before)
+    };
+    let grant = engine(|builder, passwords| builder.slow_client_secrets(passwords));
+    let (refused, _) = ask(&grant, "nobody", "x").await;
+    refused.is(401, "invalid_client");
+    // One hash for the user's password where the client is accepted.
+    for (id, secret, accepted, hashes) in [
+        ("slow", "sec:ret +", true, 3), // read encoded, then raw
+        ("slow", "sec%3Aret+%2B", true, 3),
+        ("both", "legacy", true, 2),
+        ("both", "fast secret", true, 1),
+        ("web", "web-secret", true, 1),
+        ("slow", "wrong", false, 1),
+        ("both", "wrong", false, 1),
+        ("web", "wrong", false, 1),
+        ("nobody", "wrong", false, 1),
+        ("slow", "", false, 0),
+        ("nobody", "", false, 0),
+    ] {
+        let (answer, counted) = ask(&grant, id, secret).await;
+        if accepted {
+            answer.is_granted();
+        } else {
+            assert_eq!(answer, refused, "{id} {secret}");
+        }
+        assert_eq!(counted, hashes, "{id} {secret}");
+    }
+    let unprepared = engine(|builder, _| builder);
+    ask(&unprepared, "slow", "sec:ret +").await.0.is(503, "temporarily_unavailable");
+    ask(&unprepared, "both", "fast secret").await.0.is_granted();
 }

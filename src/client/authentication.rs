@@ -3,18 +3,19 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use subtle::Choice;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::client::registered::{AuthenticationMethod, Client};
+use crate::client::registered::{AuthenticationMethod, Client, ClientAuthentication};
 use crate::client::secret::{ClientSecret, sha256};
 use crate::client::store::ClientStore;
 use crate::http::Header;
 use crate::request::TokenRequest;
 use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::error::{ClientFault, Reason, RequestFault, TokenError, Trouble};
+use crate::vocabulary::error::{ClientFault, Overloaded, Reason, RequestFault, TokenError, Trouble};
 use crate::vocabulary::form;
 use crate::vocabulary::identifier::ClientId;
 use crate::vocabulary::limits::Limits;
@@ -112,23 +113,50 @@ impl<'r> Presented<'r> {
         }
     }
 
-    /// Whether the secret presented, in either reading of it, is one of these. Looks at every one of them, whatever
-    /// it finds. An empty secret is none at all.
-    fn matches_any(&self, secrets: &[ClientSecret], now: Timestamp) -> Choice {
+    /// The secret in either reading: many clients do not form-encode the two halves of Basic, although RFC 6749 section
+    /// 2.3.1 wants it. An empty secret is none at all.
+    fn readings(&self) -> impl Iterator<Item = Secret<'_>> {
         let (decoded, raw) = match self {
             Self::Basic(basic) => (basic.decoded_secret(), Some(basic.secret())),
             Self::Post { secret, .. } => (Some(Secret::new(*secret)), None),
             Self::Public { .. } => (None, None),
         };
-        let decoded = decoded.as_ref().map(Secret::expose);
-        // Many clients do not form-encode the two halves, although RFC 6749 section 2.3.1 wants it.
-        let raw = raw.filter(|raw| decoded != Some(raw));
-        let possible = |reading: &&str| !reading.is_empty() && reading.len() <= Limits::CLIENT_SECRET;
-        [decoded, raw].into_iter().flatten().filter(possible).fold(Choice::from(0), |found, reading| {
-            let digest = sha256(reading);
+        let raw = raw.filter(|raw| decoded.as_ref().map(Secret::expose) != Some(raw)).map(Secret::new);
+        [decoded, raw].into_iter().flatten().filter(|reading| {
+            let length = reading.expose().len();
+            0 < length && length <= Limits::CLIENT_SECRET
+        })
+    }
+
+    /// Whether the secret presented is one of these. Looks at every one of them, whatever it finds.
+    fn matches_any(&self, secrets: &[ClientSecret], now: Timestamp) -> Choice {
+        self.readings().fold(Choice::from(0), |found, reading| {
+            let digest = sha256(reading.expose());
             secrets.iter().fold(found, |found, secret| found | secret.matches(&digest, now))
         })
     }
+
+    /// Whether the secret presented is one of these, which are stored as slow hashes. Where there is none, a decoy is
+    /// verified in its place, so that every secret that is refused has cost a hash.
+    async fn matches_slowly(&self, phcs: &[String], slow: &dyn SlowSecrets) -> Result<bool, Overloaded> {
+        let mut found = false;
+        for reading in self.readings() {
+            if phcs.is_empty() {
+                slow.verify(None, reading.expose()).await?;
+            }
+            for phc in phcs {
+                found |= slow.verify(Some(phc), reading.expose()).await?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Verifies secrets that are stored as slow hashes, at bounded cost.
+#[async_trait]
+pub(crate) trait SlowSecrets: Send + Sync {
+    /// Without a hash, a decoy of the same cost is verified, which nothing matches.
+    async fn verify(&self, phc: Option<&str>, secret: &str) -> Result<bool, Overloaded>;
 }
 
 /// The credentials of an `Authorization: Basic` header (RFC 7617), of which the first colon is known to exist.
@@ -185,28 +213,46 @@ impl Basic {
     }
 }
 
+/// What clients are held against.
+pub(crate) struct Registry<'a> {
+    pub(crate) clients: &'a dyn ClientStore,
+    pub(crate) switched_on: &'a [AuthenticationMethod],
+    pub(crate) slow: Option<&'a dyn SlowSecrets>,
+}
+
 /// Looks the client up and holds its proof against what is registered.
 ///
 /// An unknown client costs the digest and the comparison that a known one costs, and every failure gets the same
 /// bytes.
 pub(crate) async fn authenticate(
     presented: &Presented<'_>,
-    clients: &dyn ClientStore,
-    switched_on: &[AuthenticationMethod],
+    registry: Registry<'_>,
     now: Timestamp,
     report: Report<'_>,
 ) -> Result<AuthenticatedClient, TokenError> {
     let claimed = presented.client_id();
-    let found = clients.find(claimed, report.context).await;
+    let found = registry.clients.find(claimed, report.context).await;
     let found = found.map_err(|cause| report.failed(Trouble::ClientStore, &cause))?;
     // A store that compares without regard to case or to trailing spaces finds clients that were not named.
     let client = found.filter(|client| client.id().as_str() == claimed);
 
     let decoy = [ClientSecret::from_sha256([0; 32])];
-    let registered = client.as_ref().map(|client| client.authentication().secrets()).filter(|some| !some.is_empty());
-    let proved = bool::from(presented.matches_any(registered.unwrap_or(&decoy), now));
+    let registered = client.as_ref().map(Client::authentication);
+    let secrets = registered.map(ClientAuthentication::secrets).filter(|secrets| !secrets.is_empty());
+    let mut proved = bool::from(presented.matches_any(secrets.unwrap_or(&decoy), now)) && secrets.is_some();
 
-    judge(presented, client, proved, switched_on, now).map_err(|fault| report.unauthenticated(Some(claimed), fault))
+    let slow_hashes = registered.map(ClientAuthentication::slow_hashes).unwrap_or_default();
+    match registry.slow {
+        _ if proved => {}
+        Some(slow) => {
+            let matched = presented.matches_slowly(slow_hashes, slow).await;
+            proved = matched.map_err(|cause| report.failed(Trouble::Overloaded, &cause.into()))?;
+        }
+        None if slow_hashes.is_empty() => {}
+        None => return Err(report.unauthenticated(Some(claimed), Trouble::ClientRegistration)),
+    }
+    judge(presented, client, proved, registry.switched_on, now)
+        .map_err(|fault| report.unauthenticated(Some(claimed), fault))
 }
 
 fn judge(

@@ -241,42 +241,73 @@ pub struct ClientAuthentication(Credentials);
 #[derive(Clone)]
 enum Credentials {
     None,
-    Secret { basic: bool, post: bool, secrets: Vec<ClientSecret> },
+    Secret(SecretCredentials),
+}
+
+#[derive(Clone, Default)]
+struct SecretCredentials {
+    basic: bool,
+    post: bool,
+    secrets: Vec<ClientSecret>,
+    slow_hashes: Vec<String>,
 }
 
 impl ClientAuthentication {
     /// `client_secret_basic`: HTTP Basic, and nothing else.
     #[must_use]
     pub fn basic(secret: ClientSecret) -> Self {
-        Self(Credentials::Secret { basic: true, post: false, secrets: vec![secret] })
+        Self::by_secret(true, false).or_secret(secret)
     }
 
     /// `client_secret_post`: the secret in the body, and nothing else.
     #[must_use]
     pub fn post(secret: ClientSecret) -> Self {
-        Self(Credentials::Secret { basic: false, post: true, secrets: vec![secret] })
+        Self::by_secret(false, true).or_secret(secret)
     }
 
     /// Either of the two, one in a request: for clients of which it is not known which they use.
     #[must_use]
     pub fn basic_or_post(secret: ClientSecret) -> Self {
-        Self(Credentials::Secret { basic: true, post: true, secrets: vec![secret] })
+        Self::by_secret(true, true).or_secret(secret)
+    }
+
+    fn by_secret(basic: bool, post: bool) -> Self {
+        Self(Credentials::Secret(SecretCredentials { basic, post, ..SecretCredentials::default() }))
     }
 
     /// One more secret that is accepted, so that a client can change over from one to the other.
     #[must_use]
     pub fn or_secret(mut self, secret: ClientSecret) -> Self {
-        if let Credentials::Secret { secrets, .. } = &mut self.0 {
-            secrets.push(secret);
+        if let Credentials::Secret(own) = &mut self.0 {
+            own.secrets.push(secret);
         }
         self
+    }
+
+    /// One more secret that is accepted, stored as an Argon2id PHC string: for secrets of little entropy, imported from
+    /// elsewhere. Needs [`Builder::slow_client_secrets`](crate::Builder::slow_client_secrets); without it, requests of
+    /// this client that present another secret are answered with 503.
+    #[cfg(feature = "argon2")]
+    #[must_use]
+    pub fn or_slow_hash(mut self, phc: impl Into<String>) -> Self {
+        if let Credentials::Secret(own) = &mut self.0 {
+            own.slow_hashes.push(phc.into());
+        }
+        self
+    }
+
+    /// `client_secret_basic` by a secret that is stored as a slow hash alone; see [`or_slow_hash`](Self::or_slow_hash).
+    #[cfg(feature = "argon2")]
+    #[must_use]
+    pub fn basic_by_slow_hash(phc: impl Into<String>) -> Self {
+        Self::by_secret(true, false).or_slow_hash(phc)
     }
 
     pub(crate) fn allows(&self, method: AuthenticationMethod) -> bool {
         match (&self.0, method) {
             (Credentials::None, AuthenticationMethod::None) => true,
-            (Credentials::Secret { basic, .. }, AuthenticationMethod::ClientSecretBasic) => *basic,
-            (Credentials::Secret { post, .. }, AuthenticationMethod::ClientSecretPost) => *post,
+            (Credentials::Secret(own), AuthenticationMethod::ClientSecretBasic) => own.basic,
+            (Credentials::Secret(own), AuthenticationMethod::ClientSecretPost) => own.post,
             _ => false,
         }
     }
@@ -284,7 +315,14 @@ impl ClientAuthentication {
     pub(crate) fn secrets(&self) -> &[ClientSecret] {
         match &self.0 {
             Credentials::None => &[],
-            Credentials::Secret { secrets, .. } => secrets,
+            Credentials::Secret(own) => &own.secrets,
+        }
+    }
+
+    pub(crate) fn slow_hashes(&self) -> &[String] {
+        match &self.0 {
+            Credentials::None => &[],
+            Credentials::Secret(own) => &own.slow_hashes,
         }
     }
 }

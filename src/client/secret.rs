@@ -13,7 +13,8 @@ use crate::vocabulary::secret::Secret;
 /// A client secret as the host keeps it: its SHA-256 digest, and until when it is valid.
 ///
 /// A digest this fast is right for secrets of high entropy, such as [`generate`](Self::generate) makes: nobody can
-/// try 2²⁵⁶ of them. It is wrong for a secret that a person thought up; replace such a secret by a generated one.
+/// try 2²⁵⁶ of them. It is wrong for a secret that a person thought up; such a one is stored as a slow hash
+/// ([`ClientAuthentication::or_slow_hash`](crate::ClientAuthentication::or_slow_hash)) until it is replaced.
 ///
 /// ```
 /// use password_grant::ClientSecret;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::client::authentication::SlowSecrets;
 use crate::client::{AuthenticationMethod, ClientStore};
 use crate::endpoint::{Metadata, is_reserved_metadata};
 use crate::grant::rules::LIFETIMES;
@@ -31,6 +32,7 @@ pub struct Builder {
     observer: Arc<dyn Observer>,
     limits: Limits,
     authentication_methods: Vec<AuthenticationMethod>,
+    slow_secrets: Option<Arc<dyn SlowSecrets>>,
     scopes: Option<Scope>,
     access_token_lifetime: Duration,
     failure_floor: Option<Duration>,
@@ -82,6 +84,7 @@ impl Builder {
                 AuthenticationMethod::ClientSecretPost,
                 AuthenticationMethod::None,
             ],
+            slow_secrets: None,
             scopes: None,
             access_token_lifetime: Duration::from_secs(600),
             failure_floor: None,
@@ -127,6 +130,17 @@ impl Builder {
     /// The client authentication methods that are on, whatever a client is registered for. Default all.
     pub fn authentication_methods(mut self, methods: impl IntoIterator<Item = AuthenticationMethod>) -> Self {
         self.authentication_methods = methods.into_iter().collect();
+        self
+    }
+
+    /// Verifies client secrets that are stored as slow hashes
+    /// ([`ClientAuthentication::or_slow_hash`](crate::ClientAuthentication::or_slow_hash)), on the hashing threads of
+    /// the users' passwords. From then on every client secret that is refused costs a hash, so that an unknown client is
+    /// not told from one with such a secret: callers that are not authenticated can keep those threads busy, which limits
+    /// on the number of requests must bound. Off by default.
+    #[cfg(feature = "argon2")]
+    pub fn slow_client_secrets(mut self, hashing: &crate::HashedPasswords) -> Self {
+        self.slow_secrets = Some(Arc::new(hashing.clone()));
         self
     }
 
@@ -212,6 +226,7 @@ impl Builder {
             observer: self.observer,
             limits: self.limits,
             authentication_methods: self.authentication_methods,
+            slow_secrets: self.slow_secrets,
             scopes: self.scopes,
             access_token_lifetime: self.access_token_lifetime,
             failure_floor: self.failure_floor,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::client::authentication::{Presented, authenticate};
+use crate::client::authentication::{Presented, Registry, SlowSecrets, authenticate};
 use crate::client::{AuthenticatedClient, AuthenticationMethod, ClientStore};
 use crate::endpoint::Metadata;
 pub use crate::grant::builder::{BuildError, Builder};
@@ -77,6 +77,7 @@ struct Engine {
     observer: Arc<dyn Observer>,
     limits: Limits,
     authentication_methods: Vec<AuthenticationMethod>,
+    slow_secrets: Option<Arc<dyn SlowSecrets>>,
     scopes: Option<Scope>,
     access_token_lifetime: Duration,
     failure_floor: Option<Duration>,
@@ -172,7 +173,7 @@ impl Engine {
         rules::check_limits(&request, &self.limits).map_err(|fault| report.unauthenticated(None, fault))?;
         let presented = Presented::by(&request);
         let presented = presented.map_err(|reason| report.unauthenticated(request.client_id.as_deref(), reason))?;
-        let client = authenticate(&presented, &*self.clients, &self.authentication_methods, now, report).await?;
+        let client = authenticate(&presented, self.registry(), now, report).await?;
         let refused = |reason: Reason| report.refused(client.id(), reason);
 
         rules::grant_for(&request, &client).map_err(refused)?;
@@ -212,6 +213,11 @@ impl Engine {
             context: &context,
         });
         Ok(TokenResponse { access_token, expires_in: lifetime, scope, members: accepted.members })
+    }
+
+    fn registry(&self) -> Registry<'_> {
+        let slow = self.slow_secrets.as_deref();
+        Registry { clients: &*self.clients, switched_on: &self.authentication_methods, slow }
     }
 
     fn report<'a>(&'a self, context: &'a crate::RequestContext) -> Report<'a> {

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
+use crate::client::authentication::SlowSecrets;
 use crate::user::argon2id::{Argon2Parameters, Ceiling, HashError, StoredHash, check_new_password};
 use crate::user::authenticator::{LoginAttempt, UserAuthenticator};
 use crate::user::hashing::{HashingConfigError, HashingThreads, Memory};
@@ -379,6 +380,15 @@ impl UserAuthenticator for HashedPasswords {
             self.strengthen(&user, password).await;
         }
         Ok(login)
+    }
+}
+
+#[async_trait]
+impl SlowSecrets for HashedPasswords {
+    async fn verify(&self, phc: Option<&str>, secret: &str) -> Result<bool, Overloaded> {
+        let stored = phc.and_then(|phc| StoredHash::parse(phc, self.ceiling));
+        let real = stored.is_some();
+        Ok(self.verify(stored.unwrap_or_else(|| self.decoy.clone()), secret).await? && real)
     }
 }
 

@@ -113,8 +113,8 @@ pub enum Event<'a> {
         /// What surrounded the request.
         context: &'a RequestContext,
     },
-    /// A password was hashed to be compared, on one of the hashing threads. Once for every login that is judged,
-    /// whatever comes of it; for metrics, and to see that it costs the same for everybody.
+    /// A password, or a client secret that is stored as a slow hash, was hashed to be compared, on one of the hashing
+    /// threads. Once for every login that is judged, whatever comes of it; for metrics, and to see that it costs the same for everybody.
     #[non_exhaustive]
     PasswordVerified {
         /// Argon2 memory in KiB.

@@ -18,6 +18,7 @@ pub(crate) async fn catch_panic<T>(future: impl Future<Output = T>) -> Option<T>
 }
 
 /// What the first future becomes; `None` if the second is done sooner.
+#[cfg(feature = "argon2")]
 pub(crate) async fn before<T>(future: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
     let (mut future, mut end) = (pin!(future), pin!(end));
     std::future::poll_fn(|context| match (future.as_mut().poll(context), end.as_mut().poll(context)) {

@@ -1,0 +1,16 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use password_grant::{Jwk, JwkSet, SigningKeys, VerificationKeys};
+
+fuzz_target!(|json: &[u8]| {
+    let _ = SigningKeys::from_pem(json);
+    if let Ok(set) = JwkSet::from_json(json) {
+        assert!(set.keys.len() <= 20);
+        VerificationKeys::from_jwks(&set).expect("every key of a set was checked");
+    }
+    let Ok(key) = Jwk::from_json(json) else { return };
+    // The kid may be any text; the rest is written in one way only.
+    let set: JwkSet = [key.clone()].into_iter().collect();
+    VerificationKeys::from_jwks(&set).expect("a key that was read is one that verifies");
+});
