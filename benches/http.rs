@@ -79,7 +79,8 @@ fn serve(grant: PasswordGrant, constant: Bytes) -> Server {
         .with_state(grant)
         .merge(Router::new().route("/bare", post(bare)).with_state(constant));
     let (ready, started) = mpsc::channel();
-    std::thread::spawn(move || {
+    let thread = std::thread::Builder::new().name("server".to_owned());
+    let spawned = thread.spawn(move || {
         let thread = std::fs::read_link("/proc/thread-self").unwrap_or_default();
         let schedstat = PathBuf::from("/proc").join(thread).join("schedstat");
         runtime().block_on(async move {
@@ -89,6 +90,7 @@ fn serve(grant: PasswordGrant, constant: Bytes) -> Server {
             axum::serve(listener, app).await
         })
     });
+    spawned.expect("a thread");
     started.recv().expect("the server starts")
 }
 

@@ -113,8 +113,10 @@ impl<'a> TokenRequest<'a> {
             let value = Secret::new(form::decode(value)?);
             Ok((form::decode(name)?, value))
         });
-        let parsed = collect(pairs, limits)?;
-        Ok(Self { authorization: request.authorization, context: request.context.clone(), ..parsed })
+        let mut parsed = collect(pairs, limits)?;
+        parsed.authorization = request.authorization;
+        parsed.context = request.context.clone();
+        Ok(parsed)
     }
 }
 

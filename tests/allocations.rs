@@ -10,6 +10,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use password_grant::{Algorithm, BearerRequest, HttpRequest, TokenRequest};
 
 use support::{AUTHORIZATION, Case, block_on, keys, request};
@@ -92,8 +94,14 @@ const FOR_A_TOKEN: usize = 7;
 fn a_token_costs_at_most_seven_allocations_beyond_its_signature(algorithm: Algorithm) {
     let case = Case::new(algorithm);
     let mut signature = [0; keys::SIGNATURE];
-    let (_, bare) = asked_by(|| case.bare_signature.sign(case.signing_input(), &mut signature));
-    let (answer, whole) = asked_by(|| block_on(case.grant.token(request())));
+    // An ECDSA signature passes through DER, whose length varies and with it the number of allocations: the most counts.
+    let runs = || 0..64;
+    let bare = runs().map(|_| asked_by(|| case.bare_signature.sign(case.signing_input(), &mut signature)).1);
+    let bare = bare.max_by_key(|asked| asked.count).unwrap();
+    let (answer, whole) = runs()
+        .map(|_| asked_by(|| block_on(case.grant.token(request()))))
+        .max_by_key(|(_, asked)| asked.count)
+        .unwrap();
     let (_, floor) = asked_by(|| case.hand_written.answer("POST", &support::HEADERS, support::BODY));
     println!("{algorithm}: grant {whole}, bare signature {bare}, hand-written {floor}");
     assert_eq!(answer.status(), 200);
@@ -219,9 +227,8 @@ fn no_body_makes_the_engine_ask_for_more_than_four_times_its_size() {
 
 #[test]
 fn no_basic_header_makes_the_engine_ask_for_more_than_four_times_its_size() {
-    use base64::Engine;
     let case = Case::new(Algorithm::Hs256);
-    let encoded = |text: String| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text));
+    let encoded = |text: String| format!("Basic {}", STANDARD.encode(text));
     let headers = [
         ("16 KiB of base64", format!("Basic {}", "A".repeat(16 * 1024))),
         ("the longest credentials, percent-encoded", encoded(format!("{}:{}", "%61".repeat(256), "%61".repeat(512)))),
@@ -238,26 +245,33 @@ fn no_basic_header_makes_the_engine_ask_for_more_than_four_times_its_size() {
 }
 
 #[test]
-fn no_bearer_token_that_is_none_of_ours_makes_the_verifier_ask_for_much_more_than_its_size() {
-    use base64::Engine;
-    let case = Case::new(Algorithm::EdDsa);
-    let unsigned = |header: &str| {
-        let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(header);
-        format!("{header}.e30.AA")
-    };
-    let elements = |count: usize| vec!["0"; count].join(",");
-    let members = |count: usize| (0..count).map(|number| format!(r#""{number:x}":0"#)).collect::<Vec<_>>().join(",");
-    let tokens = [
+fn no_bearer_token_makes_the_verifier_ask_for_more_than_four_times_its_size() {
+    assert_refused_cheaply([
         ("8 KiB of dots", ".".repeat(8 * 1024)),
         ("64 KiB of dots", ".".repeat(64 * 1024)),
         ("8 KiB without a dot", "a".repeat(8 * 1024)),
         ("a header of 8 KiB of base64url", format!("{}.e30.AA", "A".repeat(8000))),
         ("a payload of 8 KiB of base64url", format!("e30.{}.AA", "A".repeat(8000))),
-        ("a header of nested arrays", unsigned(&"[".repeat(6000))),
-        ("a header of nested objects", unsigned(&r#"{"a":"#.repeat(1200))),
-        ("a header with an array of many elements", unsigned(&format!(r#"{{"a":[{}]}}"#, elements(2900)))),
-        ("a header with many members", unsigned(&format!("{{{}}}", members(700)))),
-    ];
+        ("a signature of 8 KiB of base64url", format!("e30.e30.{}", "A".repeat(8000))),
+    ]);
+}
+
+/// The header is read before the signature is verified, so anybody can write one.
+#[test]
+fn no_json_in_the_header_of_a_bearer_token_makes_the_verifier_ask_for_more_than_four_times_its_size() {
+    let token = |header: &str| format!("{}.e30.AA", URL_SAFE_NO_PAD.encode(header));
+    let members = (0..700).map(|number| format!(r#""{number:x}":0"#)).collect::<Vec<_>>().join(",");
+    assert_refused_cheaply([
+        ("nested arrays", token(&"[".repeat(6000))),
+        ("nested objects", token(&r#"{"a":"#.repeat(1200))),
+        ("a long text", token(&format!(r#"{{"alg":"{}"}}"#, "a".repeat(5900)))),
+        ("many members", token(&format!("{{{members}}}"))),
+        ("an array of many elements", token(&format!(r#"{{"a":[{}]}}"#, vec!["0"; 2900].join(",")))),
+    ]);
+}
+
+fn assert_refused_cheaply<const N: usize>(tokens: [(&str, String); N]) {
+    let case = Case::new(Algorithm::EdDsa);
     for (name, token) in tokens {
         let (verified, asked) = asked_by(|| block_on(case.verifier.verify(&token)));
         assert!(verified.is_err(), "{name}");
@@ -265,9 +279,8 @@ fn no_bearer_token_that_is_none_of_ours_makes_the_verifier_ask_for_much_more_tha
 
         let header = format!("Bearer {token}");
         let headers = [("authorization", header.as_bytes())];
-        let (verified, asked) =
-            asked_by(|| block_on(case.verifier.authenticate(BearerRequest::new(headers, None))).is_err());
-        assert!(verified, "{name}");
+        let (answer, asked) = asked_by(|| block_on(case.verifier.authenticate(BearerRequest::new(headers, None))));
+        assert!(answer.is_err(), "{name}");
         assert_bounded(name, header.len(), &asked);
     }
 }

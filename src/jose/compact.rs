@@ -1,7 +1,10 @@
 //! The strict reading and the making of compact JWS (RFC 7515 section 7.1), ahead of any cryptography.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::jose::Algorithm;
@@ -10,6 +13,8 @@ use crate::jose::verification::VerificationKeys;
 
 /// Bytes of a `kid`.
 const KID: usize = 256;
+/// Members of a header.
+const MEMBERS: usize = 32;
 
 /// A compact JWS that is well-formed. Nothing in it is to be believed before [`verify`](Self::verify).
 pub(crate) struct Compact<'a> {
@@ -34,18 +39,11 @@ impl<'a> Compact<'a> {
             return None;
         }
         let signed = token.as_bytes().get(..header.len() + 1 + payload.len())?;
-        let header = strict_object(&URL_SAFE_NO_PAD.decode(header).ok()?)?;
-        if ["crit", "b64", "zip"].iter().any(|member| header.contains_key(*member)) {
-            return None;
-        }
-        let kid = optional_string(&header, "kid")?;
-        if kid.as_ref().is_some_and(|kid| kid.len() > KID) {
-            return None;
-        }
+        let header: Header = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
         Some(Self {
-            algorithm: Algorithm::named(header.get("alg")?.as_str()?)?,
-            typ: optional_string(&header, "typ")?,
-            kid,
+            algorithm: Algorithm::named(&header.alg?)?,
+            typ: header.typ,
+            kid: header.kid,
             signed,
             payload: URL_SAFE_NO_PAD.decode(payload).ok()?,
             signature: URL_SAFE_NO_PAD.decode(signature).ok()?,
@@ -59,11 +57,48 @@ impl<'a> Compact<'a> {
     }
 }
 
-/// `Some(None)` where the member is absent, `None` where it is no string.
-fn optional_string(object: &Map<String, Value>, name: &str) -> Option<Option<String>> {
-    match object.get(name) {
-        None => Some(None),
-        Some(Value::String(text)) => Some(Some(text.clone())),
-        Some(_) => None,
+/// What is read of a header. Of all else only the names are looked at, so that a header, which nobody has signed yet,
+/// costs little memory whatever it holds.
+#[derive(Default)]
+struct Header {
+    alg: Option<String>,
+    typ: Option<String>,
+    kid: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = Header;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JOSE header without repeated members")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Header, A::Error> {
+        let (mut header, mut names) = (Header::default(), Vec::<String>::new());
+        while let Some(name) = members.next_key::<String>()? {
+            if names.len() == MEMBERS || names.contains(&name) {
+                return Err(Error::custom("too many members, or a repeated one"));
+            }
+            match name.as_str() {
+                "alg" => header.alg = Some(members.next_value()?),
+                "typ" => header.typ = Some(members.next_value()?),
+                "kid" => header.kid = Some(members.next_value()?),
+                "crit" | "b64" | "zip" => return Err(Error::custom("a member that changes how the rest is read")),
+                _ => drop(members.next_value::<IgnoredAny>()?),
+            }
+            names.push(name);
+        }
+        match &header.kid {
+            Some(kid) if kid.len() > KID => Err(Error::custom("kid is too long")),
+            _ => Ok(header),
+        }
     }
 }

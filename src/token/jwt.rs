@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::jose::{JwkSet, KeyError, SigningKeys, VerificationKeys};
+use crate::jose::{Algorithm, JwkSet, KeyError, SigningKeys, VerificationKeys};
 use crate::resource::{JWT_TYPE, read_jwt};
 use crate::token::issuer::{Authorization, TokenIssuer};
 use crate::vocabulary::clock::Timestamp;
@@ -32,6 +32,21 @@ pub struct JwtIssuer {
     audience: String,
     /// The encoded header and the dot behind it: the same for every token.
     prefix: String,
+    /// How long the encoded signature is, so that a token is made in the memory that it needs.
+    signature: usize,
+}
+
+fn base64url_len(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
+/// Encodes where the text is needed: the engine's own way to strings goes through a buffer.
+fn push_base64url(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), BoxError> {
+    let start = out.len();
+    out.resize(start + base64url_len(bytes.len()), 0);
+    let written = URL_SAFE_NO_PAD.encode_slice(bytes, out.get_mut(start..).unwrap_or_default())?;
+    out.truncate(start + written);
+    Ok(())
 }
 
 #[derive(Serialize)]
@@ -77,7 +92,12 @@ impl JwtIssuer {
         let prefix = URL_SAFE_NO_PAD.encode(header) + ".";
         // Whether they are in order is told by `check`, when the engine is built.
         let verification = keys.verification_keys();
-        Self { keys, verification, audience: audience.into(), prefix }
+        let signature = match key.algorithm() {
+            Algorithm::EdDsa | Algorithm::Es256 => 64,
+            Algorithm::Rs256 => 512,
+            Algorithm::Hs256 => 32,
+        };
+        Self { keys, verification, audience: audience.into(), prefix, signature: base64url_len(signature) }
     }
 
     fn claims<'a>(&'a self, authorization: &'a Authorization<'_>) -> Claims<'a> {
@@ -99,18 +119,17 @@ impl JwtIssuer {
     }
 
     fn sign(&self, claims: &Claims<'_>) -> Result<String, BoxError> {
-        const SIGNATURE: usize = 88; // of EdDSA and ES256; that of RSA is longer and makes the text grow once
         let mut scratch = Vec::with_capacity(512);
         serde_json::to_writer(&mut scratch, claims)?;
-        let mut token = String::with_capacity(self.prefix.len() + scratch.len().div_ceil(3) * 4 + SIGNATURE);
-        token.push_str(&self.prefix);
-        URL_SAFE_NO_PAD.encode_string(&scratch, &mut token);
+        let mut token = Vec::with_capacity(self.prefix.len() + base64url_len(scratch.len()) + 1 + self.signature);
+        token.extend_from_slice(self.prefix.as_bytes());
+        push_base64url(&scratch, &mut token)?;
         scratch.clear();
-        self.keys.current().sign(token.as_bytes(), &mut scratch)?;
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(&scratch, &mut token);
+        self.keys.current().sign(&token, &mut scratch)?;
+        token.push(b'.');
+        push_base64url(&scratch, &mut token)?;
         // A longer one would be refused by every verifier.
-        if token.len() > Limits::ACCESS_TOKEN { Err(TooLong.into()) } else { Ok(token) }
+        if token.len() > Limits::ACCESS_TOKEN { Err(TooLong.into()) } else { Ok(String::from_utf8(token)?) }
     }
 }
 

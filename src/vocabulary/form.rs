@@ -11,15 +11,14 @@ pub(crate) struct BadEncoding;
 /// Decodes one name or value. Never lossy: what is not an encoding of UTF-8 text is refused, since two different
 /// passwords must never decode to the same one. Text without escapes is borrowed.
 pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, BadEncoding> {
-    let plain = encoded.iter().position(|byte| matches!(byte, b'%' | b'+')).unwrap_or(encoded.len());
-    let (prefix, rest) = encoded.split_at(plain);
-    if rest.is_empty() {
+    // Without an early end the compiler looks at many bytes at once.
+    let escaped = encoded.iter().fold(false, |found, byte| found | (*byte == b'%') | (*byte == b'+'));
+    if !escaped {
         return std::str::from_utf8(encoded).map(Cow::Borrowed).map_err(|_| BadEncoding);
     }
     // Decoding never lengthens, so the buffer is never moved and leaves no copy of a password behind.
     let mut decoded = Vec::with_capacity(encoded.len());
-    decoded.extend_from_slice(prefix);
-    let complete = unescape(rest, &mut decoded);
+    let complete = unescape(encoded, &mut decoded);
     match String::from_utf8(decoded) {
         Ok(text) if complete => Ok(Cow::Owned(text)),
         Ok(mut text) => {
