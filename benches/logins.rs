@@ -114,7 +114,7 @@ fn cores() -> usize {
 // ---------------------------------------------------------------------------------------------------------------------
 
 fn run(variant: &str, measured: bool) -> String {
-    let total = if measured { 192 } else { 2 };
+    let total = if measured { 128 } else { 2 };
     let runtime = Builder::new_multi_thread().worker_threads(cores()).enable_all().build().expect("a runtime");
     let key = KeyPair::generate(password_grant::Algorithm::Hs256);
     let grant = match variant {

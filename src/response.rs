@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::http::{HttpResponse, challenge};
 use crate::vocabulary::error::TokenError;
+use crate::vocabulary::json::ObjectWriter;
 use crate::vocabulary::scope::Scope;
 use crate::vocabulary::token::AccessToken;
 
@@ -69,30 +70,19 @@ impl fmt::Debug for TokenResponse {
     }
 }
 
-#[derive(Serialize)]
-struct Granted<'a> {
-    access_token: &'a str,
-    token_type: &'static str,
-    expires_in: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<&'a str>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    members: Option<&'a Map<String, Value>>,
-}
-
 impl From<TokenResponse> for HttpResponse {
     fn from(response: TokenResponse) -> Self {
-        let token = response.access_token.expose();
-        let granted = Granted {
-            access_token: token,
-            token_type: "Bearer",
-            expires_in: response.expires_in.as_secs(),
-            scope: (!response.scope.is_empty()).then(|| response.scope.as_str()),
-            members: (!response.members.is_empty()).then_some(&response.members),
-        };
-        let mut body = Vec::with_capacity(token.len() + response.scope.as_str().len() + 128);
-        match serde_json::to_writer(&mut body, &granted) {
-            Ok(()) => Self::private_json(200, body),
+        let (token, scope) = (response.access_token.expose(), response.scope.as_str());
+        let mut body = ObjectWriter::with_capacity(token.len() + scope.len() + 96);
+        body.text("access_token", token);
+        body.text("token_type", "Bearer");
+        body.value("expires_in", &response.expires_in.as_secs());
+        if !scope.is_empty() {
+            body.text("scope", scope);
+        }
+        body.members(&response.members);
+        match body.finish() {
+            Ok(body) => Self::private_json(200, body),
             Err(_) => Self::empty(500),
         }
     }

@@ -87,6 +87,12 @@ fn asked_by<T>(run: impl FnOnce() -> T) -> (T, Asked) {
     (result, Asked { count, bytes, sizes: sizes.into_iter().take(count).collect() })
 }
 
+/// The dearest of several runs: an ES256 signature is made with an allocation more or less, as its numbers turn out.
+fn most_asked_by<T>(mut run: impl FnMut() -> T) -> Asked {
+    let runs = (0..100).map(|_| asked_by(&mut run).1);
+    runs.max_by_key(|asked| asked.count).expect("a run")
+}
+
 /// Three of the seven are the futures of the host's traits; the others are the decoded credentials, the claims, the
 /// token and the answer.
 const FOR_A_TOKEN: usize = 7;
@@ -94,18 +100,11 @@ const FOR_A_TOKEN: usize = 7;
 fn a_token_costs_at_most_seven_allocations_beyond_its_signature(algorithm: Algorithm) {
     let case = Case::new(algorithm);
     let mut signature = [0; keys::SIGNATURE];
-    // An ECDSA signature passes through DER, whose length varies and with it the number of allocations: the most counts.
-    let runs = || 0..64;
-    let bare = runs().map(|_| asked_by(|| case.bare_signature.sign(case.signing_input(), &mut signature)).1);
-    let bare = bare.max_by_key(|asked| asked.count).unwrap();
-    let (answer, whole) = runs()
-        .map(|_| asked_by(|| block_on(case.grant.token(request()))))
-        .max_by_key(|(_, asked)| asked.count)
-        .unwrap();
-    let (_, floor) = asked_by(|| case.hand_written.answer("POST", &support::HEADERS, support::BODY));
+    let bare = most_asked_by(|| case.bare_signature.sign(case.signing_input(), &mut signature));
+    let whole = most_asked_by(|| assert_eq!(block_on(case.grant.token(request())).status(), 200));
+    let floor = most_asked_by(|| case.hand_written.answer("POST", &support::HEADERS, support::BODY));
     println!("{algorithm}: grant {whole}, bare signature {bare}, hand-written {floor}");
-    assert_eq!(answer.status(), 200);
-    assert!(whole.count <= FOR_A_TOKEN + bare.count, "{algorithm}: {} + {}: {whole}", FOR_A_TOKEN, bare.count);
+    assert!(whole.count <= FOR_A_TOKEN + bare.count, "{algorithm}: {FOR_A_TOKEN} + {}: {whole}", bare.count);
 }
 
 #[test]
@@ -279,8 +278,9 @@ fn assert_refused_cheaply<const N: usize>(tokens: [(&str, String); N]) {
 
         let header = format!("Bearer {token}");
         let headers = [("authorization", header.as_bytes())];
-        let (answer, asked) = asked_by(|| block_on(case.verifier.authenticate(BearerRequest::new(headers, None))));
-        assert!(answer.is_err(), "{name}");
+        let request = BearerRequest::new(headers, None);
+        let (refused, asked) = asked_by(|| block_on(case.verifier.authenticate(request)).is_err());
+        assert!(refused, "{name}");
         assert_bounded(name, header.len(), &asked);
     }
 }

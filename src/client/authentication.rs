@@ -159,9 +159,11 @@ pub(crate) trait SlowSecrets: Send + Sync {
     async fn verify(&self, phc: Option<&str>, secret: &str) -> Result<bool, Overloaded>;
 }
 
-/// The credentials of an `Authorization: Basic` header (RFC 7617), of which the first colon is known to exist.
+/// The credentials of an `Authorization: Basic` header (RFC 7617).
 pub(crate) struct Basic {
     text: Zeroizing<String>,
+    /// Where the first colon is.
+    colon: usize,
     /// The identifier, where it was form-encoded.
     decoded_id: Option<String>,
 }
@@ -181,12 +183,12 @@ impl Basic {
                 return None;
             }
         };
-        let (id, _) = text.split_once(':')?;
-        let decoded_id = match form::decode(id.as_bytes()).ok()? {
+        let colon = text.bytes().position(|byte| byte == b':')?;
+        let decoded_id = match form::decode(text.as_bytes().get(..colon)?).ok()? {
             Cow::Borrowed(_) => None,
             Cow::Owned(id) => Some(id),
         };
-        let basic = Self { decoded_id, text };
+        let basic = Self { text, colon, decoded_id };
         let id = basic.client_id();
         let well_formed =
             !id.is_empty() && id.len() <= Limits::CLIENT_ID && form::is_vschar(id) && form::is_vschar(&basic.text);
@@ -194,22 +196,18 @@ impl Basic {
     }
 
     fn client_id(&self) -> &str {
-        self.decoded_id.as_deref().unwrap_or_else(|| self.halves().0)
+        self.decoded_id.as_deref().or_else(|| self.text.get(..self.colon)).unwrap_or_default()
     }
 
     /// The secret as it came.
     fn secret(&self) -> &str {
-        self.halves().1
+        self.text.get(self.colon + 1..).unwrap_or_default()
     }
 
     /// The secret, form-decoded; `None` where it is no encoding of a secret.
     fn decoded_secret(&self) -> Option<Secret<'_>> {
         let secret = Secret::new(form::decode(self.secret().as_bytes()).ok()?);
         form::is_vschar(secret.expose()).then_some(secret)
-    }
-
-    fn halves(&self) -> (&str, &str) {
-        self.text.split_once(':').unwrap_or_default()
     }
 }
 

@@ -4,6 +4,7 @@ mod builder;
 mod rules;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,7 +111,7 @@ impl PasswordGrant {
     /// on its thread.
     pub async fn token(&self, request: HttpRequest<'_>) -> HttpResponse {
         match TokenRequest::parse(&request, &self.0.limits) {
-            Ok(parsed) => match catch_panic(self.handle(parsed)).await {
+            Ok(parsed) => match catch_panic(pin!(self.handle(parsed))).await {
                 Some(answer) => answer.map_or_else(Into::into, Into::into),
                 None => self.0.report(&request.context).unauthenticated(None, Trouble::Panic).into(),
             },

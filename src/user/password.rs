@@ -1,4 +1,5 @@
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -342,7 +343,7 @@ impl HashedPasswords {
             let new_hash = self.hash_unchecked(password).await?;
             self.users.update_hash(user, &new_hash).await
         };
-        let stored = match before(catch_panic(store), self.clock.sleep(REHASH_WITHIN)).await {
+        let stored = match before(catch_panic(pin!(store)), self.clock.sleep(REHASH_WITHIN)).await {
             Some(Some(stored)) => stored,
             Some(None) => Err("it panicked".into()),
             None => Err("it took too long".into()),

@@ -11,9 +11,7 @@ pub(crate) struct BadEncoding;
 /// Decodes one name or value. Never lossy: what is not an encoding of UTF-8 text is refused, since two different
 /// passwords must never decode to the same one. Text without escapes is borrowed.
 pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, BadEncoding> {
-    // Without an early end the compiler looks at many bytes at once.
-    let escaped = encoded.iter().fold(false, |found, byte| found | (*byte == b'%') | (*byte == b'+'));
-    if !escaped {
+    if !is_escaped(encoded) {
         return std::str::from_utf8(encoded).map(Cow::Borrowed).map_err(|_| BadEncoding);
     }
     // Decoding never lengthens, so the buffer is never moved and leaves no copy of a password behind.
@@ -30,6 +28,11 @@ pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, BadEncoding> {
             Err(BadEncoding)
         }
     }
+}
+
+fn is_escaped(encoded: &[u8]) -> bool {
+    // Without an early end, and in bytes, the compiler looks at many at once.
+    encoded.iter().fold(0, |found, byte| found | u8::from((*byte == b'%') | (*byte == b'+'))) != 0
 }
 
 /// Appends the unescaped bytes; false at the first bad escape.

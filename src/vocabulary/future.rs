@@ -2,14 +2,17 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+#[cfg(feature = "argon2")]
 use std::pin::pin;
 use std::task::Poll;
 
 /// What the future becomes; `None` if it panics.
 ///
 /// Nothing of ours that a panic could leave half changed is looked at again afterwards.
-pub(crate) async fn catch_panic<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
+///
+/// It takes the future where it is: a future that is handed over is copied, and one that serves a whole request is large.
+pub(crate) async fn catch_panic<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(polled) => polled.map(Some),
         Err(_) => Poll::Ready(None),

@@ -7,6 +7,7 @@ pub(crate) mod event;
 pub(crate) mod form;
 pub(crate) mod future;
 pub(crate) mod identifier;
+pub(crate) mod json;
 pub(crate) mod limits;
 pub(crate) mod random;
 pub(crate) mod report;

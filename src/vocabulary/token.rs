@@ -2,11 +2,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use zeroize::Zeroize;
 
 use crate::vocabulary::scope::Scope;
 
-/// An access token as it is sent to the client. Prints as a placeholder, and is overwritten when dropped.
+/// An access token as it is sent to the client. Prints as a placeholder. Unlike a password it is not overwritten when
+/// dropped: the answer, which leaves in the clear, holds it as well.
 pub struct AccessToken(String);
 
 impl AccessToken {
@@ -21,12 +21,6 @@ impl AccessToken {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
-    }
-}
-
-impl Drop for AccessToken {
-    fn drop(&mut self) {
-        self.0.zeroize();
     }
 }
 
