@@ -253,7 +253,7 @@ impl UserStore for Table {
         Ok((username == USERNAME).then(|| self.0.clone()))
     }
 
-    async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> {
+    async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
         Ok(())
     }
 }

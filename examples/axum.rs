@@ -19,7 +19,7 @@ use std::time::Duration;
 use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use password_grant::{
@@ -27,7 +27,7 @@ use password_grant::{
     ClientSecret, ClientStore, Grant, HashedPasswords, HttpRequest, JwtIssuer, PasswordGrant, RequestContext,
     SigningKeys, User, UserStore, async_trait,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -107,7 +107,7 @@ impl UserStore for Shop {
         }))
     }
 
-    async fn update_hash(&self, user: &User, new_hash: &str) -> Result<(), BoxError> {
+    async fn update_hash(&self, user: &User, new_hash: &str, _: &RequestContext) -> Result<(), BoxError> {
         sqlx::query("UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3")
             .bind(new_hash)
             .bind(user.subject().as_str())
@@ -167,22 +167,16 @@ async fn jwks(State(app): State<App>) -> Response {
     app.grant.jwks().into()
 }
 
-async fn me(State(app): State<App>, request: Request) -> Response {
+async fn me(State(app): State<App>, request: Request) -> Result<Json<Value>, Response> {
     let (parts, _) = request.into_parts();
-    match app.verifier.authenticate(&parts).await {
-        Ok(token) => {
-            Json(json!({ "sub": token.subject, "client_id": token.client_id, "scope": token.scope })).into_response()
-        }
-        Err(refusal) => refusal.into(),
-    }
+    let token = app.verifier.authenticate(&parts).await?;
+    Ok(Json(json!({ "sub": token.subject, "client_id": token.client_id, "scope": token.scope })))
 }
 
-async fn orders(State(app): State<App>, request: Request) -> Response {
+async fn orders(State(app): State<App>, request: Request) -> Result<Json<Value>, Response> {
     let (parts, _) = request.into_parts();
-    match app.verifier.authorize(&parts, "orders:read").await {
-        Ok(token) => Json(json!({ "sub": token.subject, "orders": [{ "id": 1, "item": "teapot" }] })).into_response(),
-        Err(refusal) => refusal.into(),
-    }
+    let token = app.verifier.authorize(&parts, "orders:read").await?;
+    Ok(Json(json!({ "sub": token.subject, "orders": [{ "id": 1, "item": "teapot" }] })))
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

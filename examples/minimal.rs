@@ -11,7 +11,7 @@ impl UserStore for Users {
         Ok((username == "alice").then(|| User::new("user-1", Some(phc.into()))))
     }
 
-    async fn update_hash(&self, _: &User, _new_hash: &str) -> Result<(), BoxError> {
+    async fn update_hash(&self, _: &User, _new_hash: &str, _: &RequestContext) -> Result<(), BoxError> {
         Ok(()) // UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3
     }
 }
@@ -26,18 +26,17 @@ async fn token(State((grant, _)): State<App>, request: Request) -> Response {
     }
 }
 
-async fn hello(State((_, verifier)): State<App>, request: Request) -> Response {
-    match verifier.authorize(&request.into_parts().0, "profile").await {
-        Ok(token) => Response::new(format!("hello, {}\n", token.subject).into()),
-        Err(refusal) => refusal.into(),
-    }
+async fn hello(State((_, verifier)): State<App>, request: Request) -> Result<String, Response> {
+    let token = verifier.authorize(&request.into_parts().0, "profile").await?;
+    Ok(format!("hello, {}\n", token.subject))
 }
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let (issuer, api) = ("http://127.0.0.1:8080", "https://api.example.com");
     let secret = ClientSecret::digest_of("web-secret"); // store what ClientSecret::generate() gives instead
-    let web = Client::confidential("web", secret).grants([Grant::Password]).scope("profile".parse()?);
+    let web = Client::confidential("web", secret).grants([Grant::Password]);
+    let web = web.scope("profile".parse()?).default_scope("profile".parse()?);
     let keys = SigningKeys::generate()?; // SigningKeys::from_pem in earnest
     let verifier = AccessTokenVerifier::new(issuer, api, [Algorithm::EdDsa], keys.verification_keys()?)?;
     let (clients, users) = (InMemoryClients::new([web]), HashedPasswords::new(Users)?);

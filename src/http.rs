@@ -85,7 +85,15 @@ impl<'a> HttpRequest<'a> {
         self
     }
 
-    /// Any value of the host's that its stores should see with this request.
+    /// All that the host knows about the request, in the place of what [`peer`](Self::peer), [`tenant`](Self::tenant)
+    /// and [`host`](Self::host) have said.
+    #[must_use]
+    pub fn context(mut self, context: RequestContext) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Any value of the host's that its stores should see with this request. There is one: a second call replaces it.
     #[must_use]
     pub fn host<T: Any + Send + Sync>(mut self, value: Arc<T>) -> Self {
         self.context = self.context.with_host(value);
@@ -113,7 +121,7 @@ pub(crate) enum Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    fn and(self, value: &'a [u8]) -> Self {
+    pub(crate) fn and(self, value: &'a [u8]) -> Self {
         match self {
             Self::Absent => Self::Once(value),
             Self::Once(_) | Self::Repeated => Self::Repeated,
@@ -189,7 +197,9 @@ impl HttpResponse {
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
-        if let Some(free) = self.headers.0.iter_mut().find(|slot| slot.is_none()) {
+        let free = self.headers.0.iter_mut().find(|slot| slot.is_none());
+        debug_assert!(free.is_some(), "no answer of ours has more headers");
+        if let Some(free) = free {
             *free = Some((name, value.into()));
         }
         self

@@ -74,6 +74,9 @@ mod token;
 mod user;
 mod vocabulary;
 
+/// The JSON values of claims and members.
+pub use serde_json;
+
 /// For implementing the traits: `#[async_trait] impl ClientStore for …`.
 pub use async_trait::async_trait;
 
@@ -100,7 +103,7 @@ pub use crate::vocabulary::limits::Limits;
 pub use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 pub use crate::vocabulary::scope::{InvalidScope, Scope};
 pub use crate::vocabulary::secret::Secret;
-pub use crate::vocabulary::token::{AccessToken, TokenDetails};
+pub use crate::vocabulary::token::{AccessToken, InvalidToken, TokenDetails};
 
 #[cfg(feature = "argon2")]
 pub use crate::user::{

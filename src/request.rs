@@ -67,20 +67,35 @@ impl<'a> TokenRequest<'a> {
     ///
     /// # Errors
     ///
-    /// As [`from_http`](Self::from_http).
+    /// 400 `invalid_request`, or `invalid_scope` for a malformed scope.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Result<Self, TokenError> {
         let pairs = pairs.into_iter().map(|(name, value)| Ok((name, Secret::new(value))));
         collect(pairs, &Limits::widest_password()).map_err(TokenError::new)
+    }
+
+    /// The `grant_type`. Raw.
+    #[must_use]
+    pub fn grant_type(&self) -> Option<&str> {
+        self.grant_type.as_deref()
+    }
+
+    /// The `client_id` in the body. Raw: nobody has authenticated yet.
+    #[must_use]
+    pub fn client_id(&self) -> Option<&str> {
+        self.client_id.as_deref()
+    }
+
+    /// The `username`. Raw, for instance to count attempts by.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        self.username.as_deref()
     }
 
     /// The value of the `Authorization` header, for a request made [`from_pairs`](Self::from_pairs). Call it once for
     /// each such header in the request: a second one makes the request malformed.
     #[must_use]
     pub fn authorization(mut self, value: &'a [u8]) -> Self {
-        self.authorization = match self.authorization {
-            Header::Absent => Header::Once(value),
-            Header::Once(_) | Header::Repeated => Header::Repeated,
-        };
+        self.authorization = self.authorization.and(value);
         self
     }
 
@@ -246,7 +261,7 @@ fn collect<'a>(
 #[derive(Default)]
 struct Seen<'a> {
     /// A bit for each that we know.
-    known: u16,
+    known: u32,
     unknown: Vec<Cow<'a, str>>,
 }
 
@@ -256,7 +271,7 @@ impl<'a> Seen<'a> {
             Some(Parameter::Target) => false,
             Some(parameter) => {
                 let before = self.known;
-                self.known |= 1 << parameter as u16;
+                self.known |= 1 << parameter as u32;
                 self.known == before
             }
             None if name.len() > Limits::NAME => return Err(RequestFault::TooLong),

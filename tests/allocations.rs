@@ -303,7 +303,7 @@ mod stored_hashes {
             Ok(Some(User::new(SUBJECT, Some(username.to_owned()))))
         }
 
-        async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> {
+        async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
             Ok(())
         }
     }

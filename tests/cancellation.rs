@@ -61,7 +61,7 @@ impl TokenIssuer for Slow {
     async fn issue(&self, _: &Authorization<'_>) -> Result<AccessToken, BoxError> {
         round_trip().await;
         self.issued.fetch_add(1, Ordering::SeqCst);
-        Ok(AccessToken::new("opaque"))
+        Ok(AccessToken::new("opaque")?)
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use common::{AUDIENCE, Answer, GOOD, ISSUER, Users, World, basic, noon, segment};
 use password_grant::{
-    AccessToken, Authorization, BoxError, BuildError, Client, ClientSecret, ErrorCode, Grant, InMemoryClients,
-    JwtIssuer, Limits, Login, ManualClock, PasswordGrant, Randomness, RandomnessError, Reason, Rejection, Scope,
-    SigningKeys, TokenIssuer, TokenRequest, async_trait,
+    AccessToken, Authorization, BoxError, BuildError, Client, ErrorCode, Grant, InMemoryClients, JwtIssuer, Limits,
+    Login, ManualClock, PasswordGrant, Randomness, RandomnessError, Reason, Rejection, Scope, SigningKeys, TokenIssuer,
+    TokenRequest, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -116,7 +116,7 @@ async fn a_registration_that_contradicts_itself_is_our_trouble() {
     );
     let form = "grant_type=password&username=alice&password=wonderland&client_id=odd";
     world.send(&[], form).await.is(503, "temporarily_unavailable");
-    assert_eq!(world.events.last(), "trouble: ClientRegistration");
+    assert_eq!(world.events.last(), r#"trouble: ClientRegistration with client "odd""#);
     assert_eq!(world.users.asked(), 0);
 }
 
@@ -210,7 +210,7 @@ async fn another_step_is_asked_for_with_the_hosts_code_and_members() {
     answer.is(403, "mfa_required");
     assert_eq!(answer.json()["mfa_token"], "m-1");
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!(world.events.last(), r#"login through client "web" needs another step: "mfa_required""#);
+    assert_eq!(world.events.last(), r#"login of "alice" through client "web" needs another step: "mfa_required""#);
 
     let request = [
         ("grant_type", "password"),
@@ -255,7 +255,7 @@ async fn the_host_adds_to_answers_and_tokens_and_overrides_nothing() {
         let answer = world.post(GOOD).await;
         answer.is(500, "server_error");
         assert!(!answer.body.contains("m-1"));
-        assert_eq!(world.events.last(), "trouble: HostMember");
+        assert_eq!(world.events.last(), r#"trouble: HostMember with client "web""#);
     }
     let nobody = World::of(Users::who(|_| Ok(Login::accepted(""))));
     nobody.post(GOOD).await.is(500, "server_error");
@@ -284,8 +284,9 @@ async fn a_lifetime_that_cannot_be_meant_is_our_trouble() {
         let client = Client::public("odd").grants([Grant::Password]).scope(scope("profile"));
         world.clients.insert(client.access_token_lifetime(lifetime));
         world.send(&[], &format!("{GOOD}&client_id=odd")).await.is(503, "temporarily_unavailable");
-        assert_eq!(world.events.last(), "trouble: ClientRegistration");
+        assert_eq!(world.events.last(), r#"trouble: ClientRegistration with client "odd""#);
     }
+    assert_eq!(world.users.asked(), 0, "found before the password is looked at");
 }
 
 /// The time that a password took does not shorten the token.
@@ -354,7 +355,6 @@ async fn the_subject_is_what_the_authenticator_says_never_the_name_typed() {
     assert_eq!((&claims["sub"], &claims["client_id"]), (&json!("user-1"), &json!("web")));
 }
 
-/// Requirement 73: moved into the verifier, gone before a token is issued.
 #[tokio::test]
 async fn the_authenticator_gets_what_was_typed_and_what_is_known_about_the_request() {
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -388,7 +388,7 @@ async fn an_issuer_of_the_hosts_own_sees_the_whole_authorization() {
             authorization.client().id(),
             authorization.scope().as_str().replace(' ', "+"),
             authorization.expires_at().since(authorization.issued_at()).as_secs(),
-        )))
+        ))?)
     });
     let grant = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), Arc::new(tokens)).build().unwrap();
     let request = TokenRequest::from_pairs(
@@ -414,7 +414,7 @@ async fn an_issuer_that_fails_is_500_and_its_text_stays_here() {
         grant.token(password_grant::HttpRequest::new("POST", None, headers, form.as_bytes())).await.into();
     answer.is(500, "server_error");
     assert!(!answer.body.contains("4711"));
-    assert_eq!(events.last(), r#"trouble: TokenIssuer: "hsm slot 3 pin 4711""#);
+    assert_eq!(events.last(), r#"trouble: TokenIssuer with client "mobile": "hsm slot 3 pin 4711""#);
 }
 
 /// Requirement 137.
@@ -428,7 +428,7 @@ async fn without_randomness_no_token_is_issued() {
     }
     let world = World::with(Users::default(), |builder| builder.randomness(Broken));
     world.post(GOOD).await.is(500, "server_error");
-    assert_eq!(world.events.last(), "trouble: Randomness");
+    assert_eq!(world.events.last(), r#"trouble: Randomness with client "web""#);
 }
 
 #[tokio::test]
@@ -581,5 +581,34 @@ fn the_future_of_a_request_can_move_between_threads() {
     let world = World::default();
     let headers = [("content-type", common::FORM.as_bytes())];
     sendable(world.grant.token(password_grant::HttpRequest::new("POST", None, headers, b"")));
-    let _ = ClientSecret::digest_of("x");
+}
+
+/// RFC 6750 section 2.1: what no client could send back is not a token.
+#[test]
+fn an_access_token_is_of_the_characters_of_a_bearer_token() {
+    for (text, fine) in [
+        ("abcABC019-._~+/", true),
+        ("a==", true),
+        ("", false),
+        ("=", false),
+        ("a=b", false),
+        ("a b", false),
+        ("a\r\nx: y", false),
+        ("ü", false),
+        (&"a".repeat(8192), true),
+        (&"a".repeat(8193), false),
+    ] {
+        assert_eq!(AccessToken::new(text).is_ok(), fine, "{text:?}");
+    }
+}
+
+/// For hosts that count attempts before the engine sees the request.
+#[test]
+fn a_parsed_request_shows_what_is_no_secret() {
+    let form = format!("{GOOD}&client_id=mobile");
+    let http =
+        password_grant::HttpRequest::new("POST", None, [("content-type", common::FORM.as_bytes())], form.as_bytes());
+    let request = TokenRequest::from_http(&http).unwrap();
+    let shown = (request.grant_type(), request.client_id(), request.username());
+    assert_eq!(shown, (Some("password"), Some("mobile"), Some("alice")));
 }

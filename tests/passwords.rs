@@ -17,10 +17,7 @@ use password_grant::{
 
 /// Cheap enough to hash by the hundred in a test.
 fn cheap() -> Argon2Parameters {
-    let mut parameters = Argon2Parameters::default();
-    parameters.memory_kib = 64;
-    parameters.passes = 1;
-    parameters
+    Argon2Parameters::new(64, 1, 1)
 }
 
 fn hash(parameters: Argon2Parameters, password: &str) -> String {
@@ -50,7 +47,7 @@ impl UserStore for Table {
         Ok(self.users.lock().unwrap().get(username).cloned())
     }
 
-    async fn update_hash(&self, user: &User, new_hash: &str) -> Result<(), BoxError> {
+    async fn update_hash(&self, user: &User, new_hash: &str, _: &RequestContext) -> Result<(), BoxError> {
         let old = user.password_hash().unwrap_or_default().to_owned();
         self.updates.lock().unwrap().push((old, new_hash.to_owned()));
         if self.update_fails { Err("read-only replica".into()) } else { Ok(()) }
@@ -279,7 +276,7 @@ async fn a_rehash_that_hangs_or_panics_fails_no_login() {
         async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
             Ok(Some(User::new("user-1", Some(hash(cheap(), "wonderland")))))
         }
-        async fn update_hash(&self, user: &User, _: &str) -> Result<(), BoxError> {
+        async fn update_hash(&self, user: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
             assert_eq!(user.subject().as_str(), "user-1");
             std::future::pending().await
         }
@@ -290,7 +287,7 @@ async fn a_rehash_that_hangs_or_panics_fails_no_login() {
         async fn find(&self, name: &str, context: &RequestContext) -> Result<Option<User>, BoxError> {
             Stuck.find(name, context).await
         }
-        async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> {
+        async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
             panic!("on purpose")
         }
     }
@@ -321,7 +318,7 @@ async fn a_host_decides_what_becomes_of_a_right_password() {
         async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
             Ok(Some(User::new("user-1", Some(hash(cheap(), "wonderland")))))
         }
-        async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> {
+        async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
             Ok(())
         }
         async fn accept(&self, _: &User, attempt: &LoginAttempt<'_>, login: Login) -> Result<Login, BoxError> {
@@ -349,11 +346,29 @@ async fn a_hosts_hook_cannot_accept_whom_the_account_state_rejects() {
             let user = User::new("user-1", Some(hash(cheap(), "wonderland"))).state(self.0);
             Ok(Some(user.scope("profile".parse().unwrap())))
         }
-        async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> {
+        async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
             Ok(())
         }
         async fn accept(&self, user: &User, _: &LoginAttempt<'_>, _: Login) -> Result<Login, BoxError> {
             Ok(Login::accepted(user.subject().clone()).scope("profile orders:read".parse().unwrap()))
+        }
+    }
+    struct Diligent;
+    #[async_trait]
+    impl UserStore for Diligent {
+        async fn find(&self, name: &str, context: &RequestContext) -> Result<Option<User>, BoxError> {
+            Hasty(AccountState::SecondFactorRequired).find(name, context).await
+        }
+        async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
+            Ok(())
+        }
+        async fn accept(&self, user: &User, attempt: &LoginAttempt<'_>, login: Login) -> Result<Login, BoxError> {
+            assert!(!login.is_accepted());
+            Ok(match attempt.username() {
+                "passed" => user.second_factor_passed(),
+                "other" => Login::accepted("somebody else"),
+                _ => login,
+            })
         }
     }
     let grant = |state| grant_over(HashedPasswords::builder(Hasty(state)).parameters(cheap()).build().unwrap()).0;
@@ -362,12 +377,18 @@ async fn a_hosts_hook_cannot_accept_whom_the_account_state_rejects() {
     {
         login(&grant(state), "alice", "wonderland").await.is(400, "invalid_grant");
     }
-    for state in [AccountState::Active, AccountState::SecondFactorRequired] {
-        let body = form("alice", "wonderland", "profile orders:read");
-        let headers = [("content-type", FORM.as_bytes())];
-        let answer = grant(state).token(HttpRequest::new("POST", None, headers, body.as_bytes())).await;
-        assert_eq!(Answer::from(answer).is_granted()["scope"], "profile");
-    }
+    login(&grant(AccountState::SecondFactorRequired), "alice", "wonderland").await.is(400, "invalid_grant");
+    let body = form("alice", "wonderland", "profile orders:read");
+    let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], body.as_bytes());
+    let answer = Answer::from(grant(AccountState::Active).token(request).await);
+    assert_eq!(answer.is_granted()["scope"], "profile");
+
+    let (diligent, events) = grant_over(HashedPasswords::builder(Diligent).parameters(cheap()).build().unwrap());
+    assert_eq!(login(&diligent, "passed", "wonderland").await.claims()["sub"], "user-1");
+    login(&diligent, "unasked", "wonderland").await.is(400, "invalid_grant");
+    assert!(events.last().ends_with("rejected: SecondFactorRequired"));
+    login(&diligent, "other", "wonderland").await.is(503, "temporarily_unavailable");
+    assert!(events.last().contains("another subject"), "{}", events.last());
 }
 
 #[tokio::test]
@@ -437,7 +458,7 @@ async fn past_the_queue_there_is_an_immediate_503_and_a_place_is_free_only_when_
         refused.is(503, "temporarily_unavailable");
         assert_eq!(refused.header("retry-after"), Some("1"));
     }
-    assert_eq!(events.last(), r#"trouble: Overloaded: "password hashing is overloaded""#);
+    assert_eq!(events.last(), r#"trouble: Overloaded with client "mobile": "password hashing is overloaded""#);
     assert!(matches!(passwords.hash("another").await, Err(HashError::Overloaded)));
 
     drop(open);
@@ -570,7 +591,7 @@ async fn a_user_store_that_fails_is_503() {
         async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
             Err("connection refused".into())
         }
-        async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> {
+        async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
             Ok(())
         }
     }
@@ -605,7 +626,7 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
         let answer = Answer::from(grant.token(HttpRequest::new("POST", None, headers, body.as_bytes())).await);
         (answer, hashed.lines().len() - before)
     };
-    let grant = engine(|builder, passwords| builder.slow_client_secrets(passwords));
+    let grant = engine(Builder::slow_client_secrets);
     let (refused, _) = ask(&grant, "nobody", "x").await;
     refused.is(401, "invalid_client");
     // One hash for the user's password where the client is accepted.
@@ -631,6 +652,6 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
         assert_eq!(counted, hashes, "{id} {secret}");
     }
     let unprepared = engine(|builder, _| builder);
-    ask(&unprepared, "slow", "sec:ret +").await.0.is(503, "temporarily_unavailable");
+    assert_eq!(ask(&unprepared, "slow", "sec:ret +").await.0, refused, "that there is such a client is not told");
     ask(&unprepared, "both", "fast secret").await.0.is_granted();
 }

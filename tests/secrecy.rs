@@ -52,7 +52,7 @@ async fn no_public_type_shows_a_secret() {
         debug(ClientAuthentication::post(stored)),
         debug(ClientSecret::generate().unwrap()),
         debug(Secret::new(PASSWORD)),
-        debug(AccessToken::new(PASSWORD)),
+        debug(AccessToken::new(PASSWORD).unwrap()),
         debug(&http),
         debug(TokenRequest::from_http(&without_query).unwrap()),
         debug(BearerRequest::new(headers, Some(&query))),

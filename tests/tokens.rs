@@ -13,7 +13,7 @@ use jsonwebtoken::jwk::JwkSet as IndependentJwkSet;
 use password_grant::{
     AccessFault, AccessTokenVerifier, Algorithm, BearerRequest, BoxError, HttpRequest, InMemoryTokens, Jwk, JwkSet,
     JwtIssuer, KeyError, ManualClock, OpaqueIssuer, PasswordGrant, SigningKey, SigningKeys, TokenDetails, TokenDigest,
-    TokenIssuer, TokenLookup, TokenStore, async_trait,
+    TokenIssuer, TokenLookup, TokenStore, VerificationKeys, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -37,6 +37,13 @@ fn rsa() -> RsaKeyPair {
 fn pkcs8_of_rsa(pair: &RsaKeyPair) -> Vec<u8> {
     use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
     AsDer::<Pkcs8V1Der<'_>>::as_der(pair).unwrap().as_ref().to_vec()
+}
+
+/// The RSAPrivateKey inside a PKCS#8 structure: the octet string at its end (RFC 5208 section 5).
+fn pkcs1_of(pkcs8: &[u8]) -> Vec<u8> {
+    // SEQUENCE { INTEGER 0, SEQUENCE { rsaEncryption, NULL }, OCTET STRING { … } }, with lengths of two bytes.
+    let header = pkcs8.windows(2).position(|bytes| bytes == [0x04, 0x82]).unwrap();
+    pkcs8[header + 4..].to_vec()
 }
 
 /// One set of keys for each algorithm.
@@ -135,11 +142,15 @@ fn private_keys_are_read_from_every_common_pem() {
         AsDer::<EcPrivateKeyRfc5915Der<'_>>::as_der(&p256.private_key()).unwrap().as_ref().to_vec()
     };
     let ed = Ed25519KeyPair::generate().unwrap();
+    let rsa_pair = rsa();
+    let pkcs1 = pkcs1_of(&pkcs8_of_rsa(&rsa_pair));
     for (text, algorithm) in [
         (pem("PRIVATE KEY", ed.to_pkcs8().unwrap().as_ref()), Some(Algorithm::EdDsa)),
         (pem("PRIVATE KEY", ed.to_pkcs8v1().unwrap().as_ref()), Some(Algorithm::EdDsa)),
         (pem("EC PRIVATE KEY", &sec1), Some(Algorithm::Es256)),
         (format!("a comment\n{}", pem("EC PRIVATE KEY", &sec1)), Some(Algorithm::Es256)),
+        (pem("PRIVATE KEY", &pkcs8_of_rsa(&rsa_pair)), Some(Algorithm::Rs256)),
+        (pem("RSA PRIVATE KEY", &pkcs1), Some(Algorithm::Rs256)),
         (pem("PUBLIC KEY", ed.public_key().as_ref()), None),
         (pem("PRIVATE KEY", b"garbage"), None),
         (pem("EC PRIVATE KEY", b"garbage"), None),
@@ -195,6 +206,8 @@ fn what_is_published_or_fetched_as_a_public_key_is_read_strictly() {
         ("x", json!(good["x"].as_str().unwrap().to_owned() + "=")),
         ("x", json!("!".repeat(43))),
         ("kid", json!(7)),
+        ("kid", json!("")),
+        ("kid", json!("k".repeat(257))),
     ] {
         assert_eq!(with(name, value.clone()).unwrap_err(), KeyError::Unsupported, "{name} {value}");
     }
@@ -270,6 +283,9 @@ async fn keys_are_rotated_without_a_gap() {
     assert_eq!(retired.verify(&by_old).await.unwrap_err(), AccessFault::NotOurs);
     retired.verify(&by_new).await.unwrap();
     assert_eq!(old.clone().publish(old.public_jwk().unwrap()).unwrap_err(), KeyError::RepeatedKid);
+    let mut twice = JwkSet::default();
+    twice.keys.extend([old.public_jwk().unwrap(), old.public_jwk().unwrap()]);
+    assert_eq!(VerificationKeys::from_jwks(&twice).unwrap_err(), KeyError::RepeatedKid);
 }
 
 #[test]
@@ -440,17 +456,18 @@ async fn claims_are_typed_and_compared_exactly() {
     let no = Err(AccessFault::NotOurs);
     let mut table = vec![
         ("aud", json!([AUDIENCE, "https://other.example.com"]), Ok(())),
-        ("aud", json!(["https://other.example.com"]), no),
+        ("aud", json!(["https://other.example.com"]), Err(AccessFault::Audience)),
         ("aud", json!([AUDIENCE, null]), no),
-        ("aud", json!([]), no),
-        ("aud", json!(format!("{AUDIENCE}/")), no),
+        ("aud", json!([]), Err(AccessFault::Audience)),
+        ("aud", json!(format!("{AUDIENCE}/")), Err(AccessFault::Audience)),
         ("aud", json!({ "0": AUDIENCE }), no),
-        ("iss", json!(format!("{ISSUER}/")), no),
-        ("iss", json!("https://id.example.co"), no),
+        ("iss", json!(format!("{ISSUER}/")), Err(AccessFault::Issuer)),
+        ("iss", json!("https://id.example.co"), Err(AccessFault::Issuer)),
         ("iss", json!([ISSUER]), no),
-        ("iss", json!(""), no),
+        ("iss", json!(""), Err(AccessFault::Issuer)),
         ("scope", Value::Null, Ok(())),
         ("scope", json!("a  b"), no),
+        ("scope", json!(""), no),
         ("scope", json!(["profile"]), no),
         ("nbf", json!(now), Ok(())),
         ("nbf", json!(now + 30), Ok(())),
@@ -522,11 +539,9 @@ struct InMemoryLookup;
 #[async_trait]
 impl TokenLookup for InMemoryLookup {
     async fn look_up(&self, _: &str) -> Result<Option<TokenDetails>, BoxError> {
-        let details = json!({
-            "issuer": ISSUER, "subject": "user-1", "client_id": "web", "audiences": [AUDIENCE], "scope": "profile",
-            "token_id": "t", "issued_at": 0, "expires_at": u64::MAX,
-        });
-        Ok(Some(serde_json::from_value(details)?))
+        let mut details = TokenDetails::new(ISSUER, "user-1", "web", AUDIENCE, u64::MAX);
+        details.scope = "profile".parse()?;
+        Ok(Some(details))
     }
 }
 
@@ -755,7 +770,7 @@ async fn opaque_tokens_are_random_kept_as_digests_and_looked_up() {
     assert_eq!(verifier.verify(&token[1..]).await.unwrap_err(), AccessFault::NotOurs);
     assert_eq!(verifier.verify(&format!("{token}A")).await.unwrap_err(), AccessFault::NotOurs);
     let elsewhere = AccessTokenVerifier::by_lookup(ISSUER, "https://other.example.com", tokens.clone());
-    assert_eq!(elsewhere.clock(clock.clone()).verify(&token).await.unwrap_err(), AccessFault::NotOurs);
+    assert_eq!(elsewhere.clock(clock.clone()).verify(&token).await.unwrap_err(), AccessFault::Audience);
 
     assert_eq!(tokens.inspect(&token, noon()).await.unwrap().unwrap().subject, "user-1");
     assert!(tokens.inspect(&token, noon().plus(Duration::from_secs(600))).await.unwrap().is_none());

@@ -18,7 +18,7 @@ impl UserStore for OneHash {
         Ok(Some(User::new("user-1", Some(self.0.lock().expect("nothing panics").clone()))))
     }
 
-    async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> {
+    async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
         Ok(())
     }
 }

@@ -10,11 +10,12 @@ use subtle::Choice;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::client::registered::{AuthenticationMethod, Client, ClientAuthentication};
-use crate::client::secret::{ClientSecret, sha256};
+use crate::client::secret::ClientSecret;
 use crate::client::store::ClientStore;
 use crate::http::Header;
 use crate::request::TokenRequest;
 use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::digest::sha256;
 use crate::vocabulary::error::{ClientFault, Overloaded, Reason, RequestFault, TokenError, Trouble};
 use crate::vocabulary::form;
 use crate::vocabulary::identifier::ClientId;
@@ -131,22 +132,17 @@ impl<'r> Presented<'r> {
     /// Whether the secret presented is one of these. Looks at every one of them, whatever it finds.
     fn matches_any(&self, secrets: &[ClientSecret], now: Timestamp) -> Choice {
         self.readings().fold(Choice::from(0), |found, reading| {
-            let digest = sha256(reading.expose());
+            let digest = sha256(reading.expose().as_bytes());
             secrets.iter().fold(found, |found, secret| found | secret.matches(&digest, now))
         })
     }
 
-    /// Whether the secret presented is one of these, which are stored as slow hashes. Where there is none, a decoy is
-    /// verified in its place, so that every secret that is refused has cost a hash.
-    async fn matches_slowly(&self, phcs: &[String], slow: &dyn SlowSecrets) -> Result<bool, Overloaded> {
+    /// Whether the secret presented is the one that is stored as a slow hash. Where there is none, a decoy is verified in
+    /// its place, so that every secret that is refused has cost the same.
+    async fn matches_slowly(&self, phc: Option<&str>, slow: &dyn SlowSecrets) -> Result<bool, Overloaded> {
         let mut found = false;
         for reading in self.readings() {
-            if phcs.is_empty() {
-                slow.verify(None, reading.expose()).await?;
-            }
-            for phc in phcs {
-                found |= slow.verify(Some(phc), reading.expose()).await?;
-            }
+            found |= slow.verify(phc, reading.expose()).await?;
         }
         Ok(found)
     }
@@ -229,28 +225,31 @@ pub(crate) async fn authenticate(
     report: Report<'_>,
 ) -> Result<AuthenticatedClient, TokenError> {
     let claimed = presented.client_id();
-    let found = registry.clients.find(claimed, report.context).await;
+    let found = registry.clients.find(claimed, report.context()).await;
     let found = found.map_err(|cause| report.failed(Trouble::ClientStore, &cause))?;
     // A store that compares without regard to case or to trailing spaces finds clients that were not named.
     let client = found.filter(|client| client.id().as_str() == claimed);
 
-    let decoy = [ClientSecret::from_sha256([0; 32])];
     let registered = client.as_ref().map(Client::authentication);
-    let secrets = registered.map(ClientAuthentication::secrets).filter(|secrets| !secrets.is_empty());
-    let mut proved = bool::from(presented.matches_any(secrets.unwrap_or(&decoy), now)) && secrets.is_some();
-
-    let slow_hashes = registered.map(ClientAuthentication::slow_hashes).unwrap_or_default();
+    let mut proved = bool::from(presented.matches_any(secrets_to_compare(registered), now));
+    let slow_hash = registered.and_then(ClientAuthentication::slow_hash);
     match registry.slow {
-        _ if proved => {}
-        Some(slow) => {
-            let matched = presented.matches_slowly(slow_hashes, slow).await;
+        Some(slow) if !proved => {
+            let matched = presented.matches_slowly(slow_hash, slow).await;
             proved = matched.map_err(|cause| report.failed(Trouble::Overloaded, &cause.into()))?;
         }
-        None if slow_hashes.is_empty() => {}
-        None => return Err(report.unauthenticated(Some(claimed), Trouble::ClientRegistration)),
+        // The observer is told what is missing; the caller is not told that there is such a client.
+        None if !proved && slow_hash.is_some() => drop(report.refused(Trouble::ClientRegistration)),
+        _ => {}
     }
-    judge(presented, client, proved, registry.switched_on, now)
-        .map_err(|fault| report.unauthenticated(Some(claimed), fault))
+    judge(presented, client, proved, registry.switched_on, now).map_err(|fault| report.client(Some(claimed), fault))
+}
+
+/// What to hold a secret against: never nothing, so that an unknown client costs the comparison that a known one costs.
+/// Nobody knows a text whose digest is the decoy.
+fn secrets_to_compare(registered: Option<&ClientAuthentication>) -> &[ClientSecret] {
+    static DECOY: [ClientSecret; 1] = [ClientSecret::from_sha256([0; 32])];
+    registered.map(ClientAuthentication::secrets).filter(|secrets| !secrets.is_empty()).unwrap_or(&DECOY)
 }
 
 fn judge(
@@ -275,4 +274,20 @@ fn judge(
         return Err(ClientFault::Secret);
     }
     Ok(AuthenticatedClient { client, method })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Requirement 38: whoever is not there is compared with all the same.
+    #[test]
+    fn there_is_always_something_to_compare_with() {
+        let known = ClientAuthentication::basic(ClientSecret::digest_of("a")).or_secret(ClientSecret::digest_of("b"));
+        assert_eq!(secrets_to_compare(Some(&known)).len(), 2);
+        assert_eq!(secrets_to_compare(None).len(), 1);
+        assert_eq!(secrets_to_compare(Some(Client::public("p").authentication())).len(), 1);
+        let zeros = ClientSecret::from_sha256([0; 32]);
+        assert_eq!(secrets_to_compare(None)[0].sha256(), zeros.sha256());
+    }
 }

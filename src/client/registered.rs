@@ -249,7 +249,7 @@ struct SecretCredentials {
     basic: bool,
     post: bool,
     secrets: Vec<ClientSecret>,
-    slow_hashes: Vec<String>,
+    slow_hash: Option<String>,
 }
 
 impl ClientAuthentication {
@@ -284,14 +284,15 @@ impl ClientAuthentication {
         self
     }
 
-    /// One more secret that is accepted, stored as an Argon2id PHC string: for secrets of little entropy, imported from
-    /// elsewhere. Needs [`Builder::slow_client_secrets`](crate::Builder::slow_client_secrets); without it, requests of
-    /// this client that present another secret are answered with 503.
+    /// One more secret that is accepted, stored as an Argon2id PHC string: for a secret of little entropy, imported from
+    /// elsewhere. There is one such secret; a second call replaces it. Needs
+    /// [`Builder::slow_client_secrets`](crate::Builder::slow_client_secrets); without it the secret is refused, and the
+    /// observer told of [`Trouble::ClientRegistration`](crate::Trouble::ClientRegistration).
     #[cfg(feature = "argon2")]
     #[must_use]
     pub fn or_slow_hash(mut self, phc: impl Into<String>) -> Self {
         if let Credentials::Secret(own) = &mut self.0 {
-            own.slow_hashes.push(phc.into());
+            own.slow_hash = Some(phc.into());
         }
         self
     }
@@ -319,10 +320,10 @@ impl ClientAuthentication {
         }
     }
 
-    pub(crate) fn slow_hashes(&self) -> &[String] {
+    pub(crate) fn slow_hash(&self) -> Option<&str> {
         match &self.0 {
-            Credentials::None => &[],
-            Credentials::Secret(own) => &own.slow_hashes,
+            Credentials::None => None,
+            Credentials::Secret(own) => own.slow_hash.as_deref(),
         }
     }
 }

@@ -1,12 +1,12 @@
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::digest::sha256;
 use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 use crate::vocabulary::secret::Secret;
 
@@ -56,12 +56,12 @@ impl ClientSecret {
     /// What to store of a secret that exists already and has at least 128 bits of entropy.
     #[must_use]
     pub fn digest_of(secret: &str) -> Self {
-        Self::from_sha256(sha256(secret))
+        Self::from_sha256(sha256(secret.as_bytes()))
     }
 
     /// A secret whose SHA-256 digest this is.
     #[must_use]
-    pub fn from_sha256(sha256: [u8; 32]) -> Self {
+    pub const fn from_sha256(sha256: [u8; 32]) -> Self {
         Self { sha256, expires_at: None }
     }
 
@@ -105,10 +105,3 @@ impl fmt::Debug for ClientSecret {
 #[error("not the 32 bytes of a SHA-256 digest")]
 #[non_exhaustive]
 pub struct InvalidDigest;
-
-pub(crate) fn sha256(text: &str) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    // A SHA-256 digest is 32 bytes long.
-    bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    bytes
-}

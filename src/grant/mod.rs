@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::client::authentication::{Presented, Registry, SlowSecrets, authenticate};
-use crate::client::{AuthenticatedClient, AuthenticationMethod, ClientStore};
+use crate::client::{AuthenticatedClient, AuthenticationMethod, ClientStore, Grant};
 use crate::endpoint::Metadata;
 pub use crate::grant::builder::{BuildError, Builder};
 use crate::http::{HttpRequest, HttpResponse};
@@ -21,6 +21,7 @@ use crate::response::TokenResponse;
 use crate::token::{Authorization, TokenIssuer};
 use crate::user::{Accepted, Login, LoginAttempt, Outcome, UserAuthenticator};
 use crate::vocabulary::clock::{Clock, Timestamp};
+use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{Reason, TokenError, Trouble};
 use crate::vocabulary::event::{Event, Observer};
 use crate::vocabulary::future::catch_panic;
@@ -113,9 +114,9 @@ impl PasswordGrant {
         match TokenRequest::parse(&request, &self.0.limits) {
             Ok(parsed) => match catch_panic(pin!(self.handle(parsed))).await {
                 Some(answer) => answer.map_or_else(Into::into, Into::into),
-                None => self.0.report(&request.context).unauthenticated(None, Trouble::Panic).into(),
+                None => self.0.report(&request.context).refused(Trouble::Panic).into(),
             },
-            Err(fault) => self.0.report(&request.context).unauthenticated(None, fault).into(),
+            Err(fault) => self.0.report(&request.context).refused(fault).into(),
         }
     }
 
@@ -125,12 +126,14 @@ impl PasswordGrant {
     ///
     /// The refusal, ready to be sent: it converts into an [`HttpResponse`] with the status of its code.
     ///
+    /// A panic in the host's code passes through.
+    ///
     /// # Cancel safety
     ///
     /// As [`token`](Self::token).
     pub async fn handle(&self, request: TokenRequest<'_>) -> Result<TokenResponse, TokenError> {
         let started = self.0.clock.now();
-        let answer = self.0.password(request, started).await;
+        let answer = self.0.answer(request, started).await;
         if let (Err(refusal), Some(floor)) = (&answer, self.0.failure_floor) {
             self.0.hold_back(refusal, floor, started).await;
         }
@@ -145,7 +148,8 @@ impl PasswordGrant {
     }
 
     /// The authorization server metadata document ([RFC 8414]), for `GET
-    /// /.well-known/oauth-authorization-server`. It tells what is switched on, and nothing else.
+    /// /.well-known/oauth-authorization-server`. It tells what is switched on, and nothing else. It may be cached for five
+    /// minutes.
     ///
     /// [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
     #[must_use]
@@ -153,7 +157,8 @@ impl PasswordGrant {
         HttpResponse::public_json(&self.0.metadata)
     }
 
-    /// The public signing keys ([RFC 7517 section 5]), for `GET /.well-known/jwks.json`.
+    /// The public signing keys ([RFC 7517 section 5]), for `GET /.well-known/jwks.json`. They may be cached for five
+    /// minutes: publish a key for longer than that before it signs.
     ///
     /// [RFC 7517 section 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
     #[must_use]
@@ -163,43 +168,59 @@ impl PasswordGrant {
 }
 
 impl Engine {
-    /// The whole grant. Each step takes what the one before has established, or says no.
-    ///
-    /// What is malformed fails before anybody is looked up; what is missing or not allowed, once the client is known;
-    /// and the password is looked at last.
-    async fn password(&self, mut request: TokenRequest<'_>, now: Timestamp) -> Result<TokenResponse, TokenError> {
+    /// What is malformed fails before anybody is looked up; then the client authenticates, and what it asks for is
+    /// looked at.
+    async fn answer(&self, mut request: TokenRequest<'_>, now: Timestamp) -> Result<TokenResponse, TokenError> {
         let context = std::mem::take(&mut request.context);
         let report = self.report(&context);
-
-        rules::check_limits(&request, &self.limits).map_err(|fault| report.unauthenticated(None, fault))?;
-        let presented = Presented::by(&request);
-        let presented = presented.map_err(|reason| report.unauthenticated(request.client_id.as_deref(), reason))?;
+        rules::check_limits(&request, &self.limits).map_err(|fault| report.refused(fault))?;
+        let presented = Presented::by(&request).map_err(|reason| report.refused(reason))?;
         let client = authenticate(&presented, self.registry(), now, report).await?;
-        let refused = |reason: Reason| report.refused(client.id(), reason);
+        let report = report.about(client.id());
+        match rules::grant_for(&request, &client).map_err(|reason| report.refused(reason))? {
+            Grant::Password => self.password(request, &client, report).await,
+        }
+    }
 
-        rules::grant_for(&request, &client).map_err(refused)?;
-        let scope = rules::scope_for(&request, &client, self.scopes.as_ref()).map_err(refused)?;
-        let audiences = rules::audiences_for(&request, &client).map_err(refused)?;
+    /// The whole grant (RFC 6749 section 4.3). Each step takes what the one before has established, or says no; the
+    /// password is looked at last.
+    async fn password(
+        &self,
+        mut request: TokenRequest<'_>,
+        client: &AuthenticatedClient,
+        report: Report<'_>,
+    ) -> Result<TokenResponse, TokenError> {
+        let refused = |reason: Reason| report.refused(reason);
         let password = request.password.take();
+
+        let scope = rules::scope_for(&request, client, self.scopes.as_ref()).map_err(refused)?;
+        let audiences = rules::audiences_for(&request, client).map_err(refused)?;
+        let lifetime = rules::lifetime_for(client, self.access_token_lifetime).map_err(refused)?;
         let (username, password) = rules::credentials_in(&request, password).map_err(refused)?;
 
-        let attempt = LoginAttempt { username, password, scope: &scope, client: &client, context: &context };
+        let attempt = LoginAttempt { username, password, scope: &scope, client, context: report.context() };
         let login = self.users.authenticate(attempt).await;
         let login = login.map_err(|cause| report.failed(rules::trouble_of(&cause), &cause))?;
-        let accepted = accept(login, username, &client, report)?;
+        let accepted = accept(login, username, report)?;
 
         let scope = rules::final_scope(scope, &accepted).map_err(refused)?;
         rules::check_what_the_host_said(&accepted).map_err(refused)?;
-        let lifetime = rules::lifetime_for(&client, self.access_token_lifetime).map_err(refused)?;
+        let grant = Granted { client, username, audiences: &audiences, lifetime, scope, accepted };
+        self.issue(grant, report).await
+    }
+
+    /// Makes the token for what has been granted, and the answer that carries it.
+    async fn issue(&self, granted: Granted<'_>, report: Report<'_>) -> Result<TokenResponse, TokenError> {
+        let Granted { client, username, audiences, lifetime, scope, accepted } = granted;
         let mut id = [0; 22];
         let authorization = Authorization {
             issuer: &self.issuer,
             subject: &accepted.subject,
-            client: &client,
+            client,
             scope: &scope,
-            audiences: &audiences,
+            audiences,
             claims: &accepted.claims,
-            token_id: self.token_id(&mut id).map_err(|_| refused(Trouble::Randomness.into()))?,
+            token_id: self.token_id(&mut id).map_err(|_| report.refused(Trouble::Randomness))?,
             issued_at: self.clock.now(), // the password took its time
             lifetime,
         };
@@ -209,9 +230,10 @@ impl Engine {
         self.observer.observe(&Event::TokenIssued {
             client_id: client.id(),
             subject: &accepted.subject,
+            username,
             scope: &scope,
             token_id: authorization.token_id,
-            context: &context,
+            context: report.context(),
         });
         Ok(TokenResponse { access_token, expires_in: lifetime, scope, members: accepted.members })
     }
@@ -221,8 +243,8 @@ impl Engine {
         Registry { clients: &*self.clients, switched_on: &self.authentication_methods, slow }
     }
 
-    fn report<'a>(&'a self, context: &'a crate::RequestContext) -> Report<'a> {
-        Report { observer: &*self.observer, realm: &self.realm, context }
+    fn report<'a>(&'a self, context: &'a RequestContext) -> Report<'a> {
+        Report::new(&*self.observer, &self.realm, context)
     }
 
     /// 128 random bits in base64url.
@@ -242,20 +264,24 @@ impl Engine {
     }
 }
 
+/// What a token is issued for.
+struct Granted<'a> {
+    client: &'a AuthenticatedClient,
+    username: &'a str,
+    audiences: &'a [String],
+    lifetime: Duration,
+    scope: Scope,
+    accepted: Accepted,
+}
+
 /// Only an accepted login goes on.
-fn accept(
-    login: Login,
-    username: &str,
-    client: &AuthenticatedClient,
-    report: Report<'_>,
-) -> Result<Accepted, TokenError> {
+fn accept(login: Login, username: &str, report: Report<'_>) -> Result<Accepted, TokenError> {
     match login.into_outcome() {
         Outcome::Accepted(accepted) => Ok(accepted),
-        Outcome::Rejected(rejection) => Err(report.rejected(client.id(), username, rejection)),
+        Outcome::Rejected(rejection) => Err(report.rejected(username, rejection)),
         Outcome::MoreNeeded { code, members } => {
-            let refused = |reason: Reason| report.refused(client.id(), reason);
-            rules::check_more_needed(&code, &members).map_err(refused)?;
-            Err(refused(Reason::MoreNeeded(code)).with_members(members))
+            rules::check_more_needed(&code, &members).map_err(|reason| report.refused(reason))?;
+            Err(report.more_needed(username, code, members))
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::request::TokenRequest;
 use crate::response::is_host_member;
 use crate::token::is_host_claim;
 use crate::user::Accepted;
-use crate::vocabulary::error::{BoxError, NotAllowed, Overloaded, Reason, RequestFault, Trouble};
+use crate::vocabulary::error::{BoxError, ErrorCode, NotAllowed, Overloaded, Reason, RequestFault, Trouble};
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::scope::Scope;
 use crate::vocabulary::secret::Secret;
@@ -116,19 +116,6 @@ pub(crate) fn check_limits(request: &TokenRequest<'_>, limits: &Limits) -> Resul
 
 /// Whether code and members are the host's to give.
 pub(crate) fn check_more_needed(code: &str, members: &Map<String, Value>) -> Result<(), Reason> {
-    const TAKEN: [&str; 9] = [
-        "invalid_request",
-        "invalid_client",
-        "invalid_grant",
-        "unauthorized_client",
-        "unsupported_grant_type",
-        "invalid_scope",
-        "invalid_target",
-        "server_error",
-        "temporarily_unavailable",
-    ];
-    let characters = code.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
-    let fine =
-        !code.is_empty() && characters && !TAKEN.contains(&code) && members.keys().all(|name| is_host_member(name));
+    let fine = ErrorCode::is_for_hosts(code) && members.keys().all(|name| is_host_member(name));
     if fine { Ok(()) } else { Err(Trouble::HostMember.into()) }
 }

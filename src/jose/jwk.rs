@@ -1,6 +1,5 @@
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -9,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::jose::json::strict_object;
 use crate::jose::{Algorithm, KeyError};
+use crate::vocabulary::digest::sha256;
 
 /// A public JSON Web Key for verifying signatures ([RFC 7517]).
 ///
@@ -69,7 +69,7 @@ impl Jwk {
     }
 
     fn from_material(material: Material) -> Self {
-        let kid = URL_SAFE_NO_PAD.encode(digest(&SHA256, material.canonical_json().as_bytes()));
+        let kid = URL_SAFE_NO_PAD.encode(sha256(material.canonical_json().as_bytes()));
         Self { material, kid }
     }
 
@@ -117,8 +117,10 @@ impl Jwk {
         if !(algorithm_fits && for_signatures && for_verifying) {
             return Err(KeyError::Unsupported);
         }
-        if let Some(kid) = text("kid")? {
-            key.kid = kid.to_owned();
+        match text("kid")? {
+            None => {}
+            Some(kid) if (1..=256).contains(&kid.len()) => key.kid = kid.to_owned(),
+            Some(_) => return Err(KeyError::Unsupported),
         }
         key.parsed()?;
         Ok(key)

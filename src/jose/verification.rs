@@ -27,8 +27,12 @@ impl VerificationKeys {
     ///
     /// # Errors
     ///
-    /// When there is none, or one of them is not a point of its curve.
+    /// When there is none, one of them is not a point of its curve, or two have the same `kid`.
     pub fn from_jwks(set: &JwkSet) -> Result<Self, KeyError> {
+        let repeated = |(index, key): (usize, &Jwk)| set.keys.iter().take(index).any(|other| other.kid() == key.kid());
+        if set.keys.iter().enumerate().any(repeated) {
+            return Err(KeyError::RepeatedKid);
+        }
         let keys = set.keys.iter().map(Key::public).collect::<Result<Vec<_>, _>>()?;
         if keys.is_empty() { Err(KeyError::Empty) } else { Ok(Self(keys)) }
     }

@@ -3,7 +3,7 @@ use std::fmt;
 use crate::http::{Header, HttpRequest};
 use crate::vocabulary::event::AccessFault;
 use crate::vocabulary::form;
-use crate::vocabulary::limits::Limits;
+use crate::vocabulary::token::is_b64token;
 
 /// The part of a request that can carry a bearer token ([RFC 6750 section 2]): its `Authorization` headers, and the
 /// query, where a token must not be.
@@ -69,14 +69,6 @@ impl fmt::Debug for BearerRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BearerRequest(…)")
     }
-}
-
-/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
-pub(crate) fn is_b64token(token: &str) -> bool {
-    let body = token.trim_end_matches('=');
-    token.len() <= Limits::ACCESS_TOKEN
-        && !body.is_empty()
-        && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
 }
 
 /// Whether the name of the scheme goes on.

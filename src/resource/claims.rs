@@ -43,7 +43,7 @@ fn details(mut claims: Map<String, Value>) -> Option<TokenDetails> {
         audiences: strings(claims.remove("aud")?)?,
         scope: match claims.remove("scope") {
             None => Scope::empty(),
-            Some(scope) => string(scope)?.parse().ok()?,
+            Some(scope) => string(scope).filter(|scope| !scope.is_empty())?.parse().ok()?,
         },
         token_id: string(claims.remove("jti")?)?,
         issued_at: claims.remove("iat")?.as_u64()?,

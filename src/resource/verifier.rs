@@ -8,12 +8,13 @@ use serde::Serialize;
 
 use crate::http::{HttpResponse, challenge};
 use crate::jose::{Algorithm, KeyError, VerificationKeys};
-use crate::resource::bearer::{BearerRequest, is_b64token};
+use crate::resource::bearer::BearerRequest;
 use crate::resource::claims::read_jwt;
 use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock, Timestamp};
 use crate::vocabulary::error::BoxError;
 use crate::vocabulary::event::{AccessFault, Event, Observer, default_observer};
-use crate::vocabulary::token::TokenDetails;
+use crate::vocabulary::scope::is_scope;
+use crate::vocabulary::token::{TokenDetails, is_b64token};
 
 /// Decides whether a request may use a protected resource ([RFC 6750]), by the access token it carries.
 ///
@@ -101,7 +102,8 @@ impl VerifiedToken {
 
 impl AccessTokenVerifier {
     /// Verifies JWT access tokens ([RFC 9068 section 4]) of this issuer, meant for this audience, signed with one of
-    /// these algorithms by one of these keys.
+    /// these algorithms by one of these keys. Issuer and audience are compared byte for byte with what the engine was
+    /// built with: `https://id.example.com/` is not `https://id.example.com`.
     ///
     /// # Errors
     ///
@@ -132,7 +134,8 @@ impl AccessTokenVerifier {
         Self { issuer, audience, source, skew: Duration::from_secs(30), clock, observer }
     }
 
-    /// By how much the clocks of issuer and resource server may differ. Default 30 s, at most 60 s.
+    /// By how much the clocks of issuer and resource server may differ. Default 30 s; what is more than 60 s counts as 60
+    /// s. A token is accepted for that much longer than it says.
     #[must_use]
     pub fn skew(mut self, skew: Duration) -> Self {
         self.skew = skew.min(Duration::from_secs(60));
@@ -222,13 +225,16 @@ impl AccessTokenVerifier {
     async fn judge(&self, request: BearerRequest<'_>, scope: &str) -> Result<VerifiedToken, AccessFault> {
         let token = self.read(request.token()?).await?;
         // What is no scope, such as an empty setting, is never enough.
-        let sufficient = scope.split(' ').all(|needed| !needed.is_empty() && token.scope.contains(needed));
+        let sufficient = is_scope(scope) && scope.split(' ').all(|needed| token.scope.contains(needed));
         if sufficient { Ok(token) } else { Err(AccessFault::Scope) }
     }
 
     fn check(&self, details: &TokenDetails) -> Result<(), AccessFault> {
-        if details.issuer != *self.issuer || !details.audiences.iter().any(|audience| **audience == *self.audience) {
-            return Err(AccessFault::NotOurs);
+        if details.issuer != *self.issuer {
+            return Err(AccessFault::Issuer);
+        }
+        if !details.audiences.iter().any(|audience| **audience == *self.audience) {
+            return Err(AccessFault::Audience);
         }
         if details.claims.contains_key("cnf") {
             return Err(AccessFault::Bound);
@@ -267,9 +273,12 @@ impl AccessTokenVerifier {
             AccessFault::Trouble => {
                 (503, "temporarily_unavailable", "The access token cannot be checked at the moment")
             }
-            AccessFault::NotOurs | AccessFault::Expired | AccessFault::NotYetValid | AccessFault::Bound => {
-                (401, "invalid_token", "The access token is expired, malformed, or not valid here")
-            }
+            AccessFault::NotOurs
+            | AccessFault::Issuer
+            | AccessFault::Audience
+            | AccessFault::Expired
+            | AccessFault::NotYetValid
+            | AccessFault::Bound => (401, "invalid_token", "The access token is expired, malformed, or not valid here"),
         };
         let body = serde_json::to_vec(&Refused { error, error_description: description }).unwrap_or_default();
         let answer = HttpResponse::private_json(status, body);

@@ -129,7 +129,8 @@ impl Authorization<'_> {
         self.scope
     }
 
-    /// The audiences the client asked for and is registered for, or its default one. Empty means: the issuer's own.
+    /// The audiences the client asked for and is registered for, or its default one. Empty means: the one that the
+    /// [`TokenIssuer`] was configured with. A token must be meant for these and for no other.
     #[must_use]
     pub fn audiences(&self) -> &[String] {
         self.audiences
@@ -157,6 +158,27 @@ impl Authorization<'_> {
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.lifetime
+    }
+
+    /// All of it, to be kept where a token says nothing itself. `default_audience` is the issuer's own, meant where the
+    /// client is registered for no other.
+    #[must_use]
+    pub fn details(&self, default_audience: &str) -> TokenDetails {
+        let audiences = match self.audiences {
+            [] => vec![default_audience.to_owned()],
+            some => some.to_vec(),
+        };
+        TokenDetails {
+            issuer: self.issuer.to_owned(),
+            subject: self.subject.to_string(),
+            client_id: self.client.id().to_string(),
+            audiences,
+            scope: self.scope.clone(),
+            token_id: self.token_id.to_owned(),
+            issued_at: self.issued_at.unix_seconds(),
+            expires_at: self.expires_at().unix_seconds(),
+            claims: self.claims.clone(),
+        }
     }
 
     /// When the token expires: `exp`.

@@ -117,7 +117,7 @@ impl JwtIssuer {
 #[async_trait]
 impl TokenIssuer for JwtIssuer {
     async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError> {
-        self.sign(self.claims(authorization)?).map(AccessToken::new)
+        self.sign(self.claims(authorization)?).map(AccessToken::from_base64url)
     }
 
     async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {

@@ -3,7 +3,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
@@ -11,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::resource::TokenLookup;
 use crate::token::issuer::{Authorization, TokenIssuer};
 use crate::vocabulary::clock::{BoxFuture, Timestamp};
+use crate::vocabulary::digest::sha256;
 use crate::vocabulary::error::BoxError;
 use crate::vocabulary::random::{Randomness, SystemRandomness};
 use crate::vocabulary::token::{AccessToken, TokenDetails};
@@ -94,31 +94,6 @@ impl OpaqueIssuer {
         self.randomness = Arc::new(randomness);
         self
     }
-
-    fn details(&self, authorization: &Authorization<'_>) -> TokenDetails {
-        let audiences = match authorization.audiences() {
-            [] => vec![self.audience.to_string()],
-            some => some.to_vec(),
-        };
-        TokenDetails {
-            issuer: authorization.issuer().to_owned(),
-            subject: authorization.subject().to_string(),
-            client_id: authorization.client().id().to_string(),
-            audiences,
-            scope: authorization.scope().clone(),
-            token_id: authorization.token_id().to_owned(),
-            issued_at: authorization.issued_at().unix_seconds(),
-            expires_at: authorization.expires_at().unix_seconds(),
-            claims: authorization.claims().clone(),
-        }
-    }
-}
-
-fn digest_of(token: &str) -> TokenDigest {
-    let mut bytes = [0; 32];
-    // A SHA-256 digest is 32 bytes long.
-    bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-    bytes
 }
 
 #[async_trait]
@@ -126,13 +101,13 @@ impl TokenIssuer for OpaqueIssuer {
     async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError> {
         let mut bytes = Zeroizing::new([0; 32]);
         self.randomness.fill(&mut *bytes)?;
-        let token = AccessToken::new(URL_SAFE_NO_PAD.encode(bytes.as_slice()));
-        self.tokens.save(&digest_of(token.expose()), &self.details(authorization)).await?;
+        let token = AccessToken::from_base64url(URL_SAFE_NO_PAD.encode(bytes.as_slice()));
+        self.tokens.save(&sha256(token.expose().as_bytes()), &authorization.details(&self.audience)).await?;
         Ok(token)
     }
 
     async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
-        let found = self.tokens.find(&digest_of(token)).await?;
+        let found = self.tokens.find(&sha256(token.as_bytes())).await?;
         Ok(found.filter(|details| now.unix_seconds() < details.expires_at))
     }
 }
@@ -140,7 +115,7 @@ impl TokenIssuer for OpaqueIssuer {
 #[async_trait]
 impl TokenLookup for OpaqueIssuer {
     async fn look_up(&self, token: &str) -> Result<Option<TokenDetails>, BoxError> {
-        self.tokens.find(&digest_of(token)).await
+        self.tokens.find(&sha256(token.as_bytes())).await
     }
 }
 

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use crate::user::hashing::Memory;
 use crate::vocabulary::error::Overloaded;
 use crate::vocabulary::form;
+use crate::vocabulary::limits::Limits;
 use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 
 /// The cost of an Argon2id hash ([RFC 9106]). The default is 19 MiB, two passes, one lane.
@@ -58,6 +59,12 @@ impl From<RandomnessError> for HashError {
 impl Argon2Parameters {
     const OUTPUT: usize = 32;
 
+    /// Memory in KiB, passes over it, and lanes.
+    #[must_use]
+    pub const fn new(memory_kib: u32, passes: u32, lanes: u32) -> Self {
+        Self { memory_kib, passes, lanes }
+    }
+
     /// Hashes a password for storing, as a PHC string with a random salt: `$argon2id$v=19$m=19456,t=2,p=1$…$…`.
     ///
     /// It keeps the calling thread busy (about 20 ms with the defaults, in an optimised build) and is meant for
@@ -76,7 +83,7 @@ impl Argon2Parameters {
     /// For a password that no login could send (empty, over 1,024 bytes, control characters), for parameters out of
     /// range, or when the system's random generator fails.
     pub fn hash(&self, password: &str) -> Result<String, HashError> {
-        check_new_password(password, crate::Limits::default().password)?;
+        check_new_password(password, Limits::default().password)?;
         self.hash_in(&mut Memory::new(), password, &SystemRandomness::new())
     }
 

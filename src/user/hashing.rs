@@ -10,6 +10,7 @@ use futures_channel::oneshot;
 
 use crate::vocabulary::clock::{Clock, Timestamp};
 use crate::vocabulary::error::Overloaded;
+use crate::vocabulary::random::RandomnessError;
 
 /// The blocks that one thread hashes in, kept from one hash to the next.
 pub(crate) type Memory = Vec<Block>;
@@ -50,7 +51,7 @@ pub enum HashingConfigError {
     Parameters,
     /// The random generator failed.
     #[error(transparent)]
-    Randomness(#[from] crate::RandomnessError),
+    Randomness(#[from] RandomnessError),
     /// The operating system refused to start a thread.
     #[error("a hashing thread could not be started")]
     Thread(#[source] std::io::Error),

@@ -22,6 +22,9 @@ pub(crate) enum Outcome {
 #[derive(Clone)]
 pub(crate) struct Accepted {
     pub(crate) subject: Subject,
+    /// Whether the host says that the user's second factor was right.
+    #[cfg_attr(not(feature = "argon2"), expect(dead_code))]
+    pub(crate) second_factor: bool,
     pub(crate) scope: Option<Scope>,
     pub(crate) claims: Map<String, Value>,
     pub(crate) members: Map<String, Value>,
@@ -33,7 +36,18 @@ impl Login {
     #[must_use]
     pub fn accepted(subject: impl Into<Subject>) -> Self {
         let (claims, members) = (Map::new(), Map::new());
-        Self(Outcome::Accepted(Accepted { subject: subject.into(), scope: None, claims, members }))
+        let (subject, second_factor) = (subject.into(), false);
+        Self(Outcome::Accepted(Accepted { subject, second_factor, scope: None, claims, members }))
+    }
+
+    /// Accepted, and the second factor was right too.
+    #[cfg(feature = "argon2")]
+    pub(crate) fn accepted_with_second_factor(subject: Subject) -> Self {
+        let mut login = Self::accepted(subject);
+        if let Outcome::Accepted(accepted) = &mut login.0 {
+            accepted.second_factor = true;
+        }
+        login
     }
 
     /// The login fails. The reason goes to the observer alone; the caller gets `invalid_grant`, in the same bytes for
@@ -64,8 +78,9 @@ impl Login {
         self
     }
 
-    /// A claim for the access token. One that the issuer sets itself (`iss`, `sub`, `scope` and the like) becomes 500
-    /// `server_error`: it is never overridden. Of no effect unless accepted.
+    /// A claim for the access token; of two with the same name the last one counts. One that the issuer sets itself, or
+    /// that says something that was not verified, becomes 500 `server_error`: `iss`, `sub`, `aud`, `client_id`, `scope`,
+    /// `iat`, `exp`, `nbf`, `jti`, `cnf`, `act`, `may_act`. Of no effect unless accepted.
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         if let Outcome::Accepted(accepted) = &mut self.0 {
@@ -74,9 +89,10 @@ impl Login {
         self
     }
 
-    /// A member for the answer, of success or of [`more_needed`](Self::more_needed). One that the engine sets itself
-    /// (`access_token`, `error` and the like) becomes 500 `server_error`: it is never overridden. Of no effect when
-    /// rejected.
+    /// A member for the answer, of success or of [`more_needed`](Self::more_needed); of two with the same name the last
+    /// one counts. One that the engine sets itself becomes 500 `server_error`: `access_token`, `token_type`,
+    /// `expires_in`, `refresh_token`, `scope`, `error`, `error_description`, `error_uri`, `issued_token_type`. Of no
+    /// effect when rejected.
     #[must_use]
     pub fn member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         match &mut self.0 {
@@ -101,6 +117,11 @@ impl Login {
             *scope = Some(scope.as_ref().map_or_else(|| most.clone(), |said| said.intersection(most)));
         }
         self
+    }
+
+    #[cfg(feature = "argon2")]
+    pub(crate) fn outcome(&self) -> &Outcome {
+        &self.0
     }
 
     pub(crate) fn into_outcome(self) -> Outcome {

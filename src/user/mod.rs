@@ -9,6 +9,8 @@ mod argon2id;
 mod hashing;
 #[cfg(feature = "argon2")]
 mod password;
+#[cfg(feature = "argon2")]
+mod store;
 
 pub use authenticator::{LoginAttempt, UserAuthenticator};
 pub use login::Login;
@@ -19,4 +21,6 @@ pub use argon2id::{Argon2Parameters, HashError};
 #[cfg(feature = "argon2")]
 pub use hashing::HashingConfigError;
 #[cfg(feature = "argon2")]
-pub use password::{AccountState, HashedPasswords, HashedPasswordsBuilder, User, UserStore};
+pub use password::{HashedPasswords, HashedPasswordsBuilder};
+#[cfg(feature = "argon2")]
+pub use store::{AccountState, User, UserStore};

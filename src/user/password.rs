@@ -12,210 +12,15 @@ use crate::client::authentication::SlowSecrets;
 use crate::user::argon2id::{Argon2Parameters, Ceiling, HashError, StoredHash, check_new_password};
 use crate::user::authenticator::{LoginAttempt, UserAuthenticator};
 use crate::user::hashing::{HashingConfigError, HashingThreads, Memory};
-use crate::user::login::Login;
-use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock};
+use crate::user::login::{Login, Outcome};
+use crate::user::store::{AccountState, User, UserStore};
+use crate::vocabulary::clock::{Clock, SystemClock};
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, Overloaded, Rejection};
 use crate::vocabulary::event::{Event, Observer, default_observer};
 use crate::vocabulary::future::{before, catch_panic};
-use crate::vocabulary::identifier::Subject;
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::random::{Randomness, SystemRandomness};
-use crate::vocabulary::scope::Scope;
-
-/// A table of users with Argon2id password hashes.
-///
-/// ```
-/// use password_grant::{async_trait, AccountState, BoxError, RequestContext, User, UserStore};
-/// # struct Db; struct Row { id: String, password_hash: Option<String>, active: bool }
-/// # impl Db {
-/// #   async fn user_named(&self, _: &str) -> Result<Option<Row>, BoxError> { Ok(None) }
-/// #   async fn replace_hash(&self, _: &str, _: &str, _: Option<&str>) -> Result<(), BoxError> { Ok(()) }
-/// # }
-///
-/// #[async_trait]
-/// impl UserStore for Db {
-///     async fn find(&self, username: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
-///         let row = self.user_named(username).await?;
-///         Ok(row.map(|row| {
-///             let state = if row.active { AccountState::Active } else { AccountState::Disabled };
-///             User::new(row.id, row.password_hash).state(state)
-///         }))
-///     }
-///
-///     async fn update_hash(&self, user: &User, new_hash: &str) -> Result<(), BoxError> {
-///         // UPDATE users SET password_hash = $new WHERE id = $id AND password_hash = $old
-///         self.replace_hash(user.subject().as_str(), new_hash, user.password_hash()).await
-///     }
-/// }
-/// ```
-#[async_trait]
-pub trait UserStore: Send + Sync + 'static {
-    /// The user of this name, in the tenant that the context names. Users of every state: whether one may log in is
-    /// decided after the password.
-    ///
-    /// `username` is as typed: 1 to 320 bytes, without control characters other than TAB, not trimmed, not folded.
-    ///
-    /// # Errors
-    ///
-    /// When the answer cannot be told now; the caller gets 503. A name that nobody has is `Ok(None)`.
-    async fn find(&self, username: &str, context: &RequestContext) -> Result<Option<User>, BoxError>;
-
-    /// Stores a stronger hash of the same password, which has just been proved right.
-    ///
-    /// Replace the hash only where it still is [`user.password_hash()`](User::password_hash), or a password that was
-    /// changed meanwhile comes back.
-    ///
-    /// # Errors
-    ///
-    /// A failure is observed, and the login goes on.
-    async fn update_hash(&self, user: &User, new_hash: &str) -> Result<(), BoxError>;
-
-    /// What becomes of a user whose password is right. Override it to add claims to `login`, to narrow its scope, or to
-    /// ask for a second factor with [`Login::more_needed`].
-    ///
-    /// Called for [`Active`](AccountState::Active) users with an accepted login, and for those with
-    /// [`SecondFactorRequired`](AccountState::SecondFactorRequired) with a rejected one, which stays rejected unless you
-    /// return something else. Users in any other state are rejected before. Whatever is returned, a token's scope stays
-    /// within [`User::scope`].
-    ///
-    /// # Errors
-    ///
-    /// When the answer cannot be told now; the caller gets 503.
-    async fn accept(&self, _user: &User, _attempt: &LoginAttempt<'_>, login: Login) -> Result<Login, BoxError> {
-        Ok(login)
-    }
-}
-
-impl<T: UserStore + ?Sized> UserStore for Arc<T> {
-    fn find<'a, 'b, 'c, 'd>(
-        &'a self,
-        username: &'b str,
-        context: &'c RequestContext,
-    ) -> BoxFuture<'d, Result<Option<User>, BoxError>>
-    where
-        'a: 'd,
-        'b: 'd,
-        'c: 'd,
-        Self: 'd,
-    {
-        (**self).find(username, context)
-    }
-
-    fn update_hash<'a, 'b, 'c, 'd>(&'a self, user: &'b User, new_hash: &'c str) -> BoxFuture<'d, Result<(), BoxError>>
-    where
-        'a: 'd,
-        'b: 'd,
-        'c: 'd,
-        Self: 'd,
-    {
-        (**self).update_hash(user, new_hash)
-    }
-
-    fn accept<'a, 'b, 'c, 'd, 'e>(
-        &'a self,
-        user: &'b User,
-        attempt: &'c LoginAttempt<'d>,
-        login: Login,
-    ) -> BoxFuture<'e, Result<Login, BoxError>>
-    where
-        'a: 'e,
-        'b: 'e,
-        'c: 'e,
-        'd: 'e,
-        Self: 'e,
-    {
-        (**self).accept(user, attempt, login)
-    }
-}
-
-/// A user as the host has stored it.
-#[derive(Clone)]
-pub struct User {
-    subject: Subject,
-    password_hash: Option<String>,
-    state: AccountState,
-    scope: Option<Scope>,
-}
-
-/// Whether an account may log in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum AccountState {
-    /// It may.
-    #[default]
-    Active,
-    /// It was switched off.
-    Disabled,
-    /// It was locked.
-    Locked,
-    /// It, or its password, has expired.
-    Expired,
-    /// Its password must be changed first.
-    PasswordChangeRequired,
-    /// It has a second factor, which this grant alone would bypass: rejected, unless [`UserStore::accept`] asks for
-    /// that factor.
-    SecondFactorRequired,
-}
-
-impl User {
-    /// An active user: the subject is the table's immutable key, the hash a PHC string as
-    /// [`Argon2Parameters::hash`](crate::Argon2Parameters::hash) makes, or nothing for a user without a password.
-    #[must_use]
-    pub fn new(subject: impl Into<Subject>, password_hash: Option<String>) -> Self {
-        Self { subject: subject.into(), password_hash, state: AccountState::Active, scope: None }
-    }
-
-    /// The state of the account.
-    #[must_use]
-    pub fn state(mut self, state: AccountState) -> Self {
-        self.state = state;
-        self
-    }
-
-    /// The most that this user may grant; see [`Login::scope`].
-    #[must_use]
-    pub fn scope(mut self, scope: Scope) -> Self {
-        self.scope = Some(scope);
-        self
-    }
-
-    /// Who it is.
-    #[must_use]
-    pub fn subject(&self) -> &Subject {
-        &self.subject
-    }
-
-    /// The stored hash.
-    #[must_use]
-    pub fn password_hash(&self) -> Option<&str> {
-        self.password_hash.as_deref()
-    }
-
-    /// The state of the account that was given.
-    #[must_use]
-    pub fn account_state(&self) -> AccountState {
-        self.state
-    }
-
-    /// What the state alone makes of a right password.
-    fn login(&self) -> Login {
-        match self.state {
-            AccountState::Active => Login::accepted(self.subject.clone()),
-            AccountState::Disabled => Login::rejected(Rejection::Disabled),
-            AccountState::Locked => Login::rejected(Rejection::Locked),
-            AccountState::Expired => Login::rejected(Rejection::Expired),
-            AccountState::PasswordChangeRequired => Login::rejected(Rejection::PasswordChangeRequired),
-            AccountState::SecondFactorRequired => Login::rejected(Rejection::SecondFactorRequired),
-        }
-    }
-}
-
-impl fmt::Debug for User {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User").field("subject", &self.subject).field("state", &self.state).finish_non_exhaustive()
-    }
-}
 
 /// Verifies passwords against a [`UserStore`], at a bounded and equal cost.
 ///
@@ -228,13 +33,15 @@ impl fmt::Debug for User {
 ///   it keeps. What they cannot take on within their queue and their patience is refused at once with 503. An async
 ///   worker never hashes, and a caller who goes away frees no place before the work is done.
 ///
+/// Clones are cheap and share the threads: give one to the engine, and keep one for [`hash`](Self::hash)ing at enrolment.
+///
 /// ```
 /// # use password_grant::{async_trait, BoxError, RequestContext, User, UserStore};
 /// # struct Db;
 /// # #[async_trait]
 /// # impl UserStore for Db {
 /// #     async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> { Ok(None) }
-/// #     async fn update_hash(&self, _: &User, _: &str) -> Result<(), BoxError> { Ok(()) }
+/// #     async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> { Ok(()) }
 /// # }
 /// use password_grant::HashedPasswords;
 /// use std::time::Duration;
@@ -325,11 +132,19 @@ impl HashedPasswords {
     /// does, and so is the most that the user may grant.
     async fn accept(&self, user: &User, attempt: &LoginAttempt<'_>) -> Result<Login, BoxError> {
         let login = user.login();
-        if !matches!(user.state, AccountState::Active | AccountState::SecondFactorRequired) {
+        if !matches!(user.account_state(), AccountState::Active | AccountState::SecondFactorRequired) {
             return Ok(login);
         }
         let login = self.users.accept(user, attempt, login).await?;
-        Ok(match &user.scope {
+        if let Outcome::Accepted(accepted) = login.outcome() {
+            if accepted.subject != *user.subject() {
+                return Err("UserStore::accept accepted another subject than the user's".into());
+            }
+            if user.account_state() == AccountState::SecondFactorRequired && !accepted.second_factor {
+                return Ok(user.login());
+            }
+        }
+        Ok(match user.most_scope() {
             Some(most) => login.within(most),
             None => login,
         })
@@ -337,11 +152,11 @@ impl HashedPasswords {
 
     /// A password that is right and stored too cheaply is stored anew. Whatever goes wrong, the login goes on: an
     /// error, a panic, a database that does not answer.
-    async fn strengthen(&self, user: &User, password: &str) {
+    async fn strengthen(&self, user: &User, password: &str, context: &RequestContext) {
         let subject = user.subject();
         let store = async {
             let new_hash = self.hash_unchecked(password).await?;
-            self.users.update_hash(user, &new_hash).await
+            self.users.update_hash(user, &new_hash, context).await
         };
         let stored = match before(catch_panic(pin!(store)), self.clock.sleep(REHASH_WITHIN)).await {
             Some(Some(stored)) => stored,
@@ -378,7 +193,7 @@ impl UserAuthenticator for HashedPasswords {
         };
         let login = self.accept(&user, &attempt).await?;
         if login.is_accepted() && stored.is_weaker_than(self.parameters) {
-            self.strengthen(&user, password).await;
+            self.strengthen(&user, password, attempt.context()).await;
         }
         Ok(login)
     }

@@ -164,7 +164,8 @@ impl Eq for Alarm {}
 
 /// Runs until every clock that could set an alarm is gone; the waits still open then end.
 fn ring_alarms(incoming: &mpsc::Receiver<Alarm>) {
-    let mut alarms = BinaryHeap::<Alarm>::new();
+    const FEW: usize = 1024;
+    let (mut alarms, mut full) = (BinaryHeap::<Alarm>::new(), FEW);
     loop {
         let now = Instant::now();
         while alarms.peek().is_some_and(|next| next.at <= now) {
@@ -178,7 +179,14 @@ fn ring_alarms(incoming: &mpsc::Receiver<Alarm>) {
             None => incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match received {
-            Ok(alarm) => alarms.push(alarm),
+            Ok(alarm) => {
+                alarms.push(alarm);
+                // Whoever went away leaves an alarm behind, and how many do is up to the callers.
+                if alarms.len() >= full {
+                    alarms.retain(|alarm| !alarm.ring.is_canceled());
+                    full = FEW.max(2 * alarms.len());
+                }
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -212,13 +220,17 @@ impl ManualClock {
 
     /// Moves the clock forward and wakes whoever has then slept long enough.
     pub fn advance(&self, span: Duration) {
-        let now = self.now().plus(span);
-        self.set(now);
+        self.change(|now| now.plus(span));
     }
 
     /// Moves the clock to `now`, backwards too, and wakes whoever has then slept long enough.
     pub fn set(&self, now: Timestamp) {
+        self.change(|_| now);
+    }
+
+    fn change(&self, change: impl FnOnce(Timestamp) -> Timestamp) {
         let mut clock = self.lock();
+        let now = change(clock.now);
         clock.now = now;
         let (due, waiting) = std::mem::take(&mut clock.sleepers).into_iter().partition(|(until, _)| *until <= now);
         clock.sleepers = waiting;

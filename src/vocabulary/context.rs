@@ -37,7 +37,8 @@ impl RequestContext {
         self
     }
 
-    /// Any value of the host's, such as a request id or a device attestation.
+    /// Any value of the host's, such as a request id or a device attestation. There is one: a second call replaces it,
+    /// whatever its type.
     #[must_use]
     pub fn with_host<T: Any + Send + Sync>(mut self, value: Arc<T>) -> Self {
         self.host = Some(value);

@@ -38,6 +38,26 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All that are not the host's.
+    const OURS: [Self; 9] = [
+        Self::InvalidRequest,
+        Self::InvalidClient,
+        Self::InvalidGrant,
+        Self::UnauthorizedClient,
+        Self::UnsupportedGrantType,
+        Self::InvalidScope,
+        Self::InvalidTarget,
+        Self::ServerError,
+        Self::TemporarilyUnavailable,
+    ];
+
+    /// Whether a host may give this code to a step of its own: of the characters of RFC 6749 appendix A.7 without the
+    /// space, and none that has a meaning already.
+    pub(crate) fn is_for_hosts(code: &str) -> bool {
+        let characters = code.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+        !code.is_empty() && characters && Self::OURS.iter().all(|own| own.as_str() != code)
+    }
+
     /// The code as it stands in the answer.
     #[must_use]
     pub fn as_str(&self) -> &str {

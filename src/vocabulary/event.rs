@@ -46,6 +46,8 @@ pub enum Event<'a> {
         client_id: &'a ClientId,
         /// For whom.
         subject: &'a Subject,
+        /// The name that was typed. Raw.
+        username: &'a str,
         /// With which scope.
         scope: &'a Scope,
         /// The token's identifier (`jti`).
@@ -98,6 +100,8 @@ pub enum Event<'a> {
     MoreNeeded {
         /// Through which client.
         client_id: &'a ClientId,
+        /// The name that was typed. Raw.
+        username: &'a str,
         /// The host's error code.
         code: &'a str,
         /// What surrounded the request.
@@ -108,6 +112,8 @@ pub enum Event<'a> {
     Trouble {
         /// What failed.
         trouble: Trouble,
+        /// Which client had authenticated, if one had.
+        client_id: Option<&'a ClientId>,
         /// The host's error, where there is one. Its text is the host's: it may hold whatever its author put there.
         cause: Option<&'a (dyn std::error::Error + 'static)>,
         /// What surrounded the request.
@@ -162,9 +168,13 @@ pub enum AccessFault {
     NoToken,
     /// The header is malformed or repeated, or the token also stands elsewhere. 400 `invalid_request`.
     Malformed,
-    /// The token is not one of this verifier's: wrong form, type, algorithm, key, signature, issuer or audience. 401
+    /// The token is not one of this verifier's: wrong form, type, algorithm, key or signature, or unknown. 401
     /// `invalid_token`.
     NotOurs,
+    /// The token is of another issuer. 401 `invalid_token`.
+    Issuer,
+    /// The token is meant for another resource server. 401 `invalid_token`.
+    Audience,
     /// The token has expired. 401 `invalid_token`.
     Expired,
     /// The token is not valid yet. 401 `invalid_token`.
@@ -199,13 +209,19 @@ impl fmt::Display for Event<'_> {
             Self::LoginRejected { client_id, username, rejection, .. } => {
                 write!(f, "login of {username:?} through client {client_id:?} rejected: {rejection:?}")
             }
-            Self::MoreNeeded { client_id, code, .. } => {
-                write!(f, "login through client {client_id:?} needs another step: {code:?}")
+            Self::MoreNeeded { client_id, username, code, .. } => {
+                write!(f, "login of {username:?} through client {client_id:?} needs another step: {code:?}")
             }
-            Self::Trouble { trouble, cause: Some(cause), .. } => {
-                write!(f, "trouble: {trouble:?}: {:?}", cause.to_string())
+            Self::Trouble { trouble, client_id, cause, .. } => {
+                write!(f, "trouble: {trouble:?}")?;
+                if let Some(client_id) = client_id {
+                    write!(f, " with client {client_id:?}")?;
+                }
+                match cause {
+                    Some(cause) => write!(f, ": {:?}", cause.to_string()),
+                    None => Ok(()),
+                }
             }
-            Self::Trouble { trouble, .. } => write!(f, "trouble: {trouble:?}"),
             Self::PasswordVerified { memory_kib, passes, lanes } => {
                 write!(f, "password verified with m={memory_kib},t={passes},p={lanes}")
             }

@@ -17,6 +17,18 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// With another limit for the body, in bytes.
+    #[must_use]
+    pub fn with_body(self, body: usize) -> Self {
+        Self { body, ..self }
+    }
+
+    /// With another limit for passwords, in bytes.
+    #[must_use]
+    pub fn with_password(self, password: usize) -> Self {
+        Self { password, ..self }
+    }
+
     /// Parameters in a body, known or not.
     pub(crate) const PARAMETERS: usize = 32;
     /// Bytes of a parameter's name.

@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod context;
+pub(crate) mod digest;
 pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod form;

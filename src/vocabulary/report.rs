@@ -1,62 +1,82 @@
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{BoxError, Reason, Rejection, TokenError, Trouble};
+use crate::vocabulary::error::{BoxError, ClientFault, Reason, Rejection, TokenError, Trouble};
 use crate::vocabulary::event::{Event, Observer};
 use crate::vocabulary::identifier::ClientId;
 
 /// Says no: tells the observer why, and makes the answer that tells the caller only what it may know.
 #[derive(Clone, Copy)]
 pub(crate) struct Report<'a> {
-    pub(crate) observer: &'a dyn Observer,
-    pub(crate) realm: &'a Arc<str>,
-    pub(crate) context: &'a RequestContext,
+    observer: &'a dyn Observer,
+    realm: &'a Arc<str>,
+    context: &'a RequestContext,
+    /// Who has authenticated.
+    client_id: Option<&'a ClientId>,
 }
 
-impl Report<'_> {
-    /// Before the client is known to be who it says: `claimed` is raw.
-    pub(crate) fn unauthenticated(self, claimed: Option<&str>, reason: impl Into<Reason>) -> TokenError {
+impl<'a> Report<'a> {
+    pub(crate) fn new(observer: &'a dyn Observer, realm: &'a Arc<str>, context: &'a RequestContext) -> Self {
+        Self { observer, realm, context, client_id: None }
+    }
+
+    /// From now on, about this client.
+    pub(crate) fn about(self, client_id: &'a ClientId) -> Self {
+        Self { client_id: Some(client_id), ..self }
+    }
+
+    pub(crate) fn context(self) -> &'a RequestContext {
+        self.context
+    }
+
+    /// The client has not authenticated. `claimed` is raw.
+    pub(crate) fn client(self, claimed: Option<&str>, fault: ClientFault) -> TokenError {
+        self.observer.observe(&Event::ClientRefused { client_id: claimed, fault, context: self.context });
+        TokenError::new(fault).in_realm(self.realm)
+    }
+
+    /// The request is malformed or incomplete, or asks for what the client may not have, or we are in trouble.
+    pub(crate) fn refused(self, reason: impl Into<Reason>) -> TokenError {
         let (reason, context) = (reason.into(), self.context);
-        match reason {
-            Reason::Client(fault) => {
-                self.observer.observe(&Event::ClientRefused { client_id: claimed, fault, context });
-                TokenError::new(fault).in_realm(self.realm)
+        match (&reason, self.client_id) {
+            (Reason::Request(fault), _) => self.observer.observe(&Event::RequestRefused { fault: *fault, context }),
+            (Reason::Client(fault), _) => return self.client(None, *fault),
+            (Reason::NotAllowed(refused), Some(client_id)) => {
+                self.observer.observe(&Event::NotAllowed { client_id, refused: *refused, context });
             }
-            other => self.plain(other),
+            (Reason::Trouble(trouble), _) => self.trouble(*trouble, None),
+            _ => {}
         }
-    }
-
-    /// What an authenticated client asked for is malformed, missing or not registered.
-    pub(crate) fn refused(self, client_id: &ClientId, reason: impl Into<Reason>) -> TokenError {
-        let (reason, context) = (reason.into(), self.context);
-        if let Reason::NotAllowed(refused) = reason {
-            self.observer.observe(&Event::NotAllowed { client_id, refused, context });
-        }
-        if let Reason::MoreNeeded(code) = &reason {
-            self.observer.observe(&Event::MoreNeeded { client_id, code, context });
-        }
-        self.plain(reason)
-    }
-
-    pub(crate) fn rejected(self, client_id: &ClientId, username: &str, rejection: Rejection) -> TokenError {
-        let context = self.context;
-        self.observer.observe(&Event::LoginRejected { client_id, username, rejection, context });
-        TokenError::new(Reason::Login(rejection))
+        TokenError::new(reason)
     }
 
     /// The host's code failed.
     pub(crate) fn failed(self, trouble: Trouble, cause: &BoxError) -> TokenError {
-        self.observer.observe(&Event::Trouble { trouble, cause: Some(&**cause), context: self.context });
+        self.trouble(trouble, Some(&**cause));
         TokenError::new(trouble)
     }
 
-    fn plain(self, reason: Reason) -> TokenError {
-        let context = self.context;
-        match reason {
-            Reason::Request(fault) => self.observer.observe(&Event::RequestRefused { fault, context }),
-            Reason::Trouble(trouble) => self.observer.observe(&Event::Trouble { trouble, cause: None, context }),
-            _ => {}
+    fn trouble(self, trouble: Trouble, cause: Option<&(dyn std::error::Error + 'static)>) {
+        let (client_id, context) = (self.client_id, self.context);
+        self.observer.observe(&Event::Trouble { trouble, client_id, cause, context });
+    }
+
+    /// The resource owner has not logged in.
+    pub(crate) fn rejected(self, username: &str, rejection: Rejection) -> TokenError {
+        if let Some(client_id) = self.client_id {
+            let context = self.context;
+            self.observer.observe(&Event::LoginRejected { client_id, username, rejection, context });
         }
-        TokenError::new(reason)
+        TokenError::new(Reason::Login(rejection))
+    }
+
+    /// The host wants another step first.
+    pub(crate) fn more_needed(self, username: &str, code: Arc<str>, members: Map<String, Value>) -> TokenError {
+        if let Some(client_id) = self.client_id {
+            self.observer.observe(&Event::MoreNeeded { client_id, username, code: &code, context: self.context });
+        }
+        TokenError::new(Reason::MoreNeeded(code)).with_members(members)
     }
 }

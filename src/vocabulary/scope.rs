@@ -74,8 +74,11 @@ impl Scope {
 impl FromStr for Scope {
     type Err = InvalidScope;
 
-    /// The empty text is refused too; for "no scope at all" there is [`Scope::empty`].
+    /// The empty text, as an empty column of a table holds it, is the scope without tokens.
     fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        if text.is_empty() {
+            return Ok(Self::empty());
+        }
         if !is_scope(text) {
             return Err(InvalidScope);
         }
@@ -116,8 +119,7 @@ impl Serialize for Scope {
 
 impl<'de> Deserialize<'de> for Scope {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text.is_empty() { Ok(Self::empty()) } else { text.parse().map_err(de::Error::custom) }
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

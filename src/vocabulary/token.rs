@@ -3,6 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::vocabulary::limits::Limits;
 use crate::vocabulary::scope::Scope;
 
 /// An access token as it is sent to the client. Prints as a placeholder. Unlike a password it is not overwritten when
@@ -10,11 +11,22 @@ use crate::vocabulary::scope::Scope;
 pub struct AccessToken(String);
 
 impl AccessToken {
-    /// A bearer token of the characters that RFC 6750 section 2.1 allows: letters, digits, `-`, `.`, `_`, `~`, `+`,
-    /// `/`, and `=` at the end.
-    #[must_use]
-    pub fn new(token: impl Into<String>) -> Self {
-        Self(token.into())
+    /// A bearer token: 1 to 8,192 letters, digits, `-`, `.`, `_`, `~`, `+` and `/`, then any `=` ([RFC 6750 section
+    /// 2.1]).
+    ///
+    /// # Errors
+    ///
+    /// For any other text, which no client could send back.
+    ///
+    /// [RFC 6750 section 2.1]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+    pub fn new(token: impl Into<String>) -> Result<Self, InvalidToken> {
+        let token = token.into();
+        if is_b64token(&token) { Ok(Self(token)) } else { Err(InvalidToken) }
+    }
+
+    /// Of base64url and dots, and no longer than a verifier reads.
+    pub(crate) fn from_base64url(token: String) -> Self {
+        Self(token)
     }
 
     /// The token itself. The only way to it.
@@ -24,14 +36,29 @@ impl AccessToken {
     }
 }
 
+/// A text that cannot be a bearer token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a bearer token as RFC 6750 section 2.1 defines it, or longer than 8 KiB")]
+#[non_exhaustive]
+pub struct InvalidToken;
+
+/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
+pub(crate) fn is_b64token(token: &str) -> bool {
+    let body = token.trim_end_matches('=');
+    token.len() <= Limits::ACCESS_TOKEN
+        && !body.is_empty()
+        && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+}
+
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AccessToken(…)")
     }
 }
 
-/// What a valid access token says. Not a secret; serialisable, so that a [`TokenStore`](crate::TokenStore) can keep it
-/// as one JSON column.
+/// What a valid access token says. Not a secret; serialisable under the names of its fields, so that a
+/// [`TokenStore`](crate::TokenStore) can keep it as one JSON column. Made by
+/// [`Authorization::details`](crate::Authorization::details), by [`new`](Self::new), or by `serde`.
 #[derive(Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TokenDetails {
@@ -54,6 +81,24 @@ pub struct TokenDetails {
     /// All other claims.
     #[serde(default)]
     pub claims: Map<String, Value>,
+}
+
+impl TokenDetails {
+    /// What every token says; set the other fields afterwards. `expires_at` is in seconds since 1970.
+    #[must_use]
+    pub fn new(issuer: &str, subject: &str, client_id: &str, audience: &str, expires_at: u64) -> Self {
+        Self {
+            issuer: issuer.to_owned(),
+            subject: subject.to_owned(),
+            client_id: client_id.to_owned(),
+            audiences: vec![audience.to_owned()],
+            scope: Scope::empty(),
+            token_id: String::new(),
+            issued_at: 0,
+            expires_at,
+            claims: Map::new(),
+        }
+    }
 }
 
 impl fmt::Debug for TokenDetails {

@@ -1,7 +1,7 @@
-use crate::vocabulary::event::{Event, Observer};
+use crate::vocabulary::event::{AccessFault, Event, Observer};
 
 /// Writes every event to [`tracing`], with the target `password_grant`: refusals as `WARN`, trouble as `ERROR`, the
-/// rest as `INFO`, single hashes as `DEBUG`. The default observer.
+/// rest as `INFO`, single hashes and requests without a token as `DEBUG`. The default observer.
 ///
 /// What the caller typed is quoted and escaped, so it cannot break or forge a line of the log.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,19 +20,23 @@ impl Observer for TracingObserver {
     fn observe(&self, event: &Event<'_>) {
         match event {
             Event::Trouble { context, .. } => {
-                tracing::error!(target: "password_grant", peer = ?context.peer(), "{event}");
+                tracing::error!(target: "password_grant", peer = ?context.peer(), tenant = ?context.tenant(), "{event}");
             }
             Event::ClientRefused { context, .. }
             | Event::LoginRejected { context, .. }
             | Event::NotAllowed { context, .. }
             | Event::RequestRefused { context, .. } => {
-                tracing::warn!(target: "password_grant", peer = ?context.peer(), "{event}");
+                tracing::warn!(target: "password_grant", peer = ?context.peer(), tenant = ?context.tenant(), "{event}");
+            }
+            // An ordinary anonymous request, which is then told what it lacks.
+            Event::AccessRefused { fault: AccessFault::NoToken, .. } => {
+                tracing::debug!(target: "password_grant", "{event}");
             }
             Event::StoredHashRefused { .. } | Event::RehashFailed { .. } | Event::AccessRefused { .. } => {
                 tracing::warn!(target: "password_grant", "{event}");
             }
             Event::TokenIssued { context, .. } | Event::MoreNeeded { context, .. } => {
-                tracing::info!(target: "password_grant", peer = ?context.peer(), "{event}");
+                tracing::info!(target: "password_grant", peer = ?context.peer(), tenant = ?context.tenant(), "{event}");
             }
             Event::PasswordVerified { .. } => tracing::debug!(target: "password_grant", "{event}"),
             Event::PasswordRehashed { .. } => tracing::info!(target: "password_grant", "{event}"),
