@@ -23,7 +23,7 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use password_grant::{
-    AccessTokenVerifier, AccountState, Algorithm, Argon2Parameters, BoxError, Client, ClientAuthentication,
+    AccessTokenVerifier, AccountState, Algorithm, Argon2Parameters, BoxError, BuildError, Client, ClientAuthentication,
     ClientSecret, ClientStore, Grant, HashedPasswords, HttpRequest, JwtIssuer, PasswordGrant, RequestContext,
     SigningKeys, User, UserStore, async_trait,
 };
@@ -214,7 +214,10 @@ async fn serve() -> Result<(), Problem> {
     };
     let shop = open_shop(database.0).await.map_err(|error| wrong("DATABASE_URL", error))?;
     let keys = read_keys(&keys_dir).map_err(|error| wrong("KEYS_DIR", error))?;
-    let app = build(&issuer, shop, keys).map_err(|error| wrong("ISSUER", error))?;
+    let app = build(&issuer, shop, keys).map_err(|error| match error.downcast_ref() {
+        Some(BuildError::Url(_)) => wrong("ISSUER", error),
+        _ => error.to_string(),
+    })?;
 
     let (mut terminated, mut interrupted) = (stop_on(SignalKind::terminate())?, stop_on(SignalKind::interrupt())?);
     let (stop, mut stopping) = tokio::sync::watch::channel(false);

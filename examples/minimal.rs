@@ -1,4 +1,7 @@
-use axum::{Router, body::to_bytes, extract::Request, extract::State, response::Response, routing::any, routing::get};
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::{Router, body::to_bytes, response::Response, routing::any, routing::get};
 use password_grant::*;
 
 struct Users; // your user table
@@ -18,12 +21,14 @@ impl UserStore for Users {
 
 type App = (PasswordGrant, AccessTokenVerifier);
 
-async fn token(State((grant, _)): State<App>, request: Request) -> Response {
+async fn token(State((grant, _)): State<App>, peer: ConnectInfo<SocketAddr>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    match to_bytes(body, grant.body_limit()).await {
-        Ok(body) => grant.token(HttpRequest::from_parts(&parts, &body)).await.into(),
-        Err(_) => grant.token(HttpRequest::from_parts(&parts, &[]).body_too_large()).await.into(),
-    }
+    let body = to_bytes(body, grant.body_limit()).await;
+    let http = match &body {
+        Ok(body) => HttpRequest::from_parts(&parts, body),
+        Err(_) => HttpRequest::from_parts(&parts, &[]).body_too_large(),
+    };
+    grant.token(http.peer(peer.ip())).await.into()
 }
 
 async fn hello(State((_, verifier)): State<App>, request: Request) -> Result<String, Response> {
@@ -44,5 +49,6 @@ async fn main() -> Result<(), BoxError> {
 
     let app = Router::new().route("/oauth/token", any(token)).route("/hello", get(hello));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-    Ok(axum::serve(listener, app.with_state((grant, verifier))).await?)
+    let app = app.with_state((grant, verifier)).into_make_service_with_connect_info::<SocketAddr>();
+    Ok(axum::serve(listener, app).await?)
 }

@@ -9,7 +9,7 @@ use common::{AUDIENCE, Answer, FORM, ISSUER, Users, basic};
 use password_grant::{
     AccessToken, AccessTokenVerifier, Algorithm, BearerRequest, Client, ClientAuthentication, ClientSecret, Event,
     Grant, HttpRequest, InMemoryClients, InMemoryTokens, JwtIssuer, Login, Observer, OpaqueIssuer, PasswordGrant,
-    Rejection, Secret, SigningKeys, SystemClock, TokenRequest,
+    Rejection, Secret, SigningKeys, SystemClock, TokenLookup, TokenRequest,
 };
 
 const PASSWORD: &str = "correct-horse-battery";
@@ -45,6 +45,25 @@ async fn no_public_type_shows_a_secret() {
         PasswordGrant::builder(ISSUER, clients.clone(), Users::default(), JwtIssuer::new(keys.clone(), AUDIENCE));
     let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Hs256], keys.verification_keys().unwrap());
     let members = Login::accepted("user-1").member("refresh_hint", PASSWORD).claim("note", PASSWORD);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (log, tokens) = (seen.clone(), OpaqueIssuer::new(InMemoryTokens::new(), AUDIENCE));
+    let users = Users::who(move |attempt| {
+        log.lock().unwrap().extend([debug(attempt), debug(attempt.password()), debug(attempt.client())]);
+        Ok(Login::accepted("user-1").member("note", PASSWORD).claim("note", PASSWORD))
+    });
+    let engine = PasswordGrant::builder(ISSUER, clients.clone(), users, tokens.clone()).observer(()).build().unwrap();
+    let granting = client.clone().grants([Grant::Password]);
+    clients.insert(granting);
+    let form_alone = format!("grant_type=password&username=alice&password={PASSWORD}");
+    let request = TokenRequest::from_http(&HttpRequest::new("POST", None, headers, form_alone.as_bytes())).unwrap();
+    let granted = engine.handle(request).await.unwrap();
+    let details = tokens.look_up(granted.access_token().expose()).await.unwrap().unwrap();
+    seen.lock().unwrap().extend([debug(&granted), debug(&details)]);
+    clean(&debug(&granted), &[granted.access_token().expose()]);
+    let shown = std::mem::take(&mut *seen.lock().unwrap());
+    assert_eq!(shown.len(), 5);
+    shown.iter().for_each(|text| clean(text, &[PASSWORD, CLIENT_SECRET, "note"]));
+
     for text in [
         debug(&stored),
         debug(&client),

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use libfuzzer_sys::fuzz_target;
 use password_grant::{
-    Argon2Parameters, BoxError, Client, HashedPasswords, HttpRequest, PasswordGrant, RequestContext, User, UserStore, async_trait,
+    Argon2Parameters, BoxError, Client, HashedPasswords, HttpRequest, PasswordGrant, RequestContext, User, UserStore,
+    async_trait,
 };
 
 #[derive(Clone, Default)]

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 
 use password_grant::{
-    AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, Grant, InMemoryClients, JwtIssuer, Login, LoginAttempt,
-    PasswordGrant, Rejection, SigningKeys, UserAuthenticator, async_trait,
+    AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, Grant, InMemoryClients, JwtIssuer, Login,
+    LoginAttempt, PasswordGrant, Rejection, SigningKeys, UserAuthenticator, async_trait,
 };
 
 const ISSUER: &str = "https://id.example.com";
