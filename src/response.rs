@@ -74,11 +74,11 @@ impl From<TokenResponse> for HttpResponse {
     fn from(response: TokenResponse) -> Self {
         let (token, scope) = (response.access_token.expose(), response.scope.as_str());
         let mut body = ObjectWriter::with_capacity(token.len() + scope.len() + 96);
-        body.text("access_token", token);
-        body.text("token_type", "Bearer");
+        body.plain("access_token", token);
+        body.plain("token_type", "Bearer");
         body.value("expires_in", &response.expires_in.as_secs());
         if !scope.is_empty() {
-            body.text("scope", scope);
+            body.plain("scope", scope);
         }
         body.members(&response.members);
         match body.finish() {

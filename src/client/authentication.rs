@@ -6,7 +6,6 @@ use std::fmt;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use subtle::Choice;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::client::registered::{AuthenticationMethod, Client, ClientAuthentication};
@@ -130,10 +129,10 @@ impl<'r> Presented<'r> {
     }
 
     /// Whether the secret presented is one of these. Looks at every one of them, whatever it finds.
-    fn matches_any(&self, secrets: &[ClientSecret], now: Timestamp) -> Choice {
-        self.readings().fold(Choice::from(0), |found, reading| {
+    fn matches_any(&self, secrets: &[ClientSecret], now: Timestamp) -> bool {
+        self.readings().fold(false, |found, reading| {
             let digest = sha256(reading.expose().as_bytes());
-            secrets.iter().fold(found, |found, secret| found | secret.matches(&digest, now))
+            secrets.iter().fold(found, |found, secret| secret.matches(&digest, now) | found)
         })
     }
 
@@ -231,7 +230,7 @@ pub(crate) async fn authenticate(
     let client = found.filter(|client| client.id().as_str() == claimed);
 
     let registered = client.as_ref().map(Client::authentication);
-    let mut proved = bool::from(presented.matches_any(secrets_to_compare(registered), now));
+    let mut proved = presented.matches_any(secrets_to_compare(registered), now);
     let slow_hash = registered.and_then(ClientAuthentication::slow_hash);
     match registry.slow {
         Some(slow) if !proved => {

@@ -90,11 +90,11 @@ impl JwtIssuer {
         }
         claims.text("client_id", authorization.client().id().as_str());
         if !authorization.scope().is_empty() {
-            claims.text("scope", authorization.scope().as_str());
+            claims.plain("scope", authorization.scope().as_str());
         }
         claims.value("iat", &authorization.issued_at().unix_seconds());
         claims.value("exp", &authorization.expires_at().unix_seconds());
-        claims.text("jti", authorization.token_id());
+        claims.plain("jti", authorization.token_id());
         claims.members(authorization.claims());
         Ok(claims.finish()?)
     }

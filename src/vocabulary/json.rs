@@ -20,20 +20,34 @@ impl ObjectWriter {
         Self { out, failed: None }
     }
 
-    pub(crate) fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
+    /// A text under a name of ours, in which nothing has to be escaped.
+    pub(crate) fn text(&mut self, name: &'static str, value: &str) {
+        self.own_name(name);
         self.quoted(value);
     }
 
-    pub(crate) fn value(&mut self, name: &str, value: &impl Serialize) {
-        self.name(name);
+    /// A text that by its own grammar holds nothing that has to be escaped, such as a scope or base64url.
+    pub(crate) fn plain(&mut self, name: &'static str, value: &str) {
+        debug_assert!(!is_special(value), "{name:?} is of another grammar");
+        self.own_name(name);
+        self.out.push(b'"');
+        self.out.extend_from_slice(value.as_bytes());
+        self.out.push(b'"');
+    }
+
+    /// Any value under a name of ours, in which nothing has to be escaped.
+    pub(crate) fn value(&mut self, name: &'static str, value: &impl Serialize) {
+        self.own_name(name);
         self.write(value);
     }
 
     /// The members of another object. None of their names may have been written.
     pub(crate) fn members(&mut self, members: &Map<String, Value>) {
         for (name, value) in members {
-            self.value(name, value);
+            self.separate();
+            self.quoted(name);
+            self.out.push(b':');
+            self.write(value);
         }
     }
 
@@ -45,18 +59,22 @@ impl ObjectWriter {
         }
     }
 
-    fn name(&mut self, name: &str) {
+    fn separate(&mut self) {
         if self.out.len() > 1 {
             self.out.push(b',');
         }
-        self.quoted(name);
-        self.out.push(b':');
+    }
+
+    fn own_name(&mut self, name: &'static str) {
+        debug_assert!(!is_special(name), "{name:?} is a name of ours");
+        self.separate();
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
     }
 
     fn quoted(&mut self, text: &str) {
-        // Without an early end, and in bytes, the compiler looks at many at once.
-        let special = |byte: u8| u8::from((byte < 0x20) | (byte == b'"') | (byte == b'\\'));
-        if text.as_bytes().iter().fold(0, |found, byte| found | special(*byte)) != 0 {
+        if is_special(text) {
             return self.write(&text);
         }
         self.out.push(b'"');
@@ -71,6 +89,13 @@ impl ObjectWriter {
     }
 }
 
+/// Whether something in it has to be escaped.
+fn is_special(text: &str) -> bool {
+    // Without an early end, and in bytes, the compiler looks at many at once.
+    let special = |byte: u8| u8::from((byte < 0x20) | (byte == b'"') | (byte == b'\\'));
+    text.as_bytes().iter().fold(0, |found, byte| found | special(*byte)) != 0
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -83,17 +108,18 @@ mod tests {
             let mut expected = Map::new();
             expected.insert("n".into(), number.into());
             expected.extend(texts.into_iter().map(|(name, text)| (name, text.into())));
-            let (mut by_text, mut by_members) = (ObjectWriter::with_capacity(0), ObjectWriter::with_capacity(0));
-            for (name, value) in &expected {
-                match value {
-                    Value::String(text) => by_text.text(name, text),
-                    other => by_text.value(name, other),
-                }
-            }
-            by_members.members(&expected);
-            let expected = serde_json::to_vec(&expected).unwrap();
-            prop_assert_eq!(by_text.finish().unwrap(), &*expected);
-            prop_assert_eq!(by_members.finish().unwrap(), expected);
+            let mut written = ObjectWriter::with_capacity(0);
+            written.members(&expected);
+            prop_assert_eq!(written.finish().unwrap(), serde_json::to_vec(&expected).unwrap());
+
+            let texts = expected.values().filter_map(Value::as_str).take(2).collect::<Vec<_>>();
+            let (first, second) = (texts.first().unwrap_or(&""), texts.last().unwrap_or(&""));
+            let mut written = ObjectWriter::with_capacity(0);
+            written.text("first", first);
+            written.value("number", &number);
+            written.text("second", second);
+            let object: Value = serde_json::from_slice(&written.finish().unwrap()).unwrap();
+            prop_assert_eq!(object, serde_json::json!({ "first": first, "number": number, "second": second }));
         }
     }
 }
