@@ -131,9 +131,9 @@ impl PasswordGrant {
     /// # Cancel safety
     ///
     /// As [`token`](Self::token).
-    pub async fn handle(&self, request: TokenRequest<'_>) -> Result<TokenResponse, TokenError> {
+    pub async fn handle(&self, mut request: TokenRequest<'_>) -> Result<TokenResponse, TokenError> {
         let started = self.0.clock.now();
-        let answer = self.0.answer(request, started).await;
+        let answer = self.0.answer(&mut request, started).await;
         if let (Err(refusal), Some(floor)) = (&answer, self.0.failure_floor) {
             self.0.hold_back(refusal, floor, started).await;
         }
@@ -170,14 +170,14 @@ impl PasswordGrant {
 impl Engine {
     /// What is malformed fails before anybody is looked up; then the client authenticates, and what it asks for is
     /// looked at.
-    async fn answer(&self, mut request: TokenRequest<'_>, now: Timestamp) -> Result<TokenResponse, TokenError> {
+    async fn answer(&self, request: &mut TokenRequest<'_>, now: Timestamp) -> Result<TokenResponse, TokenError> {
         let context = std::mem::take(&mut request.context);
         let report = self.report(&context);
-        rules::check_limits(&request, &self.limits).map_err(|fault| report.refused(fault))?;
-        let presented = Presented::by(&request).map_err(|reason| report.refused(reason))?;
+        rules::check_limits(request, &self.limits).map_err(|fault| report.refused(fault))?;
+        let presented = Presented::by(request).map_err(|reason| report.refused(reason))?;
         let client = authenticate(&presented, self.registry(), now, report).await?;
         let report = report.about(client.id());
-        match rules::grant_for(&request, &client).map_err(|reason| report.refused(reason))? {
+        match rules::grant_for(request, &client).map_err(|reason| report.refused(reason))? {
             Grant::Password => self.password(request, &client, report).await,
         }
     }
@@ -186,17 +186,17 @@ impl Engine {
     /// password is looked at last.
     async fn password(
         &self,
-        mut request: TokenRequest<'_>,
+        request: &mut TokenRequest<'_>,
         client: &AuthenticatedClient,
         report: Report<'_>,
     ) -> Result<TokenResponse, TokenError> {
         let refused = |reason: Reason| report.refused(reason);
         let password = request.password.take();
 
-        let scope = rules::scope_for(&request, client, self.scopes.as_ref()).map_err(refused)?;
-        let audiences = rules::audiences_for(&request, client).map_err(refused)?;
+        let scope = rules::scope_for(request, client, self.scopes.as_ref()).map_err(refused)?;
+        let audiences = rules::audiences_for(request, client).map_err(refused)?;
         let lifetime = rules::lifetime_for(client, self.access_token_lifetime).map_err(refused)?;
-        let (username, password) = rules::credentials_in(&request, password).map_err(refused)?;
+        let (username, password) = rules::credentials_in(request, password).map_err(refused)?;
 
         let attempt = LoginAttempt { username, password, scope: &scope, client, context: report.context() };
         let login = self.users.authenticate(attempt).await;

@@ -30,7 +30,8 @@ pub trait TokenIssuer: Send + Sync + 'static {
 
     /// What a token of this issuer says, if it is one and has not expired. `token` is raw.
     ///
-    /// Unless overridden it knows no token.
+    /// Unless overridden it knows no token. The engine does not call it yet: it is for the introspection and revocation
+    /// endpoints. A verifier asks a [`TokenLookup`](crate::TokenLookup).
     ///
     /// # Errors
     ///
