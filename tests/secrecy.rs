@@ -2,6 +2,7 @@
 
 mod common;
 
+#[cfg(feature = "tracing")]
 use std::io;
 use std::sync::{Arc, Mutex};
 
