@@ -612,3 +612,37 @@ fn a_parsed_request_shows_what_is_no_secret() {
     let shown = (request.grant_type(), request.client_id(), request.username());
     assert_eq!(shown, (Some("password"), Some("mobile"), Some("alice")));
 }
+
+/// Incident I27, requirement 139: a right password leaves a trace, also where no token follows.
+#[tokio::test]
+async fn a_login_is_observed_even_if_no_token_follows() {
+    let world = World::of(Users::who(|_| Ok(Login::accepted("user-1").scope("profile".parse().unwrap()))));
+    world.post("grant_type=password&username=alice&password=x&scope=orders:read").await.is(400, "invalid_scope");
+    let expected = [
+        r#"login of "alice" through client "web" accepted: subject "user-1""#,
+        r#"client "web" is not registered for what it asked: OwnerScope"#,
+    ];
+    assert_eq!(world.events.lines(), expected);
+}
+
+/// What happened has happened, whatever becomes of the line about it.
+#[tokio::test]
+async fn an_observer_that_panics_changes_no_answer() {
+    struct Panics;
+    impl password_grant::Observer for Panics {
+        fn observe(&self, _: &password_grant::Event<'_>) {
+            panic!("on purpose");
+        }
+    }
+    let world = World::with(Users::default(), |builder| builder);
+    let tokens = JwtIssuer::new(world.keys.clone(), AUDIENCE);
+    let builder = PasswordGrant::builder(ISSUER, common::clients(), world.users.clone(), tokens);
+    let grant = builder.observer(Panics).build().unwrap();
+    let wrong = GOOD.replace("wonderland", "wrong");
+    for (form, status) in [(GOOD, 200), (&*wrong, 400), ("%zz", 400), ("grant_type=password&scope=admin", 400)] {
+        let form = format!("{form}&client_id=mobile");
+        let headers = [("content-type", common::FORM.as_bytes())];
+        let request = password_grant::HttpRequest::new("POST", None, headers, form.as_bytes());
+        assert_eq!(grant.token(request).await.status(), status, "{form}");
+    }
+}

@@ -136,22 +136,34 @@ impl<'r> Presented<'r> {
         })
     }
 
-    /// Whether the secret presented is the one that is stored as a slow hash. Where there is none, a decoy is verified in
-    /// its place, so that every secret that is refused has cost the same.
-    async fn matches_slowly(&self, phc: Option<&str>, slow: &dyn SlowSecrets) -> Result<bool, Overloaded> {
-        let mut found = false;
+    /// Compares the secret presented, in each of its readings until one is right, with the one that is stored as a slow
+    /// hash. Where there is none, a decoy is verified in its place.
+    async fn compare_slowly(&self, phc: Option<&str>, slow: &dyn SlowSecrets) -> Result<Comparison, Overloaded> {
+        let mut comparison = Comparison::Different;
         for reading in self.readings() {
-            found |= slow.verify(phc, reading.expose()).await?;
+            comparison = slow.compare(phc, reading.expose()).await?;
+            if comparison == Comparison::Same {
+                break;
+            }
         }
-        Ok(found)
+        Ok(comparison)
     }
 }
 
 /// Verifies secrets that are stored as slow hashes, at bounded cost.
 #[async_trait]
 pub(crate) trait SlowSecrets: Send + Sync {
-    /// Without a hash, a decoy of the same cost is verified, which nothing matches.
-    async fn verify(&self, phc: Option<&str>, secret: &str) -> Result<bool, Overloaded>;
+    /// Without a hash that can be used, a decoy is verified, which nothing matches.
+    async fn compare(&self, phc: Option<&str>, secret: &str) -> Result<Comparison, Overloaded>;
+}
+
+/// What became of a comparison with a slow hash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Same,
+    Different,
+    /// There is a hash, of a kind or strength that is not accepted.
+    Unusable,
 }
 
 /// The credentials of an `Authorization: Basic` header (RFC 7617).
@@ -232,14 +244,19 @@ pub(crate) async fn authenticate(
     let registered = client.as_ref().map(Client::authentication);
     let mut proved = presented.matches_any(secrets_to_compare(registered), now);
     let slow_hash = registered.and_then(ClientAuthentication::slow_hash);
-    match registry.slow {
+    let unusable = match registry.slow {
         Some(slow) if !proved => {
-            let matched = presented.matches_slowly(slow_hash, slow).await;
-            proved = matched.map_err(|cause| report.failed(Trouble::Overloaded, &cause.into()))?;
+            let comparison = presented.compare_slowly(slow_hash, slow).await;
+            let comparison = comparison.map_err(|cause| report.failed(Trouble::Overloaded, &cause.into()))?;
+            proved = comparison == Comparison::Same;
+            comparison == Comparison::Unusable
         }
-        // The observer is told what is missing; the caller is not told that there is such a client.
-        None if !proved && slow_hash.is_some() => drop(report.refused(Trouble::ClientRegistration)),
-        _ => {}
+        Some(_) => false,
+        None => !proved && slow_hash.is_some(),
+    };
+    if unusable {
+        // The observer is told that something is wrong here; the caller is not told that there is such a client.
+        drop(report.refused(Trouble::ClientRegistration));
     }
     judge(presented, client, proved, registry.switched_on, now).map_err(|fault| report.client(Some(claimed), fault))
 }

@@ -135,9 +135,11 @@ impl Builder {
 
     /// Verifies client secrets that are stored as slow hashes
     /// ([`ClientAuthentication::or_slow_hash`](crate::ClientAuthentication::or_slow_hash)), on the hashing threads of
-    /// the users' passwords. From then on every client secret that is refused costs a hash, so that an unknown client is
-    /// not told from one with such a secret: callers that are not authenticated can keep those threads busy, which limits
-    /// on the number of requests must bound. Off by default.
+    /// the users' passwords. From then on every client secret that is refused costs a hash (two where it can be read as
+    /// form-encoded and raw), so that an unknown client is not told from one with such a secret. That holds for hashes
+    /// with the current parameters; for others choose a [`failure_floor`](Self::failure_floor), which then applies to
+    /// clients too. Callers that are not authenticated can keep those threads busy, which limits on the number of
+    /// requests must bound. Off by default.
     #[cfg(feature = "argon2")]
     pub fn slow_client_secrets(mut self, hashing: &crate::HashedPasswords) -> Self {
         self.slow_secrets = Some(Arc::new(hashing.clone()));
@@ -160,7 +162,8 @@ impl Builder {
 
     /// Answers a failed login no sooner than this after the request came. For user tables whose hashes cost
     /// differently much, where one decoy cannot cost the same as each: choose more than the dearest hash takes under
-    /// load. Off by default.
+    /// load. With [`slow_client_secrets`](Self::slow_client_secrets) it holds clients back too that did not authenticate.
+    /// Off by default.
     pub fn failure_floor(mut self, floor: Duration) -> Self {
         self.failure_floor = Some(floor);
         self

@@ -202,6 +202,8 @@ impl Engine {
         let login = self.users.authenticate(attempt).await;
         let login = login.map_err(|cause| report.failed(rules::trouble_of(&cause), &cause))?;
         let accepted = accept(login, username, report)?;
+        let (client_id, subject, context) = (client.id(), &accepted.subject, report.context());
+        report.tell(&Event::LoginAccepted { client_id, subject, username, context });
 
         let scope = rules::final_scope(scope, &accepted).map_err(refused)?;
         rules::check_what_the_host_said(&accepted).map_err(refused)?;
@@ -227,7 +229,7 @@ impl Engine {
         let token = self.tokens.issue(&authorization).await;
         let access_token = token.map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))?;
 
-        self.observer.observe(&Event::TokenIssued {
+        report.tell(&Event::TokenIssued {
             client_id: client.id(),
             subject: &accepted.subject,
             username,
@@ -255,9 +257,15 @@ impl Engine {
         text.get(..written).and_then(|text| std::str::from_utf8(text).ok()).ok_or_else(RandomnessError::new)
     }
 
-    /// A failed login is answered no sooner than this after its start, so that its cause does not show in its time.
+    /// A failed login is answered no sooner than this after its start, so that its cause does not show in its time; so is
+    /// a client that did not authenticate, where that can cost a slow hash.
     async fn hold_back(&self, refusal: &TokenError, floor: Duration, started: Timestamp) {
-        if matches!(refusal.reason(), Reason::Login(_)) {
+        let held_back = match refusal.reason() {
+            Reason::Login(_) => true,
+            Reason::Client(_) => self.slow_secrets.is_some(),
+            _ => false,
+        };
+        if held_back {
             let passed = self.clock.now().since(started);
             self.clock.sleep(floor.saturating_sub(passed)).await;
         }

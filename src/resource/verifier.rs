@@ -12,7 +12,7 @@ use crate::resource::bearer::BearerRequest;
 use crate::resource::claims::read_jwt;
 use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock, Timestamp};
 use crate::vocabulary::error::BoxError;
-use crate::vocabulary::event::{AccessFault, Event, Observer, default_observer};
+use crate::vocabulary::event::{AccessFault, Event, Observer, default_observer, tell};
 use crate::vocabulary::scope::is_scope;
 use crate::vocabulary::token::{TokenDetails, is_b64token};
 
@@ -213,7 +213,7 @@ impl AccessTokenVerifier {
             Source::Lookup(lookup) => match lookup.look_up(token).await {
                 Ok(found) => found.ok_or(AccessFault::NotOurs)?,
                 Err(cause) => {
-                    self.observer.observe(&Event::AccessRefused { fault: AccessFault::Trouble, cause: Some(&*cause) });
+                    tell(&*self.observer, &Event::AccessRefused { fault: AccessFault::Trouble, cause: Some(&*cause) });
                     return Err(AccessFault::Trouble);
                 }
             },
@@ -256,7 +256,7 @@ impl AccessTokenVerifier {
     /// A failing look-up was observed with its cause already.
     fn observe(&self, fault: AccessFault) {
         if fault != AccessFault::Trouble {
-            self.observer.observe(&Event::AccessRefused { fault, cause: None });
+            tell(&*self.observer, &Event::AccessRefused { fault, cause: None });
         }
     }
 

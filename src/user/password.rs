@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
-use crate::client::authentication::SlowSecrets;
+use crate::client::authentication::{Comparison, SlowSecrets};
 use crate::user::argon2id::{Argon2Parameters, Ceiling, HashError, StoredHash, check_new_password};
 use crate::user::authenticator::{LoginAttempt, UserAuthenticator};
 use crate::user::hashing::{HashingConfigError, HashingThreads, Memory};
@@ -17,7 +17,7 @@ use crate::user::store::{AccountState, User, UserStore};
 use crate::vocabulary::clock::{Clock, SystemClock};
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, Overloaded, Rejection};
-use crate::vocabulary::event::{Event, Observer, default_observer};
+use crate::vocabulary::event::{Event, Observer, default_observer, tell};
 use crate::vocabulary::future::{before, catch_panic};
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::random::{Randomness, SystemRandomness};
@@ -117,7 +117,7 @@ impl HashedPasswords {
         let password = Zeroizing::new(password.to_owned());
         let Argon2Parameters { memory_kib, passes, lanes } = stored.cost();
         let right = self.threads.run(move |memory| stored.verify(memory, &password)).await??;
-        self.observer.observe(&Event::PasswordVerified { memory_kib, passes, lanes });
+        tell(&*self.observer, &Event::PasswordVerified { memory_kib, passes, lanes });
         Ok(right)
     }
 
@@ -163,10 +163,13 @@ impl HashedPasswords {
             Some(None) => Err("it panicked".into()),
             None => Err("it took too long".into()),
         };
-        self.observer.observe(&match &stored {
-            Ok(()) => Event::PasswordRehashed { subject },
-            Err(cause) => Event::RehashFailed { subject, cause: &**cause },
-        });
+        tell(
+            &*self.observer,
+            &match &stored {
+                Ok(()) => Event::PasswordRehashed { subject },
+                Err(cause) => Event::RehashFailed { subject, cause: &**cause },
+            },
+        );
     }
 }
 
@@ -186,7 +189,7 @@ impl UserAuthenticator for HashedPasswords {
             (_, Ok(_)) => return Ok(Login::rejected(Rejection::WrongPassword)),
             (user, Err(rejection)) => {
                 if let (Some(user), Rejection::UnusableHash) = (&user, rejection) {
-                    self.observer.observe(&Event::StoredHashRefused { subject: user.subject() });
+                    tell(&*self.observer, &Event::StoredHashRefused { subject: user.subject() });
                 }
                 return Ok(Login::rejected(rejection));
             }
@@ -201,10 +204,15 @@ impl UserAuthenticator for HashedPasswords {
 
 #[async_trait]
 impl SlowSecrets for HashedPasswords {
-    async fn verify(&self, phc: Option<&str>, secret: &str) -> Result<bool, Overloaded> {
+    async fn compare(&self, phc: Option<&str>, secret: &str) -> Result<Comparison, Overloaded> {
         let stored = phc.and_then(|phc| StoredHash::parse(phc, self.ceiling));
-        let real = stored.is_some();
-        Ok(self.verify(stored.unwrap_or_else(|| self.decoy.clone()), secret).await? && real)
+        let outcome = match (phc, &stored) {
+            (Some(_), None) => Comparison::Unusable,
+            (_, None) => Comparison::Different,
+            (_, Some(_)) => Comparison::Same,
+        };
+        let same = self.verify(stored.unwrap_or_else(|| self.decoy.clone()), secret).await?;
+        Ok(if outcome == Comparison::Same && !same { Comparison::Different } else { outcome })
     }
 }
 

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::vocabulary::context::RequestContext;
@@ -27,6 +28,11 @@ impl Observer for () {
     fn observe(&self, _: &Event<'_>) {}
 }
 
+/// Tells the observer. What happened has happened: an observer that panics changes nothing about it.
+pub(crate) fn tell(observer: &dyn Observer, event: &Event<'_>) {
+    let _ = catch_unwind(AssertUnwindSafe(|| observer.observe(event)));
+}
+
 /// The observer of whoever has named none.
 pub(crate) fn default_observer() -> Arc<dyn Observer> {
     #[cfg(feature = "tracing")]
@@ -39,6 +45,18 @@ pub(crate) fn default_observer() -> Arc<dyn Observer> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
+    /// A resource owner has logged in. A token follows, unless something else is wrong.
+    #[non_exhaustive]
+    LoginAccepted {
+        /// Through which client.
+        client_id: &'a ClientId,
+        /// Who it is.
+        subject: &'a Subject,
+        /// The name that was typed. Raw.
+        username: &'a str,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
     /// A token was issued.
     #[non_exhaustive]
     TokenIssued {
@@ -191,6 +209,9 @@ pub enum AccessFault {
 impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::LoginAccepted { client_id, subject, username, .. } => {
+                write!(f, "login of {username:?} through client {client_id:?} accepted: subject {subject:?}")
+            }
             Self::TokenIssued { client_id, subject, scope, token_id, .. } => {
                 write!(
                     f,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, ClientFault, Reason, Rejection, TokenError, Trouble};
-use crate::vocabulary::event::{Event, Observer};
+use crate::vocabulary::event::{Event, Observer, tell};
 use crate::vocabulary::identifier::ClientId;
 
 /// Says no: tells the observer why, and makes the answer that tells the caller only what it may know.
@@ -31,9 +31,14 @@ impl<'a> Report<'a> {
         self.context
     }
 
+    /// Something happened that is no refusal.
+    pub(crate) fn tell(self, event: &Event<'_>) {
+        tell(self.observer, event);
+    }
+
     /// The client has not authenticated. `claimed` is raw.
     pub(crate) fn client(self, claimed: Option<&str>, fault: ClientFault) -> TokenError {
-        self.observer.observe(&Event::ClientRefused { client_id: claimed, fault, context: self.context });
+        self.tell(&Event::ClientRefused { client_id: claimed, fault, context: self.context });
         TokenError::new(fault).in_realm(self.realm)
     }
 
@@ -41,10 +46,10 @@ impl<'a> Report<'a> {
     pub(crate) fn refused(self, reason: impl Into<Reason>) -> TokenError {
         let (reason, context) = (reason.into(), self.context);
         match (&reason, self.client_id) {
-            (Reason::Request(fault), _) => self.observer.observe(&Event::RequestRefused { fault: *fault, context }),
+            (Reason::Request(fault), _) => self.tell(&Event::RequestRefused { fault: *fault, context }),
             (Reason::Client(fault), _) => return self.client(None, *fault),
             (Reason::NotAllowed(refused), Some(client_id)) => {
-                self.observer.observe(&Event::NotAllowed { client_id, refused: *refused, context });
+                self.tell(&Event::NotAllowed { client_id, refused: *refused, context });
             }
             (Reason::Trouble(trouble), _) => self.trouble(*trouble, None),
             _ => {}
@@ -60,14 +65,14 @@ impl<'a> Report<'a> {
 
     fn trouble(self, trouble: Trouble, cause: Option<&(dyn std::error::Error + 'static)>) {
         let (client_id, context) = (self.client_id, self.context);
-        self.observer.observe(&Event::Trouble { trouble, client_id, cause, context });
+        self.tell(&Event::Trouble { trouble, client_id, cause, context });
     }
 
     /// The resource owner has not logged in.
     pub(crate) fn rejected(self, username: &str, rejection: Rejection) -> TokenError {
         if let Some(client_id) = self.client_id {
             let context = self.context;
-            self.observer.observe(&Event::LoginRejected { client_id, username, rejection, context });
+            self.tell(&Event::LoginRejected { client_id, username, rejection, context });
         }
         TokenError::new(Reason::Login(rejection))
     }
@@ -75,7 +80,7 @@ impl<'a> Report<'a> {
     /// The host wants another step first.
     pub(crate) fn more_needed(self, username: &str, code: Arc<str>, members: Map<String, Value>) -> TokenError {
         if let Some(client_id) = self.client_id {
-            self.observer.observe(&Event::MoreNeeded { client_id, username, code: &code, context: self.context });
+            self.tell(&Event::MoreNeeded { client_id, username, code: &code, context: self.context });
         }
         TokenError::new(Reason::MoreNeeded(code)).with_members(members)
     }

@@ -35,7 +35,9 @@ impl Observer for TracingObserver {
             Event::StoredHashRefused { .. } | Event::RehashFailed { .. } | Event::AccessRefused { .. } => {
                 tracing::warn!(target: "password_grant", "{event}");
             }
-            Event::TokenIssued { context, .. } | Event::MoreNeeded { context, .. } => {
+            Event::LoginAccepted { context, .. }
+            | Event::TokenIssued { context, .. }
+            | Event::MoreNeeded { context, .. } => {
                 tracing::info!(target: "password_grant", peer = ?context.peer(), tenant = ?context.tenant(), "{event}");
             }
             Event::PasswordVerified { .. } => tracing::debug!(target: "password_grant", "{event}"),
