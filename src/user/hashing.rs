@@ -58,20 +58,21 @@ pub enum HashingConfigError {
 }
 
 impl HashingThreads {
-    /// `waiting` jobs may queue, each for at most `patience`.
+    /// `waiting` jobs may queue, each for at most `patience`. The first thread goes on in this memory.
     pub(crate) fn start(
         threads: usize,
         waiting: usize,
         patience: Duration,
         clock: Arc<dyn Clock>,
+        mut memory: Memory,
     ) -> Result<Self, HashingConfigError> {
         let (queue, jobs) = sync_channel(waiting.max(1));
         let jobs = Arc::new(Mutex::new(jobs));
         for number in 0..threads.max(1) {
-            let (jobs, clock) = (jobs.clone(), clock.clone());
+            let (jobs, clock, memory) = (jobs.clone(), clock.clone(), std::mem::take(&mut memory));
             std::thread::Builder::new()
                 .name(format!("password-hash-{number}"))
-                .spawn(move || serve(&jobs, &*clock))
+                .spawn(move || serve(&jobs, &*clock, memory))
                 .map_err(HashingConfigError::Thread)?;
         }
         Ok(Self { queue, clock, patience })
@@ -104,8 +105,7 @@ impl HashingThreads {
     }
 }
 
-fn serve(jobs: &Mutex<Receiver<Job>>, clock: &dyn Clock) {
-    let mut memory = Memory::new();
+fn serve(jobs: &Mutex<Receiver<Job>>, clock: &dyn Clock, mut memory: Memory) {
     loop {
         // The lock is held while waiting: one idle thread waits for a job, the others for the lock.
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();

@@ -312,10 +312,11 @@ impl HashedPasswordsBuilder {
         let ceiling = self.ceiling();
         let threads = self.affordable_threads(ceiling)?;
         let queue = self.queue.unwrap_or_else(|| threads.saturating_mul(64));
-        let decoy = decoy(self.parameters, ceiling, &*self.randomness)?;
+        let mut memory = Memory::new();
+        let decoy = decoy(&mut memory, self.parameters, ceiling, &*self.randomness)?;
         Ok(HashedPasswords {
             users: self.users,
-            threads: HashingThreads::start(threads, queue, self.patience, self.clock.clone())?,
+            threads: HashingThreads::start(threads, queue, self.patience, self.clock.clone(), memory)?,
             clock: self.clock,
             parameters: self.parameters,
             ceiling,
@@ -361,6 +362,7 @@ impl fmt::Debug for HashedPasswordsBuilder {
 /// The hash that stands in for users who have none: of a password that nobody knows, with the current parameters.
 /// It is tried, since one that did not parse would answer at once and so tell that the user is unknown.
 fn decoy(
+    memory: &mut Memory,
     parameters: Argon2Parameters,
     ceiling: Ceiling,
     randomness: &dyn Randomness,
@@ -368,14 +370,13 @@ fn decoy(
     let mut secret = Zeroizing::new([0; 32]);
     randomness.fill(&mut *secret)?;
     let password = Zeroizing::new(STANDARD_NO_PAD.encode(secret.as_slice()));
-    let mut memory = Memory::new();
-    let phc = parameters.hash_in(&mut memory, &password, randomness).map_err(|error| match error {
+    let phc = parameters.hash_in(memory, &password, randomness).map_err(|error| match error {
         HashError::Randomness => HashingConfigError::Randomness(crate::RandomnessError::new()),
         _ => HashingConfigError::Parameters,
     })?;
     StoredHash::parse(&phc, ceiling)
         .filter(|decoy| !decoy.is_weaker_than(parameters))
-        .filter(|decoy| matches!(decoy.verify(&mut memory, &password), Ok(true)))
-        .filter(|decoy| matches!(decoy.verify(&mut memory, "not the password"), Ok(false)))
+        .filter(|decoy| matches!(decoy.verify(memory, &password), Ok(true)))
+        .filter(|decoy| matches!(decoy.verify(memory, "not the password"), Ok(false)))
         .ok_or(HashingConfigError::Decoy)
 }
