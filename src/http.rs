@@ -180,10 +180,16 @@ impl HttpResponse {
 
     /// An answer that nobody may store (RFC 6749 section 5.1).
     pub(crate) fn private_json(status: u16, body: Vec<u8>) -> Self {
-        Self { body, ..Self::empty(status) }
-            .with("content-type", "application/json")
-            .with("cache-control", "no-store")
-            .with("pragma", "no-cache")
+        let header = |name, value| Some((name, Cow::Borrowed(value)));
+        let headers = Headers([
+            header("content-type", "application/json"),
+            header("cache-control", "no-store"),
+            header("pragma", "no-cache"),
+            None,
+            None,
+            None,
+        ]);
+        Self { status, headers, body }
     }
 
     /// A document for everybody.

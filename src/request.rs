@@ -319,23 +319,23 @@ impl<'a> TokenRequest<'a> {
     }
 
     fn check(&self, limits: &Limits) -> Result<(), RequestFault> {
-        let texts = [
-            (Parameter::GrantType, &self.grant_type),
-            (Parameter::ClientId, &self.client_id),
-            (Parameter::ClientAssertionType, &self.client_assertion_type),
-            (Parameter::Username, &self.username),
-            (Parameter::Scope, &self.scope),
-        ];
-        let secrets = [
-            (Parameter::ClientSecret, &self.client_secret),
-            (Parameter::ClientAssertion, &self.client_assertion),
-            (Parameter::Password, &self.password),
-            (Parameter::RefreshToken, &self.refresh_token),
-        ];
-        let texts = texts.into_iter().filter_map(|(parameter, text)| Some((parameter, text.as_deref()?)));
-        let secrets =
-            secrets.into_iter().filter_map(|(parameter, secret)| Some((parameter, secret.as_ref()?.expose())));
-        let targets = self.targets.iter().map(|target| (Parameter::Target, &**target));
-        texts.chain(secrets).chain(targets).try_for_each(|(parameter, value)| parameter.check(value, limits))
+        let text = |parameter: Parameter, value: &Option<Cow<'_, str>>| match value {
+            Some(value) => parameter.check(value, limits),
+            None => Ok(()),
+        };
+        let secret = |parameter: Parameter, value: &Option<Secret<'_>>| match value {
+            Some(value) => parameter.check(value.expose(), limits),
+            None => Ok(()),
+        };
+        text(Parameter::GrantType, &self.grant_type)?;
+        text(Parameter::ClientId, &self.client_id)?;
+        text(Parameter::ClientAssertionType, &self.client_assertion_type)?;
+        text(Parameter::Username, &self.username)?;
+        text(Parameter::Scope, &self.scope)?;
+        secret(Parameter::ClientSecret, &self.client_secret)?;
+        secret(Parameter::ClientAssertion, &self.client_assertion)?;
+        secret(Parameter::Password, &self.password)?;
+        secret(Parameter::RefreshToken, &self.refresh_token)?;
+        self.targets.iter().try_for_each(|target| Parameter::Target.check(target, limits))
     }
 }

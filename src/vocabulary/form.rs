@@ -64,8 +64,9 @@ fn hex(digit: &u8) -> Option<u8> {
 /// Splits at every `&`, then at the first `=`; empty pieces are passed over. Nothing is decoded yet.
 pub(crate) fn pairs(encoded: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     encoded.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty()).map(|piece| {
-        let mut halves = piece.splitn(2, |byte| *byte == b'=');
-        (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
+        let name = piece.iter().position(|byte| *byte == b'=').unwrap_or(piece.len());
+        let (name, value) = piece.split_at_checked(name).unwrap_or_default();
+        (name, value.get(1..).unwrap_or_default())
     })
 }
 
@@ -76,7 +77,9 @@ pub(crate) fn is_vschar(text: &str) -> bool {
 
 /// UNICODECHARNOCRLF (RFC 6749 appendix A): the characters of user names and passwords.
 pub(crate) fn is_unicode_no_crlf(text: &str) -> bool {
-    text.chars().all(|character| {
+    // Nearly every one is ASCII, which need not be decoded.
+    let ascii = text.bytes().fold(true, |all, byte| all & ((byte == b'\t') | ((b' '..=b'~').contains(&byte))));
+    ascii || text.chars().all(|character| {
         matches!(character, '\t' | ' '..='~' | '\u{80}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
     })
 }
