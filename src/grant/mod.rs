@@ -112,7 +112,7 @@ impl PasswordGrant {
     /// on its thread.
     pub async fn token(&self, request: HttpRequest<'_>) -> HttpResponse {
         match TokenRequest::parse(&request, &self.0.limits) {
-            Ok(parsed) => match catch_panic(pin!(self.handle(parsed))).await {
+            Ok(mut parsed) => match catch_panic(pin!(self.0.handle(&mut parsed))).await {
                 Some(answer) => answer.map_or_else(Into::into, Into::into),
                 None => self.0.report(&request.context).refused(Trouble::Panic).into(),
             },
@@ -132,12 +132,7 @@ impl PasswordGrant {
     ///
     /// As [`token`](Self::token).
     pub async fn handle(&self, mut request: TokenRequest<'_>) -> Result<TokenResponse, TokenError> {
-        let started = self.0.clock.now();
-        let answer = self.0.answer(&mut request, started).await;
-        if let (Err(refusal), Some(floor)) = (&answer, self.0.failure_floor) {
-            self.0.hold_back(refusal, floor, started).await;
-        }
-        answer
+        self.0.handle(&mut request).await
     }
 
     /// Bytes of a request body that are read. Stop there and call
@@ -168,6 +163,15 @@ impl PasswordGrant {
 }
 
 impl Engine {
+    async fn handle(&self, request: &mut TokenRequest<'_>) -> Result<TokenResponse, TokenError> {
+        let started = self.clock.now();
+        let answer = self.answer(request, started).await;
+        if let (Err(refusal), Some(floor)) = (&answer, self.failure_floor) {
+            self.hold_back(refusal, floor, started).await;
+        }
+        answer
+    }
+
     /// What is malformed fails before anybody is looked up; then the client authenticates, and what it asks for is
     /// looked at.
     async fn answer(&self, request: &mut TokenRequest<'_>, now: Timestamp) -> Result<TokenResponse, TokenError> {
