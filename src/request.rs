@@ -47,7 +47,9 @@ impl<'a> TokenRequest<'a> {
     /// `invalid_request` with the status that HTTP has for it (405 for a method other than POST, 413 for a body that
     /// is too large, else 400), or `invalid_scope` for a malformed scope.
     pub fn from_http(request: &HttpRequest<'a>) -> Result<Self, TokenError> {
-        Self::parse(request, &Limits::widest_password()).map_err(TokenError::new)
+        let mut parsed = Self::empty();
+        parsed.parse(request, &Limits::widest_password()).map_err(TokenError::new)?;
+        Ok(parsed)
     }
 
     /// Takes the parameters from a host that has already parsed the form.
@@ -70,7 +72,9 @@ impl<'a> TokenRequest<'a> {
     /// 400 `invalid_request`, or `invalid_scope` for a malformed scope.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Result<Self, TokenError> {
         let pairs = pairs.into_iter().map(|(name, value)| Ok((name, Secret::new(value))));
-        collect(pairs, &Limits::widest_password()).map_err(TokenError::new)
+        let mut parsed = Self::empty();
+        parsed.collect(pairs, &Limits::widest_password()).map_err(TokenError::new)?;
+        Ok(parsed)
     }
 
     /// The `grant_type`. Raw.
@@ -108,7 +112,9 @@ impl<'a> TokenRequest<'a> {
 
     /// In the order that decides which of several faults is the one answered: size, method, headers, query, type,
     /// then the body.
-    pub(crate) fn parse(request: &HttpRequest<'a>, limits: &Limits) -> Result<Self, RequestFault> {
+    ///
+    /// Into a value that is there already, because it is large, and copied wherever it is returned.
+    pub(crate) fn parse(&mut self, request: &HttpRequest<'a>, limits: &Limits) -> Result<(), RequestFault> {
         if request.body_too_large || request.body.len() > limits.body {
             return Err(RequestFault::BodyTooLarge);
         }
@@ -128,10 +134,9 @@ impl<'a> TokenRequest<'a> {
             let value = Secret::new(form::decode(value)?);
             Ok((form::decode(name)?, value))
         });
-        let mut parsed = collect(pairs, limits)?;
-        parsed.authorization = request.authorization;
-        parsed.context = request.context.clone();
-        Ok(parsed)
+        self.authorization = request.authorization;
+        self.context = request.context.clone();
+        self.collect(pairs, limits)
     }
 }
 
@@ -234,29 +239,6 @@ impl Parameter {
     }
 }
 
-/// Takes in all pairs, then holds every value against its grammar: a repeated parameter is found first.
-fn collect<'a>(
-    pairs: impl Iterator<Item = Result<(Cow<'a, str>, Secret<'a>), BadEncoding>>,
-    limits: &Limits,
-) -> Result<TokenRequest<'a>, RequestFault> {
-    let mut request = TokenRequest::empty();
-    let mut seen = Seen::default();
-    for (count, pair) in pairs.enumerate() {
-        let (name, value) = pair.map_err(|BadEncoding| RequestFault::Encoding)?;
-        if count >= Limits::PARAMETERS {
-            return Err(RequestFault::TooManyParameters);
-        }
-        let parameter = Parameter::named(&name);
-        seen.once(parameter, name)?;
-        match parameter {
-            Some(parameter) if !value.expose().is_empty() => request.put(parameter, value),
-            _ => {} // without a value it is as if it were not there; one we do not know is ignored
-        }
-    }
-    request.check(limits)?;
-    Ok(request)
-}
-
 /// The names that have occurred, with or without a value.
 #[derive(Default)]
 struct Seen<'a> {
@@ -286,7 +268,29 @@ impl<'a> Seen<'a> {
 }
 
 impl<'a> TokenRequest<'a> {
-    fn empty() -> Self {
+    /// Takes in all pairs, then holds every value against its grammar: a repeated parameter is found first.
+    fn collect(
+        &mut self,
+        pairs: impl Iterator<Item = Result<(Cow<'a, str>, Secret<'a>), BadEncoding>>,
+        limits: &Limits,
+    ) -> Result<(), RequestFault> {
+        let mut seen = Seen::default();
+        for (count, pair) in pairs.enumerate() {
+            let (name, value) = pair.map_err(|BadEncoding| RequestFault::Encoding)?;
+            if count >= Limits::PARAMETERS {
+                return Err(RequestFault::TooManyParameters);
+            }
+            let parameter = Parameter::named(&name);
+            seen.once(parameter, name)?;
+            match parameter {
+                Some(parameter) if !value.expose().is_empty() => self.put(parameter, value),
+                _ => {} // without a value it is as if it were not there; one we do not know is ignored
+            }
+        }
+        self.check(limits)
+    }
+
+    pub(crate) fn empty() -> Self {
         Self {
             authorization: Header::Absent,
             grant_type: None,

@@ -111,8 +111,9 @@ impl PasswordGrant {
     /// It may be dropped at any await. Nothing is granted then; a password that is being hashed is hashed to its end
     /// on its thread.
     pub async fn token(&self, request: HttpRequest<'_>) -> HttpResponse {
-        match TokenRequest::parse(&request, &self.0.limits) {
-            Ok(mut parsed) => match catch_panic(pin!(self.0.handle(&mut parsed))).await {
+        let mut parsed = TokenRequest::empty();
+        match parsed.parse(&request, &self.0.limits) {
+            Ok(()) => match catch_panic(pin!(self.0.handle(&mut parsed))).await {
                 Some(answer) => answer.map_or_else(Into::into, Into::into),
                 None => self.0.report(&request.context).refused(Trouble::Panic).into(),
             },
