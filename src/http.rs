@@ -71,14 +71,16 @@ impl<'a> HttpRequest<'a> {
         self
     }
 
-    /// The address the request came from. Behind a proxy it is the host that knows which header to trust.
+    /// The address the request came from. Behind a proxy it is the host that knows which header to trust. Attempts are
+    /// counted by it, so without it there is no limit by address; with the proxy's address, all callers are one.
     #[must_use]
     pub fn peer(mut self, peer: IpAddr) -> Self {
         self.context = self.context.with_peer(peer);
         self
     }
 
-    /// The identity domain (tenant) in which client and user are looked up; passed on to the host's stores as it is.
+    /// The identity domain (tenant) in which client and user are looked up; passed on to the host's stores as it is, and
+    /// counted in; see [`RequestContext::with_tenant`].
     #[must_use]
     pub fn tenant(mut self, tenant: &str) -> Self {
         self.context = self.context.with_tenant(tenant);

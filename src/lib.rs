@@ -50,6 +50,7 @@
 //! | `http` | yes | from `http::request::Parts` and `http::HeaderMap`, into `http::Response` |
 //! | `tracing` | yes | [`TracingObserver`], which is then the default observer |
 //! | `argon2` | yes | [`HashedPasswords`] and what belongs to it |
+//! | `conformance` | no | the suite that proves a [`StateStore`], for the tests of its implementation |
 //!
 //! [RFC 6749 section 4.3]: https://www.rfc-editor.org/rfc/rfc6749#section-4.3
 //! [RFC 9700]: https://www.rfc-editor.org/rfc/rfc9700#section-2.4
@@ -70,6 +71,7 @@ mod jose;
 mod request;
 mod resource;
 mod response;
+mod state;
 mod token;
 mod user;
 mod vocabulary;
@@ -84,20 +86,25 @@ pub use crate::client::{
     AuthenticatedClient, AuthenticationMethod, Client, ClientAuthentication, ClientSecret, ClientStore, Grant,
     InMemoryClients, InvalidDigest,
 };
-pub use crate::grant::{BuildError, Builder, PasswordGrant};
+pub use crate::grant::{AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BuildError, Builder, PasswordGrant};
 pub use crate::http::{HttpRequest, HttpResponse};
 pub use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, SigningKey, SigningKeys, VerificationKeys};
 pub use crate::request::TokenRequest;
 pub use crate::resource::{AccessTokenVerifier, BearerRequest, TokenLookup, VerifiedToken};
 pub use crate::response::TokenResponse;
+pub use crate::state::{
+    Commit, Expected, InMemoryState, InvalidStateSecret, Loaded, Row, StateFull, StateKey, StateSecret, StateStore,
+    Version, Write,
+};
 pub use crate::token::{Authorization, InMemoryTokens, JwtIssuer, OpaqueIssuer, TokenDigest, TokenIssuer, TokenStore};
 pub use crate::user::{Login, LoginAttempt, UserAuthenticator};
 pub use crate::vocabulary::clock::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
 pub use crate::vocabulary::context::RequestContext;
 pub use crate::vocabulary::error::{
-    BoxError, ClientFault, ErrorCode, NotAllowed, Overloaded, Reason, Rejection, RequestFault, TokenError, Trouble,
+    BoxError, ClientFault, Counted, ErrorCode, NotAllowed, Overloaded, Reason, Rejection, RequestFault, TokenError,
+    Trouble,
 };
-pub use crate::vocabulary::event::{AccessFault, Event, Observer};
+pub use crate::vocabulary::event::{AccessFault, Alarm, Event, Observer};
 pub use crate::vocabulary::identifier::{ClientId, Subject};
 pub use crate::vocabulary::limits::Limits;
 pub use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};

@@ -218,7 +218,7 @@ fn no_body_makes_the_parser_ask_for_more_than_four_times_its_size() {
 fn no_body_makes_the_engine_ask_for_more_than_four_times_its_size() {
     let case = Case::new(Algorithm::Hs256);
     for (name, body) in hostile_bodies() {
-        let (answer, asked) = asked_by(|| block_on(case.grant.token(posted(&body))));
+        let (answer, asked) = asked_by(|| block_on(case.limited.token(posted(&body))));
         assert_eq!(answer.status(), 400, "{name}");
         assert_bounded(name, body.len(), &asked);
     }
@@ -237,7 +237,7 @@ fn no_basic_header_makes_the_engine_ask_for_more_than_four_times_its_size() {
         let parts: [(&str, &[u8]); 2] =
             [("content-type", b"application/x-www-form-urlencoded"), ("authorization", header.as_bytes())];
         let request = HttpRequest::new("POST", None, parts, support::BODY);
-        let (answer, asked) = asked_by(|| block_on(case.grant.token(request)));
+        let (answer, asked) = asked_by(|| block_on(case.limited.token(request)));
         assert_eq!(answer.status(), 401, "{name}");
         assert_bounded(name, header.len(), &asked);
     }

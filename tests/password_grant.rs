@@ -420,13 +420,18 @@ async fn an_issuer_that_fails_is_500_and_its_text_stays_here() {
 /// Requirement 137.
 #[tokio::test]
 async fn without_randomness_no_token_is_issued() {
-    struct Broken;
-    impl Randomness for Broken {
-        fn fill(&self, _: &mut [u8]) -> Result<(), RandomnessError> {
-            Err(RandomnessError::new())
+    /// Breaks once this many times were asked of it.
+    struct BreaksAfter(AtomicUsize);
+    impl Randomness for BreaksAfter {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
+            bytes.fill(7);
+            let left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            left.map(|_| ()).map_err(|_| RandomnessError::new())
         }
     }
-    let world = World::with(Users::default(), |builder| builder.randomness(Broken));
+    let building = 2; // the limiter's keys and its first epoch
+    let broken = || BreaksAfter(AtomicUsize::new(building));
+    let world = World::with(Users::default(), |builder| builder.randomness(broken()));
     world.post(GOOD).await.is(500, "server_error");
     assert_eq!(world.events.last(), r#"trouble: Randomness with client "web""#);
 }
@@ -440,7 +445,9 @@ async fn every_token_has_an_identifier_of_its_own() {
             Ok(())
         }
     }
-    let world = World::with(Users::default(), |builder| builder.randomness(Counting(AtomicUsize::new(0))));
+    let world = World::with(Users::default(), |builder| {
+        builder.randomness(Counting(AtomicUsize::new(0))).dangerous_without_attempt_limits()
+    });
     let mut ids = Vec::new();
     for _ in 0..3 {
         ids.push(world.post(GOOD).await.claims()["jti"].as_str().unwrap().to_owned());
@@ -619,6 +626,7 @@ async fn a_login_is_observed_even_if_no_token_follows() {
     let world = World::of(Users::who(|_| Ok(Login::accepted("user-1").scope("profile".parse().unwrap()))));
     world.post("grant_type=password&username=alice&password=x&scope=orders:read").await.is(400, "invalid_scope");
     let expected = [
+        r#"attempt on "alice" through client "web" admitted, counted on Account"#,
         r#"login of "alice" through client "web" accepted: subject "user-1""#,
         r#"client "web" is not registered for what it asked: OwnerScope"#,
     ];

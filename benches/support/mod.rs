@@ -10,8 +10,8 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use password_grant::{
-    AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, ClientStore, Grant, HttpRequest, JwtIssuer, Login,
-    LoginAttempt, PasswordGrant, Rejection, RequestContext, Subject, UserAuthenticator, async_trait,
+    AccessTokenVerifier, Algorithm, BoxError, Builder, Client, ClientSecret, ClientStore, Grant, HttpRequest,
+    JwtIssuer, Login, LoginAttempt, PasswordGrant, Rejection, RequestContext, Subject, UserAuthenticator, async_trait,
 };
 
 use hand_written::HandWritten;
@@ -44,6 +44,11 @@ pub const ALGORITHMS: [Algorithm; 4] = [Algorithm::Hs256, Algorithm::EdDsa, Algo
 /// The request that is measured.
 pub fn request() -> HttpRequest<'static> {
     HttpRequest::new("POST", None, HEADERS, BODY)
+}
+
+/// The same from an address, which is then counted too.
+pub fn request_from_somewhere() -> HttpRequest<'static> {
+    request().peer([192, 0, 2, 1].into())
 }
 
 /// Polls until it is done. The futures that are timed here are done at the first poll.
@@ -93,16 +98,28 @@ impl UserAuthenticator for TrivialUser {
     }
 }
 
-/// An engine over this key with this user table, and an observer that does nothing.
+/// An engine over this key with this user table, and an observer that does nothing. Without limits on attempts, which
+/// the floors do not have either.
 pub fn engine_with(users: impl UserAuthenticator, key: &KeyPair) -> PasswordGrant {
+    builder_with(users, key).dangerous_without_attempt_limits().build().expect("an engine")
+}
+
+/// The same, with the limits that are on by default.
+pub fn limited_engine_with(users: impl UserAuthenticator, key: &KeyPair) -> PasswordGrant {
+    builder_with(users, key).build().expect("an engine")
+}
+
+fn builder_with(users: impl UserAuthenticator, key: &KeyPair) -> Builder {
     let tokens = JwtIssuer::new(key.signing_keys(), AUDIENCE);
-    PasswordGrant::builder(ISSUER, CachedClient::new(), users, tokens).observer(()).build().expect("an engine")
+    PasswordGrant::builder(ISSUER, CachedClient::new(), users, tokens).observer(())
 }
 
 /// One algorithm: the engine, and what is measured beside it.
 pub struct Case {
     pub algorithm: Algorithm,
     pub grant: PasswordGrant,
+    /// With limits on attempts.
+    pub limited: PasswordGrant,
     pub verifier: AccessTokenVerifier,
     pub hand_written: HandWritten,
     pub bare_signature: BareSignature,
@@ -119,6 +136,7 @@ impl Case {
     pub fn new(algorithm: Algorithm) -> Self {
         let key = KeyPair::generate(algorithm);
         let grant = engine_with(TrivialUser::new(), &key);
+        let limited = limited_engine_with(TrivialUser::new(), &key);
         let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [algorithm], key.verification_keys())
             .expect("a verifier")
             .observer(());
@@ -138,6 +156,7 @@ impl Case {
         let case = Self {
             algorithm,
             grant,
+            limited,
             verifier,
             hand_written,
             bare_signature: key.bare_signature(),

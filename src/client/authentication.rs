@@ -102,6 +102,15 @@ impl<'r> Presented<'r> {
         }
     }
 
+    /// Whether there is a secret, so something that could have been guessed.
+    pub(crate) fn has_secret(&self) -> bool {
+        match self {
+            Self::Basic(basic) => !basic.secret().is_empty(),
+            Self::Post { .. } => true,
+            Self::Public { .. } => false,
+        }
+    }
+
     /// The method this is, for a client of this kind: two widely used programs send Basic with an empty secret for a
     /// public client, which has no other meaning.
     fn method(&self, client_is_public: bool) -> AuthenticationMethod {

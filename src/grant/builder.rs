@@ -8,37 +8,57 @@ use serde_json::{Map, Value};
 use crate::client::authentication::SlowSecrets;
 use crate::client::{AuthenticationMethod, ClientStore};
 use crate::endpoint::{Metadata, is_reserved_metadata};
+use crate::grant::attempts::{AccountNames, AttemptLimiter, AttemptLimits};
 use crate::grant::rules::LIFETIMES;
 use crate::grant::{Engine, PasswordGrant};
+use crate::state::driver::State;
+use crate::state::key::Keys;
+use crate::state::{InMemoryState, StateSecret, StateStore};
 use crate::token::TokenIssuer;
 use crate::user::UserAuthenticator;
 use crate::vocabulary::clock::{Clock, SystemClock};
 use crate::vocabulary::error::BoxError;
 use crate::vocabulary::event::{Observer, default_observer};
 use crate::vocabulary::limits::Limits;
-use crate::vocabulary::random::{Randomness, SystemRandomness};
+use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 use crate::vocabulary::scope::Scope;
 
 /// Configures a [`PasswordGrant`].
 #[must_use]
 pub struct Builder {
-    issuer: String,
+    settings: Settings,
     realm: Option<String>,
-    clients: Arc<dyn ClientStore>,
-    users: Arc<dyn UserAuthenticator>,
-    tokens: Arc<dyn TokenIssuer>,
-    clock: Arc<dyn Clock>,
-    randomness: Arc<dyn Randomness>,
-    observer: Arc<dyn Observer>,
-    limits: Limits,
-    authentication_methods: Vec<AuthenticationMethod>,
-    slow_secrets: Option<Arc<dyn SlowSecrets>>,
-    scopes: Option<Scope>,
-    access_token_lifetime: Duration,
-    failure_floor: Option<Duration>,
+    attempt_limits: Option<AttemptLimits>,
+    account_names: Option<Arc<dyn AccountNames>>,
+    state: StateChoice,
     token_endpoint: Option<String>,
     jwks_uri: Option<String>,
     metadata: Map<String, Value>,
+}
+
+/// What the host has set, and the engine goes on with.
+pub(crate) struct Settings {
+    pub(crate) issuer: String,
+    pub(crate) clients: Arc<dyn ClientStore>,
+    pub(crate) users: Arc<dyn UserAuthenticator>,
+    pub(crate) tokens: Arc<dyn TokenIssuer>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) limits: Limits,
+    pub(crate) authentication_methods: Vec<AuthenticationMethod>,
+    pub(crate) slow_secrets: Option<Arc<dyn SlowSecrets>>,
+    pub(crate) scopes: Option<Scope>,
+    pub(crate) access_token_lifetime: Duration,
+    pub(crate) failure_floor: Option<Duration>,
+}
+
+/// Where the engine remembers.
+enum StateChoice {
+    /// In memory that is its own, by its own clock.
+    Own,
+    Local(InMemoryState),
+    Shared(Arc<dyn StateStore>, StateSecret),
 }
 
 /// Why a [`PasswordGrant`] could not be built.
@@ -57,6 +77,12 @@ pub enum BuildError {
     /// At least one client authentication method must be on.
     #[error("no client authentication method is switched on")]
     NoAuthenticationMethod,
+    /// The attempt limits contradict each other or are beyond what makes sense.
+    #[error("attempt limits: {0}")]
+    AttemptLimits(&'static str),
+    /// The random generator failed.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
     /// The engine sets this metadata member itself.
     #[error("the metadata member {0:?} is set by the engine")]
     MetadataMember(String),
@@ -69,9 +95,8 @@ impl Builder {
         users: Arc<dyn UserAuthenticator>,
         tokens: Arc<dyn TokenIssuer>,
     ) -> Self {
-        Self {
+        let settings = Settings {
             issuer: issuer.to_owned(),
-            realm: None,
             clients,
             users,
             tokens,
@@ -88,6 +113,13 @@ impl Builder {
             scopes: None,
             access_token_lifetime: Duration::from_secs(600),
             failure_floor: None,
+        };
+        Self {
+            settings,
+            realm: None,
+            attempt_limits: Some(AttemptLimits::default()),
+            account_names: None,
+            state: StateChoice::Own,
             token_endpoint: None,
             jwks_uri: None,
             metadata: Map::new(),
@@ -103,13 +135,13 @@ impl Builder {
 
     /// The clock. Default the system's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.settings.clock = Arc::new(clock);
         self
     }
 
     /// The source of token identifiers. Default the system's generator.
     pub fn randomness(mut self, randomness: impl Randomness) -> Self {
-        self.randomness = Arc::new(randomness);
+        self.settings.randomness = Arc::new(randomness);
         self
     }
 
@@ -117,19 +149,19 @@ impl Builder {
     /// engine has an observer of its own: [`HashedPasswords`](crate::HashedPasswords), the
     /// [`AccessTokenVerifier`](crate::AccessTokenVerifier::observer).
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.observer = Arc::new(observer);
+        self.settings.observer = Arc::new(observer);
         self
     }
 
     /// How much of a request is read.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits.within_bounds();
+        self.settings.limits = limits.within_bounds();
         self
     }
 
     /// The client authentication methods that are on, whatever a client is registered for. Default all.
     pub fn authentication_methods(mut self, methods: impl IntoIterator<Item = AuthenticationMethod>) -> Self {
-        self.authentication_methods = methods.into_iter().collect();
+        self.settings.authentication_methods = methods.into_iter().collect();
         self
     }
 
@@ -142,21 +174,21 @@ impl Builder {
     /// requests must bound. Off by default.
     #[cfg(feature = "argon2")]
     pub fn slow_client_secrets(mut self, hashing: &crate::HashedPasswords) -> Self {
-        self.slow_secrets = Some(Arc::new(hashing.clone()));
+        self.settings.slow_secrets = Some(Arc::new(hashing.clone()));
         self
     }
 
     /// The scopes that exist: no client gets another one, and the metadata lists them. Default: whatever clients are
     /// registered for.
     pub fn scopes(mut self, scopes: Scope) -> Self {
-        self.scopes = Some(scopes);
+        self.settings.scopes = Some(scopes);
         self
     }
 
     /// How long access tokens are valid, in whole seconds, where the client's registration does not say otherwise.
     /// Default ten minutes.
     pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
-        self.access_token_lifetime = lifetime;
+        self.settings.access_token_lifetime = lifetime;
         self
     }
 
@@ -165,7 +197,42 @@ impl Builder {
     /// load. With [`slow_client_secrets`](Self::slow_client_secrets) it holds clients back too that did not authenticate.
     /// Off by default.
     pub fn failure_floor(mut self, floor: Duration) -> Self {
-        self.failure_floor = Some(floor);
+        self.settings.failure_floor = Some(floor);
+        self
+    }
+
+    /// How many attempts there are before somebody has to wait; see [`AttemptLimits`].
+    pub fn attempt_limits(mut self, limits: AttemptLimits) -> Self {
+        self.attempt_limits = Some(limits);
+        self
+    }
+
+    /// Switches the limits on attempts off: anybody may guess as fast as passwords can be hashed. RFC 6749 section 4.3.2
+    /// makes a limit a MUST, so this is only for a host that has one of its own, which counts before the password is
+    /// verified.
+    pub fn dangerous_without_attempt_limits(mut self) -> Self {
+        self.attempt_limits = None;
+        self
+    }
+
+    /// Under which name attempts on an account are counted. Default the name that was typed, without regard to case,
+    /// compatibility forms and the amount of white space.
+    pub fn account_names(mut self, names: impl AccountNames) -> Self {
+        self.account_names = Some(Arc::new(names));
+        self
+    }
+
+    /// Where the engine remembers what it must between requests, in the memory of this process. Default an
+    /// [`InMemoryState`] with the engine's clock.
+    pub fn state(mut self, state: InMemoryState) -> Self {
+        self.state = StateChoice::Local(state);
+        self
+    }
+
+    /// Where several instances of the engine remember together. All of them need the same secret, under which the keys
+    /// are digests. Their clocks, and the store's, should be within a minute of each other.
+    pub fn shared_state(mut self, store: impl StateStore, secret: StateSecret) -> Self {
+        self.state = StateChoice::Shared(Arc::new(store), secret);
         self
     }
 
@@ -193,54 +260,62 @@ impl Builder {
     ///
     /// When a URL is not one, a lifetime is zero, a metadata member is the engine's own, or the token issuer fails.
     pub fn build(self) -> Result<PasswordGrant, BuildError> {
-        self.tokens.check().map_err(BuildError::TokenIssuer)?;
-        let base = self.issuer.trim_end_matches('/');
-        let token_endpoint = self.token_endpoint.unwrap_or_else(|| format!("{base}/oauth/token"));
-        let has_keys = !self.tokens.public_keys().keys.is_empty();
-        let jwks_uri = has_keys.then(|| self.jwks_uri.unwrap_or_else(|| format!("{base}/.well-known/jwks.json")));
-        for url in [&self.issuer, &token_endpoint].into_iter().chain(&jwks_uri) {
+        let Self { settings, realm, attempt_limits, account_names, state, token_endpoint, jwks_uri, metadata } = self;
+        settings.tokens.check().map_err(BuildError::TokenIssuer)?;
+        let base = settings.issuer.trim_end_matches('/');
+        let token_endpoint = token_endpoint.unwrap_or_else(|| format!("{base}/oauth/token"));
+        let has_keys = !settings.tokens.public_keys().keys.is_empty();
+        let jwks_uri = has_keys.then(|| jwks_uri.unwrap_or_else(|| format!("{base}/.well-known/jwks.json")));
+        for url in [&settings.issuer, &token_endpoint].into_iter().chain(&jwks_uri) {
             check_url(url)?;
         }
-        if !LIFETIMES.contains(&self.access_token_lifetime) {
+        if !LIFETIMES.contains(&settings.access_token_lifetime) {
             return Err(BuildError::Lifetime);
         }
-        if self.authentication_methods.is_empty() {
+        if settings.authentication_methods.is_empty() {
             return Err(BuildError::NoAuthenticationMethod);
         }
-        if let Some(name) = self.metadata.keys().find(|name| is_reserved_metadata(name)) {
+        if let Some(name) = metadata.keys().find(|name| is_reserved_metadata(name)) {
             return Err(BuildError::MetadataMember(name.clone()));
         }
         let metadata = Metadata::new(
-            &self.issuer,
+            &settings.issuer,
             token_endpoint,
             jwks_uri,
-            self.scopes.as_ref(),
-            &self.authentication_methods,
-            self.metadata,
+            settings.scopes.as_ref(),
+            &settings.authentication_methods,
+            metadata,
         );
+        let attempts = attempt_limits.map(|limits| attempt_limiter(&limits, account_names, state, &settings));
         Ok(PasswordGrant(Arc::new(Engine {
-            realm: self.realm.unwrap_or_else(|| self.issuer.clone()).into(),
-            issuer: self.issuer,
-            clients: self.clients,
-            users: self.users,
-            tokens: self.tokens,
-            clock: self.clock,
-            randomness: self.randomness,
-            observer: self.observer,
-            limits: self.limits,
-            authentication_methods: self.authentication_methods,
-            slow_secrets: self.slow_secrets,
-            scopes: self.scopes,
-            access_token_lifetime: self.access_token_lifetime,
-            failure_floor: self.failure_floor,
+            realm: realm.unwrap_or_else(|| settings.issuer.clone()).into(),
+            attempts: attempts.transpose()?,
+            settings,
             metadata,
         })))
     }
 }
 
+fn attempt_limiter(
+    limits: &AttemptLimits,
+    names: Option<Arc<dyn AccountNames>>,
+    state: StateChoice,
+    settings: &Settings,
+) -> Result<AttemptLimiter, BuildError> {
+    limits.check().map_err(BuildError::AttemptLimits)?;
+    let (clock, randomness) = (settings.clock.clone(), settings.randomness.clone());
+    let own = || InMemoryState::new().clock(clock.clone());
+    let (keys, state) = match state {
+        StateChoice::Own => (Keys::local(&*randomness)?, State::Local(own())),
+        StateChoice::Local(state) => (Keys::local(&*randomness)?, State::Local(state)),
+        StateChoice::Shared(store, secret) => (Keys::Shared(secret), State::Shared(store)),
+    };
+    Ok(AttemptLimiter::new(limits, names, keys, state, clock, randomness)?)
+}
+
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("issuer", &self.issuer).finish_non_exhaustive()
+        f.debug_struct("Builder").field("issuer", &self.settings.issuer).finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engine: from a request to a token.
 
+mod attempts;
 mod builder;
 mod rules;
 
@@ -11,22 +12,25 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::client::authentication::{Presented, Registry, SlowSecrets, authenticate};
-use crate::client::{AuthenticatedClient, AuthenticationMethod, ClientStore, Grant};
+use crate::client::authentication::{Presented, Registry, authenticate};
+use crate::client::{AuthenticatedClient, ClientStore, Grant};
 use crate::endpoint::Metadata;
+pub use crate::grant::attempts::{AccountNames, AttemptCount, AttemptLimits, AttemptsOn};
+use crate::grant::attempts::{AttemptLimiter, Ticket, outcome_of};
+use crate::grant::builder::Settings;
 pub use crate::grant::builder::{BuildError, Builder};
 use crate::http::{HttpRequest, HttpResponse};
 use crate::request::TokenRequest;
 use crate::response::TokenResponse;
+use crate::state::limiter::Outcome as AttemptOutcome;
 use crate::token::{Authorization, TokenIssuer};
 use crate::user::{Accepted, Login, LoginAttempt, Outcome, UserAuthenticator};
-use crate::vocabulary::clock::{Clock, Timestamp};
+use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{Reason, TokenError, Trouble};
-use crate::vocabulary::event::{Event, Observer};
+use crate::vocabulary::error::{BoxError, Reason, TokenError, Trouble};
+use crate::vocabulary::event::Event;
 use crate::vocabulary::future::catch_panic;
-use crate::vocabulary::limits::Limits;
-use crate::vocabulary::random::{Randomness, RandomnessError};
+use crate::vocabulary::random::RandomnessError;
 use crate::vocabulary::report::Report;
 use crate::vocabulary::scope::Scope;
 
@@ -69,20 +73,10 @@ use crate::vocabulary::scope::Scope;
 pub struct PasswordGrant(Arc<Engine>);
 
 struct Engine {
-    issuer: String,
+    settings: Settings,
     realm: Arc<str>,
-    clients: Arc<dyn ClientStore>,
-    users: Arc<dyn UserAuthenticator>,
-    tokens: Arc<dyn TokenIssuer>,
-    clock: Arc<dyn Clock>,
-    randomness: Arc<dyn Randomness>,
-    observer: Arc<dyn Observer>,
-    limits: Limits,
-    authentication_methods: Vec<AuthenticationMethod>,
-    slow_secrets: Option<Arc<dyn SlowSecrets>>,
-    scopes: Option<Scope>,
-    access_token_lifetime: Duration,
-    failure_floor: Option<Duration>,
+    /// None: the host has switched it off.
+    attempts: Option<AttemptLimiter>,
     metadata: Metadata,
 }
 
@@ -112,7 +106,7 @@ impl PasswordGrant {
     /// on its thread.
     pub async fn token(&self, request: HttpRequest<'_>) -> HttpResponse {
         let mut parsed = TokenRequest::empty();
-        match parsed.parse(&request, &self.0.limits) {
+        match parsed.parse(&request, &self.0.settings.limits) {
             Ok(()) => match catch_panic(pin!(self.0.handle(&mut parsed))).await {
                 Some(answer) => answer.map_or_else(Into::into, Into::into),
                 None => self.0.report(&request.context).refused(Trouble::Panic).into(),
@@ -140,7 +134,54 @@ impl PasswordGrant {
     /// [`HttpRequest::body_too_large`](crate::HttpRequest::body_too_large).
     #[must_use]
     pub fn body_limit(&self) -> usize {
-        self.0.limits.body
+        self.0.settings.limits.body
+    }
+
+    /// What is counted at the moment, for an administrator to look at. `None` where nothing is: the limits are off, or the
+    /// context lacks the address that is asked about.
+    ///
+    /// ```
+    /// # use password_grant::{AttemptsOn, BoxError, PasswordGrant, RequestContext};
+    /// # async fn example(grant: PasswordGrant) -> Result<(), BoxError> {
+    /// let alice = AttemptsOn::Account { username: "alice" };
+    /// let context = RequestContext::new(); // or with the tenant
+    /// if grant.attempts(alice, &context).await?.is_some_and(|count| count.locked) {
+    ///     grant.reset_attempts(alice, &context).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the state store fails.
+    pub async fn attempts(
+        &self,
+        on: AttemptsOn<'_>,
+        context: &RequestContext,
+    ) -> Result<Option<AttemptCount>, BoxError> {
+        match &self.0.attempts {
+            Some(attempts) => attempts.look(on, context).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Sets a count back to zero: unlocks an account, for instance when its owner has proved who they are in another
+    /// way. A known origin is then known no more. Attempts that are being judged meanwhile are not counted again.
+    ///
+    /// # Errors
+    ///
+    /// When the state store fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has happened or not.
+    pub async fn reset_attempts(&self, on: AttemptsOn<'_>, context: &RequestContext) -> Result<(), BoxError> {
+        if let Some(attempts) = &self.0.attempts
+            && let Some(counted) = attempts.reset(on, context).await?
+        {
+            self.0.report(context).tell(&Event::AttemptsReset { counted, context });
+        }
+        Ok(())
     }
 
     /// The authorization server metadata document ([RFC 8414]), for `GET
@@ -159,15 +200,15 @@ impl PasswordGrant {
     /// [RFC 7517 section 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
     #[must_use]
     pub fn jwks(&self) -> HttpResponse {
-        HttpResponse::public_json(&self.0.tokens.public_keys())
+        HttpResponse::public_json(&self.0.settings.tokens.public_keys())
     }
 }
 
 impl Engine {
     async fn handle(&self, request: &mut TokenRequest<'_>) -> Result<TokenResponse, TokenError> {
-        let started = self.clock.now();
+        let started = self.settings.clock.now();
         let answer = self.answer(request, started).await;
-        if let (Err(refusal), Some(floor)) = (&answer, self.failure_floor) {
+        if let (Err(refusal), Some(floor)) = (&answer, self.settings.failure_floor) {
             self.hold_back(refusal, floor, started).await;
         }
         answer
@@ -178,9 +219,9 @@ impl Engine {
     async fn answer(&self, request: &mut TokenRequest<'_>, now: Timestamp) -> Result<TokenResponse, TokenError> {
         let context = std::mem::take(&mut request.context);
         let report = self.report(&context);
-        rules::check_limits(request, &self.limits).map_err(|fault| report.refused(fault))?;
+        rules::check_limits(request, &self.settings.limits).map_err(|fault| report.refused(fault))?;
         let presented = Presented::by(request).map_err(|reason| report.refused(reason))?;
-        let client = authenticate(&presented, self.registry(), now, report).await?;
+        let client = self.authenticate(&presented, now, report).await?;
         let report = report.about(client.id());
         match rules::grant_for(request, &client).map_err(|reason| report.refused(reason))? {
             Grant::Password => self.password(request, &client, report).await,
@@ -198,15 +239,17 @@ impl Engine {
         let refused = |reason: Reason| report.refused(reason);
         let password = request.password.take();
 
-        let scope = rules::scope_for(request, client, self.scopes.as_ref()).map_err(refused)?;
+        let scope = rules::scope_for(request, client, self.settings.scopes.as_ref()).map_err(refused)?;
         let audiences = rules::audiences_for(request, client).map_err(refused)?;
-        let lifetime = rules::lifetime_for(client, self.access_token_lifetime).map_err(refused)?;
+        let lifetime = rules::lifetime_for(client, self.settings.access_token_lifetime).map_err(refused)?;
         let (username, password) = rules::credentials_in(request, password).map_err(refused)?;
 
+        let ticket = self.reserve(username, client, report).await?;
         let attempt = LoginAttempt { username, password, scope: &scope, client, context: report.context() };
-        let login = self.users.authenticate(attempt).await;
-        let login = login.map_err(|cause| report.failed(rules::trouble_of(&cause), &cause))?;
-        let accepted = accept(login, username, report)?;
+        let login = self.settings.users.authenticate(attempt).await;
+        let login = login.map_err(|cause| report.failed(rules::trouble_of(&cause), &cause));
+        self.settle(ticket, outcome_of(&login), username, client, report).await?;
+        let accepted = accept(login?, username, report)?;
         let (client_id, subject, context) = (client.id(), &accepted.subject, report.context());
         report.tell(&Event::LoginAccepted { client_id, subject, username, context });
 
@@ -221,17 +264,17 @@ impl Engine {
         let Granted { client, username, audiences, lifetime, scope, accepted } = granted;
         let mut id = [0; 22];
         let authorization = Authorization {
-            issuer: &self.issuer,
+            issuer: &self.settings.issuer,
             subject: &accepted.subject,
             client,
             scope: &scope,
             audiences,
             claims: &accepted.claims,
             token_id: self.token_id(&mut id).map_err(|_| report.refused(Trouble::Randomness))?,
-            issued_at: self.clock.now(), // the password took its time
+            issued_at: self.settings.clock.now(), // the password took its time
             lifetime,
         };
-        let token = self.tokens.issue(&authorization).await;
+        let token = self.settings.tokens.issue(&authorization).await;
         let access_token = token.map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))?;
 
         report.tell(&Event::TokenIssued {
@@ -245,19 +288,67 @@ impl Engine {
         Ok(TokenResponse { access_token, expires_in: lifetime, scope, members: accepted.members })
     }
 
+    /// Who has failed too often from where it is may not try. What could have been guessed and was not right counts.
+    async fn authenticate(
+        &self,
+        presented: &Presented<'_>,
+        now: Timestamp,
+        report: Report<'_>,
+    ) -> Result<AuthenticatedClient, TokenError> {
+        let Some(attempts) = self.attempts.as_ref().filter(|_| presented.has_secret()) else {
+            return authenticate(presented, self.registry(), now, report).await;
+        };
+        attempts.check_client(presented.client_id(), report).await?;
+        let client = authenticate(presented, self.registry(), now, report).await;
+        if let Err(refusal) = &client
+            && let Reason::Client(fault) = refusal.reason()
+        {
+            attempts.client_failed(presented.client_id(), *fault, report).await?;
+        }
+        client
+    }
+
+    /// Counts the attempt, before anything is looked up for it.
+    async fn reserve(
+        &self,
+        username: &str,
+        client: &AuthenticatedClient,
+        report: Report<'_>,
+    ) -> Result<Option<Ticket>, TokenError> {
+        match &self.attempts {
+            Some(attempts) => attempts.reserve(username, client.id(), report).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes back what was counted, or leaves it.
+    async fn settle(
+        &self,
+        ticket: Option<Ticket>,
+        outcome: AttemptOutcome,
+        username: &str,
+        client: &AuthenticatedClient,
+        report: Report<'_>,
+    ) -> Result<(), TokenError> {
+        match (&self.attempts, ticket) {
+            (Some(attempts), Some(ticket)) => attempts.settle(ticket, outcome, username, client.id(), report).await,
+            _ => Ok(()),
+        }
+    }
+
     fn registry(&self) -> Registry<'_> {
-        let slow = self.slow_secrets.as_deref();
-        Registry { clients: &*self.clients, switched_on: &self.authentication_methods, slow }
+        let slow = self.settings.slow_secrets.as_deref();
+        Registry { clients: &*self.settings.clients, switched_on: &self.settings.authentication_methods, slow }
     }
 
     fn report<'a>(&'a self, context: &'a RequestContext) -> Report<'a> {
-        Report::new(&*self.observer, &self.realm, context)
+        Report::new(&*self.settings.observer, &self.realm, context)
     }
 
     /// 128 random bits in base64url.
     fn token_id<'t>(&self, text: &'t mut [u8; 22]) -> Result<&'t str, RandomnessError> {
         let mut bytes = [0; 16];
-        self.randomness.fill(&mut bytes)?;
+        self.settings.randomness.fill(&mut bytes)?;
         let written = URL_SAFE_NO_PAD.encode_slice(bytes, text).map_err(|_| RandomnessError::new())?;
         text.get(..written).and_then(|text| std::str::from_utf8(text).ok()).ok_or_else(RandomnessError::new)
     }
@@ -267,12 +358,12 @@ impl Engine {
     async fn hold_back(&self, refusal: &TokenError, floor: Duration, started: Timestamp) {
         let held_back = match refusal.reason() {
             Reason::Login(_) => true,
-            Reason::Client(_) => self.slow_secrets.is_some(),
+            Reason::Client(_) => self.settings.slow_secrets.is_some(),
             _ => false,
         };
         if held_back {
-            let passed = self.clock.now().since(started);
-            self.clock.sleep(floor.saturating_sub(passed)).await;
+            let passed = self.settings.clock.now().since(started);
+            self.settings.clock.sleep(floor.saturating_sub(passed)).await;
         }
     }
 }
@@ -301,6 +392,6 @@ fn accept(login: Login, username: &str, report: Report<'_>) -> Result<Accepted, 
 
 impl fmt::Debug for PasswordGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PasswordGrant").field("issuer", &self.0.issuer).finish_non_exhaustive()
+        f.debug_struct("PasswordGrant").field("issuer", &self.0.settings.issuer).finish_non_exhaustive()
     }
 }

@@ -110,6 +110,10 @@ impl Login {
         matches!(self.0, Outcome::Accepted(_))
     }
 
+    pub(crate) fn is_rejected(&self) -> bool {
+        matches!(self.0, Outcome::Rejected(_))
+    }
+
     /// Narrows the scope further, whatever was said of it before.
     #[cfg(feature = "argon2")]
     pub(crate) fn within(mut self, most: &Scope) -> Self {

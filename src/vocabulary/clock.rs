@@ -31,6 +31,19 @@ impl Timestamp {
         self.0.as_secs()
     }
 
+    /// Whole milliseconds since 1970, rounded down.
+    #[must_use]
+    pub const fn unix_millis(self) -> u64 {
+        let millis = self.0.as_millis();
+        if millis > u64::MAX as u128 { u64::MAX } else { millis as u64 }
+    }
+
+    /// The moment that many whole milliseconds after 1970.
+    #[must_use]
+    pub const fn from_unix_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
     /// This moment, later by `span`; the latest moment there is if that lies beyond it.
     #[must_use]
     pub const fn plus(self, span: Duration) -> Self {

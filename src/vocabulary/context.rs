@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub struct RequestContext {
     peer: Option<IpAddr>,
     tenant: Option<Arc<str>>,
+    origin: Option<Arc<str>>,
     host: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -31,9 +32,21 @@ impl RequestContext {
 
     /// The identity domain (tenant) in which client and user are to be looked up. It is passed on as given: a host
     /// that takes it from a header passes on what the caller sent, unvalidated.
+    ///
+    /// Attempts are counted within a tenant. So give one only if your look-ups heed it, and the same one for every
+    /// spelling of it: each further spelling that finds the same user gives whoever guesses another full allowance.
     #[must_use]
     pub fn with_tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
         self.tenant = Some(tenant.into());
+        self
+    }
+
+    /// What the host knows the caller's device by, and has verified: the subject of a client certificate, the identifier
+    /// in a device token that it has signed. Logins from an origin where the user has logged in before are counted apart
+    /// from all others, as they are from a known address. Never anything that a caller can choose.
+    #[must_use]
+    pub fn with_origin(mut self, origin: impl Into<Arc<str>>) -> Self {
+        self.origin = Some(origin.into());
         self
     }
 
@@ -55,6 +68,12 @@ impl RequestContext {
     #[must_use]
     pub fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()
+    }
+
+    /// What the host knows the caller's device by.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        self.origin.as_deref()
     }
 
     /// The host's value, if one of this type was given.

@@ -31,7 +31,8 @@ pub enum ErrorCode {
     InvalidTarget,
     /// The token could not be made, or the host's code asked for something impossible. 500.
     ServerError,
-    /// A store or the password hashing cannot answer now. 503 with `Retry-After`.
+    /// A store or the password hashing cannot answer now (503), or there were too many attempts (429). With
+    /// `Retry-After`.
     TemporarilyUnavailable,
     /// A code of the host's: another step is needed before a token is issued. 403.
     Host(Arc<str>),
@@ -97,6 +98,9 @@ pub enum Reason {
     Login(Rejection),
     /// The host wants another step first.
     MoreNeeded(Arc<str>),
+    /// There were too many attempts. The same answer whether or not the name exists and the password is right: neither
+    /// was looked at.
+    TooManyAttempts(Counted),
     /// Our own trouble, or the host's.
     Trouble(Trouble),
 }
@@ -207,6 +211,22 @@ pub enum Rejection {
     Other(&'static str),
 }
 
+/// Who attempts are counted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Counted {
+    /// A user name, from wherever it is not known.
+    Account,
+    /// A user name, through one client, from where its owner has logged in before.
+    KnownOrigin,
+    /// An address; of IPv6 the first 64 bits.
+    Source,
+    /// The first 48 bits of an IPv6 address.
+    Network,
+    /// A client that fails to authenticate, at one address.
+    Client,
+}
+
 /// What judges passwords has more work than it can do in time: an error for
 /// [`UserAuthenticator::authenticate`](crate::UserAuthenticator::authenticate) to return. The caller gets 503
 /// `temporarily_unavailable`, and nothing is held against the user.
@@ -233,6 +253,10 @@ pub enum Trouble {
     ClientRegistration,
     /// The [`UserAuthenticator`](crate::UserAuthenticator) failed. 503.
     UserAuthenticator,
+    /// The [`AccountNames`](crate::AccountNames) failed. 503.
+    AccountNames,
+    /// The [`StateStore`](crate::StateStore) failed, was too slow or is full, or holds a row that cannot be read. 503.
+    StateStore,
     /// Password hashing has more work than it can do in time. 503.
     Overloaded,
     /// The [`TokenIssuer`](crate::TokenIssuer) failed. 500.
@@ -273,6 +297,7 @@ impl Reason {
             Self::MoreNeeded(code) => {
                 (403, Code::Host(code.clone()), "Another step is needed before a token is issued")
             }
+            Self::TooManyAttempts(_) => (429, Code::TemporarilyUnavailable, "Too many attempts, try again later"),
             Self::Trouble(trouble) if trouble.is_ours_alone() => {
                 (500, Code::ServerError, "The server could not complete the request")
             }
@@ -365,6 +390,12 @@ impl TokenError {
     /// The realm of the challenge that goes with a 401.
     pub(crate) fn in_realm(mut self, realm: &Arc<str>) -> Self {
         self.0.realm = Some(realm.clone());
+        self
+    }
+
+    /// After how long to try again.
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(Duration::from_secs(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)));
         self
     }
 

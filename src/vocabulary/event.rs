@@ -1,9 +1,10 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{ClientFault, NotAllowed, Rejection, RequestFault, Trouble};
+use crate::vocabulary::error::{ClientFault, Counted, NotAllowed, Rejection, RequestFault, Trouble};
 use crate::vocabulary::identifier::{ClientId, Subject};
 use crate::vocabulary::scope::Scope;
 
@@ -113,6 +114,97 @@ pub enum Event<'a> {
         /// What surrounded the request.
         context: &'a RequestContext,
     },
+    /// An attempt on a user name was admitted: it is counted, and will be judged.
+    #[non_exhaustive]
+    AttemptAdmitted {
+        /// Through which client.
+        client_id: &'a ClientId,
+        /// The name that was typed. Raw.
+        username: &'a str,
+        /// The account, or the known origin that is counted in its place.
+        counted: Counted,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// An attempt waits for others of the same name that are being judged.
+    #[non_exhaustive]
+    AttemptWaits {
+        /// Through which client.
+        client_id: &'a ClientId,
+        /// The name that was typed. Raw.
+        username: &'a str,
+        /// Who is counted.
+        counted: Counted,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// An attempt was denied: there were too many. Nothing was looked up or hashed for it.
+    #[non_exhaustive]
+    AttemptDenied {
+        /// Through which client.
+        client_id: &'a ClientId,
+        /// The name that was typed. Raw.
+        username: &'a str,
+        /// Who was counted.
+        counted: Counted,
+        /// What the caller was told to wait.
+        retry_after: Duration,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// So many attempts in a row have failed that none is admitted for a whole window. Told at every failure from then
+    /// on.
+    #[non_exhaustive]
+    AccountLocked {
+        /// Through which client the last attempt came.
+        client_id: &'a ClientId,
+        /// The name that was typed. Raw.
+        username: &'a str,
+        /// The account, or the known origin that is counted in its place.
+        counted: Counted,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// Somebody logged in from where they had not before, or not for long. From now on this origin is counted apart.
+    #[non_exhaustive]
+    NewOrigin {
+        /// Through which client.
+        client_id: &'a ClientId,
+        /// The name that was typed. Raw.
+        username: &'a str,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// A client failed to authenticate too often from where it is. Its credentials were not looked at.
+    #[non_exhaustive]
+    ClientDenied {
+        /// Who the request said it comes from. Raw.
+        client_id: &'a str,
+        /// What the caller was told to wait.
+        retry_after: Duration,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// Failures are many, in a way that no single limit meets. Nothing was blocked for it.
+    #[non_exhaustive]
+    Alarm {
+        /// What there is too much of.
+        alarm: Alarm,
+        /// Through which client; none if it is all of them together.
+        client_id: Option<&'a ClientId>,
+        /// How many there were within ten minutes, in this process.
+        failures: u32,
+        /// What surrounded the request that raised it.
+        context: &'a RequestContext,
+    },
+    /// The host has set a count back to zero.
+    #[non_exhaustive]
+    AttemptsReset {
+        /// Whose.
+        counted: Counted,
+        /// What the host gave.
+        context: &'a RequestContext,
+    },
     /// The host asked for another step before a token is issued.
     #[non_exhaustive]
     MoreNeeded {
@@ -178,6 +270,16 @@ pub enum Event<'a> {
     },
 }
 
+/// What there can be too much of, spread so that no limit on a single name or address meets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Alarm {
+    /// Logins failed on many user names: a few common passwords tried on everybody.
+    ManyAccounts,
+    /// Many wrong secrets of one client, from however many addresses.
+    ManySecrets,
+}
+
 /// Why a request to a protected resource was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -230,6 +332,32 @@ impl fmt::Display for Event<'_> {
             Self::LoginRejected { client_id, username, rejection, .. } => {
                 write!(f, "login of {username:?} through client {client_id:?} rejected: {rejection:?}")
             }
+            Self::AttemptAdmitted { client_id, username, counted, .. } => {
+                write!(f, "attempt on {username:?} through client {client_id:?} admitted, counted on {counted:?}")
+            }
+            Self::AttemptWaits { client_id, username, counted, .. } => {
+                write!(f, "attempt on {username:?} through client {client_id:?} waits for others on {counted:?}")
+            }
+            Self::AttemptDenied { client_id, username, counted, retry_after, .. } => {
+                write!(
+                    f,
+                    "attempt on {username:?} through client {client_id:?} denied for {retry_after:?}: too many on {counted:?}"
+                )
+            }
+            Self::AccountLocked { client_id, username, counted, .. } => {
+                write!(f, "{counted:?} of {username:?} locked, last tried through client {client_id:?}")
+            }
+            Self::NewOrigin { client_id, username, .. } => {
+                write!(f, "login of {username:?} through client {client_id:?} from a new origin")
+            }
+            Self::ClientDenied { client_id, retry_after, .. } => {
+                write!(f, "client {client_id:?} denied for {retry_after:?}: too many failed authentications")
+            }
+            Self::Alarm { alarm, client_id: Some(client_id), failures, .. } => {
+                write!(f, "alarm: {alarm:?} through client {client_id:?}, {failures} failures")
+            }
+            Self::Alarm { alarm, failures, .. } => write!(f, "alarm: {alarm:?}, {failures} failures"),
+            Self::AttemptsReset { counted, .. } => write!(f, "attempts on {counted:?} reset"),
             Self::MoreNeeded { client_id, username, code, .. } => {
                 write!(f, "login of {username:?} through client {client_id:?} needs another step: {code:?}")
             }

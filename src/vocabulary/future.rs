@@ -2,9 +2,7 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-#[cfg(feature = "argon2")]
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 /// What the future becomes; `None` if it panics.
@@ -21,7 +19,6 @@ pub(crate) async fn catch_panic<F: Future>(mut future: Pin<&mut F>) -> Option<F:
 }
 
 /// What the first future becomes; `None` if the second is done sooner.
-#[cfg(feature = "argon2")]
 pub(crate) async fn before<T>(future: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
     let (mut future, mut end) = (pin!(future), pin!(end));
     std::future::poll_fn(|context| match (future.as_mut().poll(context), end.as_mut().poll(context)) {

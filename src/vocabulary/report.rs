@@ -1,9 +1,10 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{BoxError, ClientFault, Reason, Rejection, TokenError, Trouble};
+use crate::vocabulary::error::{BoxError, ClientFault, Counted, Reason, Rejection, TokenError, Trouble};
 use crate::vocabulary::event::{Event, Observer, tell};
 use crate::vocabulary::identifier::ClientId;
 
@@ -75,6 +76,25 @@ impl<'a> Report<'a> {
             self.tell(&Event::LoginRejected { client_id, username, rejection, context });
         }
         TokenError::new(Reason::Login(rejection))
+    }
+
+    /// There were too many attempts on a user name, or from where this one comes.
+    pub(crate) fn denied(self, username: &str, counted: Counted, wait: Duration) -> TokenError {
+        let refusal = TokenError::new(Reason::TooManyAttempts(counted)).after(wait);
+        if let (Some(client_id), Some(retry_after)) = (self.client_id, refusal.retry_after()) {
+            let context = self.context;
+            self.tell(&Event::AttemptDenied { client_id, username, counted, retry_after, context });
+        }
+        refusal
+    }
+
+    /// A client failed to authenticate too often. `claimed` is raw.
+    pub(crate) fn client_denied(self, claimed: &str, wait: Duration) -> TokenError {
+        let refusal = TokenError::new(Reason::TooManyAttempts(Counted::Client)).after(wait);
+        if let Some(retry_after) = refusal.retry_after() {
+            self.tell(&Event::ClientDenied { client_id: claimed, retry_after, context: self.context });
+        }
+        refusal
     }
 
     /// The host wants another step first.

@@ -1,7 +1,7 @@
 use crate::vocabulary::event::{AccessFault, Event, Observer};
 
 /// Writes every event to [`tracing`], with the target `password_grant`: refusals as `WARN`, trouble as `ERROR`, the
-/// rest as `INFO`, single hashes and requests without a token as `DEBUG`. The default observer.
+/// rest as `INFO`; single hashes, attempts that are admitted, and requests without a token as `DEBUG`. The default observer.
 ///
 /// What the caller typed is quoted and escaped, so it cannot break or forge a line of the log.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +25,10 @@ impl Observer for TracingObserver {
             Event::ClientRefused { context, .. }
             | Event::LoginRejected { context, .. }
             | Event::NotAllowed { context, .. }
+            | Event::AttemptDenied { context, .. }
+            | Event::AccountLocked { context, .. }
+            | Event::ClientDenied { context, .. }
+            | Event::Alarm { context, .. }
             | Event::RequestRefused { context, .. } => {
                 tracing::warn!(target: "password_grant", peer = ?context.peer(), tenant = ?context.tenant(), "{event}");
             }
@@ -37,8 +41,13 @@ impl Observer for TracingObserver {
             }
             Event::LoginAccepted { context, .. }
             | Event::TokenIssued { context, .. }
+            | Event::NewOrigin { context, .. }
+            | Event::AttemptsReset { context, .. }
             | Event::MoreNeeded { context, .. } => {
                 tracing::info!(target: "password_grant", peer = ?context.peer(), tenant = ?context.tenant(), "{event}");
+            }
+            Event::AttemptAdmitted { context, .. } | Event::AttemptWaits { context, .. } => {
+                tracing::debug!(target: "password_grant", peer = ?context.peer(), tenant = ?context.tenant(), "{event}");
             }
             Event::PasswordVerified { .. } => tracing::debug!(target: "password_grant", "{event}"),
             Event::PasswordRehashed { .. } => tracing::info!(target: "password_grant", "{event}"),

@@ -1,0 +1,532 @@
+//! Protection against guessing (RFC 6749 section 4.3.2): the engine's side of the [attempt limiter](crate::state::limiter).
+
+mod account;
+mod alarm;
+mod limits;
+mod waiting;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+pub use crate::grant::attempts::account::AccountNames;
+use crate::grant::attempts::account::{folded, network, source};
+use crate::grant::attempts::alarm::Alarms;
+pub use crate::grant::attempts::limits::AttemptLimits;
+use crate::grant::attempts::waiting::Waiters;
+use crate::state::driver::{Changes, Driver, Seen, Snapshot, State};
+use crate::state::key::{Keys, Purpose};
+use crate::state::limiter::{Bucket, Decision, Outcome, Rule, Slip, reserve};
+use crate::state::{StateFull, StateKey};
+use crate::user::Login;
+use crate::vocabulary::clock::Clock;
+use crate::vocabulary::context::RequestContext;
+use crate::vocabulary::error::{BoxError, ClientFault, Counted, TokenError, Trouble};
+use crate::vocabulary::event::{Alarm, Event};
+use crate::vocabulary::identifier::ClientId;
+use crate::vocabulary::random::{Randomness, RandomnessError};
+use crate::vocabulary::report::Report;
+
+/// Counts attempts, and says who has to wait.
+pub(crate) struct AttemptLimiter {
+    account: Rule,
+    source: Rule,
+    network: Rule,
+    client: Rule,
+    /// For how many milliseconds an origin is known.
+    origin_memory: u64,
+    names: Option<Arc<dyn AccountNames>>,
+    keys: Keys,
+    rows: Driver,
+    waiters: Waiters,
+    alarms: Alarms,
+    /// The next bucket's epoch: random where the count began, so that no two processes give the same.
+    epoch: AtomicU64,
+}
+
+/// What a reservation has charged, to be settled once the attempt has been judged. One that is dropped instead stays
+/// what it is from the beginning: a failure.
+#[must_use]
+pub(crate) struct Ticket {
+    charged: Vec<(Counted, StateKey, Slip)>,
+    /// Where the attempt comes from, to be remembered if it is right.
+    origins: Vec<StateKey>,
+    /// It is the only failure that its name has.
+    first: bool,
+}
+
+/// Whose attempts: who is counted, under which key. The account comes first, then origins, then addresses.
+type Whose = Vec<(Counted, StateKey)>;
+
+enum Reserved {
+    Admitted(Ticket),
+    Denied { counted: Counted, wait: Duration },
+    Contended { counted: Counted, key: StateKey },
+}
+
+/// What has become of the buckets of an attempt that was settled.
+#[derive(Default)]
+struct Settled {
+    locked: Option<Counted>,
+    new_origin: bool,
+}
+
+impl AttemptLimiter {
+    pub(crate) fn new(
+        limits: &AttemptLimits,
+        names: Option<Arc<dyn AccountNames>>,
+        keys: Keys,
+        state: State,
+        clock: Arc<dyn Clock>,
+        randomness: Arc<dyn Randomness>,
+    ) -> Result<Self, RandomnessError> {
+        let mut epoch = [0; 8];
+        randomness.fill(&mut epoch)?;
+        Ok(Self {
+            account: limits.account_rule(),
+            source: limits.source_rule(),
+            network: limits.network_rule(),
+            client: limits.client_rule(),
+            origin_memory: limits.origin_memory(),
+            names,
+            keys,
+            rows: Driver { state, clock, randomness, patience: limits.longest_patience() },
+            waiters: Waiters::default(),
+            alarms: Alarms::new(limits.alarm_threshold()),
+            epoch: AtomicU64::new(u64::from_le_bytes(epoch)),
+        })
+    }
+
+    /// Reserves an attempt, before anything is looked up or hashed for it. Waits, within bounds, while all that is in
+    /// the way is other attempts that may yet turn out right.
+    ///
+    /// # Errors
+    ///
+    /// 429 when there were too many, 503 when that cannot be told.
+    pub(crate) async fn reserve(
+        &self,
+        username: &str,
+        client_id: &ClientId,
+        report: Report<'_>,
+    ) -> Result<Ticket, TokenError> {
+        let context = report.context();
+        let whose = self.whose(username, client_id, context).await;
+        let whose = whose.map_err(|cause| report.failed(Trouble::AccountNames, &cause))?;
+        let mut waiting = None;
+        for round in 0.. {
+            let reserved = self.try_to_reserve(&whose).await;
+            match reserved.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
+                Reserved::Admitted(ticket) => {
+                    let counted = ticket.charged.first().map_or(Counted::Account, |(counted, ..)| *counted);
+                    report.tell(&Event::AttemptAdmitted { client_id, username, counted, context });
+                    return Ok(ticket);
+                }
+                Reserved::Denied { counted, wait } => return Err(report.denied(username, counted, wait)),
+                Reserved::Contended { counted, key } => {
+                    let now = self.rows.clock.now();
+                    if waiting.is_none() {
+                        report.tell(&Event::AttemptWaits { client_id, username, counted, context });
+                        let deadline = now.plus(self.rows.patience);
+                        waiting = self.waiters.join(key).map(|place| (place, deadline));
+                    }
+                    if waiting.as_ref().is_none_or(|(_, deadline)| *deadline <= now) {
+                        return Err(report.denied(username, counted, Duration::from_secs(1)));
+                    }
+                    self.rows.pause(Duration::from_millis(10), round, Duration::from_millis(200)).await;
+                }
+            }
+        }
+        Err(report.refused(Trouble::StateStore)) // not reached: the deadline comes first
+    }
+
+    /// Ends an attempt with what came of it.
+    ///
+    /// # Errors
+    ///
+    /// 503 when it cannot be written down. It then counts as a failure, whatever came of it.
+    pub(crate) async fn settle(
+        &self,
+        ticket: Ticket,
+        outcome: Outcome,
+        username: &str,
+        client_id: &ClientId,
+        report: Report<'_>,
+    ) -> Result<(), TokenError> {
+        let context = report.context();
+        let remembered: &[StateKey] = match outcome {
+            Outcome::Success if self.origin_memory > 0 => &ticket.origins,
+            _ => &[],
+        };
+        let mut settled = self.try_to_settle(&ticket, outcome, remembered).await;
+        if let Err(full) = settled.as_ref().map_err(|cause| cause.is::<StateFull>())
+            && full
+        {
+            // No room to remember a new origin. The login is no less right for it, but somebody should know.
+            drop(report.failed(Trouble::StateStore, &StateFull.into()));
+            settled = self.try_to_settle(&ticket, outcome, &[]).await;
+        }
+        let settled = settled.map_err(|cause| report.failed(Trouble::StateStore, &cause))?;
+        if settled.new_origin {
+            report.tell(&Event::NewOrigin { client_id, username, context });
+        }
+        if let (Outcome::Failure, Some(counted)) = (outcome, settled.locked) {
+            report.tell(&Event::AccountLocked { client_id, username, counted, context });
+        }
+        if outcome == Outcome::Failure && ticket.first {
+            self.raise(Alarm::ManyAccounts, Some(client_id), report);
+            self.raise(Alarm::ManyAccounts, None, report);
+        }
+        Ok(())
+    }
+
+    /// Whether this client may try to authenticate from here.
+    ///
+    /// # Errors
+    ///
+    /// 429 when there were too many failures, 503 when that cannot be told.
+    pub(crate) async fn check_client(&self, claimed: &str, report: Report<'_>) -> Result<(), TokenError> {
+        let Some(key) = self.client_key(claimed, report.context()) else { return Ok(()) };
+        let keys = [key];
+        let wait = self.rows.change(&keys, |rows, _| {
+            let Some(seen) = rows.row(0) else { return Ok(None) };
+            let (mut bucket, now) = (Bucket::from_bytes(seen.value)?, rows.now.unix_millis());
+            bucket.catch_up(&self.client, now);
+            Ok(bucket.wait(&self.client, now))
+        });
+        match wait.await.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
+            Some(wait) => Err(report.client_denied(claimed, Duration::from_millis(wait))),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a failed authentication of a client.
+    ///
+    /// # Errors
+    ///
+    /// 503 when it cannot be written down.
+    pub(crate) async fn client_failed(
+        &self,
+        claimed: &str,
+        fault: ClientFault,
+        report: Report<'_>,
+    ) -> Result<(), TokenError> {
+        if fault == ClientFault::Secret {
+            self.raise(Alarm::ManySecrets, Some(&ClientId::from(claimed)), report);
+        }
+        let Some(key) = self.client_key(claimed, report.context()) else { return Ok(()) };
+        let keys = [key];
+        let charge = self.rows.change(&keys, |rows, changes| {
+            let now = rows.now.unix_millis();
+            let mut bucket = self.bucket(rows.row(0), now)?;
+            bucket.catch_up(&self.client, now);
+            let slip = bucket.charge(&self.client, now);
+            bucket.settle(slip, Outcome::Failure, &self.client);
+            write(changes, 0, &bucket, &self.client, now);
+            Ok(())
+        });
+        charge.await.map_err(|cause| report.failed(Trouble::StateStore, &cause))
+    }
+
+    pub(crate) async fn look(
+        &self,
+        on: AttemptsOn<'_>,
+        context: &RequestContext,
+    ) -> Result<Option<AttemptCount>, BoxError> {
+        let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
+        let keys = [key];
+        let rule = self.rule(counted);
+        let look = self.rows.change(&keys, |rows, _| {
+            let Some(seen) = rows.row(0) else { return Ok(AttemptCount::default()) };
+            let (mut bucket, now) = (Bucket::from_bytes(seen.value)?, rows.now.unix_millis());
+            bucket.catch_up(rule, now);
+            Ok(AttemptCount {
+                failures: bucket.failures(),
+                in_window: bucket.in_window(),
+                locked: bucket.is_locked(),
+                wait: bucket.wait(rule, now).map(Duration::from_millis),
+            })
+        });
+        look.await.map(Some)
+    }
+
+    pub(crate) async fn reset(
+        &self,
+        on: AttemptsOn<'_>,
+        context: &RequestContext,
+    ) -> Result<Option<Counted>, BoxError> {
+        let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
+        let keys = [key];
+        let reset = self.rows.change(&keys, |rows, changes| {
+            if rows.row(0).is_some() {
+                changes.delete(0);
+            }
+            Ok(())
+        });
+        reset.await.map(|()| Some(counted))
+    }
+
+    async fn try_to_reserve(&self, whose: &Whose) -> Result<Reserved, BoxError> {
+        let keys: Vec<StateKey> = whose.iter().map(|(_, key)| *key).collect();
+        let step = self.rows.change(&keys, |rows, changes| {
+            let now = rows.now.unix_millis();
+            // A known origin is charged in the place of the account, which comes first.
+            let name = known_origin(whose, rows)?.unwrap_or(0);
+            let is_charged = |index: usize, counted: Counted| match counted {
+                Counted::Account | Counted::KnownOrigin => index == name,
+                _ => true,
+            };
+            let charged: Vec<(usize, Counted, StateKey)> = whose
+                .iter()
+                .enumerate()
+                .filter(|(index, (counted, _))| is_charged(*index, *counted))
+                .map(|(index, (counted, key))| (index, *counted, *key))
+                .collect();
+            let mut buckets = Vec::with_capacity(charged.len());
+            for (index, counted, _) in &charged {
+                buckets.push((self.rule(*counted), self.bucket(rows.row(*index), now)?));
+            }
+            let counted = |bucket: usize| charged.get(bucket).copied().ok_or("a decision about no bucket");
+            match reserve(now, &mut buckets) {
+                Decision::Admitted(slips) => {
+                    for ((index, ..), (rule, bucket)) in charged.iter().zip(&buckets) {
+                        write(changes, *index, bucket, rule, now);
+                    }
+                    let slips = charged.iter().zip(slips).map(|((_, counted, key), slip)| (*counted, *key, slip));
+                    let origins = whose.iter().filter(|(counted, _)| *counted == Counted::KnownOrigin);
+                    Ok(Reserved::Admitted(Ticket {
+                        charged: slips.collect(),
+                        origins: origins.map(|(_, key)| *key).collect(),
+                        first: buckets.first().is_some_and(|(_, bucket)| bucket.failures() == 1),
+                    }))
+                }
+                Decision::Denied { wait, bucket } => {
+                    let (_, counted, _) = counted(bucket)?;
+                    Ok(Reserved::Denied { counted, wait: Duration::from_millis(wait) })
+                }
+                Decision::Contended { bucket } => {
+                    let (_, counted, key) = counted(bucket)?;
+                    Ok(Reserved::Contended { counted, key })
+                }
+            }
+        });
+        step.await
+    }
+
+    async fn try_to_settle(
+        &self,
+        ticket: &Ticket,
+        outcome: Outcome,
+        remembered: &[StateKey],
+    ) -> Result<Settled, BoxError> {
+        let mut keys: Vec<StateKey> = ticket.charged.iter().map(|(_, key, _)| *key).collect();
+        let is_charged = |key: &&StateKey| ticket.charged.iter().any(|(_, charged, _)| charged == *key);
+        keys.extend(remembered.iter().filter(|key| !is_charged(key)));
+        let step = self.rows.change(&keys, |rows, changes| {
+            let now = rows.now.unix_millis();
+            let mut settled = Settled::default();
+            for (index, key) in keys.iter().enumerate() {
+                let (counted, slip) = match ticket.charged.get(index) {
+                    Some((counted, _, slip)) => (*counted, Some(*slip)),
+                    None => (Counted::KnownOrigin, None),
+                };
+                let (rule, remember) = (self.rule(counted), remembered.contains(key));
+                let seen = rows.row(index);
+                if seen.is_none() && !remember {
+                    continue;
+                }
+                let mut bucket = self.bucket(seen, now)?;
+                let mut changed = remember;
+                if let (Some(slip), Some(seen)) = (slip, seen) {
+                    // A row that counts for others too keeps what they have done.
+                    let shared_success = seen.shared && outcome == Outcome::Success;
+                    let outcome = if shared_success { Outcome::Inconclusive } else { outcome };
+                    changed |= bucket.settle(slip, outcome, rule);
+                }
+                if remember {
+                    settled.new_origin |= !bucket.is_known(now);
+                    bucket.know(now, self.origin_memory);
+                }
+                if bucket.is_locked() {
+                    settled.locked = Some(counted);
+                }
+                if changed {
+                    write(changes, index, &bucket, rule, now);
+                }
+            }
+            Ok(settled)
+        });
+        step.await
+    }
+
+    /// Under which keys an attempt on this name is counted.
+    async fn whose(&self, username: &str, client_id: &ClientId, context: &RequestContext) -> Result<Whose, BoxError> {
+        let named = match &self.names {
+            Some(names) => names.account(username, context).await?.into(),
+            None => folded(username),
+        };
+        let (account, peer) = (self.account_key(&named, context), context.peer());
+        let mut whose = Vec::with_capacity(4);
+        whose.push((Counted::Account, account));
+        if self.origin_memory > 0 {
+            let origins = self.origin_keys(&named, client_id.as_str(), context);
+            whose.extend(origins.into_iter().flatten().map(|key| (Counted::KnownOrigin, key)));
+        }
+        if let Some(peer) = peer {
+            whose.push((Counted::Source, self.keys.key(Purpose::Source, &[&source(peer)])));
+            let network = network(peer).map(|network| self.keys.key(Purpose::Network, &[&network]));
+            whose.extend(network.map(|key| (Counted::Network, key)));
+        }
+        Ok(whose)
+    }
+
+    fn account_key(&self, named: &str, context: &RequestContext) -> StateKey {
+        self.keys.key(Purpose::Account, &[tenant(context), named.as_bytes()])
+    }
+
+    /// What the host knows the caller by comes first, then the address.
+    fn origin_keys(&self, named: &str, client_id: &str, context: &RequestContext) -> [Option<StateKey>; 2] {
+        let key = |kind: &[u8], origin: &[u8]| {
+            let parts = [tenant(context), named.as_bytes(), client_id.as_bytes(), kind, origin];
+            self.keys.key(Purpose::Origin, &parts)
+        };
+        [
+            context.origin().map(|origin| key(b"host", origin.as_bytes())),
+            context.peer().map(|peer| key(b"address", &source(peer))),
+        ]
+    }
+
+    /// None without an address: a count of the client alone would let everybody lock it out.
+    fn client_key(&self, claimed: &str, context: &RequestContext) -> Option<StateKey> {
+        let peer = source(context.peer()?);
+        Some(self.keys.key(Purpose::ClientAtSource, &[tenant(context), claimed.as_bytes(), &peer]))
+    }
+
+    async fn key_of(
+        &self,
+        on: AttemptsOn<'_>,
+        context: &RequestContext,
+    ) -> Result<Option<(Counted, StateKey)>, BoxError> {
+        let named = match (on, &self.names) {
+            (AttemptsOn::Account { username } | AttemptsOn::KnownOrigin { username, .. }, Some(names)) => {
+                names.account(username, context).await?
+            }
+            (AttemptsOn::Account { username } | AttemptsOn::KnownOrigin { username, .. }, None) => {
+                folded(username).into_owned()
+            }
+            _ => String::new(),
+        };
+        let peer = context.peer();
+        Ok(match on {
+            AttemptsOn::Account { .. } => Some((Counted::Account, self.account_key(&named, context))),
+            AttemptsOn::KnownOrigin { client_id, .. } => {
+                let key = self.origin_keys(&named, client_id, context).into_iter().flatten().next();
+                key.map(|key| (Counted::KnownOrigin, key))
+            }
+            AttemptsOn::Source => peer.map(|peer| (Counted::Source, self.keys.key(Purpose::Source, &[&source(peer)]))),
+            AttemptsOn::Network => {
+                let network = peer.and_then(network);
+                network.map(|network| (Counted::Network, self.keys.key(Purpose::Network, &[&network])))
+            }
+            AttemptsOn::Client { client_id } => self.client_key(client_id, context).map(|key| (Counted::Client, key)),
+        })
+    }
+
+    fn rule(&self, counted: Counted) -> &Rule {
+        match counted {
+            Counted::Account | Counted::KnownOrigin => &self.account,
+            Counted::Source => &self.source,
+            Counted::Network => &self.network,
+            Counted::Client => &self.client,
+        }
+    }
+
+    /// The bucket that is stored; a new one where there is none.
+    fn bucket(&self, seen: Option<Seen<'_>>, now: u64) -> Result<Bucket, BoxError> {
+        match seen {
+            Some(seen) => Ok(Bucket::from_bytes(seen.value)?),
+            None => Ok(Bucket::new(self.epoch.fetch_add(1, Ordering::Relaxed), now)),
+        }
+    }
+
+    fn raise(&self, alarm: Alarm, client_id: Option<&ClientId>, report: Report<'_>) {
+        if let Some(failures) = self.alarms.count(alarm, client_id, self.rows.clock.now()) {
+            report.tell(&Event::Alarm { alarm, client_id, failures, context: report.context() });
+        }
+    }
+}
+
+/// Which of these is an origin from where the owner of the name has logged in before.
+fn known_origin(whose: &Whose, rows: &Snapshot<'_>) -> Result<Option<usize>, BoxError> {
+    for (index, (counted, _)) in whose.iter().enumerate() {
+        if let (Counted::KnownOrigin, Some(seen)) = (counted, rows.row(index))
+            && Bucket::from_bytes(seen.value)?.is_known(rows.now.unix_millis())
+        {
+            return Ok(Some(index));
+        }
+    }
+    Ok(None)
+}
+
+fn tenant(context: &RequestContext) -> &[u8] {
+    context.tenant().unwrap_or_default().as_bytes()
+}
+
+/// A bucket that says nothing any more needs no row.
+fn write(changes: &mut Changes, index: usize, bucket: &Bucket, rule: &Rule, now: u64) {
+    match bucket.life(rule, now) {
+        Some(life) => changes.put(index, bucket.to_bytes(), Duration::from_millis(life)),
+        None => changes.delete(index),
+    }
+}
+
+/// Whose attempts are meant, for [`PasswordGrant::attempts`](crate::PasswordGrant::attempts) and
+/// [`reset_attempts`](crate::PasswordGrant::reset_attempts). Tenant, address and origin are those of the context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttemptsOn<'a> {
+    /// On a user name, from wherever it is not known.
+    Account {
+        /// The name, in any of its spellings.
+        username: &'a str,
+    },
+    /// On a user name, from the context's origin, or else its address.
+    KnownOrigin {
+        /// The name, in any of its spellings.
+        username: &'a str,
+        /// Through which client.
+        client_id: &'a str,
+    },
+    /// From the context's address.
+    Source,
+    /// From the IPv6 network of the context's address.
+    Network,
+    /// Failed authentications of a client from the context's address.
+    Client {
+        /// Which client.
+        client_id: &'a str,
+    },
+}
+
+/// What is counted at the moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttemptCount {
+    /// Failures in a row, and attempts that are being judged. Only of accounts and origins.
+    pub failures: u32,
+    /// Failures in this window and the one before it, and attempts that are being judged.
+    pub in_window: u32,
+    /// Whether there were so many in a row that none is admitted for a whole window.
+    pub locked: bool,
+    /// How long until the next attempt is admitted, where it is not at once.
+    pub wait: Option<Duration>,
+}
+
+/// How a login counts. A further step is asked for only behind the right password. The reason of a rejection makes no
+/// difference: a disabled user's right password costs what a wrong one does, or it could be told from the count.
+pub(crate) fn outcome_of(login: &Result<Login, TokenError>) -> Outcome {
+    match login {
+        Ok(login) if login.is_rejected() => Outcome::Failure,
+        Ok(_) => Outcome::Success,
+        Err(_) => Outcome::Inconclusive,
+    }
+}

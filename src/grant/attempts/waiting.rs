@@ -1,0 +1,54 @@
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::state::StateKey;
+
+/// Attempts that wait for others to be settled: a bounded number, so that nobody can fill the process with them.
+#[derive(Default)]
+pub(crate) struct Waiters(Mutex<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    each: HashMap<StateKey, usize>,
+}
+
+impl Waiters {
+    const ALL: usize = 1024;
+    const EACH: usize = 64;
+
+    /// A place among those that wait for this key, until it is dropped; `None` if there is none.
+    pub(crate) fn join(&self, key: StateKey) -> Option<Waiting<'_>> {
+        let mut counts = self.counts();
+        let each = counts.each.get(&key).copied().unwrap_or(0);
+        if counts.all >= Self::ALL || each >= Self::EACH {
+            return None;
+        }
+        counts.all += 1;
+        counts.each.insert(key, each + 1);
+        Some(Waiting { waiters: self, key })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place among those that wait.
+pub(crate) struct Waiting<'a> {
+    waiters: &'a Waiters,
+    key: StateKey,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.waiters.counts();
+        counts.all -= 1;
+        match counts.each.get_mut(&self.key) {
+            Some(each) if *each > 1 => *each -= 1,
+            _ => {
+                counts.each.remove(&self.key);
+            }
+        }
+    }
+}

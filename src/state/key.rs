@@ -1,0 +1,202 @@
+use std::fmt;
+use std::hash::Hasher;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use siphasher::sip128::{Hasher128, SipHasher13};
+use zeroize::Zeroizing;
+
+use crate::vocabulary::random::{Randomness, RandomnessError};
+
+/// The name of a row: what it is for, and a keyed digest of what it is about. It tells nothing about either to whoever
+/// reads the table without the secret.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StateKey([u8; Self::LENGTH]);
+
+impl StateKey {
+    /// Bytes of a key.
+    pub const LENGTH: usize = 32;
+
+    /// The key as a store writes it.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; Self::LENGTH] {
+        &self.0
+    }
+
+    /// The purpose goes before the digest, so keys of different purposes differ whatever the digest is.
+    fn new(purpose: Purpose, digest: &[u8]) -> Self {
+        let mut key = [0; Self::LENGTH];
+        for (to, from) in key.iter_mut().zip([purpose as u8].iter().chain(digest)) {
+            *to = *from;
+        }
+        Self(key)
+    }
+
+    /// The key of the row that counts for this key too where there is no room for one of its own: one of so many a
+    /// purpose. None for what says "known" or "seen": only a counter may be shared, since it then counts too much.
+    pub(crate) fn shared_row(&self, rows: u16) -> Option<Self> {
+        let [purpose, high, low, ..] = self.0;
+        let counters = [Purpose::Account, Purpose::Source, Purpose::Network, Purpose::ClientAtSource];
+        let is_counter = counters.iter().any(|counter| *counter as u8 == purpose);
+        let [high, low] = (u16::from_be_bytes([high, low]) % rows.max(1)).to_be_bytes();
+        let mut key = [0; Self::LENGTH];
+        for (to, from) in key.iter_mut().zip([purpose | 0x80, high, low]) {
+            *to = from;
+        }
+        is_counter.then_some(Self(key))
+    }
+
+    /// Eight bytes of the digest. Whoever does not know the secret cannot choose them.
+    pub(crate) fn spread(&self) -> u64 {
+        let [_, a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+impl fmt::Debug for StateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What a row is for. The numbers stand in stored keys: never change one, never use one again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Purpose {
+    /// Attempts on a user name.
+    Account = 1,
+    /// Attempts from an address.
+    Source = 2,
+    /// Attempts from a network that one party is likely to have all of.
+    Network = 3,
+    /// Attempts on a user name through a client, from where its owner has logged in before.
+    Origin = 4,
+    /// Failed authentications of a client, from an address.
+    ClientAtSource = 5,
+}
+
+/// The secret under which the keys of a shared store are digests. All instances have the same one.
+///
+/// With another secret everything that was remembered is forgotten: attempts are counted from zero.
+#[derive(Clone)]
+pub struct StateSecret(Arc<hmac::Key>);
+
+/// A secret for a shared store must have 32 bytes or more, from a random generator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a state secret must have 32 bytes or more")]
+#[non_exhaustive]
+pub struct InvalidStateSecret;
+
+impl StateSecret {
+    /// A secret of 32 bytes or more, from a random generator.
+    ///
+    /// # Errors
+    ///
+    /// When it is shorter.
+    pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, InvalidStateSecret> {
+        let bytes = bytes.as_ref();
+        if bytes.len() < 32 {
+            Err(InvalidStateSecret)
+        } else {
+            Ok(Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, bytes))))
+        }
+    }
+}
+
+impl fmt::Debug for StateSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StateSecret")
+    }
+}
+
+/// Makes keys: a digest under a secret over what a row is about.
+#[derive(Clone)]
+pub(crate) enum Keys {
+    /// For rows that never leave the process: a keyed hash, which is faster.
+    Local(SipHasher13),
+    Shared(StateSecret),
+}
+
+impl Keys {
+    pub(crate) fn local(randomness: &dyn Randomness) -> Result<Self, RandomnessError> {
+        let mut secret = Zeroizing::new([0; 16]);
+        randomness.fill(&mut *secret)?;
+        Ok(Self::Local(SipHasher13::new_with_key(&secret)))
+    }
+
+    /// The key for these parts, each of which goes in with its length before it, so that no two lists of parts are the
+    /// same bytes.
+    pub(crate) fn key(&self, purpose: Purpose, parts: &[&[u8]]) -> StateKey {
+        /// Of what is hashed. Another one forgets all that is stored.
+        const VERSION: u8 = 1;
+        let head = [VERSION, purpose as u8];
+        let length = |part: &[u8]| u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes();
+        match self {
+            Self::Local(hasher) => {
+                let mut hasher = *hasher;
+                hasher.write(&head);
+                for part in parts {
+                    hasher.write(&length(part));
+                    hasher.write(part);
+                }
+                StateKey::new(purpose, &hasher.finish128().as_bytes())
+            }
+            Self::Shared(secret) => {
+                let mut context = hmac::Context::with_key(&secret.0);
+                context.update(&head);
+                for part in parts {
+                    context.update(&length(part));
+                    context.update(part);
+                }
+                StateKey::new(purpose, context.sign().as_ref())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared() -> Keys {
+        Keys::Shared(StateSecret::new([7; 32]).unwrap())
+    }
+
+    /// Incident C7: a changed format forgets every count in a rolling upgrade. If this fails, the format has changed.
+    #[test]
+    fn the_bytes_of_a_key_stay_the_same_from_version_to_version() {
+        let key = shared().key(Purpose::Account, &[b"tenant", b"alice"]);
+        let mut input = vec![1, 1, 0, 0, 0, 6];
+        input.extend(b"tenant");
+        input.extend([0, 0, 0, 5]);
+        input.extend(b"alice");
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]), &input);
+        assert_eq!(key.as_bytes()[0], 1);
+        assert_eq!(key.as_bytes()[1..], tag.as_ref()[..31]);
+        assert_eq!(format!("{key:?}"), "012f5a4e6355fc0a335b0f99a20406fb9c5c3a350b43609ff75192c3eaf86226");
+    }
+
+    /// Incidents C5 and I21: no two lists of parts run together.
+    #[test]
+    fn parts_and_purposes_never_run_together() {
+        let local = Keys::local(&crate::SystemRandomness::new()).unwrap();
+        for keys in [shared(), local] {
+            let key = |parts: &[&[u8]]| keys.key(Purpose::Account, parts);
+            let lists: [&[&[u8]]; 7] =
+                [&[b"a", b"bc"], &[b"ab", b"c"], &[b"abc"], &[b"", b"abc"], &[b"abc", b""], &[b"a", b"b", b"c"], &[]];
+            for (index, left) in lists.iter().enumerate() {
+                assert_eq!(key(left), key(left));
+                for right in &lists[index + 1..] {
+                    assert_ne!(key(left), key(right));
+                }
+            }
+            assert_ne!(keys.key(Purpose::Account, &[b"a"]), keys.key(Purpose::Source, &[b"a"]));
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_too_short_is_none() {
+        assert_eq!(StateSecret::new([0; 31]).unwrap_err(), InvalidStateSecret);
+        assert!(StateSecret::new([0; 32]).is_ok());
+    }
+}

@@ -1,0 +1,280 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::state::driver::{Changes, Seen, Snapshot};
+use crate::state::key::StateKey;
+use crate::state::{Commit, Expected, Loaded, Row, StateStore, Version, Write};
+use crate::vocabulary::clock::{Clock, SystemClock, Timestamp};
+use crate::vocabulary::error::BoxError;
+
+/// The state of one process, in its memory: bounded, and gone when the process ends.
+///
+/// Clones share their rows. What is still alive is never thrown away to make room. When all room is taken, counters of
+/// attempts that come anew share rows, so that they count too much rather than too little, and everything else is
+/// [`StateFull`].
+///
+/// ```
+/// use password_grant::InMemoryState;
+///
+/// let state = InMemoryState::new().capacity(50_000);
+/// ```
+#[derive(Clone)]
+pub struct InMemoryState {
+    clock: Arc<dyn Clock>,
+    capacity: usize,
+    rows: Arc<Mutex<Rows>>,
+}
+
+/// An in-memory store has no room for one more row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the in-memory state is full")]
+#[non_exhaustive]
+pub struct StateFull;
+
+impl InMemoryState {
+    /// An empty one, with room for 262,144 rows: some 64 MiB when it is full.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { clock: Arc::new(SystemClock::new()), capacity: 1 << 18, rows: Arc::default() }
+    }
+
+    /// With room for so many rows, and an eighth more that are shared when it is full. A row is some 250 bytes. A user
+    /// name that was tried in vain takes one for up to two days, and so does an address that it was tried from.
+    #[must_use]
+    pub fn capacity(self, rows: usize) -> Self {
+        Self { capacity: rows, ..self }
+    }
+
+    /// With another clock. [`Builder::state`](crate::Builder::state) does not change it.
+    #[must_use]
+    pub fn clock(self, clock: impl Clock) -> Self {
+        Self { clock: Arc::new(clock), ..self }
+    }
+
+    /// How many rows there are, those past their life included that were not cleared away yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().count
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One step over the rows under these keys, which nobody else sees or changes meanwhile: load and commit in one.
+    pub(crate) fn change<T>(
+        &self,
+        keys: &[StateKey],
+        mut step: impl FnMut(&Snapshot<'_>, &mut Changes) -> Result<T, BoxError>,
+    ) -> Result<T, BoxError> {
+        let now = self.clock.now();
+        let mut rows = self.lock();
+        let places: Vec<Place> = keys.iter().map(|key| rows.place(*key, now, self.capacity)).collect();
+        let mut changes = Changes::default();
+        let output = {
+            let see = |place: &Place| Some(Seen { value: &rows.get(place.key, now)?.value, shared: place.shared });
+            let seen: Vec<_> = places.iter().map(see).collect();
+            step(&Snapshot { now, rows: &seen }, &mut changes)?
+        };
+        let writes = changes.into_writes().filter_map(|(index, write)| Some((*places.get(index)?, write)));
+        rows.write(writes.collect(), now, self.capacity)?;
+        Ok(output)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for InMemoryState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for InMemoryState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InMemoryState").field("rows", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl StateStore for InMemoryState {
+    async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
+        let now = self.clock.now();
+        let rows = self.lock();
+        let row =
+            |key: &StateKey| rows.get(*key, now).map(|row| Row { version: row.version, value: row.value.to_vec() });
+        Ok(Loaded { now, rows: keys.iter().map(row).collect() })
+    }
+
+    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+        if !(read.is_sorted_by(|(one, _), (next, _)| one < next)
+            && write.is_sorted_by(|(one, _), (next, _)| one < next))
+        {
+            return Err("the keys of a commit are not in ascending order".into());
+        }
+        let now = self.clock.now();
+        let mut rows = self.lock();
+        let as_expected = read.iter().all(|(key, expected)| match (rows.get(*key, now), expected) {
+            (None, Expected::Absent) => true,
+            (Some(row), Expected::Version(version)) => row.version == *version,
+            _ => false,
+        });
+        if !as_expected {
+            return Ok(Commit::Conflict);
+        }
+        let place = |key: &StateKey| Place { key: *key, shared: false };
+        rows.write(write.iter().map(|(key, write)| (place(key), write.clone())).collect(), now, self.capacity)?;
+        Ok(Commit::Committed)
+    }
+}
+
+/// In this many parts, each of which is cleared of what has expired on its own, so that nobody waits for long.
+const SHARDS: usize = 64;
+
+struct Rows {
+    shards: Vec<Shard>,
+    /// Rows in all shards.
+    count: usize,
+    last_version: u64,
+}
+
+#[derive(Default)]
+struct Shard {
+    rows: HashMap<StateKey, Stored, BuildHasherDefault<Spread>>,
+    /// Rows that came in, or found no room, since the last clearing.
+    newcomers: usize,
+}
+
+struct Stored {
+    version: Version,
+    /// The first moment at which it is gone.
+    end: Timestamp,
+    value: Box<[u8]>,
+}
+
+/// Where the row of a key is, or would be.
+#[derive(Clone, Copy)]
+struct Place {
+    key: StateKey,
+    /// Other keys count here too.
+    shared: bool,
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), count: 0, last_version: 0 }
+    }
+}
+
+impl Rows {
+    fn shard(&mut self, key: StateKey) -> Option<&mut Shard> {
+        self.shards.get_mut(shard_of(key))
+    }
+
+    fn get(&self, key: StateKey, now: Timestamp) -> Option<&Stored> {
+        self.shards.get(shard_of(key))?.rows.get(&key).filter(|row| now < row.end)
+    }
+
+    /// A row of its own where there is one. A key that has shared a row goes on doing so until that row is gone:
+    /// otherwise what was counted there would be forgotten.
+    fn place(&mut self, key: StateKey, now: Timestamp, capacity: usize) -> Place {
+        let own = Place { key, shared: false };
+        if self.get(key, now).is_some() {
+            return own;
+        }
+        let shared_rows = u16::try_from(capacity / 32).unwrap_or(u16::MAX);
+        let Some(shared) = key.shared_row(shared_rows) else { return own };
+        if self.get(shared, now).is_some() || !self.has_room(key, now, capacity) {
+            return Place { key: shared, shared: true };
+        }
+        own
+    }
+
+    fn has_room(&mut self, newcomer: StateKey, now: Timestamp, capacity: usize) -> bool {
+        if self.count >= capacity {
+            self.admit(newcomer, now);
+        }
+        self.count < capacity
+    }
+
+    /// All of them, or none.
+    fn write(&mut self, writes: Vec<(Place, Write)>, now: Timestamp, capacity: usize) -> Result<(), StateFull> {
+        for (place, write) in &writes {
+            let is_new = matches!(write, Write::Put { .. }) && self.get(place.key, now).is_none();
+            if is_new && !place.shared && !self.has_room(place.key, now, capacity) {
+                return Err(StateFull);
+            }
+        }
+        for (place, write) in writes {
+            match write {
+                Write::Put { value, life } => self.put(place.key, value, now, life),
+                Write::Delete => self.delete(place.key),
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, key: StateKey, value: Vec<u8>, now: Timestamp, life: Duration) {
+        self.last_version += 1;
+        let stored =
+            Stored { version: Version::new(self.last_version), end: now.plus(life), value: value.into_boxed_slice() };
+        let replaced = self.shard(key).and_then(|shard| shard.rows.insert(key, stored));
+        if replaced.is_none() {
+            self.count += 1;
+            self.admit(key, now);
+        }
+    }
+
+    fn delete(&mut self, key: StateKey) {
+        if self.shard(key).and_then(|shard| shard.rows.remove(&key)).is_some() {
+            self.count -= 1;
+        }
+    }
+
+    /// Counts a row that comes in. Every so many of them, what has expired in its shard is cleared away, so that a
+    /// newcomer costs a look at a few rows, however many there are.
+    fn admit(&mut self, key: StateKey, now: Timestamp) {
+        let Some(shard) = self.shard(key) else { return };
+        shard.newcomers += 1;
+        if shard.newcomers >= (shard.rows.len() / 4).max(64) {
+            shard.newcomers = 0;
+            let before = shard.rows.len();
+            shard.rows.retain(|_, row| now < row.end);
+            let cleared = before - shard.rows.len();
+            self.count -= cleared;
+        }
+    }
+}
+
+fn shard_of(key: StateKey) -> usize {
+    key.spread() as usize % SHARDS
+}
+
+/// Keys are digests under a secret already, so their bytes are spread as well as any hash of them would be.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, spread: u64) {
+        self.0 = spread;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
