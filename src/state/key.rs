@@ -1,5 +1,5 @@
 use std::fmt;
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
@@ -10,7 +10,7 @@ use crate::vocabulary::random::{Randomness, RandomnessError};
 
 /// The name of a row: what it is for, and a keyed digest of what it is about. It tells nothing about either to whoever
 /// reads the table without the secret.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StateKey([u8; Self::LENGTH]);
 
 impl StateKey {
@@ -46,10 +46,19 @@ impl StateKey {
         is_counter.then_some(Self(key))
     }
 
-    /// Eight bytes of the digest. Whoever does not know the secret cannot choose them.
-    pub(crate) fn spread(&self) -> u64 {
+    /// A byte of the digest that its hash is not made of.
+    pub(crate) fn shard(&self) -> u8 {
+        let [.., shard] = self.0.first_chunk::<10>().copied().unwrap_or_default();
+        shard
+    }
+}
+
+/// Eight bytes of the digest: whoever does not know the secret cannot choose them, and they are spread as evenly as any
+/// hash of them would be.
+impl Hash for StateKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
         let [_, a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
     }
 }
 

@@ -76,7 +76,7 @@ impl InMemoryState {
     ) -> Result<T, BoxError> {
         let now = self.clock.now();
         let mut rows = self.lock();
-        let places: Vec<Place> = keys.iter().map(|key| rows.place(*key, now, self.capacity)).collect();
+        let places = rows.places(keys, now, self.capacity);
         let mut changes = Changes::default();
         let output = {
             let see = |place: &Place| Some(Seen { value: &rows.get(place.key, now)?.value, shared: place.shared });
@@ -184,16 +184,26 @@ impl Rows {
         self.shards.get(shard_of(key))?.rows.get(&key).filter(|row| now < row.end)
     }
 
+    fn places(&mut self, keys: &[StateKey], now: Timestamp, capacity: usize) -> Vec<Place> {
+        let mut taken = 0;
+        let mut place = |key: &StateKey| {
+            let place = self.place(*key, now, capacity, taken);
+            taken += usize::from(!place.shared && self.get(place.key, now).is_none());
+            place
+        };
+        keys.iter().map(&mut place).collect()
+    }
+
     /// A row of its own where there is one. A key that has shared a row goes on doing so until that row is gone:
-    /// otherwise what was counted there would be forgotten.
-    fn place(&mut self, key: StateKey, now: Timestamp, capacity: usize) -> Place {
+    /// otherwise what was counted there would be forgotten. So many rows are `taken` by the keys before it.
+    fn place(&mut self, key: StateKey, now: Timestamp, capacity: usize, taken: usize) -> Place {
         let own = Place { key, shared: false };
         if self.get(key, now).is_some() {
             return own;
         }
         let shared_rows = u16::try_from(capacity / 32).unwrap_or(u16::MAX);
         let Some(shared) = key.shared_row(shared_rows) else { return own };
-        if self.get(shared, now).is_some() || !self.has_room(key, now, capacity) {
+        if self.get(shared, now).is_some() || !self.has_room(key, now, capacity.saturating_sub(taken)) {
             return Place { key: shared, shared: true };
         }
         own
@@ -201,18 +211,27 @@ impl Rows {
 
     fn has_room(&mut self, newcomer: StateKey, now: Timestamp, capacity: usize) -> bool {
         if self.count >= capacity {
-            self.admit(newcomer, now);
+            self.clear_a_little(newcomer, now, LOOKS_WHEN_FULL);
         }
         self.count < capacity
     }
 
     /// All of them, or none.
     fn write(&mut self, writes: Vec<(Place, Write)>, now: Timestamp, capacity: usize) -> Result<(), StateFull> {
+        let (mut more, mut fewer) = (0, 0);
         for (place, write) in &writes {
-            let is_new = matches!(write, Write::Put { .. }) && self.get(place.key, now).is_none();
-            if is_new && !place.shared && !self.has_room(place.key, now, capacity) {
-                return Err(StateFull);
+            let is_there = self.get(place.key, now).is_some();
+            match write {
+                Write::Put { .. } if !is_there && !place.shared => {
+                    more += 1;
+                    self.has_room(place.key, now, capacity);
+                }
+                Write::Delete if is_there => fewer += 1,
+                _ => {}
             }
+        }
+        if more > 0 && self.count + more > capacity + fewer {
+            return Err(StateFull);
         }
         for (place, write) in writes {
             match write {
@@ -230,7 +249,7 @@ impl Rows {
         let replaced = self.shard(key).and_then(|shard| shard.rows.insert(key, stored));
         if replaced.is_none() {
             self.count += 1;
-            self.admit(key, now);
+            self.clear_a_little(key, now, LOOKS);
         }
     }
 
@@ -240,14 +259,14 @@ impl Rows {
         }
     }
 
-    /// Counts a row that comes in. Every so many of them, what has expired in its shard is cleared away, so that a
-    /// newcomer costs a look at a few rows, however many there are.
-    fn admit(&mut self, key: StateKey, now: Timestamp) {
-        let Some(shard) = self.shard(key) else { return };
+    /// Counts a row that comes in, or finds no room. Every so many of them, what has expired in its shard is cleared
+    /// away, so that a newcomer costs that many looks at a row, however many there are.
+    fn clear_a_little(&mut self, newcomer: StateKey, now: Timestamp, looks: usize) {
+        let Some(shard) = self.shard(newcomer) else { return };
         shard.newcomers += 1;
-        if shard.newcomers >= (shard.rows.len() / 4).max(64) {
+        let before = shard.rows.len();
+        if shard.newcomers * looks >= before {
             shard.newcomers = 0;
-            let before = shard.rows.len();
             shard.rows.retain(|_, row| now < row.end);
             let cleared = before - shard.rows.len();
             self.count -= cleared;
@@ -255,23 +274,26 @@ impl Rows {
     }
 }
 
+const LOOKS: usize = 4;
+const LOOKS_WHEN_FULL: usize = 256;
+
 fn shard_of(key: StateKey) -> usize {
-    key.spread() as usize % SHARDS
+    usize::from(key.shard()) % SHARDS
 }
 
-/// Keys are digests under a secret already, so their bytes are spread as well as any hash of them would be.
+/// Takes the hash of a [`StateKey`] as it is.
 #[derive(Default)]
 struct Spread(u64);
 
 impl Hasher for Spread {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
         }
-    }
-
-    fn write_u64(&mut self, spread: u64) {
-        self.0 = spread;
     }
 
     fn finish(&self) -> u64 {

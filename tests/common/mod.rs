@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use password_grant::{
-    BoxError, Client, ClientAuthentication, ClientSecret, Event, Grant, HttpRequest, HttpResponse, InMemoryClients,
-    JwtIssuer, Login, LoginAttempt, ManualClock, Observer, PasswordGrant, Rejection, SigningKeys, Timestamp,
-    UserAuthenticator, async_trait,
+    BoxError, Builder, Client, ClientAuthentication, ClientSecret, Event, Grant, HttpRequest, HttpResponse,
+    InMemoryClients, JwtIssuer, Login, LoginAttempt, ManualClock, Observer, PasswordGrant, Rejection, SigningKeys,
+    Timestamp, UserAuthenticator, async_trait,
 };
 use serde_json::Value;
 
@@ -113,12 +113,16 @@ impl World {
         Self::with(users, |builder| builder)
     }
 
-    pub fn with(users: Users, configure: impl FnOnce(password_grant::Builder) -> password_grant::Builder) -> Self {
+    pub fn with(users: Users, configure: impl FnOnce(Builder) -> Builder) -> Self {
+        Self::with_clock(users, |builder, _| configure(builder))
+    }
+
+    pub fn with_clock(users: Users, configure: impl FnOnce(Builder, &ManualClock) -> Builder) -> Self {
         let (clients, events, clock) = (clients(), Events::default(), ManualClock::at(noon()));
         let keys = SigningKeys::generate().unwrap();
         let tokens = JwtIssuer::new(keys.clone(), AUDIENCE);
         let builder = PasswordGrant::builder(ISSUER, clients.clone(), users.clone(), tokens);
-        let grant = configure(builder.clock(clock.clone()).observer(events.clone())).build().unwrap();
+        let grant = configure(builder.clock(clock.clone()).observer(events.clone()), &clock).build().unwrap();
         Self { grant, clients, users, events, clock, keys }
     }
 

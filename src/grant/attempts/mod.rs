@@ -16,7 +16,7 @@ pub use crate::grant::attempts::limits::AttemptLimits;
 use crate::grant::attempts::waiting::Waiters;
 use crate::state::driver::{Changes, Driver, Seen, Snapshot, State};
 use crate::state::key::{Keys, Purpose};
-use crate::state::limiter::{Bucket, Decision, Outcome, Rule, Slip, reserve};
+use crate::state::limiter::{Bucket, Charged, Decision, Outcome, Rule, Slip, reserve};
 use crate::state::{StateFull, StateKey};
 use crate::user::Login;
 use crate::vocabulary::clock::Clock;
@@ -187,10 +187,12 @@ impl AttemptLimiter {
     pub(crate) async fn check_client(&self, claimed: &str, report: Report<'_>) -> Result<(), TokenError> {
         let Some(key) = self.client_key(claimed, report.context()) else { return Ok(()) };
         let keys = [key];
-        let wait = self.rows.change(&keys, |rows, _| {
+        let wait = self.rows.change(&keys, |rows, changes| {
             let Some(seen) = rows.row(0) else { return Ok(None) };
             let (mut bucket, now) = (Bucket::from_bytes(seen.value)?, rows.now.unix_millis());
-            bucket.catch_up(&self.client, now);
+            if bucket.catch_up(&self.client, now) {
+                write(changes, 0, &bucket, &self.client, now);
+            }
             Ok(bucket.wait(&self.client, now))
         });
         match wait.await.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
@@ -218,7 +220,7 @@ impl AttemptLimiter {
         let charge = self.rows.change(&keys, |rows, changes| {
             let now = rows.now.unix_millis();
             let mut bucket = self.bucket(rows.row(0), now)?;
-            bucket.catch_up(&self.client, now);
+            let _ = bucket.catch_up(&self.client, now);
             let slip = bucket.charge(&self.client, now);
             bucket.settle(slip, Outcome::Failure, &self.client);
             write(changes, 0, &bucket, &self.client, now);
@@ -238,7 +240,7 @@ impl AttemptLimiter {
         let look = self.rows.change(&keys, |rows, _| {
             let Some(seen) = rows.row(0) else { return Ok(AttemptCount::default()) };
             let (mut bucket, now) = (Bucket::from_bytes(seen.value)?, rows.now.unix_millis());
-            bucket.catch_up(rule, now);
+            let _ = bucket.catch_up(rule, now);
             Ok(AttemptCount {
                 failures: bucket.failures(),
                 in_window: bucket.in_window(),
@@ -275,28 +277,31 @@ impl AttemptLimiter {
                 Counted::Account | Counted::KnownOrigin => index == name,
                 _ => true,
             };
-            let charged: Vec<(usize, Counted, StateKey)> = whose
+            let chosen: Vec<(usize, Counted, StateKey)> = whose
                 .iter()
                 .enumerate()
                 .filter(|(index, (counted, _))| is_charged(*index, *counted))
                 .map(|(index, (counted, key))| (index, *counted, *key))
                 .collect();
-            let mut buckets = Vec::with_capacity(charged.len());
-            for (index, counted, _) in &charged {
-                buckets.push((self.rule(*counted), self.bucket(rows.row(*index), now)?));
+            let mut charged = Vec::with_capacity(chosen.len());
+            for (index, counted, _) in &chosen {
+                charged.push(Charged::new(self.rule(*counted), self.bucket(rows.row(*index), now)?));
             }
-            let counted = |bucket: usize| charged.get(bucket).copied().ok_or("a decision about no bucket");
-            match reserve(now, &mut buckets) {
+            let decision = reserve(now, &mut charged);
+            for ((index, ..), Charged { rule, bucket, set_back }) in chosen.iter().zip(&charged) {
+                if *set_back || matches!(decision, Decision::Admitted(_)) {
+                    write(changes, *index, bucket, rule, now);
+                }
+            }
+            let counted = |bucket: usize| chosen.get(bucket).copied().ok_or("a decision about no bucket");
+            match decision {
                 Decision::Admitted(slips) => {
-                    for ((index, ..), (rule, bucket)) in charged.iter().zip(&buckets) {
-                        write(changes, *index, bucket, rule, now);
-                    }
-                    let slips = charged.iter().zip(slips).map(|((_, counted, key), slip)| (*counted, *key, slip));
+                    let slips = chosen.iter().zip(slips).map(|((_, counted, key), slip)| (*counted, *key, slip));
                     let origins = whose.iter().filter(|(counted, _)| *counted == Counted::KnownOrigin);
                     Ok(Reserved::Admitted(Ticket {
                         charged: slips.collect(),
                         origins: origins.map(|(_, key)| *key).collect(),
-                        first: buckets.first().is_some_and(|(_, bucket)| bucket.failures() == 1),
+                        first: charged.first().is_some_and(|charged| charged.bucket.failures() == 1),
                     }))
                 }
                 Decision::Denied { wait, bucket } => {

@@ -82,13 +82,17 @@ impl Bucket {
         self.known_until = now.saturating_add(span);
     }
 
-    /// Brings everything up to `now`, which may also lie before what is stored: a clock that was set back must neither
-    /// unlock early nor lock for ever.
-    pub(crate) fn catch_up(&mut self, rule: &Rule, now: u64) {
+    /// Brings everything up to `now`. It may also lie before what is stored, and a clock that was set back must neither
+    /// unlock early nor lock for ever: then this returns true, and the outcome is to be stored whatever is decided, or
+    /// every wait would begin anew at each attempt.
+    #[must_use]
+    pub(crate) fn catch_up(&mut self, rule: &Rule, now: u64) -> bool {
+        let latest = now.saturating_add(rule.ticket_life);
+        let stored = [self.window_start, self.last_admitted, self.locked_at.unwrap_or(0)];
+        let set_back = stored.into_iter().any(|time| time > now) || self.open.iter().any(|open| open.deadline > latest);
         self.window_start = self.window_start.min(now);
         self.last_admitted = self.last_admitted.min(now);
         self.locked_at = self.locked_at.map(|locked_at| locked_at.min(now));
-        let latest = now.saturating_add(rule.ticket_life);
         self.open.retain_mut(|open| {
             open.deadline = open.deadline.min(latest);
             now < open.deadline
@@ -107,6 +111,7 @@ impl Bucket {
             self.standing.clear();
             self.locked_at = None;
         }
+        set_back
     }
 
     /// How long until the next attempt is admitted; `None` if it is at once. To be caught up before.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Bucket, Decision, Outcome, Rule, Slip, reserve};
+use super::{Bucket, Charged, Decision, Outcome, Rule, Slip, reserve};
 
 /// Small numbers, so that short histories meet every limit.
 fn small() -> Rule {
@@ -79,11 +79,13 @@ impl Reference {
         }
     }
 
-    /// Only who is admitted changes anything.
+    /// Only who is admitted changes anything; or that the clock was set back.
     fn reserve(&mut self, rule: &Rule, now: u64) -> &'static str {
+        let ahead = self.attempts.iter().any(|attempt| attempt.open && attempt.deadline > now + rule.ticket_life);
+        let set_back = ahead || self.window_start.max(self.last_admitted).max(self.locked_at.unwrap_or(0)) > now;
         let mut next = self.clone();
         let said = next.reserve_caught_up(rule, now);
-        if said == "admitted" {
+        if said == "admitted" || set_back {
             *self = next;
         }
         said
@@ -196,7 +198,7 @@ impl Both {
         assert_eq!(stored, self.machine);
         if self.machine.life(&self.rule, self.now).is_none() {
             let mut caught_up = self.machine.clone();
-            caught_up.catch_up(&self.rule, self.now);
+            let _ = caught_up.catch_up(&self.rule, self.now);
             assert_eq!(
                 (caught_up.failures(), caught_up.in_window(), caught_up.wait(&self.rule, self.now)),
                 (0, 0, None)
@@ -205,9 +207,12 @@ impl Both {
     }
 
     fn attempt(&mut self) {
-        let mut buckets = [(&self.rule, self.machine.clone())];
-        let decision = reserve(self.now, &mut buckets);
-        let [(_, caught_up)] = buckets;
+        let mut charged = [Charged::new(&self.rule, self.machine.clone())];
+        let decision = reserve(self.now, &mut charged);
+        let [Charged { bucket: caught_up, set_back, .. }] = charged;
+        if set_back {
+            self.machine = caught_up.clone();
+        }
         let expected = self.reference.reserve(&self.rule, self.now);
         match decision {
             Decision::Admitted(slips) => {
@@ -233,7 +238,7 @@ impl Both {
         assert!(wait > 0);
         let admitted_after = |span: u64| {
             let now = self.now + span;
-            matches!(reserve(now, &mut [(&self.rule, bucket.clone())]), Decision::Admitted(_))
+            matches!(reserve(now, &mut [Charged::new(&self.rule, bucket.clone())]), Decision::Admitted(_))
         };
         assert!(admitted_after(wait), "{wait} {bucket:?}");
         // A wait for the window may end sooner where what is open turns out right, never by itself.
@@ -368,11 +373,11 @@ proptest! {
             }
             bucket
         };
-        let mut buckets = [(&rule, filled(spent)), (&rule, filled(other))];
-        let before = buckets.clone().map(|(_, bucket)| bucket.in_window());
-        let admitted = matches!(reserve(now, &mut buckets), Decision::Admitted(_));
+        let mut charged = [filled(spent), filled(other)].map(|bucket| Charged::new(&rule, bucket));
+        let before = charged.clone().map(|charged| charged.bucket.in_window());
+        let admitted = matches!(reserve(now, &mut charged), Decision::Admitted(_));
         prop_assert_eq!(admitted, spent < 2 && other < 2);
-        let after = buckets.map(|(_, bucket)| bucket.in_window());
+        let after = charged.map(|charged| charged.bucket.in_window());
         prop_assert_eq!(after, before.map(|count| count + u32::from(admitted)));
     }
 }

@@ -17,6 +17,8 @@ mod bucket;
 #[cfg(test)]
 mod exploration;
 
+use std::cmp::Reverse;
+
 pub(crate) use crate::state::limiter::bucket::{Bucket, Slip};
 
 /// How attempts on one kind of key are limited. Times are in milliseconds.
@@ -75,24 +77,39 @@ pub(crate) enum Outcome {
     Inconclusive,
 }
 
+/// A bucket that an attempt would be charged to.
+#[derive(Debug, Clone)]
+pub(crate) struct Charged<'a> {
+    pub(crate) rule: &'a Rule,
+    pub(crate) bucket: Bucket,
+    /// It is to be stored, though the attempt is not admitted: the clock was set back.
+    pub(crate) set_back: bool,
+}
+
+impl<'a> Charged<'a> {
+    pub(crate) fn new(rule: &'a Rule, bucket: Bucket) -> Self {
+        Self { rule, bucket, set_back: false }
+    }
+}
+
 /// Reserves an attempt on all of these buckets, or on none.
-pub(crate) fn reserve(now: u64, buckets: &mut [(&Rule, Bucket)]) -> Decision {
+pub(crate) fn reserve(now: u64, charged: &mut [Charged<'_>]) -> Decision {
     let (mut denied, mut contended) = (None, None);
-    for (index, (rule, bucket)) in buckets.iter_mut().enumerate() {
-        bucket.catch_up(rule, now);
+    for (index, Charged { rule, bucket, set_back }) in charged.iter_mut().enumerate() {
+        *set_back = bucket.catch_up(rule, now);
         match bucket.wait(rule, now) {
             None => {}
             Some(_) if bucket.is_contended(rule) => {
                 contended.get_or_insert(index);
             }
-            Some(wait) => denied = denied.max(Some((wait, std::cmp::Reverse(index)))),
+            Some(wait) => denied = denied.max(Some((wait, Reverse(index)))),
         }
     }
-    if let Some((wait, std::cmp::Reverse(bucket))) = denied {
+    if let Some((wait, Reverse(bucket))) = denied {
         return Decision::Denied { wait, bucket };
     }
     if let Some(bucket) = contended {
         return Decision::Contended { bucket };
     }
-    Decision::Admitted(buckets.iter_mut().map(|(rule, bucket)| bucket.charge(rule, now)).collect())
+    Decision::Admitted(charged.iter_mut().map(|Charged { rule, bucket, .. }| bucket.charge(rule, now)).collect())
 }
