@@ -23,9 +23,9 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use password_grant::{
-    AccessTokenVerifier, AccountState, Algorithm, Argon2Parameters, BoxError, BuildError, Client, ClientAuthentication,
-    ClientSecret, ClientStore, Grant, HashedPasswords, HttpRequest, JwtIssuer, PasswordGrant, RequestContext,
-    SigningKeys, User, UserStore, async_trait,
+    AccessTokenVerifier, AccountState, Algorithm, Argon2Parameters, AttemptLimits, BoxError, BuildError, Client,
+    ClientAuthentication, ClientSecret, ClientStore, Grant, HashedPasswords, HttpRequest, JwtIssuer, PasswordGrant,
+    RequestContext, SigningKeys, User, UserStore, async_trait,
 };
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
@@ -33,6 +33,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 const AUDIENCE: &str = "https://api.example.com";
+
+/// The one identity domain.
+const DOMAIN: &str = "demo";
 
 /// How long requests in flight may take once the server is asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -66,8 +69,7 @@ struct UserRow {
 #[async_trait]
 impl ClientStore for Shop {
     async fn find(&self, client_id: &str, context: &RequestContext) -> Result<Option<Client>, BoxError> {
-        // One identity domain, which is also what no header means.
-        if context.tenant().is_some_and(|tenant| tenant != "demo") {
+        if context.tenant() != Some(DOMAIN) {
             return Ok(None);
         }
         let row: Option<ClientRow> =
@@ -145,18 +147,16 @@ async fn token(State(app): State<App>, ConnectInfo(peer): ConnectInfo<SocketAddr
         Ok(body) => HttpRequest::from_parts(&parts, body),
         Err(_) => HttpRequest::from_parts(&parts, &[]).body_too_large(),
     };
-    let http = match tenant(&parts.headers) {
-        Some(tenant) => http.tenant(&tenant),
-        None => http,
-    };
-    app.grant.token(http.peer(peer.ip())).await.into()
+    // Behind a proxy this would be its address: take the caller's from the header that your own proxy sets.
+    app.grant.token(http.peer(peer.ip()).tenant(&tenant(&parts.headers))).await.into()
 }
 
-/// The identity domain that the caller names. Two headers are one list, which names no domain.
-fn tenant(headers: &HeaderMap) -> Option<String> {
+/// The identity domain that the caller names, or means by naming none: attempts on a user are counted in one domain, so
+/// there must be one name for it. Two headers are one list, which names no domain.
+fn tenant(headers: &HeaderMap) -> String {
     let named: Vec<_> = headers.get_all("x-user-identity-domain-name").iter().collect();
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    (!named.is_empty()).then(|| named.into_iter().map(text).collect::<Vec<_>>().join(", "))
+    if named.is_empty() { DOMAIN.to_owned() } else { named.into_iter().map(text).collect::<Vec<_>>().join(", ") }
 }
 
 async fn metadata(State(app): State<App>) -> Response {
@@ -203,6 +203,7 @@ async fn serve() -> Result<(), Problem> {
     let address: SocketAddr = setting("LISTEN_ADDR", "127.0.0.1:8080")?;
     let database: Sqlite = setting("DATABASE_URL", "sqlite::memory:")?;
     let keys_dir: String = setting("KEYS_DIR", "examples/keys")?;
+    let burst: u32 = setting("LOGIN_BURST", "10")?;
     let issuer = variable("ISSUER")?;
 
     let listener = TcpListener::bind(address).await.map_err(|error| wrong("LISTEN_ADDR", error))?;
@@ -214,8 +215,9 @@ async fn serve() -> Result<(), Problem> {
     };
     let shop = open_shop(database.0).await.map_err(|error| wrong("DATABASE_URL", error))?;
     let keys = read_keys(&keys_dir).map_err(|error| wrong("KEYS_DIR", error))?;
-    let app = build(&issuer, shop, keys).map_err(|error| match error.downcast_ref() {
+    let app = build(&issuer, shop, keys, burst).map_err(|error| match error.downcast_ref() {
         Some(BuildError::Url(_)) => wrong("ISSUER", error),
+        Some(BuildError::AttemptLimits(_)) => wrong("LOGIN_BURST", error),
         _ => error.to_string(),
     })?;
 
@@ -242,10 +244,14 @@ async fn serve() -> Result<(), Problem> {
     }
 }
 
-fn build(issuer: &str, shop: Shop, keys: SigningKeys) -> Result<App, BoxError> {
+fn build(issuer: &str, shop: Shop, keys: SigningKeys, burst: u32) -> Result<App, BoxError> {
     let verifier = AccessTokenVerifier::new(issuer, AUDIENCE, [Algorithm::EdDsa], keys.verification_keys()?)?;
     let users = HashedPasswords::new(shop.clone())?;
-    let grant = PasswordGrant::builder(issuer, shop, users, JwtIssuer::new(keys, AUDIENCE)).build()?;
+    // A demo is tried out from one address, which must not have to wait for that: a real server keeps the defaults.
+    let (any, minute) = (1_000_000, Duration::from_secs(60));
+    let limits = AttemptLimits::default().burst(burst).source(any, minute).network(any, minute).client(any, minute);
+    let grant =
+        PasswordGrant::builder(issuer, shop, users, JwtIssuer::new(keys, AUDIENCE)).attempt_limits(limits).build()?;
     Ok(App { grant, verifier })
 }
 

@@ -3,7 +3,7 @@
 //!
 //! **[RFC 9700] says that this grant must not be used for new designs**: the program sees the user's password. It is for
 //! your own programs where a browser is no option, and for migration. What the library promises, and what stays with
-//! you, is in `SECURITY.md`; among the latter is, in this version, protection against guessing.
+//! you, is in `SECURITY.md`.
 //!
 //! # A complete host
 //!
@@ -21,7 +21,8 @@
 //!    anybody is looked up ([`TokenRequest`]).
 //! 2. The client authenticates, by exactly one method ([`ClientStore`]).
 //! 3. Grant, scope and audience must be registered for it ([`Client`]); user name and password must be there.
-//! 4. The resource owner is judged, the password first, then the account ([`UserAuthenticator`], [`HashedPasswords`]).
+//! 4. The attempt is counted, or has to wait ([`AttemptLimits`]); then the resource owner is judged, the password first, then
+//!    the account ([`UserAuthenticator`], [`HashedPasswords`]); then what was counted is taken back, or stays.
 //! 5. The scope is narrowed to what the owner may grant, and a token is issued ([`TokenIssuer`]).
 //!
 //! [`PasswordGrant::token`] does all of it and always has an answer. [`AccessTokenVerifier`] is the other end: it protects
@@ -40,6 +41,7 @@
 //! | what a client is not registered for | 400 `unauthorized_client`, `invalid_scope`, `invalid_target` |
 //! | a login that failed, for whatever reason | 400 `invalid_grant`, always the same bytes |
 //! | a login that needs another step | 403 with the host's code |
+//! | too many attempts | 429 `temporarily_unavailable` with `Retry-After` |
 //! | a store or the hashing that cannot answer | 503 `temporarily_unavailable` with `Retry-After` |
 //! | an issuer that fails, a bug | 500 `server_error` |
 //!

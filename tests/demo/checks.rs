@@ -3,6 +3,7 @@
 //! They know the program only by its contract: environment variables, a ready line, endpoints, seeded clients and
 //! users. Each check starts a server of its own, so none sees what another has left behind.
 
+pub(crate) mod attempts;
 pub(crate) mod client;
 pub(crate) mod documents;
 mod http;
@@ -78,6 +79,13 @@ macro_rules! test_every_check {
                 every_user_logs_in_whatever_characters_name_and_password_have
                 every_failed_login_is_answered_with_the_same_bytes
                 names_and_passwords_are_compared_as_they_are
+            }
+            attempts {
+                after_the_burst_every_name_waits_alike
+                after_the_wait_the_right_password_gets_in
+                a_thousand_guesses_at_once_verify_only_the_burst
+                guessing_from_elsewhere_does_not_keep_the_owner_waiting_at_home
+                spellings_of_a_name_are_counted_as_one
             }
             wire {
                 only_post_is_allowed

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -90,7 +91,18 @@ impl Request {
 
     /// The answer to it, on a connection of its own.
     pub(crate) fn send(&self, address: SocketAddr) -> Response {
-        let mut connection = connect(address);
+        self.send_over(connect(address))
+    }
+
+    /// The same from another address of this machine's.
+    pub(crate) fn send_from(&self, own: IpAddr, address: SocketAddr) -> Response {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::new(own, 0).into()).expect("bind to an address of this machine");
+        socket.connect_timeout(&address.into(), PATIENCE).expect("the server accepts connections");
+        self.send_over(patient(socket.into()))
+    }
+
+    fn send_over(&self, mut connection: TcpStream) -> Response {
         connection.write_all(&[self.head(self.body.len()), self.body.clone()].concat()).expect("send the request");
         read_answer(&mut connection, &self.method)
     }
@@ -105,7 +117,10 @@ impl fmt::Debug for Request {
 }
 
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
-    let connection = TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts connections");
+    patient(TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts connections"))
+}
+
+fn patient(connection: TcpStream) -> TcpStream {
     connection.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
     connection.set_write_timeout(Some(PATIENCE)).expect("set a timeout");
     connection
