@@ -10,6 +10,7 @@ use crate::client::{AuthenticationMethod, ClientStore};
 use crate::endpoint::{Metadata, is_reserved_metadata};
 use crate::grant::attempts::{AccountNames, AttemptLimiter, AttemptLimits};
 use crate::grant::rules::LIFETIMES;
+use crate::grant::token_id::TokenIds;
 use crate::grant::{Engine, PasswordGrant};
 use crate::state::driver::State;
 use crate::state::key::Keys;
@@ -139,7 +140,8 @@ impl Builder {
         self
     }
 
-    /// The source of token identifiers. Default the system's generator.
+    /// The source of the keys that token identifiers and the limiter's counts are made under. Default the system's
+    /// generator.
     pub fn randomness(mut self, randomness: impl Randomness) -> Self {
         self.settings.randomness = Arc::new(randomness);
         self
@@ -290,6 +292,7 @@ impl Builder {
         Ok(PasswordGrant(Arc::new(Engine {
             realm: realm.unwrap_or_else(|| settings.issuer.clone()).into(),
             attempts: attempts.transpose()?,
+            token_ids: TokenIds::new(&*settings.randomness)?,
             settings,
             metadata,
         })))

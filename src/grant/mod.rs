@@ -3,14 +3,12 @@
 mod attempts;
 mod builder;
 mod rules;
+mod token_id;
 
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::client::authentication::{Presented, Registry, authenticate};
 use crate::client::{AuthenticatedClient, ClientStore, Grant};
@@ -19,6 +17,7 @@ pub use crate::grant::attempts::{AccountNames, AttemptCount, AttemptLimits, Atte
 use crate::grant::attempts::{AttemptLimiter, Ticket, outcome_of};
 use crate::grant::builder::Settings;
 pub use crate::grant::builder::{BuildError, Builder};
+use crate::grant::token_id::TokenIds;
 use crate::http::{HttpRequest, HttpResponse};
 use crate::request::TokenRequest;
 use crate::response::TokenResponse;
@@ -30,7 +29,6 @@ use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, Reason, TokenError, Trouble};
 use crate::vocabulary::event::Event;
 use crate::vocabulary::future::catch_panic;
-use crate::vocabulary::random::RandomnessError;
 use crate::vocabulary::report::Report;
 use crate::vocabulary::scope::Scope;
 
@@ -77,6 +75,7 @@ struct Engine {
     realm: Arc<str>,
     /// None: the host has switched it off.
     attempts: Option<AttemptLimiter>,
+    token_ids: TokenIds,
     metadata: Metadata,
 }
 
@@ -262,7 +261,7 @@ impl Engine {
     /// Makes the token for what has been granted, and the answer that carries it.
     async fn issue(&self, granted: Granted<'_>, report: Report<'_>) -> Result<TokenResponse, TokenError> {
         let Granted { client, username, audiences, lifetime, scope, accepted } = granted;
-        let mut id = [0; 22];
+        let mut id = [0; TokenIds::LENGTH];
         let authorization = Authorization {
             issuer: &self.settings.issuer,
             subject: &accepted.subject,
@@ -270,7 +269,7 @@ impl Engine {
             scope: &scope,
             audiences,
             claims: &accepted.claims,
-            token_id: self.token_id(&mut id).map_err(|_| report.refused(Trouble::Randomness))?,
+            token_id: self.token_ids.next(&mut id),
             issued_at: self.settings.clock.now(), // the password took its time
             lifetime,
         };
@@ -343,14 +342,6 @@ impl Engine {
 
     fn report<'a>(&'a self, context: &'a RequestContext) -> Report<'a> {
         Report::new(&*self.settings.observer, &self.realm, context)
-    }
-
-    /// 128 random bits in base64url.
-    fn token_id<'t>(&self, text: &'t mut [u8; 22]) -> Result<&'t str, RandomnessError> {
-        let mut bytes = [0; 16];
-        self.settings.randomness.fill(&mut bytes)?;
-        let written = URL_SAFE_NO_PAD.encode_slice(bytes, text).map_err(|_| RandomnessError::new())?;
-        text.get(..written).and_then(|text| std::str::from_utf8(text).ok()).ok_or_else(RandomnessError::new)
     }
 
     /// A failed login is answered no sooner than this after its start, so that its cause does not show in its time; so is

@@ -261,8 +261,6 @@ pub enum Trouble {
     Overloaded,
     /// The [`TokenIssuer`](crate::TokenIssuer) failed. 500.
     TokenIssuer,
-    /// The random generator failed. 500.
-    Randomness,
     /// The host gave a subject that is empty, or a member, a claim or an error code that is not its to give. 500.
     HostMember,
     /// Something panicked. 500.
@@ -271,7 +269,7 @@ pub enum Trouble {
 
 impl Trouble {
     fn is_ours_alone(self) -> bool {
-        matches!(self, Self::TokenIssuer | Self::Randomness | Self::HostMember | Self::Panic)
+        matches!(self, Self::TokenIssuer | Self::HostMember | Self::Panic)
     }
 }
 

@@ -3,13 +3,13 @@ use std::sync::Arc;
 /// Where the engine takes unguessable bytes from.
 ///
 /// The default is [`SystemRandomness`]. An implementation of your own must be a cryptographically secure generator:
-/// token identifiers, opaque tokens and generated secrets are only as good as it is.
+/// token identifiers, opaque tokens and salts are only as good as it is.
 pub trait Randomness: Send + Sync + 'static {
     /// Fills all of `bytes`.
     ///
     /// # Errors
     ///
-    /// When it cannot; then nothing is issued, and the caller gets `server_error`. It must never fill with
+    /// When it cannot: then no engine is built, no opaque token issued and no password hashed. It must never fill with
     /// anything weaker instead.
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError>;
 }
