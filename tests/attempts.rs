@@ -677,6 +677,16 @@ async fn a_client_that_waits_costs_no_look_up() {
     assert_eq!(clients.1.load(Ordering::SeqCst), 20);
 }
 
+/// Requirement 92: identifiers that one caller thinks up take no memory without bound.
+#[tokio::test]
+async fn unknown_clients_without_number_take_a_bounded_number_of_rows() {
+    let (world, state) = world_over(Users::default(), InMemoryState::new());
+    for number in 0..5_000 {
+        post_as(&world.grant, &from(HOME), (&format!("client{number}"), "guess"), GOOD).await;
+    }
+    assert!(state.len() <= 256, "{}", state.len());
+}
+
 /// Without an address the count would be the client's alone, and everybody could lock the application out. A public
 /// client has no secret to be guessed.
 #[tokio::test]

@@ -46,10 +46,10 @@ impl StateKey {
         is_counter.then_some(Self(key))
     }
 
-    /// A byte of the digest that its hash is not made of.
-    pub(crate) fn shard(&self) -> u8 {
-        let [.., shard] = self.0.first_chunk::<10>().copied().unwrap_or_default();
-        shard
+    /// One of 256, by a byte of the digest that its hash is not made of.
+    pub(crate) fn group(&self) -> u8 {
+        let [_, _, _, _, _, _, _, _, _, group, ..] = self.0;
+        group
     }
 }
 

@@ -278,7 +278,7 @@ const LOOKS: usize = 4;
 const LOOKS_WHEN_FULL: usize = 256;
 
 fn shard_of(key: StateKey) -> usize {
-    usize::from(key.shard()) % SHARDS
+    usize::from(key.group()) % SHARDS
 }
 
 /// Takes the hash of a [`StateKey`] as it is.

@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -83,24 +83,29 @@ fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The part of an address that one party holds alone: of IPv6 the first 64 bits.
-pub(crate) fn source(peer: IpAddr) -> Vec<u8> {
+/// The part of an address that one party holds alone: of IPv6 the first 64 bits. The first byte tells the two apart.
+pub(crate) fn source(peer: IpAddr) -> [u8; 9] {
     match peer.to_canonical() {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => prefix(address, 8),
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            [4, a, b, c, d, 0, 0, 0, 0]
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, d, e, f, g, h, ..] = address.octets();
+            [6, a, b, c, d, e, f, g, h]
+        }
     }
 }
 
 /// The part of an IPv6 address that a site is given: the first 48 bits, so 65,536 sources.
-pub(crate) fn network(peer: IpAddr) -> Option<Vec<u8>> {
+pub(crate) fn network(peer: IpAddr) -> Option<[u8; 6]> {
     match peer.to_canonical() {
         IpAddr::V4(_) => None,
-        IpAddr::V6(address) => Some(prefix(address, 6)),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, e, f, ..] = address.octets();
+            Some([a, b, c, d, e, f])
+        }
     }
-}
-
-fn prefix(address: Ipv6Addr, bytes: usize) -> Vec<u8> {
-    address.octets().into_iter().take(bytes).collect()
 }
 
 #[cfg(test)]

@@ -401,9 +401,13 @@ impl AttemptLimiter {
     }
 
     /// None without an address: a count of the client alone would let everybody lock it out.
+    ///
+    /// Identifiers are taken together into a few groups an address, or names thought up by one caller would fill the
+    /// memory. Whoever can spoil a group could as well have spoilt the client's own count.
     fn client_key(&self, claimed: &str, context: &RequestContext) -> Option<StateKey> {
         let peer = source(context.peer()?);
-        Some(self.keys.key(Purpose::ClientAtSource, &[tenant(context), claimed.as_bytes(), &peer]))
+        let group = self.keys.key(Purpose::ClientAtSource, &[tenant(context), claimed.as_bytes()]).group();
+        Some(self.keys.key(Purpose::ClientAtSource, &[&[group], &peer]))
     }
 
     async fn key_of(
