@@ -139,7 +139,8 @@ mod tests {
     /// Requirement 87: at least as coarse as a look-up that maps to lower case, to upper case, or normalises.
     #[test]
     fn every_character_is_the_same_name_in_either_case_and_every_form() {
-        for c in ('\u{80}'..=char::MAX).filter(|c| !c.is_whitespace()) {
+        let differs = |c: &char| !c.to_lowercase().eq([*c]) || !c.to_uppercase().eq([*c]) || !c.nfkd().eq([*c]);
+        for c in ('\u{80}'..=char::MAX).filter(differs).filter(|c| !c.is_whitespace()) {
             let name = format!("a{c}b");
             let expected = folded(&name).into_owned();
             assert_eq!(folded(&name.to_lowercase()), expected, "{c:?}");
