@@ -156,6 +156,24 @@ async fn the_right_password_waits_as_the_wrong_one_does_and_so_does_a_name_that_
     );
 }
 
+/// Whoever waits as long as told is not told to wait again, whatever there was too much of.
+#[tokio::test]
+async fn of_several_waits_the_longest_is_told() {
+    for (longest, expected) in [(2, 60), (900, 900)] {
+        let second = Duration::from_secs(1);
+        let limits = AttemptLimits::default().burst(1).waits(longest * second, longest * second);
+        let world = World::with(Users::default(), |builder| builder.attempt_limits(limits.source(2, 600 * second)));
+        let home = from(HOME);
+        for name in ["alice", "bob"] {
+            post(&world.grant, &home, &form_of(name, "wrong")).await.is(400, "invalid_grant");
+        }
+        post(&world.grant, &home, GOOD).await.waits(expected);
+        // In whole seconds, rounded up: whoever comes back on time is not too early.
+        world.clock.advance(Duration::from_millis(1_500));
+        post(&world.grant, &home, GOOD).await.waits(expected - 1);
+    }
+}
+
 /// Requirement 88: the count in a row is cleared by success, the count of the day is not.
 #[tokio::test]
 async fn a_login_clears_what_failed_in_a_row_before_it_and_nothing_else() {
@@ -242,8 +260,13 @@ impl Clock for StandingStill {
         noon()
     }
 
-    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::task::yield_now())
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        // Long ones are deadlines, which never come.
+        if span < Duration::from_secs(1) {
+            Box::pin(tokio::task::yield_now())
+        } else {
+            Box::pin(std::future::pending())
+        }
     }
 }
 
@@ -739,6 +762,13 @@ async fn guesses_that_are_spread_raise_an_alarm() {
     }
     assert_eq!(alarms(&world.events).len(), 4);
 
+    // Sixty names, each mistyped twice, are sixty.
+    let world = World::default();
+    for number in 0..120 {
+        world.post(&form_of(&format!("user{}", number / 2), "wrong")).await.is(400, "invalid_grant");
+    }
+    assert_eq!(alarms(&world.events).len(), 0);
+
     let world = World::default();
     for number in 0..150 {
         post_as(&world.grant, &from(&format!("10.0.0.{number}")), ("web", "guess"), GOOD).await;
@@ -1063,6 +1093,22 @@ async fn a_login_takes_back_only_itself_from_a_row_that_it_shares() {
         let counted = count(&world.grant, AttemptsOn::Account { username }, &nowhere).await;
         assert_eq!((counted.failures, counted.in_window), (5, 5), "{username}");
     }
+}
+
+/// What was counted in a row that is shared is not forgotten when there is room again.
+#[tokio::test]
+async fn whoever_has_shared_a_row_goes_on_being_counted_there() {
+    let (world, _) = world_over(Users::default(), InMemoryState::new().capacity(32));
+    for number in 0..32 {
+        world.post(&form_of(&format!("user{number}"), "wrong")).await.is(400, "invalid_grant");
+    }
+    world.fails(BURST).await;
+    let nowhere = RequestContext::new();
+    for number in 0..32 {
+        let username = &*format!("user{number}");
+        world.grant.reset_attempts(AttemptsOn::Account { username }, &nowhere).await.unwrap();
+    }
+    world.post(&wrong()).await.waits(1);
 }
 
 fn world_over(users: Users, state: InMemoryState) -> (World, InMemoryState) {
