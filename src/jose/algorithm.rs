@@ -11,14 +11,25 @@ pub enum Algorithm {
     EdDsa,
     /// ECDSA on P-256 with SHA-256.
     Es256,
+    /// ECDSA on P-384 with SHA-384.
+    Es384,
     /// RSA PKCS#1 v1.5 with SHA-256.
     Rs256,
-    /// HMAC with SHA-256. Whoever can verify can sign, so only where issuer and resource server are one.
+    /// RSA PSS with SHA-256.
+    Ps256,
+    /// HMAC with SHA-256. Whoever can verify can sign, so only where both are one, or trust each other.
     Hs256,
+    /// HMAC with SHA-384.
+    Hs384,
+    /// HMAC with SHA-512.
+    Hs512,
 }
 
 impl Algorithm {
-    const ALL: [Self; 4] = [Self::EdDsa, Self::Es256, Self::Rs256, Self::Hs256];
+    /// Those with a public key.
+    pub(crate) const ASYMMETRIC: [Self; 5] = [Self::EdDsa, Self::Es256, Self::Es384, Self::Rs256, Self::Ps256];
+    /// Those with a shared secret.
+    pub(crate) const SYMMETRIC: [Self; 3] = [Self::Hs256, Self::Hs384, Self::Hs512];
 
     /// The value of `alg`.
     #[must_use]
@@ -26,14 +37,22 @@ impl Algorithm {
         match self {
             Self::EdDsa => "EdDSA",
             Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
             Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
             Self::Hs256 => "HS256",
+            Self::Hs384 => "HS384",
+            Self::Hs512 => "HS512",
         }
+    }
+
+    pub(crate) fn is_symmetric(self) -> bool {
+        Self::SYMMETRIC.contains(&self)
     }
 
     /// Exactly as registered; case matters.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
+        Self::ASYMMETRIC.into_iter().chain(Self::SYMMETRIC).find(|algorithm| algorithm.as_str() == name)
     }
 }
 

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::jose::Algorithm;
 use crate::jose::json::strict_object;
-use crate::jose::verification::VerificationKeys;
+use crate::jose::verification::{KeyName, VerificationKeys};
 
-/// Bytes of a `kid`.
+/// Bytes of a `kid`, or of another name of a key.
 const KID: usize = 256;
 /// Members of a header.
 const MEMBERS: usize = 32;
@@ -21,6 +21,8 @@ pub(crate) struct Compact<'a> {
     pub(crate) algorithm: Algorithm,
     pub(crate) typ: Option<String>,
     kid: Option<String>,
+    x5t: Option<String>,
+    x5t_s256: Option<String>,
     signed: &'a [u8],
     payload: Vec<u8>,
     signature: Vec<u8>,
@@ -44,16 +46,32 @@ impl<'a> Compact<'a> {
             algorithm: Algorithm::named(&header.alg?)?,
             typ: header.typ,
             kid: header.kid,
+            x5t: header.x5t,
+            x5t_s256: header.x5t_s256,
             signed,
             payload: URL_SAFE_NO_PAD.decode(payload).ok()?,
             signature: URL_SAFE_NO_PAD.decode(signature).ok()?,
         })
     }
 
+    /// By what the header names its key.
+    pub(crate) fn key_name(&self) -> KeyName<'_> {
+        KeyName { kid: self.kid.as_deref(), x5t: self.x5t.as_deref(), x5t_s256: self.x5t_s256.as_deref() }
+    }
+
+    /// What the payload says, and nobody has vouched for.
+    pub(crate) fn unverified_claims(&self) -> Option<Map<String, Value>> {
+        strict_object(&self.payload)
+    }
+
+    /// Whether the signature is one of these keys'.
+    pub(crate) fn is_signed_by(&self, keys: &VerificationKeys) -> bool {
+        keys.verify(self.algorithm, self.key_name(), self.signed, &self.signature).is_some()
+    }
+
     /// The claims, if the signature is one of these keys'.
     pub(crate) fn verify(&self, keys: &VerificationKeys) -> Option<Map<String, Value>> {
-        keys.verify(self.algorithm, self.kid.as_deref(), self.signed, &self.signature)?;
-        strict_object(&self.payload)
+        if self.is_signed_by(keys) { self.unverified_claims() } else { None }
     }
 }
 
@@ -64,6 +82,8 @@ struct Header {
     alg: Option<String>,
     typ: Option<String>,
     kid: Option<String>,
+    x5t: Option<String>,
+    x5t_s256: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for Header {
@@ -91,14 +111,17 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 "alg" => header.alg = Some(members.next_value()?),
                 "typ" => header.typ = Some(members.next_value()?),
                 "kid" => header.kid = Some(members.next_value()?),
+                "x5t" => header.x5t = Some(members.next_value()?),
+                "x5t#S256" => header.x5t_s256 = Some(members.next_value()?),
                 "crit" | "b64" | "zip" => return Err(Error::custom("a member that changes how the rest is read")),
                 _ => drop(members.next_value::<IgnoredAny>()?),
             }
             names.push(name);
         }
-        match &header.kid {
-            Some(kid) if kid.len() > KID => Err(Error::custom("kid is too long")),
-            _ => Ok(header),
+        let names = [&header.kid, &header.x5t, &header.x5t_s256];
+        if names.into_iter().flatten().any(|name| name.len() > KID) {
+            return Err(Error::custom("the name of the key is too long"));
         }
+        Ok(header)
     }
 }

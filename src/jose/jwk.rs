@@ -1,5 +1,10 @@
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -19,6 +24,26 @@ use crate::vocabulary::digest::sha256;
 pub struct Jwk {
     material: Material,
     kid: String,
+    /// The one algorithm it is used with, where its kind has several.
+    algorithm: Option<Algorithm>,
+    thumbprints: Thumbprints,
+}
+
+/// Of the key's certificate: names by which an assertion may refer to the key (RFC 7515 sections 4.1.7 and 4.1.8).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Thumbprints {
+    /// `x5t`: SHA-1, in base64url.
+    pub(crate) sha1: Option<String>,
+    /// `x5t#S256`: SHA-256, in base64url.
+    pub(crate) sha256: Option<String>,
+}
+
+impl Thumbprints {
+    /// Of a certificate in DER.
+    pub(crate) fn of(certificate: &[u8]) -> Self {
+        let sha1 = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
+        Self { sha1: Some(URL_SAFE_NO_PAD.encode(sha1)), sha256: Some(URL_SAFE_NO_PAD.encode(sha256(certificate))) }
+    }
 }
 
 /// The numbers of a key, big-endian and of the one length they may have.
@@ -26,6 +51,7 @@ pub struct Jwk {
 enum Material {
     Ed25519 { x: [u8; 32] },
     P256 { x: [u8; 32], y: [u8; 32] },
+    P384 { x: [u8; 48], y: [u8; 48] },
     Rsa { n: Vec<u8>, e: Vec<u8> },
 }
 
@@ -39,17 +65,18 @@ impl Jwk {
         Ok(Self::from_material(Material::Ed25519 { x }))
     }
 
-    /// A P-256 key from its uncompressed point.
-    pub(crate) fn p256(point: &[u8]) -> Result<Self, KeyError> {
-        match point.split_first() {
-            Some((4, coordinates)) if coordinates.len() == 64 => {
-                let (x, y) = coordinates.split_at(32);
-                let x = x.try_into().map_err(|_| KeyError::Unsupported)?;
-                let y = y.try_into().map_err(|_| KeyError::Unsupported)?;
-                Ok(Self::from_material(Material::P256 { x, y }))
-            }
-            _ => Err(KeyError::Unsupported),
-        }
+    /// A P-256 or P-384 key from its uncompressed point.
+    pub(crate) fn ec(point: &[u8]) -> Result<Self, KeyError> {
+        let Some((4, coordinates)) = point.split_first() else { return Err(KeyError::Unsupported) };
+        let (x, y) = coordinates.split_at(coordinates.len() / 2);
+        let material = match (x.try_into(), y.try_into()) {
+            (Ok(x), Ok(y)) => Material::P256 { x, y },
+            _ => Material::P384 {
+                x: x.try_into().map_err(|_| KeyError::Unsupported)?,
+                y: y.try_into().map_err(|_| KeyError::Unsupported)?,
+            },
+        };
+        Ok(Self::from_material(material))
     }
 
     /// An RSA key from modulus and exponent.
@@ -70,7 +97,7 @@ impl Jwk {
 
     fn from_material(material: Material) -> Self {
         let kid = URL_SAFE_NO_PAD.encode(sha256(material.canonical_json().as_bytes()));
-        Self { material, kid }
+        Self { material, kid, algorithm: None, thumbprints: Thumbprints::default() }
     }
 
     /// Reads one key. A `kid` is kept, a missing one becomes the thumbprint (RFC 7638).
@@ -98,17 +125,23 @@ impl Jwk {
         };
         let mut key = match (text("kty")?, text("crv")?) {
             (Some("OKP"), Some("Ed25519")) => Self::ed25519(&number("x")?)?,
-            (Some("EC"), Some("P-256")) => {
+            (Some("EC"), Some(curve @ ("P-256" | "P-384"))) => {
                 let (x, y) = (number("x")?, number("y")?);
-                if x.len() != 32 || y.len() != 32 {
+                let length = if curve == "P-256" { 32 } else { 48 };
+                if x.len() != length || y.len() != length {
                     return Err(KeyError::Unsupported);
                 }
-                Self::p256(&[&[4], &*x, &*y].concat())?
+                Self::ec(&[&[4], &*x, &*y].concat())?
             }
             (Some("RSA"), None) => Self::rsa(&number("n")?, &number("e")?)?,
             _ => return Err(KeyError::Unsupported),
         };
-        let algorithm_fits = text("alg")?.is_none_or(|alg| alg == key.algorithm().as_str());
+        key.algorithm = match text("alg")? {
+            None => None,
+            Some(alg) => Some(Algorithm::named(alg).ok_or(KeyError::Unsupported)?),
+        };
+        let algorithm_fits = key.algorithm.is_none_or(|algorithm| key.fits().contains(&algorithm));
+        key.algorithm = key.algorithm.filter(|_| key.fits().len() > 1);
         let for_signatures = text("use")?.is_none_or(|usage| usage == "sig");
         let for_verifying = match object.get("key_ops") {
             None => true,
@@ -122,8 +155,37 @@ impl Jwk {
             Some(kid) if (1..=256).contains(&kid.len()) => key.kid = kid.to_owned(),
             Some(_) => return Err(KeyError::Unsupported),
         }
-        key.parsed()?;
+        let thumbprint = |name: &str| match text(name)? {
+            Some(thumbprint) if thumbprint.len() > 64 => Err(KeyError::Unsupported),
+            thumbprint => Ok(thumbprint.map(str::to_owned)),
+        };
+        key.thumbprints = Thumbprints { sha1: thumbprint("x5t")?, sha256: thumbprint("x5t#S256")? };
+        key.parsed(key.algorithm())?;
         Ok(key)
+    }
+
+    /// For this one of the algorithms of its kind.
+    pub(crate) fn for_algorithm(mut self, algorithm: Algorithm) -> Result<Self, KeyError> {
+        self.algorithm = Some(algorithm);
+        if self.fits().contains(&algorithm) { Ok(self) } else { Err(KeyError::Unsupported) }
+    }
+
+    /// With another identifier, of 1 to 256 bytes; one of another length is not taken over.
+    #[must_use]
+    pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
+        let kid = kid.into();
+        if (1..=256).contains(&kid.len()) {
+            self.kid = kid;
+        }
+        self
+    }
+
+    /// With the thumbprints of its certificate (DER), by which an assertion may name the key (`x5t`, `x5t#S256`). The
+    /// certificate itself is not looked at: it vouches for nothing here.
+    #[must_use]
+    pub fn with_certificate(mut self, der: &[u8]) -> Self {
+        self.thumbprints = Thumbprints::of(der);
+        self
     }
 
     /// The key's identifier: the RFC 7638 thumbprint, unless it was read with another one.
@@ -132,25 +194,49 @@ impl Jwk {
         &self.kid
     }
 
-    /// The one algorithm the key is used with.
+    /// The algorithm the key is used with: its `alg`, or else the first that its kind is for.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
-        match self.material {
-            Material::Ed25519 { .. } => Algorithm::EdDsa,
-            Material::P256 { .. } => Algorithm::Es256,
-            Material::Rsa { .. } => Algorithm::Rs256,
+        let [first, ..] = self.fits() else { return Algorithm::EdDsa };
+        self.algorithm.unwrap_or(*first)
+    }
+
+    /// Every algorithm it may be used with.
+    pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
+        match self.algorithm {
+            Some(algorithm) => vec![algorithm],
+            None => self.fits().to_vec(),
         }
     }
 
-    pub(crate) fn parsed(&self) -> Result<aws_lc_rs::signature::ParsedPublicKey, KeyError> {
-        use aws_lc_rs::signature::{
-            ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
-        };
+    /// The algorithms of its kind; never none.
+    fn fits(&self) -> &'static [Algorithm] {
+        match self.material {
+            Material::Ed25519 { .. } => &[Algorithm::EdDsa],
+            Material::P256 { .. } => &[Algorithm::Es256],
+            Material::P384 { .. } => &[Algorithm::Es384],
+            Material::Rsa { .. } => &[Algorithm::Rs256, Algorithm::Ps256],
+        }
+    }
+
+    pub(crate) fn thumbprints(&self) -> &Thumbprints {
+        &self.thumbprints
+    }
+
+    /// To verify with, by one of its algorithms.
+    pub(crate) fn parsed(&self, algorithm: Algorithm) -> Result<ParsedPublicKey, KeyError> {
         // AWS-LC refuses points that are not on the curve.
         match &self.material {
             Material::Ed25519 { x } => ParsedPublicKey::new(&ED25519, x),
             Material::P256 { x, y } => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, [&[4], &x[..], &y[..]].concat()),
-            Material::Rsa { n, e } => RsaPublicKeyComponents { n, e }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256),
+            Material::P384 { x, y } => ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, [&[4], &x[..], &y[..]].concat()),
+            Material::Rsa { n, e } => {
+                let components = RsaPublicKeyComponents { n, e };
+                match algorithm {
+                    Algorithm::Ps256 => components.to_parsed_public_key(&RSA_PSS_2048_8192_SHA256),
+                    _ => components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256),
+                }
+            }
         }
         .map_err(|_| KeyError::Unsupported)
     }
@@ -186,6 +272,9 @@ impl Material {
             Self::Ed25519 { x } => vec![("crv", "Ed25519".into()), ("kty", "OKP".into()), ("x", encode(x))],
             Self::P256 { x, y } => {
                 vec![("crv", "P-256".into()), ("kty", "EC".into()), ("x", encode(x)), ("y", encode(y))]
+            }
+            Self::P384 { x, y } => {
+                vec![("crv", "P-384".into()), ("kty", "EC".into()), ("x", encode(x)), ("y", encode(y))]
             }
             Self::Rsa { n, e } => vec![("e", encode(e)), ("kty", "RSA".into()), ("n", encode(n))],
         }

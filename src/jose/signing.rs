@@ -1,10 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -56,35 +58,14 @@ enum Verifier {
 }
 
 impl SigningKeys {
-    /// The private key in a PEM text: Ed25519 (EdDSA), EC P-256 (ES256) or RSA of 2,048 bits and more (RS256), as
-    /// PKCS#8, SEC1 or PKCS#1. `openssl genpkey -algorithm ed25519` makes one.
+    /// The private key in a PEM text: Ed25519 (EdDSA), EC P-256 (ES256), EC P-384 (ES384) or RSA of 2,048 bits and more
+    /// (RS256), as PKCS#8, SEC1 or PKCS#1. `openssl genpkey -algorithm ed25519` makes one.
     ///
     /// # Errors
     ///
     /// When there is no private key in it, or one of another kind.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        let key = PrivateKeyDer::from_pem_slice(pem.as_ref()).map_err(|_| KeyError::Pem)?;
-        let key: Arc<dyn SigningKey> = match &key {
-            PrivateKeyDer::Pkcs8(der) => Self::from_pkcs8(der.secret_pkcs8_der())?,
-            PrivateKeyDer::Sec1(der) => Arc::new(P256::new(EcdsaKeyPair::from_private_key_der(
-                &ECDSA_P256_SHA256_FIXED_SIGNING,
-                der.secret_sec1_der(),
-            ))?),
-            PrivateKeyDer::Pkcs1(der) => Arc::new(Rsa::new(RsaKeyPair::from_der(der.secret_pkcs1_der()))?),
-            _ => return Err(KeyError::Unsupported),
-        };
-        Ok(Self::from_key(key))
-    }
-
-    fn from_pkcs8(der: &[u8]) -> Result<Arc<dyn SigningKey>, KeyError> {
-        // The kinds are told apart by the algorithm identifier inside, so at most one of these succeeds.
-        if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
-            return Ok(Arc::new(Ed25519::new(pair)?));
-        }
-        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der) {
-            return Ok(Arc::new(P256::new(Ok(pair))?));
-        }
-        Ok(Arc::new(Rsa::new(RsaKeyPair::from_pkcs8(der))?))
+        Ok(Self::from_key(private_key_from_pem(pem.as_ref(), None)?))
     }
 
     /// A new Ed25519 key, which nobody else has and which is gone when the process ends: for tests and first steps.
@@ -104,11 +85,9 @@ impl SigningKeys {
     ///
     /// When the secret is shorter.
     pub fn from_hs256_secret(secret: &[u8]) -> Result<Self, KeyError> {
-        if secret.len() < 32 {
-            return Err(KeyError::TooShort);
-        }
-        let key = Arc::new(hmac::Key::new(hmac::HMAC_SHA256, secret));
-        Ok(Self { current: Arc::new(Hs256(key.clone())), verifier: Verifier::Shared(key), others: JwkSet::default() })
+        let key = Hmac::new(secret, Algorithm::Hs256)?;
+        let shared = key.key.clone();
+        Ok(Self { current: Arc::new(key), verifier: Verifier::Shared(shared), others: JwkSet::default() })
     }
 
     /// A key of the host's own, with its public half.
@@ -150,7 +129,7 @@ impl SigningKeys {
     pub fn verification_keys(&self) -> Result<VerificationKeys, KeyError> {
         match &self.verifier {
             Verifier::Public => VerificationKeys::from_jwks(&self.public_keys()),
-            Verifier::Shared(key) => Ok(VerificationKeys::shared(self.current.kid(), key.clone())),
+            Verifier::Shared(key) => Ok(VerificationKeys::shared(self.current.kid(), Algorithm::Hs256, key.clone())),
         }
     }
 
@@ -196,22 +175,21 @@ impl SigningKey for Ed25519 {
     }
 }
 
-struct P256 {
+struct Ec {
     pair: EcdsaKeyPair,
     public: Jwk,
 }
 
-impl P256 {
-    fn new(pair: Result<EcdsaKeyPair, aws_lc_rs::error::KeyRejected>) -> Result<Self, KeyError> {
-        let pair = pair.map_err(|_| KeyError::Unsupported)?;
-        let public = Jwk::p256(pair.public_key().as_ref())?;
+impl Ec {
+    fn new(pair: EcdsaKeyPair) -> Result<Self, KeyError> {
+        let public = Jwk::ec(pair.public_key().as_ref())?;
         Ok(Self { pair, public })
     }
 }
 
-impl SigningKey for P256 {
+impl SigningKey for Ec {
     fn algorithm(&self) -> Algorithm {
-        Algorithm::Es256
+        self.public.algorithm()
     }
 
     fn sign(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), BoxError> {
@@ -227,30 +205,34 @@ impl SigningKey for P256 {
 struct Rsa {
     pair: RsaKeyPair,
     public: Jwk,
+    algorithm: Algorithm,
 }
 
 impl Rsa {
-    fn new(pair: Result<RsaKeyPair, aws_lc_rs::error::KeyRejected>) -> Result<Self, KeyError> {
-        let pair = pair.map_err(|_| KeyError::Unsupported)?;
+    fn new(pair: RsaKeyPair, algorithm: Algorithm) -> Result<Self, KeyError> {
         let key = pair.public_key();
         let public = Jwk::rsa(
             key.modulus().big_endian_without_leading_zero(),
             key.exponent().big_endian_without_leading_zero(),
         )?;
-        Ok(Self { pair, public })
+        Ok(Self { public: public.for_algorithm(algorithm)?, pair, algorithm })
     }
 }
 
 impl SigningKey for Rsa {
     fn algorithm(&self) -> Algorithm {
-        Algorithm::Rs256
+        self.algorithm
     }
 
     fn sign(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), BoxError> {
+        let padding: &dyn RsaEncoding = match self.algorithm {
+            Algorithm::Ps256 => &RSA_PSS_SHA256,
+            _ => &RSA_PKCS1_SHA256,
+        };
         let start = out.len();
         out.resize(start + self.pair.public_modulus_len(), 0);
         let signature = out.get_mut(start..).unwrap_or_default();
-        self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, signature)?;
+        self.pair.sign(padding, &SystemRandom::new(), message, signature)?;
         Ok(())
     }
 
@@ -259,15 +241,34 @@ impl SigningKey for Rsa {
     }
 }
 
-struct Hs256(Arc<hmac::Key>);
+/// A shared secret that is as long as the hash it goes into (RFC 7518 section 3.2).
+pub(crate) struct Hmac {
+    pub(crate) key: Arc<hmac::Key>,
+    algorithm: Algorithm,
+}
 
-impl SigningKey for Hs256 {
+impl Hmac {
+    pub(crate) fn new(secret: &[u8], algorithm: Algorithm) -> Result<Self, KeyError> {
+        let (hash, length) = match algorithm {
+            Algorithm::Hs256 => (hmac::HMAC_SHA256, 32),
+            Algorithm::Hs384 => (hmac::HMAC_SHA384, 48),
+            Algorithm::Hs512 => (hmac::HMAC_SHA512, 64),
+            _ => return Err(KeyError::Unsupported),
+        };
+        if secret.len() < length {
+            return Err(KeyError::TooShort);
+        }
+        Ok(Self { key: Arc::new(hmac::Key::new(hash, secret)), algorithm })
+    }
+}
+
+impl SigningKey for Hmac {
     fn algorithm(&self) -> Algorithm {
-        Algorithm::Hs256
+        self.algorithm
     }
 
     fn sign(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), BoxError> {
-        out.extend_from_slice(hmac::sign(&self.0, message).as_ref());
+        out.extend_from_slice(hmac::sign(&self.key, message).as_ref());
         Ok(())
     }
 
@@ -277,7 +278,45 @@ impl SigningKey for Hs256 {
 
     /// Derived from the secret by a keyed one-way function, so that it identifies the key and gives nothing away.
     fn kid(&self) -> Option<String> {
-        let tag = hmac::sign(&self.0, b"password-grant kid");
+        let tag = hmac::sign(&self.key, b"password-grant kid");
         tag.as_ref().get(..16).map(|prefix| URL_SAFE_NO_PAD.encode(prefix))
     }
+}
+
+/// The private key in a PEM text, for this algorithm if one is named.
+pub(crate) fn private_key_from_pem(pem: &[u8], algorithm: Option<Algorithm>) -> Result<Arc<dyn SigningKey>, KeyError> {
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| KeyError::Pem)?;
+    let key: Arc<dyn SigningKey> = match &key {
+        PrivateKeyDer::Pkcs8(der) => from_pkcs8(der.secret_pkcs8_der(), algorithm)?,
+        PrivateKeyDer::Sec1(der) => {
+            let der = der.secret_sec1_der();
+            Arc::new(Ec::new(either_curve(|curve| EcdsaKeyPair::from_private_key_der(curve, der))?)?)
+        }
+        PrivateKeyDer::Pkcs1(der) => Arc::new(rsa(RsaKeyPair::from_der(der.secret_pkcs1_der()), algorithm)?),
+        _ => return Err(KeyError::Unsupported),
+    };
+    if algorithm.is_none_or(|algorithm| algorithm == key.algorithm()) { Ok(key) } else { Err(KeyError::Unsupported) }
+}
+
+fn from_pkcs8(der: &[u8], algorithm: Option<Algorithm>) -> Result<Arc<dyn SigningKey>, KeyError> {
+    // The kinds are told apart by the algorithm identifier inside, so at most one of these succeeds.
+    if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
+        return Ok(Arc::new(Ed25519::new(pair)?));
+    }
+    if let Ok(pair) = either_curve(|curve| EcdsaKeyPair::from_pkcs8(curve, der)) {
+        return Ok(Arc::new(Ec::new(pair)?));
+    }
+    Ok(Arc::new(rsa(RsaKeyPair::from_pkcs8(der), algorithm)?))
+}
+
+fn either_curve(
+    read: impl Fn(&'static EcdsaSigningAlgorithm) -> Result<EcdsaKeyPair, KeyRejected>,
+) -> Result<EcdsaKeyPair, KeyError> {
+    read(&ECDSA_P256_SHA256_FIXED_SIGNING)
+        .or_else(|_| read(&ECDSA_P384_SHA384_FIXED_SIGNING))
+        .map_err(|_| KeyError::Unsupported)
+}
+
+fn rsa(pair: Result<RsaKeyPair, KeyRejected>, algorithm: Option<Algorithm>) -> Result<Rsa, KeyError> {
+    Rsa::new(pair.map_err(|_| KeyError::Unsupported)?, algorithm.unwrap_or(Algorithm::Rs256))
 }

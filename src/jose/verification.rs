@@ -4,6 +4,7 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::ParsedPublicKey;
 
+use crate::jose::jwk::Thumbprints;
 use crate::jose::{Algorithm, Jwk, JwkSet, KeyError};
 
 /// Keys that verify signatures, parsed once.
@@ -13,6 +14,7 @@ pub struct VerificationKeys(Vec<Key>);
 
 struct Key {
     kid: Option<String>,
+    thumbprints: Thumbprints,
     algorithm: Algorithm,
     material: Material,
 }
@@ -20,6 +22,15 @@ struct Key {
 enum Material {
     Public(ParsedPublicKey),
     Shared(Arc<hmac::Key>),
+}
+
+/// By what a signature names its key. All of it is compared with what the keys are registered by, and used for nothing
+/// else.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct KeyName<'a> {
+    pub(crate) kid: Option<&'a str>,
+    pub(crate) x5t: Option<&'a str>,
+    pub(crate) x5t_s256: Option<&'a str>,
 }
 
 impl VerificationKeys {
@@ -33,12 +44,24 @@ impl VerificationKeys {
         if set.keys.iter().enumerate().any(repeated) {
             return Err(KeyError::RepeatedKid);
         }
-        let keys = set.keys.iter().map(Key::public).collect::<Result<Vec<_>, _>>()?;
+        let mut keys = Vec::with_capacity(set.keys.len());
+        for jwk in &set.keys {
+            for algorithm in jwk.algorithms() {
+                keys.push(Key::public(jwk, algorithm)?);
+            }
+        }
         if keys.is_empty() { Err(KeyError::Empty) } else { Ok(Self(keys)) }
     }
 
-    pub(crate) fn shared(kid: Option<String>, key: Arc<hmac::Key>) -> Self {
-        Self(vec![Key { kid, algorithm: Algorithm::Hs256, material: Material::Shared(key) }])
+    pub(crate) fn shared(kid: Option<String>, algorithm: Algorithm, key: Arc<hmac::Key>) -> Self {
+        let thumbprints = Thumbprints::default();
+        Self(vec![Key { kid, thumbprints, algorithm, material: Material::Shared(key) }])
+    }
+
+    /// One more that is shared, or several.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
     }
 
     /// Whether there is a key for this algorithm.
@@ -51,16 +74,20 @@ impl VerificationKeys {
         self.0.iter().map(|key| key.algorithm).collect()
     }
 
-    /// The key that a signature names by `kid`; without one, the only key that fits. `kid` is compared, nothing else.
+    /// Whether there is a key by this name, whatever it is for.
+    pub(crate) fn knows(&self, name: KeyName<'_>) -> bool {
+        self.0.iter().any(|key| key.is_named(name))
+    }
+
+    /// The key that a signature names; without a name, the only key that fits.
     pub(crate) fn verify(
         &self,
         algorithm: Algorithm,
-        kid: Option<&str>,
+        name: KeyName<'_>,
         message: &[u8],
         signature: &[u8],
     ) -> Option<()> {
-        let named = |key: &&Key| kid.is_none_or(|kid| key.kid.as_deref() == Some(kid));
-        let mut candidates = self.0.iter().filter(|key| key.algorithm == algorithm).filter(named);
+        let mut candidates = self.0.iter().filter(|key| key.algorithm == algorithm && key.is_named(name));
         match (candidates.next(), candidates.next()) {
             (Some(key), None) => key.verify(message, signature),
             _ => None,
@@ -69,9 +96,17 @@ impl VerificationKeys {
 }
 
 impl Key {
-    fn public(jwk: &Jwk) -> Result<Self, KeyError> {
-        let material = Material::Public(jwk.parsed()?);
-        Ok(Self { kid: Some(jwk.kid().to_owned()), algorithm: jwk.algorithm(), material })
+    fn public(jwk: &Jwk, algorithm: Algorithm) -> Result<Self, KeyError> {
+        let material = Material::Public(jwk.parsed(algorithm)?);
+        Ok(Self { kid: Some(jwk.kid().to_owned()), thumbprints: jwk.thumbprints().clone(), algorithm, material })
+    }
+
+    /// By everything that is said: a name that fits beside one that does not is no name.
+    fn is_named(&self, name: KeyName<'_>) -> bool {
+        let fits = |said: Option<&str>, own: &Option<String>| said.is_none_or(|said| own.as_deref() == Some(said));
+        fits(name.kid, &self.kid)
+            && fits(name.x5t, &self.thumbprints.sha1)
+            && fits(name.x5t_s256, &self.thumbprints.sha256)
     }
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> Option<()> {

@@ -71,9 +71,11 @@ impl JwtIssuer {
         // Whether they are in order is told by `check`, when the engine is built.
         let verification = keys.verification_keys();
         let signature = match key.algorithm() {
-            Algorithm::EdDsa | Algorithm::Es256 => 64,
-            Algorithm::Rs256 => 512,
+            Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Hs512 => 64,
+            Algorithm::Es384 => 96,
+            Algorithm::Rs256 | Algorithm::Ps256 => 512,
             Algorithm::Hs256 => 32,
+            Algorithm::Hs384 => 48,
         };
         Self { keys, verification, audience: audience.into(), prefix, signature: base64url_len(signature) }
     }
