@@ -23,9 +23,10 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use password_grant::{
-    AccessTokenVerifier, AccountState, Algorithm, Argon2Parameters, AttemptLimits, BoxError, BuildError, Client,
-    ClientAuthentication, ClientSecret, ClientStore, Grant, HashedPasswords, HttpRequest, JwtIssuer, PasswordGrant,
-    RequestContext, SigningKeys, User, UserStore, async_trait,
+    AccessTokenVerifier, AccountState, Algorithm, Argon2Parameters, AssertionCompatibility, AssertionKey,
+    AttemptLimits, BoxError, BuildError, Client, ClientAuthentication, ClientSecret, ClientStore, Grant,
+    HashedPasswords, HttpRequest, JwkSet, JwtIssuer, PasswordGrant, RequestContext, SigningKeys, User, UserStore,
+    async_trait,
 };
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
@@ -53,7 +54,8 @@ struct Shop {
 struct ClientRow {
     id: String,
     method: String,
-    secret_sha256: Option<Vec<u8>>,
+    /// The digest of a secret; or for those that sign, a secret or a JWK set.
+    credential: Option<Vec<u8>>,
     may_use_password: bool,
     scope: String,
     default_scope: String,
@@ -82,12 +84,23 @@ impl TryFrom<ClientRow> for Client {
     type Error = BoxError;
 
     fn try_from(row: ClientRow) -> Result<Self, BoxError> {
-        let secret = || ClientSecret::from_sha256_slice(row.secret_sha256.as_deref().unwrap_or_default());
+        let credential = row.credential.unwrap_or_default();
+        let secret = || ClientSecret::from_sha256_slice(&credential);
+        // What these two would rather not have to do, but fielded programs cannot be changed.
+        let compatible = [AssertionCompatibility::EndpointAudience];
         let client = match row.method.as_str() {
             "none" => Client::public(row.id),
             "client_secret_basic" => Client::confidential(row.id, ClientAuthentication::basic(secret()?)),
             "client_secret_basic_or_post" => {
                 Client::confidential(row.id, ClientAuthentication::basic_or_post(secret()?))
+            }
+            "private_key_jwt" => {
+                let keys = ClientAuthentication::private_key_jwt(&JwkSet::from_json(&credential)?)?;
+                Client::confidential(row.id, keys.compatibility(compatible))
+            }
+            "client_secret_jwt" => {
+                let secret = ClientAuthentication::client_secret_jwt(&credential)?;
+                Client::confidential(row.id, secret.algorithms([Algorithm::Hs256]).compatibility(compatible))
             }
             other => return Err(format!("client {:?} has the unknown method {other:?}", row.id).into()),
         };
@@ -213,8 +226,9 @@ async fn serve() -> Result<(), Problem> {
         None if address.ip().is_loopback() => format!("http://{address}"),
         None => return Err(wrong("ISSUER", "required when others than this machine can connect")),
     };
-    let shop = open_shop(database.0).await.map_err(|error| wrong("DATABASE_URL", error))?;
     let keys = read_keys(&keys_dir).map_err(|error| wrong("KEYS_DIR", error))?;
+    let backend = read_backend_key(&keys_dir).map_err(|error| wrong("KEYS_DIR", error))?;
+    let shop = open_shop(database.0, &backend).await.map_err(|error| wrong("DATABASE_URL", error))?;
     let app = build(&issuer, shop, keys, burst).map_err(|error| match error.downcast_ref() {
         Some(BuildError::Url(_)) => wrong("ISSUER", error),
         Some(BuildError::AttemptLimits(_)) => wrong("LOGIN_BURST", error),
@@ -256,9 +270,18 @@ fn build(issuer: &str, shop: Shop, keys: SigningKeys, burst: u32) -> Result<App,
 }
 
 fn read_keys(folder: &str) -> Result<SigningKeys, BoxError> {
-    let file = format!("{folder}/token-ed25519.pem");
-    let pem = std::fs::read(&file).map_err(|error| format!("{file}: {error}"))?;
-    Ok(SigningKeys::from_pem(pem)?)
+    Ok(SigningKeys::from_pem(read(folder, "token-ed25519.pem")?)?)
+}
+
+/// The key of the client `backend`. A real server has only its public half, which the client's owner has sent.
+fn read_backend_key(folder: &str) -> Result<JwkSet, BoxError> {
+    let key = AssertionKey::from_pem(read(folder, "backend-es256.pem")?)?.kid("backend-1");
+    Ok(key.public_jwk().into_iter().collect())
+}
+
+fn read(folder: &str, name: &str) -> Result<Vec<u8>, BoxError> {
+    let file = format!("{folder}/{name}");
+    std::fs::read(&file).map_err(|error| format!("{file}: {error}").into())
 }
 
 fn setting<T: FromStr<Err: Display>>(name: &str, default: &str) -> Result<T, Problem> {
@@ -301,7 +324,7 @@ fn stop_on(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Problem> {
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS clients (
-        id TEXT PRIMARY KEY, method TEXT NOT NULL, secret_sha256 BLOB, may_use_password BOOLEAN NOT NULL,
+        id TEXT PRIMARY KEY, method TEXT NOT NULL, credential BLOB, may_use_password BOOLEAN NOT NULL,
         scope TEXT NOT NULL, default_scope TEXT NOT NULL
     );
     CREATE TABLE IF NOT EXISTS users (
@@ -310,10 +333,12 @@ const SCHEMA: &str = "
 ";
 
 /// Secrets that people thought up, which only a demo has: a real server stores what `ClientSecret::generate` made.
-const CLIENTS: [(&str, &str, Option<&str>, bool, &str); 4] = [
+const CLIENTS: [(&str, &str, Option<&str>, bool, &str); 6] = [
     ("web", "client_secret_basic_or_post", Some("web-secret"), true, "profile orders:read offline_access"),
     ("odd:client", "client_secret_basic", Some("s3cr:t +%&=/?~"), true, "profile"),
     ("mobile", "none", None, true, "profile offline_access"),
+    ("backend", "private_key_jwt", None, true, "profile orders:read offline_access"),
+    ("partner", "client_secret_jwt", Some("partner-secret-partner-secret-0123"), true, "profile"),
     ("reports", "client_secret_basic", Some("reports-secret"), false, "profile"),
 ];
 
@@ -323,7 +348,16 @@ const USERS: [(&str, &str, &str, bool); 3] = [
     ("user-3", "bob", "builder", false),
 ];
 
-async fn open_shop(options: SqliteConnectOptions) -> Result<Shop, BoxError> {
+/// What is stored of a client's secret or key.
+fn credential(method: &str, secret: Option<&str>, backend: &JwkSet) -> Result<Option<Vec<u8>>, BoxError> {
+    Ok(match method {
+        "private_key_jwt" => Some(serde_json::to_vec(backend)?),
+        "client_secret_jwt" => secret.map(|secret| secret.as_bytes().to_vec()),
+        _ => secret.map(|secret| ClientSecret::digest_of(secret).sha256().to_vec()),
+    })
+}
+
+async fn open_shop(options: SqliteConnectOptions, backend: &JwkSet) -> Result<Shop, BoxError> {
     // One connection that stays open: a database in memory lives as long as its connection.
     let pool = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
     let db = pool.connect_with(options.create_if_missing(true)).await?;
@@ -332,7 +366,7 @@ async fn open_shop(options: SqliteConnectOptions) -> Result<Shop, BoxError> {
         sqlx::query("INSERT INTO clients VALUES ($1, $2, $3, $4, $5, 'profile') ON CONFLICT DO NOTHING")
             .bind(id)
             .bind(method)
-            .bind(secret.map(|secret| ClientSecret::digest_of(secret).sha256().to_vec()))
+            .bind(credential(method, secret, backend)?)
             .bind(may_use_password)
             .bind(scope)
             .execute(&db)

@@ -85,8 +85,9 @@ pub use serde_json;
 pub use async_trait::async_trait;
 
 pub use crate::client::{
-    AuthenticatedClient, AuthenticationMethod, Client, ClientAuthentication, ClientSecret, ClientStore, Grant,
-    InMemoryClients, InvalidDigest,
+    AssertionCompatibility, AssertionError, AssertionKey, AuthenticatedClient, AuthenticationMethod, Client,
+    ClientAssertion, ClientAuthentication, ClientSecret, ClientStore, Grant, InMemoryClients, InvalidDigest,
+    JwksSource,
 };
 pub use crate::grant::{AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BuildError, Builder, PasswordGrant};
 pub use crate::http::{HttpRequest, HttpResponse};

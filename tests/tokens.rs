@@ -320,7 +320,12 @@ async fn the_documents_say_what_is_on_and_hold_nothing_private() {
             "jwks_uri": "https://id.example.com/.well-known/jwks.json",
             "response_types_supported": [],
             "grant_types_supported": ["password"],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+            "token_endpoint_auth_methods_supported": [
+                "client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "none"
+            ],
+            "token_endpoint_auth_signing_alg_values_supported": [
+                "EdDSA", "ES256", "ES384", "RS256", "PS256", "HS256", "HS384", "HS512"
+            ],
         });
         if algorithm == Algorithm::Hs256 {
             expected.as_object_mut().unwrap().remove("jwks_uri");
@@ -347,6 +352,8 @@ async fn the_documents_say_what_is_on_and_hold_nothing_private() {
     assert_eq!(metadata["token_endpoint"], "https://id.example.com/token");
     assert_eq!(metadata["service_documentation"], "https://example.com/docs");
     assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["client_secret_basic"]));
+    // Requirement 123: present if, and only if, a method by a JWT is on.
+    assert_eq!(metadata.get("token_endpoint_auth_signing_alg_values_supported"), None);
 }
 
 /// A key pair under our control, to sign what the issuer never would.

@@ -2,20 +2,30 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::client::registered::{AuthenticationMethod, Client, ClientAuthentication};
+use crate::client::assertion::{Expectations, JWT_BEARER, JWT_BEARER_ALIAS, PresentedAssertion, Sound};
+use crate::client::jwks::{PublishedKeys, Wanted};
+use crate::client::registered::{
+    AssertionCompatibility, AssertionKeys, AuthenticationMethod, Client, ClientAuthentication,
+};
 use crate::client::secret::ClientSecret;
 use crate::client::store::ClientStore;
 use crate::http::Header;
+use crate::jose::VerificationKeys;
 use crate::request::TokenRequest;
+use crate::state::Remembered;
+use crate::state::key::Purpose;
+use crate::state::replay::{Use, use_once};
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::digest::sha256;
-use crate::vocabulary::error::{ClientFault, Overloaded, Reason, RequestFault, TokenError, Trouble};
+use crate::vocabulary::error::{BoxError, ClientFault, Overloaded, Reason, RequestFault, TokenError, Trouble};
 use crate::vocabulary::form;
 use crate::vocabulary::identifier::ClientId;
 use crate::vocabulary::limits::Limits;
@@ -60,6 +70,16 @@ pub(crate) enum Presented<'r> {
     Basic(Basic),
     Post { client_id: &'r str, secret: &'r str },
     Public { client_id: &'r str },
+    Assertion(Box<Asserted<'r>>),
+}
+
+/// An assertion, and what came with it that only some clients may send.
+pub(crate) struct Asserted<'r> {
+    assertion: PresentedAssertion<'r>,
+    /// The type is spelt as some deployed clients spell it.
+    alias: bool,
+    /// An `Authorization` header, and the client that it names, if it names one.
+    beside: Option<Option<Basic>>,
 }
 
 impl<'r> Presented<'r> {
@@ -77,8 +97,14 @@ impl<'r> Presented<'r> {
             Header::Once(value) => Some(value),
             Header::Repeated => return Err(RequestFault::RepeatedHeader.into()),
         };
-        if request.client_assertion.is_some() || request.client_assertion_type.is_some() {
-            return Err(RequestFault::ClientAssertion.into());
+        match (&request.client_assertion, request.client_assertion_type.as_deref()) {
+            (None, None) => {}
+            _ if secret.is_some() => return Err(RequestFault::SeveralClientAuthentications.into()),
+            (Some(text), Some(kind @ (JWT_BEARER | JWT_BEARER_ALIAS))) => {
+                let beside = header.map(Basic::parse);
+                return Self::asserted(text.expose(), kind == JWT_BEARER_ALIAS, beside, body_id);
+            }
+            _ => return Err(RequestFault::ClientAssertion.into()),
         }
         match (header, secret, body_id) {
             (Some(_), Some(_), _) => Err(RequestFault::SeveralClientAuthentications.into()),
@@ -95,18 +121,32 @@ impl<'r> Presented<'r> {
         }
     }
 
+    fn asserted(
+        text: &'r str,
+        alias: bool,
+        beside: Option<Option<Basic>>,
+        body_id: Option<&str>,
+    ) -> Result<Self, Reason> {
+        let assertion = PresentedAssertion::parse(text).ok_or(ClientFault::AssertionMalformed)?;
+        match body_id {
+            Some(body_id) if body_id != assertion.client_id() => Err(RequestFault::ClientIdMismatch.into()),
+            _ => Ok(Self::Assertion(Box::new(Asserted { assertion, alias, beside }))),
+        }
+    }
+
     pub(crate) fn client_id(&self) -> &str {
         match self {
+            Self::Assertion(asserted) => asserted.assertion.client_id(),
             Self::Basic(basic) => basic.client_id(),
             Self::Post { client_id, .. } | Self::Public { client_id } => client_id,
         }
     }
 
-    /// Whether there is a secret, so something that could have been guessed.
-    pub(crate) fn has_secret(&self) -> bool {
+    /// Whether there is a proof, so something that could have been guessed.
+    pub(crate) fn has_proof(&self) -> bool {
         match self {
             Self::Basic(basic) => !basic.secret().is_empty(),
-            Self::Post { .. } => true,
+            Self::Post { .. } | Self::Assertion(_) => true,
             Self::Public { .. } => false,
         }
     }
@@ -118,6 +158,10 @@ impl<'r> Presented<'r> {
             Self::Basic(basic) if client_is_public && basic.secret().is_empty() => AuthenticationMethod::None,
             Self::Basic(_) => AuthenticationMethod::ClientSecretBasic,
             Self::Post { .. } => AuthenticationMethod::ClientSecretPost,
+            Self::Assertion(asserted) if asserted.assertion.algorithm().is_symmetric() => {
+                AuthenticationMethod::ClientSecretJwt
+            }
+            Self::Assertion(_) => AuthenticationMethod::PrivateKeyJwt,
             Self::Public { .. } => AuthenticationMethod::None,
         }
     }
@@ -128,7 +172,7 @@ impl<'r> Presented<'r> {
         let (decoded, raw) = match self {
             Self::Basic(basic) => (basic.decoded_secret(), Some(basic.secret())),
             Self::Post { secret, .. } => (Some(Secret::new(*secret)), None),
-            Self::Public { .. } => (None, None),
+            Self::Public { .. } | Self::Assertion(_) => (None, None),
         };
         let raw = raw.filter(|raw| decoded.as_ref().map(Secret::expose) != Some(raw)).map(Secret::new);
         [decoded, raw].into_iter().flatten().filter(|reading| {
@@ -232,6 +276,9 @@ pub(crate) struct Registry<'a> {
     pub(crate) clients: &'a dyn ClientStore,
     pub(crate) switched_on: &'a [AuthenticationMethod],
     pub(crate) slow: Option<&'a dyn SlowSecrets>,
+    pub(crate) published: Option<&'a PublishedKeys>,
+    pub(crate) assertions: Expectations<'a>,
+    pub(crate) used: &'a UsedAssertions,
 }
 
 /// Looks the client up and holds its proof against what is registered.
@@ -241,33 +288,131 @@ pub(crate) struct Registry<'a> {
 pub(crate) async fn authenticate(
     presented: &Presented<'_>,
     registry: Registry<'_>,
-    now: Timestamp,
     report: Report<'_>,
 ) -> Result<AuthenticatedClient, TokenError> {
-    let claimed = presented.client_id();
+    let (claimed, now) = (presented.client_id(), registry.assertions.now);
     let found = registry.clients.find(claimed, report.context()).await;
     let found = found.map_err(|cause| report.failed(Trouble::ClientStore, &cause))?;
     // A store that compares without regard to case or to trailing spaces finds clients that were not named.
     let client = found.filter(|client| client.id().as_str() == claimed);
 
     let registered = client.as_ref().map(Client::authentication);
-    let mut proved = presented.matches_any(secrets_to_compare(registered), now);
+    if let Presented::Assertion(asserted) = presented {
+        asserted.check_what_came_with_it(registered).map_err(|fault| report.refused(fault))?;
+    }
+    let proved = match presented {
+        Presented::Assertion(_) => true, // that is judged once the client is known to be in order
+        _ => is_proved(presented, registered, &registry, report).await?,
+    };
+    let client = judge(presented, client, proved, registry.switched_on, now)
+        .map_err(|fault| report.client(Some(claimed), fault))?;
+    if let Presented::Assertion(asserted) = presented {
+        asserted.prove(&client, &registry, report).await?;
+    }
+    Ok(client)
+}
+
+/// Whether the secret presented is one of those that are registered.
+async fn is_proved(
+    presented: &Presented<'_>,
+    registered: Option<&ClientAuthentication>,
+    registry: &Registry<'_>,
+    report: Report<'_>,
+) -> Result<bool, TokenError> {
+    let proved = presented.matches_any(secrets_to_compare(registered), registry.assertions.now);
     let slow_hash = registered.and_then(ClientAuthentication::slow_hash);
-    let unusable = match registry.slow {
+    let comparison = match registry.slow {
         Some(slow) if !proved => {
             let comparison = presented.compare_slowly(slow_hash, slow).await;
-            let comparison = comparison.map_err(|cause| report.failed(Trouble::Overloaded, &cause.into()))?;
-            proved = comparison == Comparison::Same;
-            comparison == Comparison::Unusable
+            comparison.map_err(|cause| report.failed(Trouble::Overloaded, &cause.into()))?
         }
-        Some(_) => false,
-        None => !proved && slow_hash.is_some(),
+        None if !proved && slow_hash.is_some() => Comparison::Unusable,
+        _ => Comparison::Different,
     };
-    if unusable {
+    if comparison == Comparison::Unusable {
         // The observer is told that something is wrong here; the caller is not told that there is such a client.
         drop(report.refused(Trouble::ClientRegistration));
     }
-    judge(presented, client, proved, registry.switched_on, now).map_err(|fault| report.client(Some(claimed), fault))
+    Ok(proved || comparison == Comparison::Same)
+}
+
+impl Asserted<'_> {
+    /// The spelling of the type, and a second mechanism, are for clients that are registered for them.
+    fn check_what_came_with_it(&self, registered: Option<&ClientAuthentication>) -> Result<(), RequestFault> {
+        let registered = registered.and_then(ClientAuthentication::assertion);
+        let allows = |compatibility| registered.is_some_and(|registered| registered.allows(compatibility));
+        if self.alias && !allows(AssertionCompatibility::JwtBearerAlias) {
+            return Err(RequestFault::ClientAssertion);
+        }
+        match &self.beside {
+            None => Ok(()),
+            Some(_) if !allows(AssertionCompatibility::BasicBeside) => Err(RequestFault::SeveralClientAuthentications),
+            Some(Some(basic)) if basic.client_id() == self.assertion.client_id() => Ok(()),
+            Some(_) => Err(RequestFault::ClientIdMismatch),
+        }
+    }
+
+    /// Signature and claims, and at last that it is seen for the first time: nothing that is not verified is remembered.
+    async fn prove(
+        &self,
+        client: &AuthenticatedClient,
+        registry: &Registry<'_>,
+        report: Report<'_>,
+    ) -> Result<(), TokenError> {
+        let refused = |fault| report.client(Some(client.id().as_str()), fault);
+        let credentials = client.registration().authentication().assertion();
+        let credentials = credentials.ok_or_else(|| refused(ClientFault::Method))?;
+        let keys = match credentials.keys() {
+            AssertionKeys::Known(keys) => keys.clone(),
+            AssertionKeys::At(uri) => self.published_keys(uri, registry, report).await?,
+        };
+        let sound = self.assertion.judge(credentials, &keys, &registry.assertions).map_err(refused)?;
+        let used = registry.used.once(registry.assertions.issuer, client.id(), &sound).await;
+        match used.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
+            Use::First => Ok(()),
+            Use::Seen => Err(refused(ClientFault::AssertionSeen)),
+            Use::Full => Err(report.refused(Trouble::TooManyAssertions)),
+        }
+    }
+
+    /// The keys that the client publishes; fetched anew where the assertion names one that is not among them.
+    async fn published_keys(
+        &self,
+        uri: &str,
+        registry: &Registry<'_>,
+        report: Report<'_>,
+    ) -> Result<Arc<VerificationKeys>, TokenError> {
+        let failed = |cause: BoxError| report.failed(Trouble::JwksSource, &cause);
+        let source = registry.published.ok_or_else(|| failed("there is no JwksSource".into()))?;
+        let keys = source.at(uri, Wanted::Recent).await.map_err(failed)?;
+        if self.assertion.names_none_of(&keys) {
+            return source.at(uri, Wanted::Newer).await.map_err(failed);
+        }
+        Ok(keys)
+    }
+}
+
+/// The assertions that were used: each is good for one request (RFC 7523 section 3).
+pub(crate) struct UsedAssertions {
+    pub(crate) memory: Arc<Remembered>,
+    /// How many of one client's are remembered at once.
+    pub(crate) most: u64,
+}
+
+impl UsedAssertions {
+    /// Clocks of one deployment are at most this far apart.
+    const MARGIN: Duration = Duration::from_secs(60);
+
+    async fn once(&self, issuer: &str, client: &ClientId, sound: &Sound) -> Result<Use, BoxError> {
+        let key = |purpose, parts: &[&[u8]]| self.memory.keys.key(purpose, parts);
+        let (issuer, client) = (issuer.as_bytes(), client.as_str().as_bytes());
+        let keys = [
+            key(Purpose::Assertion, &[issuer, client, sound.id.as_bytes()]),
+            key(Purpose::AssertionCount, &[issuer, client]),
+        ];
+        let end = sound.end.plus(Self::MARGIN).unix_millis();
+        self.memory.rows.change(&keys, |rows, changes| use_once(rows, changes, end, self.most)).await
+    }
 }
 
 /// What to hold a secret against: never nothing, so that an unknown client costs the comparison that a known one costs.

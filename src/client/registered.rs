@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::secret::ClientSecret;
+use crate::jose::{Algorithm, Hmac, JwkSet, KeyError, VerificationKeys};
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::identifier::ClientId;
 use crate::vocabulary::scope::Scope;
@@ -218,17 +219,26 @@ pub enum AuthenticationMethod {
     ClientSecretBasic,
     /// The secret in the body.
     ClientSecretPost,
+    /// A JWT that the client signs with its private key (RFC 7523).
+    PrivateKeyJwt,
+    /// A JWT that the client signs with its secret (RFC 7523).
+    ClientSecretJwt,
     /// No authentication: a public client.
     None,
 }
 
 impl AuthenticationMethod {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt, Self::ClientSecretJwt, Self::None];
+
     /// The name, as metadata and registrations spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::ClientSecretJwt => "client_secret_jwt",
             Self::None => "none",
         }
     }
@@ -242,6 +252,60 @@ pub struct ClientAuthentication(Credentials);
 enum Credentials {
     None,
     Secret(SecretCredentials),
+    Assertion(AssertionCredentials),
+}
+
+/// How a client's assertions are judged.
+#[derive(Clone)]
+pub(crate) struct AssertionCredentials {
+    keys: AssertionKeys,
+    /// What the client is registered to sign with. Never both kinds: a public key is no secret.
+    algorithms: Vec<Algorithm>,
+    compatibility: Vec<AssertionCompatibility>,
+}
+
+#[derive(Clone)]
+pub(crate) enum AssertionKeys {
+    Known(Arc<VerificationKeys>),
+    /// Published by the client, at this URI.
+    At(Arc<str>),
+}
+
+impl AssertionCredentials {
+    pub(crate) fn keys(&self) -> &AssertionKeys {
+        &self.keys
+    }
+
+    pub(crate) fn takes(&self, algorithm: Algorithm) -> bool {
+        self.algorithms.contains(&algorithm)
+    }
+
+    pub(crate) fn allows(&self, compatibility: AssertionCompatibility) -> bool {
+        self.compatibility.contains(&compatibility)
+    }
+
+    fn method(&self) -> AuthenticationMethod {
+        if self.algorithms.iter().all(|algorithm| algorithm.is_symmetric()) {
+            AuthenticationMethod::ClientSecretJwt
+        } else {
+            AuthenticationMethod::PrivateKeyJwt
+        }
+    }
+}
+
+/// What a client may do that the specifications do not want, because it cannot be changed: for each client, and off
+/// unless given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AssertionCompatibility {
+    /// Its assertions may be for the token endpoint's URL, or that of the endpoint called, in the place of our issuer;
+    /// or for one of these among others. Many deployed clients send the token endpoint. Whoever else such an assertion
+    /// is for could use it here.
+    EndpointAudience,
+    /// It may write `jwt_bearer` for the assertion's type.
+    JwtBearerAlias,
+    /// It may send a Basic header that names the same client beside the assertion. The secret in it is not looked at.
+    BasicBeside,
 }
 
 #[derive(Clone, Default)]
@@ -304,8 +368,76 @@ impl ClientAuthentication {
         Self::by_secret(true, false).or_slow_hash(phc)
     }
 
+    /// `private_key_jwt`: a JWT that the client signs with the private half of one of these keys, by EdDSA, ES256, ES384,
+    /// RS256 or PS256; see [`algorithms`](Self::algorithms).
+    ///
+    /// # Errors
+    ///
+    /// When there is no key, or one that is not valid.
+    pub fn private_key_jwt(keys: &JwkSet) -> Result<Self, KeyError> {
+        let keys = VerificationKeys::from_jwks(keys)?;
+        Ok(Self::by_assertion(AssertionKeys::Known(Arc::new(keys)), &Algorithm::ASYMMETRIC))
+    }
+
+    /// The same with the keys that the client publishes at this URI. They are fetched by the
+    /// [`Builder::jwks_source`](crate::Builder::jwks_source); without one, the client cannot authenticate.
+    #[must_use]
+    pub fn private_key_jwt_at(jwks_uri: impl Into<Arc<str>>) -> Self {
+        Self::by_assertion(AssertionKeys::At(jwks_uri.into()), &Algorithm::ASYMMETRIC)
+    }
+
+    /// `client_secret_jwt`: a JWT that the client signs with a secret that both know, by HS256 (32 bytes or more), HS384
+    /// (48) or HS512 (64). The secret itself is kept: whoever reads it can sign with it. Prefer a private key.
+    ///
+    /// # Errors
+    ///
+    /// When the secret has less than 32 bytes (RFC 7518 section 3.2).
+    pub fn client_secret_jwt(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        let secret = secret.as_ref();
+        let shared =
+            |algorithm| Some(VerificationKeys::shared(None, algorithm, Hmac::new(secret, algorithm).ok()?.key));
+        let keys = Algorithm::SYMMETRIC.into_iter().filter_map(shared).reduce(VerificationKeys::and);
+        let keys = keys.ok_or(KeyError::TooShort)?;
+        let algorithms = keys.algorithms();
+        Ok(Self::by_assertion(AssertionKeys::Known(Arc::new(keys)), &algorithms))
+    }
+
+    fn by_assertion(keys: AssertionKeys, algorithms: &[Algorithm]) -> Self {
+        let (algorithms, compatibility) = (algorithms.to_vec(), Vec::new());
+        Self(Credentials::Assertion(AssertionCredentials { keys, algorithms, compatibility }))
+    }
+
+    /// The algorithms that the client is registered to sign its assertions with
+    /// (`token_endpoint_auth_signing_alg`). Of those given, the ones of the client's kind of key count. Default all of
+    /// them. Of no effect on other methods.
+    #[must_use]
+    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        if let Credentials::Assertion(own) = &mut self.0 {
+            let registered: Vec<Algorithm> = algorithms.into_iter().collect();
+            own.algorithms.retain(|algorithm| registered.contains(algorithm));
+        }
+        self
+    }
+
+    /// What this client may do although the specifications do not want it. Of no effect on other methods.
+    #[must_use]
+    pub fn compatibility(mut self, allowed: impl IntoIterator<Item = AssertionCompatibility>) -> Self {
+        if let Credentials::Assertion(own) = &mut self.0 {
+            own.compatibility.extend(allowed);
+        }
+        self
+    }
+
+    pub(crate) fn assertion(&self) -> Option<&AssertionCredentials> {
+        match &self.0 {
+            Credentials::Assertion(own) => Some(own),
+            _ => None,
+        }
+    }
+
     pub(crate) fn allows(&self, method: AuthenticationMethod) -> bool {
         match (&self.0, method) {
+            (Credentials::Assertion(own), method) => own.method() == method,
             (Credentials::None, AuthenticationMethod::None) => true,
             (Credentials::Secret(own), AuthenticationMethod::ClientSecretBasic) => own.basic,
             (Credentials::Secret(own), AuthenticationMethod::ClientSecretPost) => own.post,
@@ -315,15 +447,15 @@ impl ClientAuthentication {
 
     pub(crate) fn secrets(&self) -> &[ClientSecret] {
         match &self.0 {
-            Credentials::None => &[],
             Credentials::Secret(own) => &own.secrets,
+            Credentials::None | Credentials::Assertion(_) => &[],
         }
     }
 
     pub(crate) fn slow_hash(&self) -> Option<&str> {
         match &self.0 {
-            Credentials::None => None,
             Credentials::Secret(own) => own.slow_hash.as_deref(),
+            Credentials::None | Credentials::Assertion(_) => None,
         }
     }
 }
@@ -336,11 +468,6 @@ impl From<ClientSecret> for ClientAuthentication {
 
 impl fmt::Debug for ClientAuthentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let methods = [
-            AuthenticationMethod::ClientSecretBasic,
-            AuthenticationMethod::ClientSecretPost,
-            AuthenticationMethod::None,
-        ];
-        f.debug_set().entries(methods.into_iter().filter(|method| self.allows(*method))).finish()
+        f.debug_set().entries(AuthenticationMethod::ALL.into_iter().filter(|method| self.allows(*method))).finish()
     }
 }

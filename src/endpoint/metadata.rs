@@ -2,6 +2,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::client::{AuthenticationMethod, Grant};
+use crate::jose::Algorithm;
 use crate::vocabulary::scope::Scope;
 
 /// The authorization server metadata (RFC 8414 section 2). Says only what is on.
@@ -17,6 +18,9 @@ pub(crate) struct Metadata {
     response_types_supported: [&'static str; 0],
     grant_types_supported: [&'static str; 1],
     token_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// RFC 8414 wants it where one of the methods is by a JWT, and not elsewhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     #[serde(flatten)]
     further: Map<String, Value>,
 }
@@ -24,22 +28,31 @@ pub(crate) struct Metadata {
 impl Metadata {
     pub(crate) fn new(
         issuer: &str,
-        token_endpoint: String,
+        token_endpoint: &str,
         jwks_uri: Option<String>,
         scopes: Option<&Scope>,
-        authentication_methods: &[AuthenticationMethod],
+        methods: &[AuthenticationMethod],
+        algorithms: &[Algorithm],
         further: Map<String, Value>,
     ) -> Self {
+        let jwt = |method: &AuthenticationMethod, symmetric: bool| match method {
+            AuthenticationMethod::PrivateKeyJwt => !symmetric,
+            AuthenticationMethod::ClientSecretJwt => symmetric,
+            _ => false,
+        };
+        let is_on = |algorithm: &&Algorithm| methods.iter().any(|method| jwt(method, algorithm.is_symmetric()));
         Self {
             issuer: issuer.to_owned(),
-            token_endpoint,
+            token_endpoint: token_endpoint.to_owned(),
             jwks_uri,
             scopes_supported: scopes.map(|scopes| scopes.iter().map(str::to_owned).collect()),
             response_types_supported: [],
             grant_types_supported: [Grant::Password.as_str()],
-            token_endpoint_auth_methods_supported: authentication_methods
+            token_endpoint_auth_methods_supported: methods.iter().map(|method| method.as_str()).collect(),
+            token_endpoint_auth_signing_alg_values_supported: algorithms
                 .iter()
-                .map(|method| method.as_str())
+                .filter(is_on)
+                .map(|algorithm| algorithm.as_str())
                 .collect(),
             further,
         }

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::client::authentication::SlowSecrets;
-use crate::client::{AuthenticationMethod, ClientStore};
+use crate::client::authentication::{SlowSecrets, UsedAssertions};
+use crate::client::jwks::PublishedKeys;
+use crate::client::{AuthenticationMethod, ClientStore, JwksSource};
 use crate::endpoint::{Metadata, is_reserved_metadata};
 use crate::grant::attempts::{AccountNames, AttemptLimiter, AttemptLimits};
 use crate::grant::rules::LIFETIMES;
 use crate::grant::token_id::TokenIds;
 use crate::grant::{Engine, PasswordGrant};
-use crate::state::driver::State;
+use crate::jose::Algorithm;
+use crate::state::driver::{Driver, State};
 use crate::state::key::Keys;
-use crate::state::{InMemoryState, StateSecret, StateStore};
+use crate::state::{InMemoryState, Remembered, StateSecret, StateStore};
 use crate::token::TokenIssuer;
 use crate::user::UserAuthenticator;
 use crate::vocabulary::clock::{Clock, SystemClock};
@@ -24,6 +26,9 @@ use crate::vocabulary::limits::Limits;
 use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 use crate::vocabulary::scope::Scope;
 
+/// The most that a client assertion may be valid.
+const HOUR: Duration = Duration::from_secs(3_600);
+
 /// Configures a [`PasswordGrant`].
 #[must_use]
 pub struct Builder {
@@ -32,6 +37,8 @@ pub struct Builder {
     attempt_limits: Option<AttemptLimits>,
     account_names: Option<Arc<dyn AccountNames>>,
     state: StateChoice,
+    remembered_assertions: u64,
+    jwks_source: Option<Arc<dyn JwksSource>>,
     token_endpoint: Option<String>,
     jwks_uri: Option<String>,
     metadata: Map<String, Value>,
@@ -48,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) limits: Limits,
     pub(crate) authentication_methods: Vec<AuthenticationMethod>,
+    pub(crate) assertion_algorithms: Vec<Algorithm>,
+    pub(crate) longest_assertion: Duration,
     pub(crate) slow_secrets: Option<Arc<dyn SlowSecrets>>,
     pub(crate) scopes: Option<Scope>,
     pub(crate) access_token_lifetime: Duration,
@@ -105,11 +114,9 @@ impl Builder {
             randomness: Arc::new(SystemRandomness::new()),
             observer: default_observer(),
             limits: Limits::default(),
-            authentication_methods: vec![
-                AuthenticationMethod::ClientSecretBasic,
-                AuthenticationMethod::ClientSecretPost,
-                AuthenticationMethod::None,
-            ],
+            authentication_methods: AuthenticationMethod::ALL.to_vec(),
+            assertion_algorithms: Algorithm::ASYMMETRIC.into_iter().chain(Algorithm::SYMMETRIC).collect(),
+            longest_assertion: HOUR,
             slow_secrets: None,
             scopes: None,
             access_token_lifetime: Duration::from_secs(600),
@@ -121,6 +128,8 @@ impl Builder {
             attempt_limits: Some(AttemptLimits::default()),
             account_names: None,
             state: StateChoice::Own,
+            remembered_assertions: 100_000,
+            jwks_source: None,
             token_endpoint: None,
             jwks_uri: None,
             metadata: Map::new(),
@@ -203,6 +212,35 @@ impl Builder {
         self
     }
 
+    /// The algorithms that client assertions may be signed with, whatever a client is registered for. Default all that
+    /// there are.
+    pub fn assertion_algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.settings.assertion_algorithms = algorithms.into_iter().collect();
+        self
+    }
+
+    /// How far ahead the `exp` of a client assertion may lie. Default an hour, which is also the most.
+    pub fn longest_assertion(mut self, life: Duration) -> Self {
+        self.settings.longest_assertion = life.min(HOUR);
+        self
+    }
+
+    /// How many used assertions of one client are remembered at once, so that none fills the memory for the others.
+    /// Beyond them the client gets 503 until some have expired. Default 100,000.
+    pub fn remembered_assertions(mut self, of_each_client: u64) -> Self {
+        self.remembered_assertions = of_each_client;
+        self
+    }
+
+    /// What fetches the key sets that clients publish
+    /// ([`ClientAuthentication::private_key_jwt_at`](crate::ClientAuthentication::private_key_jwt_at)). A set is used for
+    /// ten minutes, and fetched anew where an assertion names a key that is not in it, but not within a minute of the last
+    /// time.
+    pub fn jwks_source(mut self, source: impl JwksSource) -> Self {
+        self.jwks_source = Some(Arc::new(source));
+        self
+    }
+
     /// How many attempts there are before somebody has to wait; see [`AttemptLimits`].
     pub fn attempt_limits(mut self, limits: AttemptLimits) -> Self {
         self.attempt_limits = Some(limits);
@@ -262,7 +300,7 @@ impl Builder {
     ///
     /// When a URL is not one, a lifetime is zero, a metadata member is the engine's own, or the token issuer fails.
     pub fn build(self) -> Result<PasswordGrant, BuildError> {
-        let Self { settings, realm, attempt_limits, account_names, state, token_endpoint, jwks_uri, metadata } = self;
+        let Self { settings, realm, attempt_limits, account_names, token_endpoint, jwks_uri, metadata, .. } = self;
         settings.tokens.check().map_err(BuildError::TokenIssuer)?;
         let base = settings.issuer.trim_end_matches('/');
         let token_endpoint = token_endpoint.unwrap_or_else(|| format!("{base}/oauth/token"));
@@ -280,18 +318,30 @@ impl Builder {
         if let Some(name) = metadata.keys().find(|name| is_reserved_metadata(name)) {
             return Err(BuildError::MetadataMember(name.clone()));
         }
+        if let Some(limits) = &attempt_limits {
+            limits.check().map_err(BuildError::AttemptLimits)?;
+        }
+        let patience = attempt_limits.clone().unwrap_or_default().longest_patience();
+        let memory = Arc::new(remembered(self.state, patience, &settings)?);
+        let attempts = attempt_limits
+            .map(|limits| AttemptLimiter::new(&limits, account_names, memory.clone(), &*settings.randomness))
+            .transpose()?;
+        let published = self.jwks_source.map(|source| PublishedKeys::new(source, settings.clock.clone()));
         let metadata = Metadata::new(
             &settings.issuer,
-            token_endpoint,
+            &token_endpoint,
             jwks_uri,
             settings.scopes.as_ref(),
             &settings.authentication_methods,
+            &settings.assertion_algorithms,
             metadata,
         );
-        let attempts = attempt_limits.map(|limits| attempt_limiter(&limits, account_names, state, &settings));
         Ok(PasswordGrant(Arc::new(Engine {
             realm: realm.unwrap_or_else(|| settings.issuer.clone()).into(),
-            attempts: attempts.transpose()?,
+            token_endpoint,
+            attempts,
+            used_assertions: UsedAssertions { memory, most: self.remembered_assertions },
+            published,
             token_ids: TokenIds::new(&*settings.randomness)?,
             settings,
             metadata,
@@ -299,21 +349,17 @@ impl Builder {
     }
 }
 
-fn attempt_limiter(
-    limits: &AttemptLimits,
-    names: Option<Arc<dyn AccountNames>>,
-    state: StateChoice,
-    settings: &Settings,
-) -> Result<AttemptLimiter, BuildError> {
-    limits.check().map_err(BuildError::AttemptLimits)?;
+/// Where the engine remembers, and the keys under which it does.
+fn remembered(state: StateChoice, patience: Duration, settings: &Settings) -> Result<Remembered, BuildError> {
     let (clock, randomness) = (settings.clock.clone(), settings.randomness.clone());
-    let own = || InMemoryState::new().clock(clock.clone());
     let (keys, state) = match state {
-        StateChoice::Own => (Keys::local(&*randomness)?, State::Local(own())),
+        StateChoice::Own => {
+            (Keys::local(&*randomness)?, State::Local(InMemoryState::new().clock(settings.clock.clone())))
+        }
         StateChoice::Local(state) => (Keys::local(&*randomness)?, State::Local(state)),
         StateChoice::Shared(store, secret) => (Keys::Shared(secret), State::Shared(store)),
     };
-    Ok(AttemptLimiter::new(limits, names, keys, state, clock, randomness)?)
+    Ok(Remembered { keys, rows: Driver { state, clock, randomness, patience } })
 }
 
 impl fmt::Debug for Builder {

@@ -10,7 +10,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::authentication::{Presented, Registry, authenticate};
+use crate::client::assertion::Expectations;
+use crate::client::authentication::{Presented, Registry, UsedAssertions, authenticate};
+use crate::client::jwks::PublishedKeys;
 use crate::client::{AuthenticatedClient, ClientStore, Grant};
 use crate::endpoint::Metadata;
 pub use crate::grant::attempts::{AccountNames, AttemptCount, AttemptLimits, AttemptsOn};
@@ -75,7 +77,10 @@ struct Engine {
     realm: Arc<str>,
     /// None: the host has switched it off.
     attempts: Option<AttemptLimiter>,
+    used_assertions: UsedAssertions,
+    published: Option<PublishedKeys>,
     token_ids: TokenIds,
+    token_endpoint: String,
     metadata: Metadata,
 }
 
@@ -294,11 +299,11 @@ impl Engine {
         now: Timestamp,
         report: Report<'_>,
     ) -> Result<AuthenticatedClient, TokenError> {
-        let Some(attempts) = self.attempts.as_ref().filter(|_| presented.has_secret()) else {
-            return authenticate(presented, self.registry(), now, report).await;
+        let Some(attempts) = self.attempts.as_ref().filter(|_| presented.has_proof()) else {
+            return authenticate(presented, self.registry(now), report).await;
         };
         attempts.check_client(presented.client_id(), report).await?;
-        let client = authenticate(presented, self.registry(), now, report).await;
+        let client = authenticate(presented, self.registry(now), report).await;
         if let Err(refusal) = &client
             && let Reason::Client(fault) = refusal.reason()
         {
@@ -335,9 +340,22 @@ impl Engine {
         }
     }
 
-    fn registry(&self) -> Registry<'_> {
-        let slow = self.settings.slow_secrets.as_deref();
-        Registry { clients: &*self.settings.clients, switched_on: &self.settings.authentication_methods, slow }
+    fn registry(&self, now: Timestamp) -> Registry<'_> {
+        Registry {
+            clients: &*self.settings.clients,
+            switched_on: &self.settings.authentication_methods,
+            slow: self.settings.slow_secrets.as_deref(),
+            published: self.published.as_ref(),
+            assertions: Expectations {
+                issuer: &self.settings.issuer,
+                token_endpoint: &self.token_endpoint,
+                endpoint: &self.token_endpoint,
+                algorithms: &self.settings.assertion_algorithms,
+                longest_life: self.settings.longest_assertion,
+                now,
+            },
+            used: &self.used_assertions,
+        }
     }
 
     fn report<'a>(&'a self, context: &'a RequestContext) -> Report<'a> {

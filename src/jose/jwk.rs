@@ -55,6 +55,17 @@ enum Material {
     Rsa { n: Vec<u8>, e: Vec<u8> },
 }
 
+/// What a public key is made of.
+pub(crate) enum Numbers<'a> {
+    Ed25519(&'a [u8]),
+    /// The uncompressed point.
+    Ec(Vec<u8>),
+    Rsa {
+        n: &'a [u8],
+        e: &'a [u8],
+    },
+}
+
 impl Jwk {
     /// An Ed25519 key from its 32 bytes.
     pub(crate) fn ed25519(x: &[u8]) -> Result<Self, KeyError> {
@@ -110,7 +121,7 @@ impl Jwk {
         Self::from_object(&strict_object(json).ok_or(KeyError::Unsupported)?)
     }
 
-    fn from_object(object: &Map<String, Value>) -> Result<Self, KeyError> {
+    pub(crate) fn from_object(object: &Map<String, Value>) -> Result<Self, KeyError> {
         const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
         if PRIVATE.iter().any(|member| object.contains_key(*member)) {
             return Err(KeyError::Private);
@@ -219,6 +230,19 @@ impl Jwk {
         }
     }
 
+    pub(crate) fn with_thumbprints(self, thumbprints: Thumbprints) -> Self {
+        Self { thumbprints, ..self }
+    }
+
+    pub(crate) fn numbers(&self) -> Numbers<'_> {
+        match &self.material {
+            Material::Ed25519 { x } => Numbers::Ed25519(x),
+            Material::P256 { x, y } => Numbers::Ec([&[4], &x[..], &y[..]].concat()),
+            Material::P384 { x, y } => Numbers::Ec([&[4], &x[..], &y[..]].concat()),
+            Material::Rsa { n, e } => Numbers::Rsa { n, e },
+        }
+    }
+
     pub(crate) fn thumbprints(&self) -> &Thumbprints {
         &self.thumbprints
     }
@@ -226,16 +250,15 @@ impl Jwk {
     /// To verify with, by one of its algorithms.
     pub(crate) fn parsed(&self, algorithm: Algorithm) -> Result<ParsedPublicKey, KeyError> {
         // AWS-LC refuses points that are not on the curve.
-        match &self.material {
-            Material::Ed25519 { x } => ParsedPublicKey::new(&ED25519, x),
-            Material::P256 { x, y } => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, [&[4], &x[..], &y[..]].concat()),
-            Material::P384 { x, y } => ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, [&[4], &x[..], &y[..]].concat()),
-            Material::Rsa { n, e } => {
-                let components = RsaPublicKeyComponents { n, e };
-                match algorithm {
-                    Algorithm::Ps256 => components.to_parsed_public_key(&RSA_PSS_2048_8192_SHA256),
-                    _ => components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256),
-                }
+        match (self.numbers(), algorithm) {
+            (Numbers::Ed25519(x), _) => ParsedPublicKey::new(&ED25519, x),
+            (Numbers::Ec(point), Algorithm::Es384) => ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point),
+            (Numbers::Ec(point), _) => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point),
+            (Numbers::Rsa { n, e }, Algorithm::Ps256) => {
+                RsaPublicKeyComponents { n, e }.to_parsed_public_key(&RSA_PSS_2048_8192_SHA256)
+            }
+            (Numbers::Rsa { n, e }, _) => {
+                RsaPublicKeyComponents { n, e }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
             }
         }
         .map_err(|_| KeyError::Unsupported)

@@ -9,7 +9,9 @@ mod signing;
 mod verification;
 
 pub use algorithm::Algorithm;
+pub(crate) use jwk::Thumbprints;
 pub use jwk::{Jwk, JwkSet};
+pub(crate) use signing::{Hmac, PrivateJwk, private_key_from_jwk, private_key_from_pem};
 pub use signing::{SigningKey, SigningKeys};
 pub use verification::VerificationKeys;
 

@@ -4,15 +4,20 @@ use std::sync::Arc;
 use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeyPairComponents;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+    Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair, RsaPublicKeyComponents,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
+use serde_json::Value;
+use zeroize::Zeroizing;
 
+use crate::jose::json::strict_object;
+use crate::jose::jwk::{Numbers, Thumbprints};
 use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, VerificationKeys};
 use crate::vocabulary::error::BoxError;
 
@@ -319,4 +324,54 @@ fn either_curve(
 
 fn rsa(pair: Result<RsaKeyPair, KeyRejected>, algorithm: Option<Algorithm>) -> Result<Rsa, KeyError> {
     Rsa::new(pair.map_err(|_| KeyError::Unsupported)?, algorithm.unwrap_or(Algorithm::Rs256))
+}
+
+/// What a private JWK holds.
+pub(crate) struct PrivateJwk {
+    pub(crate) key: Arc<dyn SigningKey>,
+    pub(crate) kid: Option<String>,
+    pub(crate) thumbprints: Thumbprints,
+}
+
+/// A private JWK (RFC 7517).
+pub(crate) fn private_key_from_jwk(json: &[u8]) -> Result<PrivateJwk, KeyError> {
+    let mut object = strict_object(json).ok_or(KeyError::Unsupported)?;
+    let mut private = |name: &str| match object.remove(name) {
+        None => Ok(None),
+        Some(Value::String(encoded)) => {
+            let number = URL_SAFE_NO_PAD.decode(Zeroizing::new(encoded).as_bytes());
+            number.map(|number| Some(Zeroizing::new(number))).map_err(|_| KeyError::Unsupported)
+        }
+        Some(_) => Err(KeyError::Unsupported),
+    };
+    let d = private("d")?.ok_or(KeyError::Unsupported)?;
+    let factors = [private("p")?, private("q")?, private("dp")?, private("dq")?, private("qi")?];
+    let named = object.contains_key("kid");
+    // What is for signing says so of its own half.
+    object.remove("key_ops");
+    let public = Jwk::from_object(&object)?;
+    let key: Arc<dyn SigningKey> = match (public.numbers(), factors) {
+        (Numbers::Ed25519(x), [None, None, None, None, None]) => {
+            Arc::new(Ed25519::new(Ed25519KeyPair::from_seed_and_public_key(&d, x).map_err(|_| KeyError::Mismatch)?)?)
+        }
+        (Numbers::Ec(point), [None, None, None, None, None]) => {
+            let curve = match public.algorithm() {
+                Algorithm::Es384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
+                _ => &ECDSA_P256_SHA256_FIXED_SIGNING,
+            };
+            let pair = EcdsaKeyPair::from_private_key_and_public_key(curve, &d, &point);
+            Arc::new(Ec::new(pair.map_err(|_| KeyError::Mismatch)?)?)
+        }
+        (Numbers::Rsa { n, e }, [Some(p), Some(q), Some(dp), Some(dq), Some(qi)]) => {
+            let factors = [&*d, &*p, &*q, &*dp, &*dq, &*qi].map(Vec::as_slice);
+            let [d, p, q, dp, dq, qinv] = factors;
+            let components =
+                KeyPairComponents { public_key: RsaPublicKeyComponents { n, e }, d, p, q, dP: dp, dQ: dq, qInv: qinv };
+            let pair = RsaKeyPair::from_components(&components);
+            Arc::new(Rsa::new(pair.map_err(|_| KeyError::Mismatch)?, public.algorithm())?)
+        }
+        _ => return Err(KeyError::Unsupported),
+    };
+    let kid = named.then(|| public.kid().to_owned());
+    Ok(PrivateJwk { key, kid, thumbprints: public.thumbprints().clone() })
 }

@@ -82,6 +82,10 @@ pub(crate) enum Purpose {
     Origin = 4,
     /// Failed authentications of a client, from an address.
     ClientAtSource = 5,
+    /// A client assertion that was used.
+    Assertion = 6,
+    /// How many of a client's assertions are remembered.
+    AssertionCount = 7,
 }
 
 /// The secret under which the keys of a shared store are digests. All instances have the same one.

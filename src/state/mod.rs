@@ -9,6 +9,7 @@ pub(crate) mod driver;
 pub(crate) mod key;
 pub(crate) mod limiter;
 mod memory;
+pub(crate) mod replay;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,10 +17,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::state::driver::Driver;
+use crate::state::key::Keys;
 pub use crate::state::key::{InvalidStateSecret, StateKey, StateSecret};
 pub use crate::state::memory::{InMemoryState, StateFull};
 use crate::vocabulary::clock::{BoxFuture, Timestamp};
 use crate::vocabulary::error::BoxError;
+
+/// What the machines stand on: rows, and how their keys are made.
+pub(crate) struct Remembered {
+    pub(crate) keys: Keys,
+    pub(crate) rows: Driver,
+}
 
 /// Rows that several instances of the engine remember together.
 ///

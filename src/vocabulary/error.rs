@@ -165,6 +165,24 @@ pub enum ClientFault {
     Method,
     /// The secret is none of the client's live ones.
     Secret,
+    /// The assertion is not a well-formed JWT with a subject.
+    AssertionMalformed,
+    /// The assertion's `typ` is that of something else.
+    AssertionType,
+    /// The assertion's algorithm is not one that the client is registered for and the server takes.
+    AssertionAlgorithm,
+    /// The assertion's signature is none of the client's keys', or names a key that the client does not have.
+    AssertionSignature,
+    /// The assertion's `iss` is not its `sub`.
+    AssertionIssuer,
+    /// The assertion is not meant for this server alone.
+    AssertionAudience,
+    /// The assertion has expired, is not valid yet, would be valid for too long, or has times that are none.
+    AssertionTime,
+    /// The assertion has no `jti`, or one that is too long.
+    AssertionId,
+    /// The assertion was used before.
+    AssertionSeen,
 }
 
 /// What an authenticated client asked for and may not have.
@@ -249,6 +267,10 @@ impl Overloaded {
 pub enum Trouble {
     /// The [`ClientStore`](crate::ClientStore) failed. 503.
     ClientStore,
+    /// The [`JwksSource`](crate::JwksSource) failed, or what it fetched is no key set. 503.
+    JwksSource,
+    /// So many of a client's assertions are still remembered that there is no room for another one. 503.
+    TooManyAssertions,
     /// The client is registered with values that contradict each other. 503.
     ClientRegistration,
     /// The [`UserAuthenticator`](crate::UserAuthenticator) failed. 503.

@@ -22,7 +22,12 @@ pub(crate) fn the_metadata_says_what_the_server_can_do_and_nothing_else(program:
         "jwks_uri": format!("{}{KEYS}", server.url),
         "response_types_supported": [], // required, though there is no authorization endpoint
         "grant_types_supported": ["password"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "token_endpoint_auth_methods_supported": [
+            "client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "none"
+        ],
+        "token_endpoint_auth_signing_alg_values_supported": [
+            "EdDSA", "ES256", "ES384", "RS256", "PS256", "HS256", "HS384", "HS512"
+        ],
     });
     assert_eq!(metadata, expected);
 

@@ -14,12 +14,11 @@ use crate::grant::attempts::account::{folded, network, source};
 use crate::grant::attempts::alarm::Alarms;
 pub use crate::grant::attempts::limits::AttemptLimits;
 use crate::grant::attempts::waiting::Waiters;
-use crate::state::driver::{Changes, Driver, Seen, Snapshot, State};
-use crate::state::key::{Keys, Purpose};
+use crate::state::driver::{Changes, Seen, Snapshot};
+use crate::state::key::Purpose;
 use crate::state::limiter::{Bucket, Charged, Decision, Outcome, Rule, Slip, reserve};
-use crate::state::{StateFull, StateKey};
+use crate::state::{Remembered, StateFull, StateKey};
 use crate::user::Login;
-use crate::vocabulary::clock::Clock;
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, ClientFault, Counted, TokenError, Trouble};
 use crate::vocabulary::event::{Alarm, Event};
@@ -36,8 +35,8 @@ pub(crate) struct AttemptLimiter {
     /// For how many milliseconds an origin is known.
     origin_memory: u64,
     names: Option<Arc<dyn AccountNames>>,
-    keys: Keys,
-    rows: Driver,
+    memory: Arc<Remembered>,
+    patience: Duration,
     waiters: Waiters,
     alarms: Alarms,
     /// The next bucket's epoch: random where the count began, so that no two processes give the same.
@@ -75,10 +74,8 @@ impl AttemptLimiter {
     pub(crate) fn new(
         limits: &AttemptLimits,
         names: Option<Arc<dyn AccountNames>>,
-        keys: Keys,
-        state: State,
-        clock: Arc<dyn Clock>,
-        randomness: Arc<dyn Randomness>,
+        memory: Arc<Remembered>,
+        randomness: &dyn Randomness,
     ) -> Result<Self, RandomnessError> {
         let mut epoch = [0; 8];
         randomness.fill(&mut epoch)?;
@@ -89,8 +86,8 @@ impl AttemptLimiter {
             client: limits.client_rule(),
             origin_memory: limits.origin_memory(),
             names,
-            keys,
-            rows: Driver { state, clock, randomness, patience: limits.longest_patience() },
+            memory,
+            patience: limits.longest_patience(),
             waiters: Waiters::default(),
             alarms: Alarms::new(limits.alarm_threshold()),
             epoch: AtomicU64::new(u64::from_le_bytes(epoch)),
@@ -123,16 +120,16 @@ impl AttemptLimiter {
                 }
                 Reserved::Denied { counted, wait } => return Err(report.denied(username, counted, wait)),
                 Reserved::Contended { counted, key } => {
-                    let now = self.rows.clock.now();
+                    let now = self.memory.rows.clock.now();
                     if waiting.is_none() {
                         report.tell(&Event::AttemptWaits { client_id, username, counted, context });
-                        let deadline = now.plus(self.rows.patience);
+                        let deadline = now.plus(self.patience);
                         waiting = self.waiters.join(key).map(|place| (place, deadline));
                     }
                     if waiting.as_ref().is_none_or(|(_, deadline)| *deadline <= now) {
                         return Err(report.denied(username, counted, Duration::from_secs(1)));
                     }
-                    self.rows.pause(Duration::from_millis(10), round, Duration::from_millis(200)).await;
+                    self.memory.rows.pause(Duration::from_millis(10), round, Duration::from_millis(200)).await;
                 }
             }
         }
@@ -187,7 +184,7 @@ impl AttemptLimiter {
     pub(crate) async fn check_client(&self, claimed: &str, report: Report<'_>) -> Result<(), TokenError> {
         let Some(key) = self.client_key(claimed, report.context()) else { return Ok(()) };
         let keys = [key];
-        let wait = self.rows.change(&keys, |rows, changes| {
+        let wait = self.memory.rows.change(&keys, |rows, changes| {
             let Some(seen) = rows.row(0) else { return Ok(None) };
             let (mut bucket, now) = (Bucket::from_bytes(seen.value)?, rows.now.unix_millis());
             if bucket.catch_up(&self.client, now) {
@@ -217,7 +214,7 @@ impl AttemptLimiter {
         }
         let Some(key) = self.client_key(claimed, report.context()) else { return Ok(()) };
         let keys = [key];
-        let charge = self.rows.change(&keys, |rows, changes| {
+        let charge = self.memory.rows.change(&keys, |rows, changes| {
             let now = rows.now.unix_millis();
             let mut bucket = self.bucket(rows.row(0), now)?;
             let _ = bucket.catch_up(&self.client, now);
@@ -237,7 +234,7 @@ impl AttemptLimiter {
         let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
         let keys = [key];
         let rule = self.rule(counted);
-        let look = self.rows.change(&keys, |rows, _| {
+        let look = self.memory.rows.change(&keys, |rows, _| {
             let Some(seen) = rows.row(0) else { return Ok(AttemptCount::default()) };
             let (mut bucket, now) = (Bucket::from_bytes(seen.value)?, rows.now.unix_millis());
             let _ = bucket.catch_up(rule, now);
@@ -258,7 +255,7 @@ impl AttemptLimiter {
     ) -> Result<Option<Counted>, BoxError> {
         let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
         let keys = [key];
-        let reset = self.rows.change(&keys, |rows, changes| {
+        let reset = self.memory.rows.change(&keys, |rows, changes| {
             if rows.row(0).is_some() {
                 changes.delete(0);
             }
@@ -269,7 +266,7 @@ impl AttemptLimiter {
 
     async fn try_to_reserve(&self, whose: &Whose) -> Result<Reserved, BoxError> {
         let keys: Vec<StateKey> = whose.iter().map(|(_, key)| *key).collect();
-        let step = self.rows.change(&keys, |rows, changes| {
+        let step = self.memory.rows.change(&keys, |rows, changes| {
             let now = rows.now.unix_millis();
             // A known origin is charged in the place of the account, which comes first.
             let name = known_origin(whose, rows)?.unwrap_or(0);
@@ -326,7 +323,7 @@ impl AttemptLimiter {
         let mut keys: Vec<StateKey> = ticket.charged.iter().map(|(_, key, _)| *key).collect();
         let is_charged = |key: &&StateKey| ticket.charged.iter().any(|(_, charged, _)| charged == *key);
         keys.extend(remembered.iter().filter(|key| !is_charged(key)));
-        let step = self.rows.change(&keys, |rows, changes| {
+        let step = self.memory.rows.change(&keys, |rows, changes| {
             let now = rows.now.unix_millis();
             let mut settled = Settled::default();
             for (index, key) in keys.iter().enumerate() {
@@ -377,22 +374,22 @@ impl AttemptLimiter {
             whose.extend(origins.into_iter().flatten().map(|key| (Counted::KnownOrigin, key)));
         }
         if let Some(peer) = peer {
-            whose.push((Counted::Source, self.keys.key(Purpose::Source, &[&source(peer)])));
-            let network = network(peer).map(|network| self.keys.key(Purpose::Network, &[&network]));
+            whose.push((Counted::Source, self.memory.keys.key(Purpose::Source, &[&source(peer)])));
+            let network = network(peer).map(|network| self.memory.keys.key(Purpose::Network, &[&network]));
             whose.extend(network.map(|key| (Counted::Network, key)));
         }
         Ok(whose)
     }
 
     fn account_key(&self, named: &str, context: &RequestContext) -> StateKey {
-        self.keys.key(Purpose::Account, &[tenant(context), named.as_bytes()])
+        self.memory.keys.key(Purpose::Account, &[tenant(context), named.as_bytes()])
     }
 
     /// What the host knows the caller by comes first, then the address.
     fn origin_keys(&self, named: &str, client_id: &str, context: &RequestContext) -> [Option<StateKey>; 2] {
         let key = |kind: &[u8], origin: &[u8]| {
             let parts = [tenant(context), named.as_bytes(), client_id.as_bytes(), kind, origin];
-            self.keys.key(Purpose::Origin, &parts)
+            self.memory.keys.key(Purpose::Origin, &parts)
         };
         [
             context.origin().map(|origin| key(b"host", origin.as_bytes())),
@@ -406,8 +403,8 @@ impl AttemptLimiter {
     /// memory. Whoever can spoil a group could as well have spoilt the client's own count.
     fn client_key(&self, claimed: &str, context: &RequestContext) -> Option<StateKey> {
         let peer = source(context.peer()?);
-        let group = self.keys.key(Purpose::ClientAtSource, &[tenant(context), claimed.as_bytes()]).group();
-        Some(self.keys.key(Purpose::ClientAtSource, &[&[group], &peer]))
+        let group = self.memory.keys.key(Purpose::ClientAtSource, &[tenant(context), claimed.as_bytes()]).group();
+        Some(self.memory.keys.key(Purpose::ClientAtSource, &[&[group], &peer]))
     }
 
     async fn key_of(
@@ -431,10 +428,12 @@ impl AttemptLimiter {
                 let key = self.origin_keys(&named, client_id, context).into_iter().flatten().next();
                 key.map(|key| (Counted::KnownOrigin, key))
             }
-            AttemptsOn::Source => peer.map(|peer| (Counted::Source, self.keys.key(Purpose::Source, &[&source(peer)]))),
+            AttemptsOn::Source => {
+                peer.map(|peer| (Counted::Source, self.memory.keys.key(Purpose::Source, &[&source(peer)])))
+            }
             AttemptsOn::Network => {
                 let network = peer.and_then(network);
-                network.map(|network| (Counted::Network, self.keys.key(Purpose::Network, &[&network])))
+                network.map(|network| (Counted::Network, self.memory.keys.key(Purpose::Network, &[&network])))
             }
             AttemptsOn::Client { client_id } => self.client_key(client_id, context).map(|key| (Counted::Client, key)),
         })
@@ -458,7 +457,7 @@ impl AttemptLimiter {
     }
 
     fn raise(&self, alarm: Alarm, client_id: Option<&ClientId>, report: Report<'_>) {
-        if let Some(failures) = self.alarms.count(alarm, client_id, self.rows.clock.now()) {
+        if let Some(failures) = self.alarms.count(alarm, client_id, self.memory.rows.clock.now()) {
             report.tell(&Event::Alarm { alarm, client_id, failures, context: report.context() });
         }
     }

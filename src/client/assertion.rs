@@ -1,0 +1,164 @@
+//! Client assertions (RFC 7521, RFC 7523): reading and judging them. What is remembered of them is in
+//! [`state::replay`](crate::state::replay), building them in [`client_assertion`](crate::client::client_assertion).
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::client::registered::{AssertionCompatibility, AssertionCredentials};
+use crate::jose::compact::Compact;
+use crate::jose::{Algorithm, VerificationKeys};
+use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::error::ClientFault;
+
+/// The registered `client_assertion_type` (RFC 7523 section 2.2).
+pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// What some deployed clients send in its place.
+pub(crate) const JWT_BEARER_ALIAS: &str = "jwt_bearer";
+/// The `typ` of a client assertion (draft-ietf-oauth-rfc7523bis). Nothing else that we sign or accept has it.
+pub(crate) const ASSERTION_TYPE: &str = "client-authentication+jwt";
+
+/// Bytes of a `jti`.
+const ID: usize = 256;
+
+/// A client assertion that is well-formed. Nothing in it is to be believed yet.
+pub(crate) struct PresentedAssertion<'r> {
+    jws: Compact<'r>,
+    claims: Map<String, Value>,
+    client_id: String,
+}
+
+/// What an assertion is held against besides its client's registration.
+pub(crate) struct Expectations<'a> {
+    /// The audience that assertions must be for. From the configuration, never from the request.
+    pub(crate) issuer: &'a str,
+    pub(crate) token_endpoint: &'a str,
+    /// The URL of the endpoint that was called.
+    pub(crate) endpoint: &'a str,
+    /// The algorithms that the server takes.
+    pub(crate) algorithms: &'a [Algorithm],
+    /// How far ahead `exp` may lie.
+    pub(crate) longest_life: Duration,
+    pub(crate) now: Timestamp,
+}
+
+/// How far the clocks of client and server may be apart.
+pub(crate) const SKEW: Duration = Duration::from_secs(30);
+
+/// An assertion in which all is right, if it is seen for the first time.
+pub(crate) struct Sound {
+    pub(crate) id: String,
+    /// Until when it would be taken again, by a clock that is behind by as much as it may be.
+    pub(crate) end: Timestamp,
+}
+
+impl<'r> PresentedAssertion<'r> {
+    /// Strict in form; `None` for anything that is not a JWT with a subject.
+    pub(crate) fn parse(text: &'r str) -> Option<Self> {
+        let jws = Compact::parse(text)?;
+        let claims = jws.unverified_claims()?;
+        let client_id = claims.get("sub")?.as_str().filter(|id| !id.is_empty())?.to_owned();
+        Some(Self { jws, claims, client_id })
+    }
+
+    /// Who it says it is from. Raw.
+    pub(crate) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        self.jws.algorithm
+    }
+
+    /// Whether none of these keys has the name that the assertion names its key by.
+    pub(crate) fn names_none_of(&self, keys: &VerificationKeys) -> bool {
+        !keys.knows(self.jws.key_name())
+    }
+
+    /// Everything but whether it was seen before: type, algorithm, signature, then each claim.
+    pub(crate) fn judge(
+        &self,
+        registered: &AssertionCredentials,
+        keys: &VerificationKeys,
+        expected: &Expectations<'_>,
+    ) -> Result<Sound, ClientFault> {
+        if !self.jws.typ.as_deref().is_none_or(is_assertion_type) {
+            return Err(ClientFault::AssertionType);
+        }
+        let algorithm = self.jws.algorithm;
+        if !registered.takes(algorithm) || !expected.algorithms.contains(&algorithm) {
+            return Err(ClientFault::AssertionAlgorithm);
+        }
+        if !self.jws.is_signed_by(keys) {
+            return Err(ClientFault::AssertionSignature);
+        }
+        if self.text("iss") != Some(&self.client_id) {
+            return Err(ClientFault::AssertionIssuer);
+        }
+        if !self.is_for(registered, expected) {
+            return Err(ClientFault::AssertionAudience);
+        }
+        let end = self.times(expected)?;
+        match self.text("jti") {
+            Some(id) if (1..=ID).contains(&id.len()) => Ok(Sound { id: id.to_owned(), end }),
+            _ => Err(ClientFault::AssertionId),
+        }
+    }
+
+    fn text(&self, claim: &str) -> Option<&str> {
+        self.claims.get(claim)?.as_str()
+    }
+
+    /// Our issuer alone. An assertion that is for others too could be used by them (RFC 7523bis section 4); some
+    /// deployed clients name an endpoint, so a client may be registered for that.
+    fn is_for(&self, registered: &AssertionCredentials, expected: &Expectations<'_>) -> bool {
+        let audiences: Option<Vec<&str>> = match self.claims.get("aud") {
+            Some(Value::String(one)) => Some(vec![one]),
+            Some(Value::Array(several)) => several.iter().map(Value::as_str).collect(),
+            _ => None,
+        };
+        let Some(audiences) = audiences else { return false };
+        if registered.allows(AssertionCompatibility::EndpointAudience) {
+            let ours = [expected.issuer, expected.token_endpoint, expected.endpoint];
+            return audiences.iter().any(|audience| ours.contains(audience));
+        }
+        audiences == [expected.issuer]
+    }
+
+    /// `exp` is there and neither past nor too far ahead; `nbf` and `iat`, if there, are not ahead. Whole or fractional
+    /// seconds, and nothing that is not a number.
+    fn times(&self, expected: &Expectations<'_>) -> Result<Timestamp, ClientFault> {
+        let time = |claim: &str| match self.claims.get(claim) {
+            None => Ok(None),
+            Some(value) => numeric_date(value).map(Some).ok_or(ClientFault::AssertionTime),
+        };
+        let end = time("exp")?.ok_or(ClientFault::AssertionTime)?;
+        let latest = expected.now.plus(SKEW);
+        let ahead = |time: Option<Timestamp>| time.is_some_and(|time| time > latest);
+        let expired = end.plus(SKEW) <= expected.now;
+        let too_long = end > latest.plus(expected.longest_life);
+        if expired || too_long || ahead(time("nbf")?) || ahead(time("iat")?) {
+            return Err(ClientFault::AssertionTime);
+        }
+        Ok(end.plus(SKEW))
+    }
+}
+
+/// Absent or `JWT` too, as RFC 7523bis has it; never the type of something else that we sign.
+fn is_assertion_type(typ: &str) -> bool {
+    let short = match typ.get(..12) {
+        Some(prefix) if prefix.eq_ignore_ascii_case("application/") => typ.get(12..).unwrap_or_default(),
+        _ => typ,
+    };
+    [ASSERTION_TYPE, "JWT"].iter().any(|own| own.eq_ignore_ascii_case(short))
+}
+
+/// A `NumericDate` (RFC 7519 section 2), which may have a fraction.
+fn numeric_date(value: &Value) -> Option<Timestamp> {
+    if let Some(seconds) = value.as_u64() {
+        return Some(Timestamp::from_unix_seconds(seconds));
+    }
+    let seconds = value.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0)?;
+    let span = Duration::try_from_secs_f64(seconds).ok()?;
+    Some(Timestamp::from_unix_seconds(0).plus(span))
+}

@@ -1,0 +1,302 @@
+//! Building client assertions (RFC 7523): the other side of [`assertion`](crate::client::assertion), for programs that
+//! are clients. Nothing here needs an engine.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use crate::client::assertion::{ASSERTION_TYPE, JWT_BEARER};
+use crate::jose::{
+    Algorithm, Hmac, Jwk, KeyError, PrivateJwk, SigningKey, Thumbprints, private_key_from_jwk, private_key_from_pem,
+};
+use crate::vocabulary::clock::{Clock, SystemClock};
+use crate::vocabulary::error::BoxError;
+use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
+
+/// Makes client assertions ([RFC 7523 section 2.2]), by which a client proves to a token endpoint who it is without
+/// sending a secret. For programs that call such an endpoint; no other part of this crate is needed.
+///
+/// One value makes any number of assertions. Each is good for one request, so make one for every attempt, also after a
+/// 503.
+///
+/// ```
+/// use password_grant::{AssertionKey, ClientAssertion};
+///
+/// # let pem = std::fs::read("examples/keys/token-ed25519.pem")?;
+/// let key = AssertionKey::from_pem(pem)?.kid("backend-1");
+/// let assertions = ClientAssertion::new("backend", "https://id.example.com", key);
+///
+/// let mut form = vec![("grant_type", "password".to_owned()), ("username", "alice".to_owned())];
+/// form.extend(assertions.parameters()?); // client_assertion_type, client_assertion
+/// # Ok::<(), password_grant::BoxError>(())
+/// ```
+///
+/// [RFC 7523 section 2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
+#[derive(Clone)]
+pub struct ClientAssertion {
+    client_id: String,
+    audience: Value,
+    key: AssertionKey,
+    typ: String,
+    lifetime: Duration,
+    claims: Map<String, Value>,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+}
+
+/// The key that a client signs its assertions with, and the name that it is registered under.
+#[derive(Clone)]
+pub struct AssertionKey {
+    key: Arc<dyn SigningKey>,
+    kid: Option<String>,
+    thumbprints: Thumbprints,
+}
+
+/// Why an assertion was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssertionError {
+    /// A claim that the assertion has anyway was given as a further one.
+    #[error("the claim {0:?} is set by the assertion itself")]
+    Claim(String),
+    /// The random generator failed.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
+    /// The key did not sign.
+    #[error("the key could not sign the assertion")]
+    Signature(#[source] BoxError),
+}
+
+impl AssertionKey {
+    /// The private key in a PEM text: Ed25519 (EdDSA), EC P-256 (ES256), EC P-384 (ES384) or RSA of 2,048 bits and more
+    /// (RS256), as PKCS#8, SEC1 or PKCS#1.
+    ///
+    /// # Errors
+    ///
+    /// When there is no private key in it, or one of another kind.
+    pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Ok(Self::from_key(private_key_from_pem(pem.as_ref(), None)?))
+    }
+
+    /// The same for one algorithm: with [`Algorithm::Ps256`], an RSA key signs by PSS.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_pem`](Self::from_pem), and when the key is not one for this algorithm.
+    pub fn from_pem_for(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Ok(Self::from_key(private_key_from_pem(pem.as_ref(), Some(algorithm))?))
+    }
+
+    /// A private JSON Web Key (RFC 7517) of the kinds that [`from_pem`](Self::from_pem) takes. Its `alg`, `kid`, `x5t` and
+    /// `x5t#S256` are kept.
+    ///
+    /// # Errors
+    ///
+    /// When it is malformed, has no private members, or is of another kind.
+    pub fn from_jwk(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        let PrivateJwk { key, kid, thumbprints } = private_key_from_jwk(json.as_ref())?;
+        Ok(Self { key, kid, thumbprints })
+    }
+
+    /// A secret that client and server share, of 32 bytes or more, by HS256.
+    ///
+    /// # Errors
+    ///
+    /// When it is shorter.
+    pub fn from_secret(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Self::from_secret_for(Algorithm::Hs256, secret)
+    }
+
+    /// The same by HS256, HS384 (48 bytes or more) or HS512 (64).
+    ///
+    /// # Errors
+    ///
+    /// When it is shorter (RFC 7518 section 3.2), or for another algorithm.
+    pub fn from_secret_for(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Ok(Self::from_key(Arc::new(Hmac::new(secret.as_ref(), algorithm)?)))
+    }
+
+    /// A key that lives elsewhere, such as in a security module.
+    #[must_use]
+    pub fn from_key(key: Arc<dyn SigningKey>) -> Self {
+        Self { key, kid: None, thumbprints: Thumbprints::default() }
+    }
+
+    /// The `kid` that the server knows the key by. Without a name the server takes the only key that fits.
+    #[must_use]
+    pub fn kid(mut self, kid: impl Into<String>) -> Self {
+        self.kid = Some(kid.into());
+        self
+    }
+
+    /// Names the key by its certificate (DER): `x5t#S256`, its SHA-256.
+    #[must_use]
+    pub fn certificate(mut self, der: &[u8]) -> Self {
+        self.thumbprints.sha256 = Thumbprints::of(der).sha256;
+        self
+    }
+
+    /// Names the key by its certificate (DER): `x5t`, its SHA-1, for servers that know no other.
+    #[must_use]
+    pub fn certificate_by_sha1(mut self, der: &[u8]) -> Self {
+        self.thumbprints.sha1 = Thumbprints::of(der).sha1;
+        self
+    }
+
+    /// The public half, to register with the server: under this key's `kid`, where it has one. A shared secret has none.
+    #[must_use]
+    pub fn public_jwk(&self) -> Option<Jwk> {
+        let jwk = self.key.public_jwk()?.with_thumbprints(self.thumbprints.clone());
+        Some(match &self.kid {
+            Some(kid) => jwk.with_kid(kid),
+            None => jwk,
+        })
+    }
+
+    /// The algorithm it signs by.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.key.algorithm()
+    }
+}
+
+impl ClientAssertion {
+    /// For this client, meant for this server alone: its issuer identifier, or where it wants that, the URL of its token
+    /// endpoint. Valid for five minutes.
+    #[must_use]
+    pub fn new(client_id: impl Into<String>, audience: impl Into<String>, key: AssertionKey) -> Self {
+        Self {
+            client_id: client_id.into(),
+            audience: Value::String(audience.into()),
+            key,
+            typ: ASSERTION_TYPE.to_owned(),
+            lifetime: Duration::from_secs(300),
+            claims: Map::new(),
+            clock: Arc::new(SystemClock::new()),
+            randomness: Arc::new(SystemRandomness::new()),
+        }
+    }
+
+    /// The audience as an array, for servers that want one. Every server named here can use the assertion at the others.
+    #[must_use]
+    pub fn audiences<A: Into<String>>(mut self, audiences: impl IntoIterator<Item = A>) -> Self {
+        self.audience = audiences.into_iter().map(|audience| Value::String(audience.into())).collect();
+        self
+    }
+
+    /// How long each assertion is valid, in whole seconds. Servers refuse more than an hour, many less.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+
+    /// A further claim.
+    #[must_use]
+    pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.into(), value.into());
+        self
+    }
+
+    /// Another `typ` in the header, such as `JWT`, for servers that do not know `client-authentication+jwt`.
+    #[must_use]
+    pub fn header_type(mut self, typ: impl Into<String>) -> Self {
+        self.typ = typ.into();
+        self
+    }
+
+    /// The clock. Default the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The source of identifiers. Default the system's generator.
+    #[must_use]
+    pub fn randomness(mut self, randomness: impl Randomness) -> Self {
+        self.randomness = Arc::new(randomness);
+        self
+    }
+
+    /// A fresh assertion, with an identifier (`jti`) that no other one has.
+    ///
+    /// # Errors
+    ///
+    /// When a further claim has the name of one that is there anyway, or the random generator or the key fails.
+    pub fn sign(&self) -> Result<String, AssertionError> {
+        let mut id = [0; 16];
+        self.randomness.fill(&mut id)?;
+        let now = self.clock.now();
+        let own = [
+            ("iss", Value::from(self.client_id.as_str())),
+            ("sub", self.client_id.as_str().into()),
+            ("aud", self.audience.clone()),
+            ("iat", now.unix_seconds().into()),
+            ("exp", now.plus(self.lifetime).unix_seconds().into()),
+            ("jti", URL_SAFE_NO_PAD.encode(id).into()),
+        ];
+        let mut claims = self.claims.clone();
+        for (name, value) in own {
+            if claims.insert(name.to_owned(), value).is_some() {
+                return Err(AssertionError::Claim(name.to_owned()));
+            }
+        }
+        let mut token = format!("{}.{}", segment(self.header()), segment(claims));
+        let mut signature = Vec::new();
+        self.key.key.sign(token.as_bytes(), &mut signature).map_err(AssertionError::Signature)?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
+    }
+
+    /// The form parameters that carry a fresh assertion, `client_assertion_type` and `client_assertion`: to be
+    /// form-encoded with the others. No `Authorization` header goes with them.
+    ///
+    /// # Errors
+    ///
+    /// As [`sign`](Self::sign).
+    pub fn parameters(&self) -> Result<[(&'static str, String); 2], AssertionError> {
+        Ok([("client_assertion_type", JWT_BEARER.to_owned()), ("client_assertion", self.sign()?)])
+    }
+
+    fn header(&self) -> Map<String, Value> {
+        let AssertionKey { key, kid, thumbprints } = &self.key;
+        let members = [
+            ("typ", Some(&*self.typ)),
+            ("alg", Some(key.algorithm().as_str())),
+            ("kid", kid.as_deref()),
+            ("x5t", thumbprints.sha1.as_deref()),
+            ("x5t#S256", thumbprints.sha256.as_deref()),
+        ];
+        let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+        given.collect()
+    }
+}
+
+fn segment(object: Map<String, Value>) -> String {
+    URL_SAFE_NO_PAD.encode(Value::Object(object).to_string())
+}
+
+impl fmt::Debug for AssertionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AssertionKey")
+            .field("algorithm", &self.algorithm())
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ClientAssertion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientAssertion")
+            .field("client_id", &self.client_id)
+            .field("audience", &self.audience)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
