@@ -339,7 +339,7 @@ async fn fifty_right_logins_at_once_all_succeed_and_leave_nothing_counted() {
     for state in EITHER {
         let users = Slow::default();
         let grant = engine(users.clone(), StandingStill, |builder| state(builder, &standing()));
-        let answers = at_once(&[grant.clone()], 50, GOOD).await;
+        let answers = at_once(std::slice::from_ref(&grant), 50, GOOD).await;
         assert_eq!(of_status(&answers, 200), 50);
         assert_eq!(count(&grant, ALICE, &RequestContext::new()).await, AttemptCount::default());
     }
@@ -979,10 +979,11 @@ async fn a_client_that_cannot_be_counted_is_not_authenticated() {
 #[tokio::test]
 async fn a_store_in_conflict_is_asked_again_and_one_without_answer_is_given_up() {
     let form = format!("{GOOD}&client_id=mobile");
-    let quick = engine_over(Faulty::new(|call| if call % 2 == 1 && call < 40 { Fault::Conflict } else { Fault::None }));
+    let quick =
+        engine_over(&Faulty::new(|call| if call % 2 == 1 && call < 40 { Fault::Conflict } else { Fault::None }));
     send_form(&quick.0, &form).await.is_granted();
 
-    let (hangs, clock) = engine_over(Faulty::new(|_| Fault::Hangs));
+    let (hangs, clock) = engine_over(&Faulty::new(|_| Fault::Hangs));
     let mut asked = Box::pin(send_form(&hangs, &form));
     let mut context = Context::from_waker(Waker::noop());
     assert!(asked.as_mut().poll(&mut context).is_pending());
@@ -1005,7 +1006,7 @@ impl Clock for Impatient {
     }
 }
 
-fn engine_over(store: Arc<Faulty>) -> (PasswordGrant, Impatient) {
+fn engine_over(store: &Arc<Faulty>) -> (PasswordGrant, Impatient) {
     let clock = Impatient(standing());
     (engine(Users::default(), clock.clone(), |builder| builder.shared_state(store.clone(), secret())), clock)
 }

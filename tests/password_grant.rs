@@ -3,7 +3,6 @@
 mod common;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -568,7 +567,7 @@ async fn an_engine_is_cheap_to_share_and_serves_in_parallel() {
             })
         })
         .collect();
-    let mut ids = std::collections::HashSet::new();
+    let mut ids = HashSet::new();
     for task in tasks {
         ids.insert(segment(&task.await.unwrap(), 1)["jti"].as_str().unwrap().to_owned());
     }
