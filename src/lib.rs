@@ -115,6 +115,8 @@ pub use crate::vocabulary::scope::{InvalidScope, Scope};
 pub use crate::vocabulary::secret::Secret;
 pub use crate::vocabulary::token::{AccessToken, InvalidToken, TokenDetails};
 
+#[cfg(feature = "conformance")]
+pub use crate::state::conformance;
 #[cfg(feature = "argon2")]
 pub use crate::user::{
     AccountState, Argon2Parameters, HashError, HashedPasswords, HashedPasswordsBuilder, HashingConfigError, User,

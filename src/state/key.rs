@@ -32,6 +32,17 @@ impl StateKey {
         Self(key)
     }
 
+    /// One of the keys that the suite uses in a run.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn of_the_suite(run: &[u8; 16], number: usize) -> Self {
+        let mut key = [0; Self::LENGTH];
+        let [purpose, digest @ .., last] = &mut key;
+        *purpose = 0x7f;
+        digest.iter_mut().zip(run).for_each(|(to, from)| *to = *from);
+        *last = u8::try_from(number).unwrap_or(u8::MAX);
+        Self(key)
+    }
+
     /// The key of the row that counts for this key too where there is no room for one of its own: one of so many a
     /// purpose. None for what says "known" or "seen": only a counter may be shared, since it then counts too much.
     pub(crate) fn shared_row(&self, rows: u16) -> Option<Self> {

@@ -3,8 +3,8 @@
 //! One contract, [`StateStore`], moves such rows atomically. Everything that is remembered is a pure state machine over
 //! them, without I/O, in a file of its own; [`driver`] brings the two together.
 
-//#[cfg(feature = "conformance")]
-//pub mod conformance;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub(crate) mod driver;
 pub(crate) mod key;
 pub(crate) mod limiter;
@@ -33,8 +33,8 @@ pub(crate) struct Remembered {
 /// Rows that several instances of the engine remember together.
 ///
 /// [`InMemoryState`] is the default and serves one process. Implement this over a database that all instances share,
-/// and give it to [`Builder::shared_state`](crate::Builder::shared_state). The feature `conformance` has a suite that
-/// proves an implementation.
+/// and give it to [`Builder::shared_state`](crate::Builder::shared_state). The module `conformance`, behind the
+/// feature of that name, has a suite that proves an implementation.
 ///
 /// What every implementation promises:
 ///
@@ -45,8 +45,8 @@ pub(crate) struct Remembered {
 /// * **Versions are not used again** for the same key, not even after its row was deleted or has expired.
 /// * **Nothing is thrown away before its time.** A store that is full fails.
 ///
-/// Keys are digests of one length ([`StateKey::as_bytes`]) and arrive in ascending order, none of them twice. Values are
-/// opaque, mostly shorter than 200 bytes, and at most 16 KiB.
+/// Keys are digests of one length ([`StateKey::as_bytes`]) and arrive in ascending order, none of them twice, at most 16
+/// in a call. Values are opaque, mostly shorter than 200 bytes, and at most 16 KiB.
 ///
 /// # Cancel safety
 ///

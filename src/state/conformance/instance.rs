@@ -1,0 +1,119 @@
+//! The store as one instance of an application has it, with calls that wait for their end.
+
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use crate::state::conformance::Fixture;
+use crate::state::{Commit, Expected, Loaded, Row, StateKey, StateStore, Version, Write};
+use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::error::BoxError;
+use crate::vocabulary::random::{Randomness, SystemRandomness};
+
+/// A check that fails says what it saw.
+pub(super) type Outcome<T = ()> = Result<T, String>;
+
+/// Longer than any check takes.
+pub(super) const LONG: Duration = Duration::from_secs(3_600);
+
+pub(super) fn ensure(holds: bool, otherwise: impl Into<String>) -> Outcome {
+    if holds { Ok(()) } else { Err(otherwise.into()) }
+}
+
+/// Keys that nobody else has, in ascending order. They differ in their last byte only.
+pub(super) fn keys<const N: usize>() -> Outcome<[StateKey; N]> {
+    let mut run = [0; 16];
+    SystemRandomness::new().fill(&mut run).map_err(|error| error.to_string())?;
+    Ok(std::array::from_fn(|number| StateKey::of_the_suite(&run, number)))
+}
+
+pub(super) fn put(value: impl Into<Vec<u8>>, life: Duration) -> Write {
+    Write::Put { value: value.into(), life }
+}
+
+pub(super) struct Instance<'a, F> {
+    fixture: &'a F,
+    pub(super) store: Arc<dyn StateStore>,
+}
+
+impl<'a, F: Fixture> Instance<'a, F> {
+    pub(super) fn new(fixture: &'a F) -> Self {
+        Self { fixture, store: fixture.connect() }
+    }
+
+    pub(super) fn several<const N: usize>(fixture: &'a F) -> [Self; N] {
+        std::array::from_fn(|_| Self::new(fixture))
+    }
+
+    /// What the future becomes.
+    pub(super) fn wait<T: Send>(&self, future: impl Future<Output = T> + Send) -> Outcome<T> {
+        let mut output = None;
+        self.fixture.run(Box::pin(async { output = Some(future.await) }));
+        output.ok_or_else(|| "the fixture did not run a future to its end".into())
+    }
+
+    pub(super) fn load(&self, keys: &[StateKey]) -> Outcome<Loaded> {
+        let loaded = self.wait(self.store.load(keys))?.map_err(|error| format!("a load failed: {error}"))?;
+        ensure(loaded.rows.len() == keys.len(), "a load did not return a row, or none, for each key")?;
+        Ok(loaded)
+    }
+
+    pub(super) fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Outcome<Commit> {
+        self.try_commit(read, write)?.map_err(|error| format!("a commit failed: {error}"))
+    }
+
+    pub(super) fn try_commit(
+        &self,
+        read: &[(StateKey, Expected)],
+        write: &[(StateKey, Write)],
+    ) -> Outcome<Result<Commit, BoxError>> {
+        self.wait(self.store.commit(read, write))
+    }
+
+    pub(super) fn row(&self, key: StateKey) -> Outcome<Option<Row>> {
+        Ok(self.load(&[key])?.rows.pop().flatten())
+    }
+
+    pub(super) fn value(&self, key: StateKey) -> Outcome<Option<Vec<u8>>> {
+        Ok(self.row(key)?.map(|row| row.value))
+    }
+
+    pub(super) fn version(&self, key: StateKey) -> Outcome<Version> {
+        self.row(key)?.map(|row| row.version).ok_or_else(|| "a row that was written is not there".into())
+    }
+
+    pub(super) fn expected(&self, key: StateKey) -> Outcome<Expected> {
+        Ok(self.row(key)?.map_or(Expected::Absent, |row| Expected::Version(row.version)))
+    }
+
+    pub(super) fn now(&self) -> Outcome<Timestamp> {
+        Ok(self.load(&[])?.now)
+    }
+
+    /// Writes a row, whatever there is; nobody else is writing it.
+    pub(super) fn write(&self, key: StateKey, write: Write) -> Outcome {
+        let read = [(key, self.expected(key)?)];
+        ensure(
+            self.commit(&read, &[(key, write)])? == Commit::Committed,
+            "a commit that nobody disturbed was a conflict",
+        )
+    }
+}
+
+/// What each instance comes to, all let go at the same moment on threads of their own.
+pub(super) fn at_once<'a, F: Fixture, T: Send>(
+    instances: &[Instance<'a, F>],
+    work: impl Fn(usize, &Instance<'a, F>) -> Outcome<T> + Sync,
+) -> Outcome<Vec<T>> {
+    let barrier = Barrier::new(instances.len());
+    std::thread::scope(|scope| {
+        let (work, barrier) = (&work, &barrier);
+        let start = |(number, instance)| {
+            scope.spawn(move || {
+                barrier.wait();
+                work(number, instance)
+            })
+        };
+        let threads: Vec<_> = instances.iter().enumerate().map(start).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("the store panicked".into()))).collect()
+    })
+}

@@ -1,0 +1,211 @@
+//! What the engine makes of the store: its own promises, over it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::client::{AssertionKey, Client, ClientAssertion, ClientAuthentication, InMemoryClients};
+use crate::grant::{AttemptLimits, AttemptsOn, PasswordGrant};
+use crate::http::HttpRequest;
+use crate::state::conformance::Fixture;
+use crate::state::conformance::instance::{Instance, Outcome, at_once, ensure};
+use crate::state::{Commit, Expected, Loaded, Row, StateKey, StateSecret, StateStore, Version, Write};
+use crate::token::{InMemoryTokens, OpaqueIssuer};
+use crate::user::{Login, LoginAttempt, UserAuthenticator};
+use crate::vocabulary::context::RequestContext;
+use crate::vocabulary::error::{BoxError, Rejection};
+use crate::vocabulary::random::{Randomness, SystemRandomness};
+
+const ISSUER: &str = "https://conformance.example";
+const SECRET: &str = "a secret of thirty-two bytes or more";
+/// As [`AttemptLimits`](crate::AttemptLimits) has it by default.
+const BURST: usize = 10;
+const INSTANCES: usize = 8;
+/// How long honest logins may wait for each other, and each change for the store.
+const LONG_ENOUGH: Duration = Duration::from_secs(30);
+
+/// Takes `right` for the password of everybody, and counts how often it is asked.
+#[derive(Clone, Default)]
+struct Users(Arc<AtomicUsize>);
+
+impl Users {
+    fn asked(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl UserAuthenticator for Users {
+    async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        std::thread::yield_now();
+        let right = attempt.password().expose() == "right";
+        Ok(if right { Login::accepted("user") } else { Login::rejected(Rejection::WrongPassword) })
+    }
+}
+
+/// One engine over the store, as each instance of an application has one.
+fn engine(store: Arc<dyn StateStore>, users: &Users, patience: Duration) -> Outcome<PasswordGrant> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let limits = AttemptLimits::default().patience(patience);
+    let any = |client: Client| client.grants([crate::Grant::Password]);
+    let signs = ClientAuthentication::client_secret_jwt(SECRET).map_err(|error| text(&error))?;
+    let clients = [Client::public("public"), Client::confidential("signs", signs)].map(any);
+    let tokens = OpaqueIssuer::new(InMemoryTokens::new(), ISSUER);
+    let secret = StateSecret::new([0x5a; 32]).map_err(|error| text(&error))?;
+    let builder = PasswordGrant::builder(ISSUER, InMemoryClients::new(clients), users.clone(), tokens);
+    builder.observer(()).attempt_limits(limits).shared_state(store, secret).build().map_err(|error| text(&error))
+}
+
+/// A user name that no run before had.
+fn name() -> Outcome<String> {
+    let mut bytes = [0; 8];
+    SystemRandomness::new().fill(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(format!("user{}", u64::from_le_bytes(bytes)))
+}
+
+fn form(name: &str, password: &str) -> String {
+    format!("grant_type=password&client_id=public&username={name}&password={password}")
+}
+
+async fn post(grant: &PasswordGrant, form: &str) -> u16 {
+    let headers = [("content-type", b"application/x-www-form-urlencoded".as_slice())];
+    grant.token(HttpRequest::new("POST", None, headers, form.as_bytes())).await.status()
+}
+
+pub(super) fn attempt_limiter(fixture: &impl Fixture) -> Outcome {
+    let users = Users::default();
+    let instances: [_; INSTANCES] = Instance::several(fixture);
+    let mut engines = Vec::new();
+    for instance in &instances {
+        engines.push(engine(instance.store.clone(), &users, LONG_ENOUGH)?);
+    }
+    let ask = |form: &str, times: usize| {
+        at_once(&instances, |own, store| {
+            let Some(grant) = engines.get(own) else { return Ok(Vec::new()) };
+            (0..times).map(|_| store.wait(post(grant, form))).collect::<Outcome<Vec<_>>>()
+        })
+    };
+    let guessed = name()?;
+    let statuses = ask(&form(&guessed, "wrong"), 10)?.concat();
+    ensure(users.asked() == BURST, format!("{BURST} guesses may be verified, and {} were", users.asked()))?;
+    ensure(
+        statuses.iter().all(|status| [400, 429].contains(status)),
+        format!("guesses at once were answered with {statuses:?}"),
+    )?;
+    let honest = name()?;
+    let statuses = ask(&form(&honest, "right"), 4)?.concat();
+    ensure(
+        statuses.iter().all(|status| *status == 200),
+        format!("honest logins at once were answered with {statuses:?}"),
+    )?;
+    if fixture.restart() {
+        let store = Instance::new(fixture);
+        let grant = engine(store.store.clone(), &users, LONG_ENOUGH)?;
+        let status = store.wait(post(&grant, &form(&guessed, "right")))?;
+        ensure(status == 429, format!("after a restart a name that has to wait was answered with {status}"))?;
+    }
+    Ok(())
+}
+
+pub(super) fn attempt_limiter_under_faults(fixture: &impl Fixture) -> Outcome {
+    let store = Instance::new(fixture);
+    for (what, fault) in [
+        ("loads that fail", Fault::Load),
+        ("commits that fail before they take effect", Fault::Before),
+        ("commits that fail after they took effect", Fault::After),
+        ("rows that cannot be read", Fault::Garbage),
+    ] {
+        let users = Users::default();
+        let faulty = Arc::new(Faulty { store: store.store.clone(), fault, calls: AtomicUsize::new(0) });
+        let grant = engine(faulty.clone(), &users, Duration::from_millis(100))?;
+        let name = name()?;
+        for _ in 0..3 * BURST {
+            let status = store.wait(post(&grant, &form(&name, "wrong")))?;
+            ensure([400, 429, 503].contains(&status), format!("{what}: a guess was answered with {status}"))?;
+        }
+        ensure(users.asked() <= BURST, format!("{what}: {} guesses were verified", users.asked()))?;
+        let count = store.wait(grant.attempts(AttemptsOn::Account { username: &name }, &RequestContext::new()))?;
+        let counted = count.ok().flatten().map(|count| count.failures as usize);
+        let enough = counted.is_some_and(|counted| counted >= users.asked());
+        ensure(enough, format!("{what}: {} guesses were verified, and {counted:?} counted", users.asked()))?;
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Load,
+    Before,
+    After,
+    Garbage,
+}
+
+/// Every third call of the kind has the fault.
+struct Faulty {
+    store: Arc<dyn StateStore>,
+    fault: Fault,
+    calls: AtomicUsize,
+}
+
+impl Faulty {
+    fn strikes(&self, faults: &[Fault]) -> bool {
+        faults.contains(&self.fault) && self.calls.fetch_add(1, Ordering::SeqCst) % 3 == 1
+    }
+}
+
+#[async_trait]
+impl StateStore for Faulty {
+    async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
+        let mut loaded = self.store.load(keys).await?;
+        if self.strikes(&[Fault::Load, Fault::Garbage]) {
+            if self.fault == Fault::Load {
+                return Err("injected: the load failed".into());
+            }
+            for row in &mut loaded.rows {
+                *row = Some(Row { version: Version::new(0), value: vec![0xee; 3] });
+            }
+        }
+        Ok(loaded)
+    }
+
+    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+        let strikes = self.strikes(&[Fault::Before, Fault::After]);
+        if strikes && self.fault == Fault::Before {
+            return Err("injected: the commit was not made".into());
+        }
+        let commit = self.store.commit(read, write).await?;
+        if strikes { Err("injected: the answer to the commit was lost".into()) } else { Ok(commit) }
+    }
+}
+
+pub(super) fn assertions_used_once(fixture: &impl Fixture) -> Outcome {
+    let users = Users::default();
+    let instances: [_; INSTANCES] = Instance::several(fixture);
+    let mut engines = Vec::new();
+    for instance in &instances {
+        engines.push(engine(instance.store.clone(), &users, LONG_ENOUGH)?);
+    }
+    let key = AssertionKey::from_secret(SECRET).map_err(|error| error.to_string())?;
+    let assertions = ClientAssertion::new("signs", ISSUER, key);
+    for _ in 0..10 {
+        let parameters = assertions.parameters().map_err(|error| error.to_string())?;
+        let [(kind, jwt_bearer), (name_of_it, assertion)] = parameters;
+        let jwt_bearer = jwt_bearer.replace(':', "%3A");
+        let form = format!(
+            "grant_type=password&username={}&password=right&{kind}={jwt_bearer}&{name_of_it}={assertion}",
+            name()?
+        );
+        let statuses =
+            at_once(&instances, |own, store| engines.get(own).map_or(Ok(0), |grant| store.wait(post(grant, &form))))?;
+        let accepted = statuses.iter().filter(|status| **status == 200).count();
+        ensure(accepted == 1, format!("an assertion was accepted {accepted} times: {statuses:?}"))?;
+        ensure(
+            statuses.iter().all(|status| [200, 401].contains(status)),
+            format!("an assertion at once was answered with {statuses:?}"),
+        )?;
+    }
+    Ok(())
+}

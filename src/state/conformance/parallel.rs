@@ -1,0 +1,172 @@
+//! What several see that act at once, and one that gives up on the way.
+
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::state::conformance::Fixture;
+use crate::state::conformance::instance::{Instance, LONG, Outcome, at_once, ensure, keys, put};
+use crate::state::{Commit, Expected, StateKey, Write};
+
+const INSTANCES: usize = 8;
+
+pub(super) fn one_winner(fixture: &impl Fixture) -> Outcome {
+    let instances: [_; INSTANCES] = Instance::several(fixture);
+    let [store, ..] = &instances;
+    for (what, before, write) in [
+        ("that is new", None, put("mine", LONG)),
+        ("that is there", Some(LONG), put("mine", LONG)),
+        ("that is there, to delete it", Some(LONG), Write::Delete),
+        ("that has expired", Some(Duration::from_secs(1)), put("mine", LONG)),
+    ] {
+        let keys: [StateKey; 20] = keys()?;
+        if let Some(life) = before {
+            keys.iter().try_for_each(|key| store.write(*key, put("before", life)))?;
+        }
+        if before.is_some_and(|life| life < LONG) {
+            fixture.pass(Duration::from_secs(2));
+        }
+        for key in keys {
+            let read = [(key, store.expected(key)?)];
+            let commits = at_once(&instances, |_, store| store.commit(&read, &[(key, write.clone())]))?;
+            let made = commits.iter().filter(|commit| **commit == Commit::Committed).count();
+            ensure(made == 1, format!("{made} of {INSTANCES} won a row {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn lost_updates(fixture: &impl Fixture) -> Outcome {
+    const EACH: usize = 25;
+    let instances: [_; INSTANCES] = Instance::several(fixture);
+    let [store, ..] = &instances;
+    let [counter] = keys()?;
+    at_once(&instances, |_, store| (0..EACH).try_for_each(|_| add(store, counter, 1)))?;
+    let counted = number(store.value(counter)?)?;
+    ensure(counted == (INSTANCES * EACH) as i64, format!("of {} additions {counted} were counted", INSTANCES * EACH))
+}
+
+pub(super) fn write_skew(fixture: &impl Fixture) -> Outcome {
+    let instances: [_; 2] = Instance::several(fixture);
+    let [store, _] = &instances;
+    for round in 0..50 {
+        let keys: [StateKey; 2] = keys()?;
+        // Two on call. Each may leave as long as the other one stays: by a delete, or by a value that says so.
+        keys.iter().try_for_each(|key| store.write(*key, put("on call", LONG)))?;
+        let mut read = Vec::new();
+        for key in keys {
+            read.push((key, store.expected(key)?));
+        }
+        let commits = at_once(&instances, |own, store| {
+            let leave = if round % 2 == 0 { Write::Delete } else { put("left", LONG) };
+            let write: Vec<_> = keys.get(own).map(|key| (*key, leave)).into_iter().collect();
+            store.commit(&read, &write)
+        })?;
+        let made = commits.iter().filter(|commit| **commit == Commit::Committed).count();
+        ensure(made == 1, format!("of two commits that each read what the other wrote, {made} were made"))?;
+    }
+    Ok(())
+}
+
+pub(super) fn snapshots(fixture: &impl Fixture) -> Outcome {
+    const ALL: i64 = 300;
+    let instances: [_; INSTANCES] = Instance::several(fixture);
+    let [store, ..] = &instances;
+    let accounts: [StateKey; 3] = keys()?;
+    accounts.iter().try_for_each(|key| store.write(*key, put((ALL / 3).to_string(), LONG)))?;
+    let balance = |store: &Instance<'_, _>| -> Outcome<i64> {
+        store.load(&accounts)?.rows.into_iter().try_fold(0, |sum, row| Ok(sum + number(row.map(|row| row.value))?))
+    };
+    at_once(&instances, |own, store| {
+        for round in 0..25 {
+            if own % 2 == 0 {
+                let seen = balance(store)?;
+                ensure(seen == ALL, format!("rows that always add up to {ALL} were read as {seen}"))?;
+            } else {
+                let from = (own + round) % 3;
+                transfer(store, &accounts, from, (from + 1 + round % 2) % 3)?;
+            }
+        }
+        Ok(())
+    })?;
+    let left = balance(store)?;
+    ensure(left == ALL, format!("rows that always add up to {ALL} add up to {left} in the end"))
+}
+
+fn transfer(store: &Instance<'_, impl Fixture>, accounts: &[StateKey], from: usize, to: usize) -> Outcome {
+    loop {
+        let loaded = store.load(accounts)?.rows;
+        let (mut read, mut write) = (Vec::new(), Vec::new());
+        for (index, (key, row)) in accounts.iter().zip(loaded).enumerate() {
+            let Some(row) = row else { return Err("a row that nobody deletes is gone".into()) };
+            read.push((*key, Expected::Version(row.version)));
+            let moved = i64::from(index == to) - i64::from(index == from);
+            if moved != 0 {
+                write.push((*key, put((number(Some(row.value))? + moved).to_string(), LONG)));
+            }
+        }
+        if store.commit(&read, &write)? == Commit::Committed {
+            return Ok(());
+        }
+    }
+}
+
+pub(super) fn dropped_calls(fixture: &impl Fixture) -> Outcome {
+    let store = Instance::new(fixture);
+    for polls in 0..40 {
+        let keys: [StateKey; 3] = keys()?;
+        let [.., counter] = keys;
+        let read = keys.map(|key| (key, Expected::Absent));
+        let write = keys.map(|key| (key, put("0", LONG)));
+        let finished = store.wait(poll_so_often(store.store.commit(&read, &write), polls))?;
+        store.wait(poll_so_often(store.store.load(&keys), polls))?;
+        // A commit that was dropped may still be on its way: it must come as a whole, and only over what it expected.
+        let rows = store.load(&keys)?.rows;
+        let there = rows.iter().filter(|row| row.is_some()).count();
+        ensure(there == 0 || there == keys.len(), format!("a commit dropped after {polls} polls wrote {there} of 3"))?;
+        ensure(there > 0 || !finished, "a commit that was made has written nothing")?;
+        for _ in 0..3 {
+            add(&store, counter, 1)?;
+        }
+        let counted = number(store.value(counter)?)?;
+        ensure(
+            counted == 3,
+            format!("after a commit dropped at {polls} polls, 3 additions were counted as {counted}"),
+        )?;
+    }
+    Ok(())
+}
+
+/// Polls a future so often, then drops it. Returns whether it was done. The thread gives others a turn in between.
+async fn poll_so_often<T>(future: impl Future<Output = T> + Send, times: usize) -> bool {
+    let mut future = pin!(future);
+    let mut left = times;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(false);
+        }
+        left -= 1;
+        let polled = future.as_mut().poll(context).map(|_| true);
+        context.waker().wake_by_ref();
+        std::thread::yield_now();
+        polled
+    })
+    .await
+}
+
+/// Adds to a number that others may be adding to.
+fn add(store: &Instance<'_, impl Fixture>, key: StateKey, more: i64) -> Outcome {
+    loop {
+        let row = store.row(key)?;
+        let expected = row.as_ref().map_or(Expected::Absent, |row| Expected::Version(row.version));
+        let sum = row.map_or(Ok(0), |row| number(Some(row.value)))? + more;
+        if store.commit(&[(key, expected)], &[(key, put(sum.to_string(), LONG))])? == Commit::Committed {
+            return Ok(());
+        }
+    }
+}
+
+fn number(value: Option<Vec<u8>>) -> Outcome<i64> {
+    let text = value.and_then(|value| String::from_utf8(value).ok());
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| "a row does not hold what was written".into())
+}
