@@ -89,23 +89,29 @@ pub use crate::client::{
     ClientAssertion, ClientAuthentication, ClientSecret, ClientStore, Grant, InMemoryClients, InvalidDigest,
     JwksSource,
 };
-pub use crate::grant::{AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BuildError, Builder, PasswordGrant};
+pub use crate::grant::{
+    AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BuildError, Builder, PasswordGrant, RefreshTokens,
+};
 pub use crate::http::{HttpRequest, HttpResponse};
 pub use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, SigningKey, SigningKeys, VerificationKeys};
 pub use crate::request::TokenRequest;
-pub use crate::resource::{AccessTokenVerifier, BearerRequest, TokenLookup, VerifiedToken};
+pub use crate::resource::{
+    AccessTokenVerifier, BearerRequest, IntrospectedTokens, IntrospectionTransport, TokenLookup, VerifiedToken,
+};
 pub use crate::response::TokenResponse;
 pub use crate::state::{
-    Commit, Expected, InMemoryState, InvalidStateSecret, Loaded, Row, StateFull, StateKey, StateSecret, StateStore,
-    Version, Write,
+    Commit, Expected, InMemoryState, InvalidStateSecret, Loaded, Revocations, Row, StateFull, StateKey, StateSecret,
+    StateStore, Version, Write,
 };
-pub use crate::token::{Authorization, InMemoryTokens, JwtIssuer, OpaqueIssuer, TokenDigest, TokenIssuer, TokenStore};
-pub use crate::user::{Login, LoginAttempt, UserAuthenticator};
+pub use crate::token::{
+    Authorization, InMemoryTokens, JwtIssuer, OpaqueIssuer, RefreshKeys, TokenDigest, TokenIssuer, TokenStore,
+};
+pub use crate::user::{AccountGate, Admission, Login, LoginAttempt, UserAuthenticator};
 pub use crate::vocabulary::clock::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
 pub use crate::vocabulary::context::RequestContext;
 pub use crate::vocabulary::error::{
     BoxError, ClientFault, Counted, ErrorCode, NotAllowed, Overloaded, Reason, Rejection, RequestFault, TokenError,
-    Trouble,
+    TokenFault, Trouble,
 };
 pub use crate::vocabulary::event::{AccessFault, Alarm, Event, Observer};
 pub use crate::vocabulary::identifier::{ClientId, Subject};

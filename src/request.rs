@@ -30,6 +30,8 @@ pub struct TokenRequest<'a> {
     pub(crate) password: Option<Secret<'a>>,
     pub(crate) scope: Option<Cow<'a, str>>,
     pub(crate) refresh_token: Option<Secret<'a>>,
+    /// What is to be revoked or introspected. At the token endpoint it is a parameter that nobody knows.
+    pub(crate) token: Option<Secret<'a>>,
     /// The values of `resource` (RFC 8707) and `audience`, in order.
     pub(crate) targets: Vec<Cow<'a, str>>,
     pub(crate) context: RequestContext,
@@ -48,7 +50,7 @@ impl<'a> TokenRequest<'a> {
     /// is too large, else 400), or `invalid_scope` for a malformed scope.
     pub fn from_http(request: &HttpRequest<'a>) -> Result<Self, TokenError> {
         let mut parsed = Self::empty();
-        parsed.parse(request, &Limits::widest_password()).map_err(TokenError::new)?;
+        parsed.parse(request, Endpoint::Token, &Limits::widest_password()).map_err(TokenError::new)?;
         Ok(parsed)
     }
 
@@ -73,7 +75,7 @@ impl<'a> TokenRequest<'a> {
     pub fn from_pairs(pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Result<Self, TokenError> {
         let pairs = pairs.into_iter().map(|(name, value)| Ok((name, Secret::new(value))));
         let mut parsed = Self::empty();
-        parsed.collect(pairs, &Limits::widest_password()).map_err(TokenError::new)?;
+        parsed.collect(pairs, Endpoint::Token, &Limits::widest_password()).map_err(TokenError::new)?;
         Ok(parsed)
     }
 
@@ -114,7 +116,12 @@ impl<'a> TokenRequest<'a> {
     /// then the body.
     ///
     /// Into a value that is there already, because it is large, and copied wherever it is returned.
-    pub(crate) fn parse(&mut self, request: &HttpRequest<'a>, limits: &Limits) -> Result<(), RequestFault> {
+    pub(crate) fn parse(
+        &mut self,
+        request: &HttpRequest<'a>,
+        endpoint: Endpoint,
+        limits: &Limits,
+    ) -> Result<(), RequestFault> {
         if request.body_too_large || request.body.len() > limits.body {
             return Err(RequestFault::BodyTooLarge);
         }
@@ -136,7 +143,7 @@ impl<'a> TokenRequest<'a> {
         });
         self.authorization = request.authorization;
         self.context = request.context.clone();
-        self.collect(pairs, limits)
+        self.collect(pairs, endpoint, limits)
     }
 }
 
@@ -177,6 +184,14 @@ fn holds_credential(query: &str) -> bool {
         .any(|name| CREDENTIALS.contains(&name.as_ref()))
 }
 
+/// Where a request was sent, which decides what parameters it has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Token,
+    /// Revocation or introspection: about one token.
+    AboutToken,
+}
+
 /// The parameters we know.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Parameter {
@@ -191,21 +206,24 @@ enum Parameter {
     RefreshToken,
     /// `resource` or `audience`: may be repeated.
     Target,
+    Token,
 }
 
 impl Parameter {
-    fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "grant_type" => Self::GrantType,
-            "client_id" => Self::ClientId,
-            "client_secret" => Self::ClientSecret,
-            "client_assertion" => Self::ClientAssertion,
-            "client_assertion_type" => Self::ClientAssertionType,
-            "username" => Self::Username,
-            "password" => Self::Password,
-            "scope" => Self::Scope,
-            "refresh_token" => Self::RefreshToken,
-            "resource" | "audience" => Self::Target,
+    fn named(name: &str, endpoint: Endpoint) -> Option<Self> {
+        Some(match (name, endpoint) {
+            ("client_id", _) => Self::ClientId,
+            ("client_secret", _) => Self::ClientSecret,
+            ("client_assertion", _) => Self::ClientAssertion,
+            ("client_assertion_type", _) => Self::ClientAssertionType,
+            ("grant_type", Endpoint::Token) => Self::GrantType,
+            ("username", Endpoint::Token) => Self::Username,
+            ("password", Endpoint::Token) => Self::Password,
+            ("scope", Endpoint::Token) => Self::Scope,
+            ("refresh_token", Endpoint::Token) => Self::RefreshToken,
+            ("resource" | "audience", Endpoint::Token) => Self::Target,
+            // `token_type_hint` is but a hint, and a token tells better what it is.
+            ("token", Endpoint::AboutToken) => Self::Token,
             _ => return None,
         })
     }
@@ -220,6 +238,7 @@ impl Parameter {
             Self::Password => (limits.password, form::is_unicode_no_crlf),
             Self::Scope => (Limits::SCOPE, scope::is_scope),
             Self::RefreshToken => (Limits::REFRESH_TOKEN, form::is_vschar),
+            Self::Token => (Limits::ACCESS_TOKEN, form::is_vschar),
             Self::GrantType | Self::ClientAssertionType | Self::Target => (Limits::SHORT, form::is_vschar),
         }
     }
@@ -272,6 +291,7 @@ impl<'a> TokenRequest<'a> {
     fn collect(
         &mut self,
         pairs: impl Iterator<Item = Result<(Cow<'a, str>, Secret<'a>), BadEncoding>>,
+        endpoint: Endpoint,
         limits: &Limits,
     ) -> Result<(), RequestFault> {
         let mut seen = Seen::default();
@@ -280,7 +300,7 @@ impl<'a> TokenRequest<'a> {
             if count >= Limits::PARAMETERS {
                 return Err(RequestFault::TooManyParameters);
             }
-            let parameter = Parameter::named(&name);
+            let parameter = Parameter::named(&name, endpoint);
             seen.once(parameter, name)?;
             match parameter {
                 Some(parameter) if !value.expose().is_empty() => self.put(parameter, value),
@@ -302,6 +322,7 @@ impl<'a> TokenRequest<'a> {
             password: None,
             scope: None,
             refresh_token: None,
+            token: None,
             targets: Vec::new(),
             context: RequestContext::new(),
         }
@@ -319,6 +340,7 @@ impl<'a> TokenRequest<'a> {
             Parameter::Scope => self.scope = Some(value.into_text()),
             Parameter::RefreshToken => self.refresh_token = Some(value),
             Parameter::Target => self.targets.push(value.into_text()),
+            Parameter::Token => self.token = Some(value),
         }
     }
 
@@ -340,6 +362,7 @@ impl<'a> TokenRequest<'a> {
         secret(Parameter::ClientAssertion, &self.client_assertion)?;
         secret(Parameter::Password, &self.password)?;
         secret(Parameter::RefreshToken, &self.refresh_token)?;
+        secret(Parameter::Token, &self.token)?;
         self.targets.iter().try_for_each(|target| Parameter::Target.check(target, limits))
     }
 }

@@ -8,6 +8,7 @@ use crate::http::{HttpResponse, challenge};
 use crate::vocabulary::error::TokenError;
 use crate::vocabulary::json::ObjectWriter;
 use crate::vocabulary::scope::Scope;
+use crate::vocabulary::secret::Secret;
 use crate::vocabulary::token::AccessToken;
 
 /// The members of a token answer that only the engine sets.
@@ -37,6 +38,7 @@ pub struct TokenResponse {
     pub(crate) access_token: AccessToken,
     pub(crate) expires_in: Duration,
     pub(crate) scope: Scope,
+    pub(crate) refresh_token: Option<Secret<'static>>,
     pub(crate) members: Map<String, Value>,
 }
 
@@ -51,6 +53,12 @@ impl TokenResponse {
     #[must_use]
     pub fn expires_in(&self) -> Duration {
         self.expires_in
+    }
+
+    /// The refresh token, where one was issued.
+    #[must_use]
+    pub fn refresh_token(&self) -> Option<&Secret<'static>> {
+        self.refresh_token.as_ref()
     }
 
     /// The scope that was granted. On the wire whenever it holds any token, also where it is just what was asked for.
@@ -73,10 +81,15 @@ impl fmt::Debug for TokenResponse {
 impl From<TokenResponse> for HttpResponse {
     fn from(response: TokenResponse) -> Self {
         let (token, scope) = (response.access_token.expose(), response.scope.as_str());
-        let mut body = ObjectWriter::with_capacity(token.len() + scope.len() + 96);
+        let refresh_token = response.refresh_token.as_ref().map(Secret::expose);
+        let length = token.len() + refresh_token.map_or(0, |token| token.len() + 20) + scope.len() + 96;
+        let mut body = ObjectWriter::with_capacity(length);
         body.plain("access_token", token);
         body.plain("token_type", "Bearer");
         body.value("expires_in", &response.expires_in.as_secs());
+        if let Some(token) = refresh_token {
+            body.plain("refresh_token", token);
+        }
         if !scope.is_empty() {
             body.plain("scope", scope);
         }

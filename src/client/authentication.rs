@@ -57,6 +57,13 @@ impl AuthenticatedClient {
     pub fn method(&self) -> AuthenticationMethod {
         self.method
     }
+
+    /// The client of a token that we have issued, which had authenticated for that by the method it is registered for;
+    /// `None` if it would be refused now.
+    pub(crate) fn of_token(client: Client, now: Timestamp) -> Option<Self> {
+        let method = AuthenticationMethod::ALL.into_iter().find(|method| client.authentication().allows(*method))?;
+        (!client.is_disabled() && !client.has_expired(now)).then_some(Self { client, method })
+    }
 }
 
 impl fmt::Debug for AuthenticatedClient {

@@ -11,6 +11,7 @@ mod store;
 pub use authentication::AuthenticatedClient;
 pub use client_assertion::{AssertionError, AssertionKey, ClientAssertion};
 pub use jwks::JwksSource;
+pub(crate) use registered::Sees;
 pub use registered::{AssertionCompatibility, AuthenticationMethod, Client, ClientAuthentication, Grant};
 pub use secret::{ClientSecret, InvalidDigest};
 pub use store::{ClientStore, InMemoryClients};

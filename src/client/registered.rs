@@ -39,8 +39,19 @@ struct Registration {
     default_scope: Scope,
     audiences: Vec<String>,
     access_token_lifetime: Option<Duration>,
+    keeps_refresh_tokens: bool,
+    sees: Sees,
     disabled: bool,
     expires_at: Option<Timestamp>,
+}
+
+/// Of whose tokens introspection tells a client, besides its own.
+#[derive(Clone)]
+pub(crate) enum Sees {
+    Nobodys,
+    All,
+    /// Those meant for one of these audiences.
+    For(Vec<String>),
 }
 
 impl Client {
@@ -70,6 +81,8 @@ impl Client {
             default_scope: Scope::empty(),
             audiences: Vec::new(),
             access_token_lifetime: None,
+            keeps_refresh_tokens: false,
+            sees: Sees::Nobodys,
             disabled: false,
             expires_at: None,
         }))
@@ -112,6 +125,31 @@ impl Client {
     #[must_use]
     pub fn access_token_lifetime(self, lifetime: Duration) -> Self {
         self.with(|client| client.access_token_lifetime = Some(lifetime))
+    }
+
+    /// The client's refresh tokens stay the same when they are used, instead of being followed by others. For confidential
+    /// clients that cannot store another one: whoever has copied the token goes unnoticed. Of no effect on public clients,
+    /// whose tokens always change ([RFC 9700 section 4.14.2]).
+    ///
+    /// [RFC 9700 section 4.14.2]: https://www.rfc-editor.org/rfc/rfc9700#section-4.14.2
+    #[must_use]
+    pub fn keeps_refresh_tokens(self) -> Self {
+        self.with(|client| client.keeps_refresh_tokens = true)
+    }
+
+    /// A resource server: introspection tells it of every client's access tokens, not only of its own
+    /// ([RFC 7662 section 2]). It needs no grant.
+    ///
+    /// [RFC 7662 section 2]: https://www.rfc-editor.org/rfc/rfc7662#section-2
+    #[must_use]
+    pub fn resource_server(self) -> Self {
+        self.with(|client| client.sees = Sees::All)
+    }
+
+    /// A resource server that is told only of access tokens meant for one of these audiences.
+    #[must_use]
+    pub fn resource_server_for<A: Into<String>>(self, audiences: impl IntoIterator<Item = A>) -> Self {
+        self.with(|client| client.sees = Sees::For(audiences.into_iter().map(Into::into).collect()))
     }
 
     /// The client is refused everywhere, in the same words as one that does not exist.
@@ -162,6 +200,15 @@ impl Client {
         self.0.access_token_lifetime
     }
 
+    /// Whether its refresh tokens are followed by others.
+    pub(crate) fn rotates(&self) -> bool {
+        self.is_public() || !self.0.keeps_refresh_tokens
+    }
+
+    pub(crate) fn sees(&self) -> &Sees {
+        &self.0.sees
+    }
+
     pub(crate) fn authentication(&self) -> &ClientAuthentication {
         &self.0.authentication
     }
@@ -192,6 +239,9 @@ impl fmt::Debug for Client {
 pub enum Grant {
     /// `grant_type=password` (RFC 6749 section 4.3).
     Password,
+    /// `grant_type=refresh_token` (RFC 6749 section 6): the client may be given refresh tokens, and use them. Only where
+    /// [`Builder::refresh_tokens`](crate::Builder::refresh_tokens) has switched them on.
+    RefreshToken,
 }
 
 impl Grant {
@@ -200,12 +250,13 @@ impl Grant {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
+            Self::RefreshToken => "refresh_token",
         }
     }
 
-    /// The grant with this name, if this server knows it.
+    /// The grant with this name, if there is one.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Password].into_iter().find(|grant| grant.as_str() == name)
+        [Self::Password, Self::RefreshToken].into_iter().find(|grant| grant.as_str() == name)
     }
 }
 

@@ -16,23 +16,61 @@ pub(crate) struct Metadata {
     scopes_supported: Option<Vec<String>>,
     /// There is no authorization endpoint, but RFC 8414 requires the member.
     response_types_supported: [&'static str; 0],
-    grant_types_supported: [&'static str; 1],
+    grant_types_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
     /// RFC 8414 wants it where one of the methods is by a JWT, and not elsewhere.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation_endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    revocation_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    introspection_endpoint: Option<String>,
+    /// Never `none`: a public client is not told about tokens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    introspection_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     #[serde(flatten)]
     further: Map<String, Value>,
+}
+
+/// Where the host says that its endpoints are.
+pub(crate) struct Endpoints {
+    pub(crate) token: String,
+    pub(crate) revocation: Option<String>,
+    pub(crate) introspection: Option<String>,
+    pub(crate) jwks: Option<String>,
+}
+
+impl Endpoints {
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &String> {
+        [Some(&self.token), self.revocation.as_ref(), self.introspection.as_ref(), self.jwks.as_ref()]
+            .into_iter()
+            .flatten()
+    }
+
+    /// The URL that a request for revocation was sent to.
+    pub(crate) fn revocation(&self) -> &str {
+        self.revocation.as_deref().unwrap_or(&self.token)
+    }
+
+    /// The URL that a request for introspection was sent to.
+    pub(crate) fn introspection(&self) -> &str {
+        self.introspection.as_deref().unwrap_or(&self.token)
+    }
 }
 
 impl Metadata {
     pub(crate) fn new(
         issuer: &str,
-        token_endpoint: &str,
-        jwks_uri: Option<String>,
+        endpoints: &Endpoints,
+        grants: &[Grant],
         scopes: Option<&Scope>,
-        methods: &[AuthenticationMethod],
-        algorithms: &[Algorithm],
+        (methods, algorithms): (&[AuthenticationMethod], &[Algorithm]),
         further: Map<String, Value>,
     ) -> Self {
         let jwt = |method: &AuthenticationMethod, symmetric: bool| match method {
@@ -41,19 +79,32 @@ impl Metadata {
             _ => false,
         };
         let is_on = |algorithm: &&Algorithm| methods.iter().any(|method| jwt(method, algorithm.is_symmetric()));
+        let names = |methods: &mut dyn Iterator<Item = &AuthenticationMethod>| -> Vec<&'static str> {
+            methods.map(|method| method.as_str()).collect()
+        };
+        let algorithms: Vec<_> = algorithms.iter().filter(is_on).map(|algorithm| algorithm.as_str()).collect();
+        let proving = |method: &&AuthenticationMethod| **method != AuthenticationMethod::None;
+        let at =
+            |endpoint: &Option<String>, what: Vec<&'static str>| if endpoint.is_some() { what } else { Vec::new() };
+        let Endpoints { token, revocation, introspection, jwks } = endpoints;
         Self {
             issuer: issuer.to_owned(),
-            token_endpoint: token_endpoint.to_owned(),
-            jwks_uri,
+            token_endpoint: token.clone(),
+            jwks_uri: jwks.clone(),
             scopes_supported: scopes.map(|scopes| scopes.iter().map(str::to_owned).collect()),
             response_types_supported: [],
-            grant_types_supported: [Grant::Password.as_str()],
-            token_endpoint_auth_methods_supported: methods.iter().map(|method| method.as_str()).collect(),
-            token_endpoint_auth_signing_alg_values_supported: algorithms
-                .iter()
-                .filter(is_on)
-                .map(|algorithm| algorithm.as_str())
-                .collect(),
+            grant_types_supported: grants.iter().map(|grant| grant.as_str()).collect(),
+            token_endpoint_auth_methods_supported: names(&mut methods.iter()),
+            token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
+            revocation_endpoint: revocation.clone(),
+            revocation_endpoint_auth_methods_supported: at(revocation, names(&mut methods.iter())),
+            revocation_endpoint_auth_signing_alg_values_supported: at(revocation, algorithms.clone()),
+            introspection_endpoint: introspection.clone(),
+            introspection_endpoint_auth_methods_supported: at(
+                introspection,
+                names(&mut methods.iter().filter(proving)),
+            ),
+            introspection_endpoint_auth_signing_alg_values_supported: at(introspection, algorithms),
             further,
         }
     }

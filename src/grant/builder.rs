@@ -7,16 +7,17 @@ use serde_json::{Map, Value};
 
 use crate::client::authentication::{SlowSecrets, UsedAssertions};
 use crate::client::jwks::PublishedKeys;
-use crate::client::{AuthenticationMethod, ClientStore, JwksSource};
-use crate::endpoint::{Metadata, is_reserved_metadata};
+use crate::client::{AuthenticationMethod, ClientStore, Grant, JwksSource};
+use crate::endpoint::{Endpoints, Metadata, is_reserved_metadata};
 use crate::grant::attempts::{AccountNames, AttemptLimiter, AttemptLimits};
+use crate::grant::refresh::{Families, RefreshTokens};
 use crate::grant::rules::LIFETIMES;
 use crate::grant::token_id::TokenIds;
 use crate::grant::{Engine, PasswordGrant};
 use crate::jose::Algorithm;
 use crate::state::driver::{Driver, State};
 use crate::state::key::Keys;
-use crate::state::{InMemoryState, Remembered, StateSecret, StateStore};
+use crate::state::{InMemoryState, Remembered, Revocations, StateSecret, StateStore};
 use crate::token::TokenIssuer;
 use crate::user::UserAuthenticator;
 use crate::vocabulary::clock::{Clock, SystemClock};
@@ -39,7 +40,10 @@ pub struct Builder {
     state: StateChoice,
     remembered_assertions: u64,
     jwks_source: Option<Arc<dyn JwksSource>>,
+    refresh: Option<RefreshTokens>,
     token_endpoint: Option<String>,
+    revocation_endpoint: Option<String>,
+    introspection_endpoint: Option<String>,
     jwks_uri: Option<String>,
     metadata: Map<String, Value>,
 }
@@ -90,6 +94,9 @@ pub enum BuildError {
     /// The attempt limits contradict each other or are beyond what makes sense.
     #[error("attempt limits: {0}")]
     AttemptLimits(&'static str),
+    /// The lives of refresh tokens are beyond what makes sense.
+    #[error("refresh tokens: {0}")]
+    RefreshTokens(&'static str),
     /// The random generator failed.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
@@ -130,7 +137,10 @@ impl Builder {
             state: StateChoice::Own,
             remembered_assertions: 100_000,
             jwks_source: None,
+            refresh: None,
             token_endpoint: None,
+            revocation_endpoint: None,
+            introspection_endpoint: None,
             jwks_uri: None,
             metadata: Map::new(),
         }
@@ -276,6 +286,28 @@ impl Builder {
         self
     }
 
+    /// Switches refresh tokens on, for clients that may use [`Grant::RefreshToken`](crate::Grant::RefreshToken); see
+    /// [`RefreshTokens`]. What they are remembered by lies where the rest does: in the memory of this process, and then a
+    /// restart logs everybody out, or in a [`shared_state`](Self::shared_state).
+    pub fn refresh_tokens(mut self, refresh: RefreshTokens) -> Self {
+        self.refresh = Some(refresh);
+        self
+    }
+
+    /// The URL under which you route [`PasswordGrant::revoke`], for the metadata, and for the audience of assertions. Not
+    /// in the metadata unless given.
+    pub fn revocation_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.revocation_endpoint = Some(url.into());
+        self
+    }
+
+    /// The URL under which you route [`PasswordGrant::introspect`], for the metadata, and for the audience of assertions.
+    /// Not in the metadata unless given.
+    pub fn introspection_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.introspection_endpoint = Some(url.into());
+        self
+    }
+
     /// The URL of the token endpoint, for the metadata. Default the issuer's with `/oauth/token` behind it.
     pub fn token_endpoint(mut self, url: impl Into<String>) -> Self {
         self.token_endpoint = Some(url.into());
@@ -300,13 +332,17 @@ impl Builder {
     ///
     /// When a URL is not one, a lifetime is zero, a metadata member is the engine's own, or the token issuer fails.
     pub fn build(self) -> Result<PasswordGrant, BuildError> {
-        let Self { settings, realm, attempt_limits, account_names, token_endpoint, jwks_uri, metadata, .. } = self;
+        let Self { settings, realm, attempt_limits, account_names, metadata, .. } = self;
         settings.tokens.check().map_err(BuildError::TokenIssuer)?;
         let base = settings.issuer.trim_end_matches('/');
-        let token_endpoint = token_endpoint.unwrap_or_else(|| format!("{base}/oauth/token"));
         let has_keys = !settings.tokens.public_keys().keys.is_empty();
-        let jwks_uri = has_keys.then(|| jwks_uri.unwrap_or_else(|| format!("{base}/.well-known/jwks.json")));
-        for url in [&settings.issuer, &token_endpoint].into_iter().chain(&jwks_uri) {
+        let endpoints = Endpoints {
+            token: self.token_endpoint.unwrap_or_else(|| format!("{base}/oauth/token")),
+            revocation: self.revocation_endpoint,
+            introspection: self.introspection_endpoint,
+            jwks: has_keys.then(|| self.jwks_uri.unwrap_or_else(|| format!("{base}/.well-known/jwks.json"))),
+        };
+        for url in [&settings.issuer].into_iter().chain(endpoints.urls()) {
             check_url(url)?;
         }
         if !LIFETIMES.contains(&settings.access_token_lifetime) {
@@ -321,24 +357,37 @@ impl Builder {
         if let Some(limits) = &attempt_limits {
             limits.check().map_err(BuildError::AttemptLimits)?;
         }
+        if let Some(refresh) = &self.refresh {
+            refresh.check().map_err(BuildError::RefreshTokens)?;
+        }
         let patience = attempt_limits.clone().unwrap_or_default().longest_patience();
         let memory = Arc::new(remembered(self.state, patience, &settings)?);
         let attempts = attempt_limits
             .map(|limits| AttemptLimiter::new(&limits, account_names, memory.clone(), &*settings.randomness))
             .transpose()?;
         let published = self.jwks_source.map(|source| PublishedKeys::new(source, settings.clock.clone()));
+        let grants =
+            if self.refresh.is_some() { vec![Grant::Password, Grant::RefreshToken] } else { vec![Grant::Password] };
         let metadata = Metadata::new(
             &settings.issuer,
-            &token_endpoint,
-            jwks_uri,
+            &endpoints,
+            &grants,
             settings.scopes.as_ref(),
-            &settings.authentication_methods,
-            &settings.assertion_algorithms,
+            (&settings.authentication_methods, &settings.assertion_algorithms),
             metadata,
         );
+        let revocations = Revocations { memory: memory.clone(), issuer: settings.issuer.as_str().into() };
+        let families = self.refresh.map(|config| Families {
+            config,
+            revocations: revocations.clone(),
+            randomness: settings.randomness.clone(),
+        });
         Ok(PasswordGrant(Arc::new(Engine {
             realm: realm.unwrap_or_else(|| settings.issuer.clone()).into(),
-            token_endpoint,
+            endpoints,
+            families,
+            grants,
+            revocations,
             attempts,
             used_assertions: UsedAssertions { memory, most: self.remembered_assertions },
             published,

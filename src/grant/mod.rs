@@ -1,12 +1,14 @@
 //! The engine: from a request to a token.
 
+mod about_token;
 mod attempts;
 mod builder;
+mod refresh;
 mod rules;
 mod token_id;
 
 use std::fmt;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +16,18 @@ use crate::client::assertion::Expectations;
 use crate::client::authentication::{Presented, Registry, UsedAssertions, authenticate};
 use crate::client::jwks::PublishedKeys;
 use crate::client::{AuthenticatedClient, ClientStore, Grant};
-use crate::endpoint::Metadata;
+use crate::endpoint::{Endpoints, Metadata};
 pub use crate::grant::attempts::{AccountNames, AttemptCount, AttemptLimits, AttemptsOn};
 use crate::grant::attempts::{AttemptLimiter, Ticket, outcome_of};
 use crate::grant::builder::Settings;
 pub use crate::grant::builder::{BuildError, Builder};
+pub use crate::grant::refresh::RefreshTokens;
+use crate::grant::refresh::{Families, Session};
 use crate::grant::token_id::TokenIds;
 use crate::http::{HttpRequest, HttpResponse};
-use crate::request::TokenRequest;
+use crate::request::{Endpoint, TokenRequest};
 use crate::response::TokenResponse;
+use crate::state::Revocations;
 use crate::state::limiter::Outcome as AttemptOutcome;
 use crate::token::{Authorization, TokenIssuer};
 use crate::user::{Accepted, Login, LoginAttempt, Outcome, UserAuthenticator};
@@ -31,6 +36,7 @@ use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, Reason, TokenError, Trouble};
 use crate::vocabulary::event::Event;
 use crate::vocabulary::future::catch_panic;
+use crate::vocabulary::identifier::Subject;
 use crate::vocabulary::report::Report;
 use crate::vocabulary::scope::Scope;
 
@@ -79,8 +85,12 @@ struct Engine {
     attempts: Option<AttemptLimiter>,
     used_assertions: UsedAssertions,
     published: Option<PublishedKeys>,
+    /// None: there are no refresh tokens.
+    families: Option<Families>,
+    grants: Vec<Grant>,
+    revocations: Revocations,
     token_ids: TokenIds,
-    token_endpoint: String,
+    endpoints: Endpoints,
     metadata: Metadata,
 }
 
@@ -110,13 +120,83 @@ impl PasswordGrant {
     /// on its thread.
     pub async fn token(&self, request: HttpRequest<'_>) -> HttpResponse {
         let mut parsed = TokenRequest::empty();
-        match parsed.parse(&request, &self.0.settings.limits) {
-            Ok(()) => match catch_panic(pin!(self.0.handle(&mut parsed))).await {
-                Some(answer) => answer.map_or_else(Into::into, Into::into),
-                None => self.0.report(&request.context).refused(Trouble::Panic).into(),
-            },
-            Err(fault) => self.0.report(&request.context).refused(fault).into(),
+        match self.0.parse(&mut parsed, &request, Endpoint::Token) {
+            Ok(()) => self.0.answered(&request.context, pin!(self.0.handle(&mut parsed))).await,
+            Err(refusal) => refusal.into(),
         }
+    }
+
+    /// Answers a request to the revocation endpoint ([RFC 7009]), for `POST /oauth/revoke`: the client authenticates as at
+    /// the token endpoint, and is answered 200 with `{}` also where there was nothing to revoke. A refresh token is revoked
+    /// with its family and the access tokens of that; an access token alone. `token_type_hint` is not needed.
+    ///
+    /// Another client's token is refused with 400 `invalid_grant`, and stays what it is. All other errors are those of the
+    /// token endpoint; a store that fails is 503, and then the token may be good still.
+    ///
+    /// Who then refuses the access token: [`introspect`](Self::introspect), and a verifier with
+    /// [`revocations`](Self::revocations). One that only checks signatures takes it until it expires.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the token is revoked or not.
+    ///
+    /// [RFC 7009]: https://www.rfc-editor.org/rfc/rfc7009
+    pub async fn revoke(&self, request: HttpRequest<'_>) -> HttpResponse {
+        let mut parsed = TokenRequest::empty();
+        match self.0.parse(&mut parsed, &request, Endpoint::AboutToken) {
+            Ok(()) => self.0.answered(&request.context, pin!(self.0.revoke(&mut parsed))).await,
+            Err(refusal) => refusal.into(),
+        }
+    }
+
+    /// Answers a request to the introspection endpoint ([RFC 7662]), for `POST /oauth/introspect`.
+    ///
+    /// A confidential client is told of its own tokens; one that is registered as a
+    /// [`resource_server`](crate::Client::resource_server) of other clients' access tokens too. Of any other token, and of
+    /// one that has expired, was revoked, or whose account or client may not be used any more, it is told
+    /// `{"active":false}` and nothing else. A public client, and whoever does not authenticate, gets 401. A store that
+    /// fails is 503, never an answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed, so it can be dropped at any time.
+    ///
+    /// [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
+    pub async fn introspect(&self, request: HttpRequest<'_>) -> HttpResponse {
+        let mut parsed = TokenRequest::empty();
+        match self.0.parse(&mut parsed, &request, Endpoint::AboutToken) {
+            Ok(()) => self.0.answered(&request.context, pin!(self.0.introspect(&mut parsed))).await,
+            Err(refusal) => refusal.into(),
+        }
+    }
+
+    /// Ends every family of refresh tokens that this subject has, on whatever device, with their access tokens: for a
+    /// password that was changed, an account that was disabled, a device that was lost. One commit, however many there
+    /// are. A login that is under way meanwhile, and may have seen the former password, yields no refresh token.
+    ///
+    /// Access tokens without a family are refused by [`introspect`](Self::introspect) and
+    /// [`revocations`](Self::revocations) if they were issued before, or in the same second.
+    ///
+    /// Change the password first, then call this.
+    ///
+    /// # Errors
+    ///
+    /// When the state store fails; the subject may be logged in still.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has happened or not.
+    pub async fn log_out_everywhere(&self, subject: &Subject, context: &RequestContext) -> Result<(), BoxError> {
+        refresh::log_out(&self.0.revocations, subject).await?;
+        self.0.report(context).tell(&Event::LoggedOut { subject, context });
+        Ok(())
+    }
+
+    /// Tells an [`AccessTokenVerifier`](crate::AccessTokenVerifier::revocations) in this process which tokens were revoked
+    /// before they expired.
+    #[must_use]
+    pub fn revocations(&self) -> Revocations {
+        self.0.revocations.clone()
     }
 
     /// Answers a parsed request: [`token`](Self::token) without HTTP.
@@ -209,9 +289,36 @@ impl PasswordGrant {
 }
 
 impl Engine {
+    fn parse<'a>(
+        &self,
+        parsed: &mut TokenRequest<'a>,
+        request: &HttpRequest<'a>,
+        endpoint: Endpoint,
+    ) -> Result<(), TokenError> {
+        let fault = parsed.parse(request, endpoint, &self.settings.limits);
+        fault.map_err(|fault| self.report(&request.context).refused(fault))
+    }
+
+    /// The answer that the future comes to, whatever it does.
+    async fn answered<T: Into<HttpResponse>>(
+        &self,
+        context: &RequestContext,
+        future: Pin<&mut impl Future<Output = Result<T, TokenError>>>,
+    ) -> HttpResponse {
+        match catch_panic(future).await {
+            Some(answer) => answer.map_or_else(Into::into, Into::into),
+            None => self.report(context).refused(Trouble::Panic).into(),
+        }
+    }
+
     async fn handle(&self, request: &mut TokenRequest<'_>) -> Result<TokenResponse, TokenError> {
         let started = self.settings.clock.now();
+        let families = self.families.as_ref().filter(|_| request.grant_type() == Some(Grant::RefreshToken.as_str()));
         let answer = self.answer(request, started).await;
+        let answer = match families {
+            Some(families) => answer.map_err(|refusal| refusal.waiting_at_most(families.longest_wait())),
+            None => answer,
+        };
         if let (Err(refusal), Some(floor)) = (&answer, self.settings.failure_floor) {
             self.hold_back(refusal, floor, started).await;
         }
@@ -225,10 +332,12 @@ impl Engine {
         let report = self.report(&context);
         rules::check_limits(request, &self.settings.limits).map_err(|fault| report.refused(fault))?;
         let presented = Presented::by(request).map_err(|reason| report.refused(reason))?;
-        let client = self.authenticate(&presented, now, report).await?;
+        let client = self.authenticate(&presented, &self.endpoints.token, now, report).await?;
         let report = report.about(client.id());
-        match rules::grant_for(request, &client).map_err(|reason| report.refused(reason))? {
-            Grant::Password => self.password(request, &client, report).await,
+        let grant = rules::grant_for(request, &self.grants, &client).map_err(|reason| report.refused(reason))?;
+        match (grant, &self.families) {
+            (Grant::RefreshToken, Some(families)) => self.refresh(families, request, &client, report).await,
+            _ => self.password(request, &client, report).await,
         }
     }
 
@@ -248,6 +357,7 @@ impl Engine {
         let lifetime = rules::lifetime_for(client, self.settings.access_token_lifetime).map_err(refused)?;
         let (username, password) = rules::credentials_in(request, password).map_err(refused)?;
 
+        let beginning = self.beginning(client, &scope, report).await?;
         let ticket = self.reserve(username, client, report).await?;
         let attempt = LoginAttempt { username, password, scope: &scope, client, context: report.context() };
         let login = self.settings.users.authenticate(attempt).await;
@@ -259,12 +369,18 @@ impl Engine {
 
         let scope = rules::final_scope(scope, &accepted).map_err(refused)?;
         rules::check_what_the_host_said(&accepted).map_err(refused)?;
-        let grant = Granted { client, username, audiences: &audiences, lifetime, scope, accepted };
-        self.issue(grant, report).await
+        let granted = Granted { client, username: Some(username), audiences: &audiences, lifetime, scope, accepted };
+        let session = self.begin_session(beginning, &granted, report).await?;
+        self.issue(granted, session, report).await
     }
 
     /// Makes the token for what has been granted, and the answer that carries it.
-    async fn issue(&self, granted: Granted<'_>, report: Report<'_>) -> Result<TokenResponse, TokenError> {
+    async fn issue(
+        &self,
+        granted: Granted<'_>,
+        session: Option<Session>,
+        report: Report<'_>,
+    ) -> Result<TokenResponse, TokenError> {
         let Granted { client, username, audiences, lifetime, scope, accepted } = granted;
         let mut id = [0; TokenIds::LENGTH];
         let authorization = Authorization {
@@ -275,35 +391,41 @@ impl Engine {
             audiences,
             claims: &accepted.claims,
             token_id: self.token_ids.next(&mut id),
+            session_id: session.as_ref().map(|session| &*session.id),
             issued_at: self.settings.clock.now(), // the password took its time
             lifetime,
         };
         let token = self.settings.tokens.issue(&authorization).await;
         let access_token = token.map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))?;
 
-        report.tell(&Event::TokenIssued {
-            client_id: client.id(),
-            subject: &accepted.subject,
-            username,
-            scope: &scope,
-            token_id: authorization.token_id,
-            context: report.context(),
+        let (client_id, subject, context) = (client.id(), &accepted.subject, report.context());
+        let Authorization { token_id, session_id, .. } = authorization;
+        report.tell(&match (username, session_id) {
+            (None, Some(session_id)) => {
+                Event::TokenRefreshed { client_id, subject, scope: &scope, token_id, session_id, context }
+            }
+            _ => {
+                let username = username.unwrap_or_default();
+                Event::TokenIssued { client_id, subject, username, scope: &scope, token_id, session_id, context }
+            }
         });
-        Ok(TokenResponse { access_token, expires_in: lifetime, scope, members: accepted.members })
+        let refresh_token = session.map(|session| session.token);
+        Ok(TokenResponse { access_token, expires_in: lifetime, scope, refresh_token, members: accepted.members })
     }
 
     /// Who has failed too often from where it is may not try. What could have been guessed and was not right counts.
     async fn authenticate(
         &self,
         presented: &Presented<'_>,
+        endpoint: &str,
         now: Timestamp,
         report: Report<'_>,
     ) -> Result<AuthenticatedClient, TokenError> {
         let Some(attempts) = self.attempts.as_ref().filter(|_| presented.has_proof()) else {
-            return authenticate(presented, self.registry(now), report).await;
+            return authenticate(presented, self.registry(endpoint, now), report).await;
         };
         attempts.check_client(presented.client_id(), report).await?;
-        let client = authenticate(presented, self.registry(now), report).await;
+        let client = authenticate(presented, self.registry(endpoint, now), report).await;
         if let Err(refusal) = &client
             && let Reason::Client(fault) = refusal.reason()
         {
@@ -340,7 +462,7 @@ impl Engine {
         }
     }
 
-    fn registry(&self, now: Timestamp) -> Registry<'_> {
+    fn registry<'a>(&'a self, endpoint: &'a str, now: Timestamp) -> Registry<'a> {
         Registry {
             clients: &*self.settings.clients,
             switched_on: &self.settings.authentication_methods,
@@ -348,8 +470,8 @@ impl Engine {
             published: self.published.as_ref(),
             assertions: Expectations {
                 issuer: &self.settings.issuer,
-                token_endpoint: &self.token_endpoint,
-                endpoint: &self.token_endpoint,
+                token_endpoint: &self.endpoints.token,
+                endpoint,
                 algorithms: &self.settings.assertion_algorithms,
                 longest_life: self.settings.longest_assertion,
                 now,
@@ -380,7 +502,8 @@ impl Engine {
 /// What a token is issued for.
 struct Granted<'a> {
     client: &'a AuthenticatedClient,
-    username: &'a str,
+    /// The name that was typed, at a login.
+    username: Option<&'a str>,
     audiences: &'a [String],
     lifetime: Duration,
     scope: Scope,

@@ -16,10 +16,14 @@ use crate::vocabulary::limits::Limits;
 use crate::vocabulary::scope::Scope;
 use crate::vocabulary::secret::Secret;
 
-/// The grant that is asked for, which the client is registered for.
-pub(crate) fn grant_for(request: &TokenRequest<'_>, client: &AuthenticatedClient) -> Result<Grant, Reason> {
+/// The grant that is asked for, which is switched on and the client is registered for.
+pub(crate) fn grant_for(
+    request: &TokenRequest<'_>,
+    switched_on: &[Grant],
+    client: &AuthenticatedClient,
+) -> Result<Grant, Reason> {
     let name = request.grant_type.as_deref().ok_or(RequestFault::GrantTypeMissing)?;
-    let grant = Grant::named(name).ok_or(RequestFault::GrantTypeUnknown)?;
+    let grant = Grant::named(name).filter(|grant| switched_on.contains(grant)).ok_or(RequestFault::GrantTypeUnknown)?;
     if client.registration().may_use(grant) { Ok(grant) } else { Err(NotAllowed::Grant.into()) }
 }
 
@@ -65,6 +69,45 @@ pub(crate) fn audiences_for<'c>(
         return Ok(Cow::Borrowed(registered.get(..1).unwrap_or_default()));
     }
     Ok(Cow::Owned(asked))
+}
+
+/// The scope that a refresh asks for, or all that its token was issued for. It lies within that (RFC 6749 section 6), and
+/// the client is still registered for it.
+pub(crate) fn refreshed_scope(
+    request: &TokenRequest<'_>,
+    issued: &Scope,
+    client: &AuthenticatedClient,
+    known_to_server: Option<&Scope>,
+) -> Result<Scope, Reason> {
+    let asked = match request.scope.as_deref() {
+        Some(asked) => asked.parse().map_err(|_| RequestFault::Scope)?,
+        None => issued.clone(),
+    };
+    if !issued.includes(&asked) {
+        return Err(NotAllowed::RefreshedScope.into());
+    }
+    let allowed = client.registration().registered_scope().includes(&asked)
+        && known_to_server.is_none_or(|known| known.includes(&asked));
+    if allowed { Ok(asked) } else { Err(NotAllowed::Scope.into()) }
+}
+
+/// The audiences that a refresh asks for, or all that its token was issued for; the client is still registered for them.
+pub(crate) fn refreshed_audiences(
+    request: &TokenRequest<'_>,
+    issued: &[String],
+    client: &AuthenticatedClient,
+) -> Result<Vec<String>, Reason> {
+    let mut asked: Vec<String> = Vec::new();
+    for target in &request.targets {
+        let known = issued.iter().find(|audience| *audience == target).ok_or(NotAllowed::RefreshedTarget)?;
+        if !asked.contains(known) {
+            asked.push(known.clone());
+        }
+    }
+    let audiences = if asked.is_empty() { issued.to_vec() } else { asked };
+    let registered = client.registration().registered_audiences();
+    let allowed = audiences.iter().all(|audience| registered.contains(audience));
+    if allowed { Ok(audiences) } else { Err(NotAllowed::Target.into()) }
 }
 
 /// User name and password, both there.

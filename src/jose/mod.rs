@@ -9,6 +9,7 @@ mod signing;
 mod verification;
 
 pub use algorithm::Algorithm;
+pub(crate) use json::strict_object;
 pub(crate) use jwk::Thumbprints;
 pub use jwk::{Jwk, JwkSet};
 pub(crate) use signing::{Hmac, PrivateJwk, private_key_from_jwk, private_key_from_pem};

@@ -46,6 +46,10 @@ fn details(mut claims: Map<String, Value>) -> Option<TokenDetails> {
             Some(scope) => string(scope).filter(|scope| !scope.is_empty())?.parse().ok()?,
         },
         token_id: string(claims.remove("jti")?)?,
+        session_id: match claims.remove("sid") {
+            None => None,
+            Some(session_id) => Some(string(session_id)?),
+        },
         issued_at: claims.remove("iat")?.as_u64()?,
         expires_at: claims.remove("exp")?.as_u64()?,
         claims,
@@ -60,7 +64,7 @@ fn string(value: Value) -> Option<String> {
 }
 
 /// One string, or an array of them.
-fn strings(value: Value) -> Option<Vec<String>> {
+pub(crate) fn strings(value: Value) -> Option<Vec<String>> {
     match value {
         Value::Array(entries) => entries.into_iter().map(string).collect(),
         one => Some(vec![string(one)?]),

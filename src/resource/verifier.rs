@@ -10,6 +10,7 @@ use crate::http::{HttpResponse, challenge};
 use crate::jose::{Algorithm, KeyError, VerificationKeys};
 use crate::resource::bearer::BearerRequest;
 use crate::resource::claims::read_jwt;
+use crate::state::Revocations;
 use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock, Timestamp};
 use crate::vocabulary::error::BoxError;
 use crate::vocabulary::event::{AccessFault, Event, Observer, default_observer, tell};
@@ -45,6 +46,7 @@ pub struct AccessTokenVerifier {
     issuer: Arc<str>,
     audience: Arc<str>,
     source: Source,
+    revocations: Option<Revocations>,
     skew: Duration,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
@@ -131,7 +133,7 @@ impl AccessTokenVerifier {
 
     fn with_source(issuer: Arc<str>, audience: Arc<str>, source: Source) -> Self {
         let (clock, observer) = (Arc::new(SystemClock::new()), default_observer());
-        Self { issuer, audience, source, skew: Duration::from_secs(30), clock, observer }
+        Self { issuer, audience, source, revocations: None, skew: Duration::from_secs(30), clock, observer }
     }
 
     /// By how much the clocks of issuer and resource server may differ. Default 30 s; what is more than 60 s counts as 60
@@ -139,6 +141,18 @@ impl AccessTokenVerifier {
     #[must_use]
     pub fn skew(mut self, skew: Duration) -> Self {
         self.skew = skew.min(Duration::from_secs(60));
+        self
+    }
+
+    /// Refuses tokens that were revoked before they expired, alone, with their family, or because their subject was logged
+    /// out: asked for each token, at the engine's [`StateStore`](crate::StateStore). Those of another issuer than the
+    /// engine's are then all refused.
+    ///
+    /// Without it a token is taken until it expires. A resource server that does not share the engine's store can ask the
+    /// introspection endpoint instead ([`IntrospectedTokens`](crate::IntrospectedTokens)).
+    #[must_use]
+    pub fn revocations(mut self, revocations: Revocations) -> Self {
+        self.revocations = Some(revocations);
         self
     }
 
@@ -212,14 +226,23 @@ impl AccessTokenVerifier {
             Source::Signature { algorithms, keys } => read_jwt(token, algorithms, keys)?,
             Source::Lookup(lookup) => match lookup.look_up(token).await {
                 Ok(found) => found.ok_or(AccessFault::NotOurs)?,
-                Err(cause) => {
-                    tell(&*self.observer, &Event::AccessRefused { fault: AccessFault::Trouble, cause: Some(&*cause) });
-                    return Err(AccessFault::Trouble);
-                }
+                Err(cause) => return Err(self.trouble(&cause)),
             },
         };
         self.check(&details)?;
+        if let Some(revocations) = &self.revocations {
+            match revocations.standing(&details).await {
+                Ok(standing) if standing.fault.is_some() => return Err(AccessFault::Revoked),
+                Ok(_) => {}
+                Err(cause) => return Err(self.trouble(&cause)),
+            }
+        }
         Ok(VerifiedToken(details))
+    }
+
+    fn trouble(&self, cause: &BoxError) -> AccessFault {
+        tell(&*self.observer, &Event::AccessRefused { fault: AccessFault::Trouble, cause: Some(&**cause) });
+        AccessFault::Trouble
     }
 
     async fn judge(&self, request: BearerRequest<'_>, scope: &str) -> Result<VerifiedToken, AccessFault> {
@@ -230,7 +253,8 @@ impl AccessTokenVerifier {
     }
 
     fn check(&self, details: &TokenDetails) -> Result<(), AccessFault> {
-        if details.issuer != *self.issuer {
+        let of_another_engine = |revocations: &Revocations| *revocations.issuer != *details.issuer;
+        if details.issuer != *self.issuer || self.revocations.as_ref().is_some_and(of_another_engine) {
             return Err(AccessFault::Issuer);
         }
         if !details.audiences.iter().any(|audience| **audience == *self.audience) {
@@ -278,6 +302,7 @@ impl AccessTokenVerifier {
             | AccessFault::Audience
             | AccessFault::Expired
             | AccessFault::NotYetValid
+            | AccessFault::Revoked
             | AccessFault::Bound => (401, "invalid_token", "The access token is expired, malformed, or not valid here"),
         };
         let body = serde_json::to_vec(&Refused { error, error_description: description }).unwrap_or_default();

@@ -36,6 +36,7 @@ pub(crate) struct Seen<'a> {
 #[derive(Default)]
 pub(crate) struct Changes {
     writes: Vec<(usize, Write)>,
+    relied_on: Vec<usize>,
 }
 
 impl Changes {
@@ -45,6 +46,11 @@ impl Changes {
 
     pub(crate) fn delete(&mut self, index: usize) {
         self.writes.push((index, Write::Delete));
+    }
+
+    /// What is written stands only if this row, which is not written, has not changed either.
+    pub(crate) fn rely_on(&mut self, index: usize) {
+        self.relied_on.push(index);
     }
 
     pub(crate) fn into_writes(self) -> impl Iterator<Item = (usize, Write)> {
@@ -67,8 +73,8 @@ pub(crate) enum State {
 }
 
 impl Driver {
-    /// Makes one step over the rows under these keys, and what it changed lasting. Only the rows that it writes must
-    /// not have changed meanwhile. A step may run several times, and must depend on nothing but its snapshot.
+    /// Makes one step over the rows under these keys, and what it changed lasting. Only the rows that it writes, or
+    /// relies on, must not have changed meanwhile. A step may run several times, and must depend on nothing but its snapshot.
     ///
     /// # Errors
     ///
@@ -114,6 +120,7 @@ impl Driver {
                 let seen: Vec<_> = keys.iter().map(see).collect();
                 step(&Snapshot { now: loaded.now, rows: &seen }, &mut changes)?
             };
+            let relied_on: Vec<_> = changes.relied_on.iter().filter_map(|index| keys.get(*index).copied()).collect();
             let mut write: Vec<(StateKey, Write)> =
                 changes.into_writes().filter_map(|(index, write)| Some((*keys.get(index)?, write))).collect();
             if write.is_empty() {
@@ -121,7 +128,10 @@ impl Driver {
             }
             write.sort_unstable_by_key(|(key, _)| *key);
             let expected = |version: Option<Version>| version.map_or(Expected::Absent, Expected::Version);
-            let read: Vec<_> = write.iter().map(|(key, _)| (*key, expected(row(key).map(|row| row.version)))).collect();
+            let mut read: Vec<StateKey> = write.iter().map(|(key, _)| *key).chain(relied_on).collect();
+            read.sort_unstable();
+            read.dedup();
+            let read: Vec<_> = read.into_iter().map(|key| (key, expected(row(&key).map(|row| row.version)))).collect();
             match store.commit(&read, &write).await? {
                 Commit::Committed => return Ok(output),
                 Commit::Conflict => self.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await,

@@ -97,6 +97,14 @@ pub(crate) enum Purpose {
     Assertion = 6,
     /// How many of a client's assertions are remembered.
     AssertionCount = 7,
+    /// A family of refresh tokens.
+    Family = 8,
+    /// When a subject was last logged out everywhere.
+    Subject = 9,
+    /// The number of the last such log-out, of all subjects.
+    LogOuts = 10,
+    /// An access token that was revoked.
+    RevokedToken = 11,
 }
 
 /// The secret under which the keys of a shared store are digests. All instances have the same one.

@@ -3,13 +3,17 @@
 //! One contract, [`StateStore`], moves such rows atomically. Everything that is remembered is a pure state machine over
 //! them, without I/O, in a file of its own; [`driver`] brings the two together.
 
+pub(crate) mod codec;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub(crate) mod driver;
+pub(crate) mod family;
 pub(crate) mod key;
 pub(crate) mod limiter;
+pub(crate) mod log_out;
 mod memory;
 pub(crate) mod replay;
+pub(crate) mod revoked;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +25,7 @@ use crate::state::driver::Driver;
 use crate::state::key::Keys;
 pub use crate::state::key::{InvalidStateSecret, StateKey, StateSecret};
 pub use crate::state::memory::{InMemoryState, StateFull};
+pub use crate::state::revoked::Revocations;
 use crate::vocabulary::clock::{BoxFuture, Timestamp};
 use crate::vocabulary::error::BoxError;
 

@@ -1,5 +1,6 @@
 //! What may be used once: a row for each thing used, and one for each owner that counts them.
 
+use crate::state::codec::UnreadableRow;
 use crate::state::driver::{Changes, Snapshot};
 use crate::vocabulary::error::BoxError;
 
@@ -13,11 +14,6 @@ pub(crate) enum Use {
     /// Its owner has too many that are still remembered.
     Full,
 }
-
-/// A stored row is not one of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a stored count of used assertions cannot be read")]
-pub(crate) struct UnreadableCount;
 
 /// Uses a thing until `end`, in milliseconds since 1970. Its row is the first of the snapshot, the count of its owner the
 /// second. What was seen is seen, also where there is no room for more.
@@ -47,6 +43,7 @@ struct Alive(Vec<(u64, u32)>);
 
 const MINUTE: u64 = 60_000;
 const FORM: u8 = 1;
+const UNREADABLE: UnreadableRow = UnreadableRow("used assertions");
 
 impl Alive {
     fn forget(&mut self, now: u64) {
@@ -77,15 +74,15 @@ impl Alive {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableCount> {
-        let Some((&FORM, mut rest)) = bytes.split_first() else { return Err(UnreadableCount) };
+    fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableRow> {
+        let Some((&FORM, mut rest)) = bytes.split_first() else { return Err(UNREADABLE) };
         let mut alive = Self::default();
         while let Some((minute, after)) = rest.split_first_chunk() {
-            let (count, after) = after.split_first_chunk().ok_or(UnreadableCount)?;
+            let (count, after) = after.split_first_chunk().ok_or(UNREADABLE)?;
             alive.0.push((u64::from_le_bytes(*minute), u32::from_le_bytes(*count)));
             rest = after;
         }
-        if rest.is_empty() { Ok(alive) } else { Err(UnreadableCount) }
+        if rest.is_empty() { Ok(alive) } else { Err(UNREADABLE) }
     }
 }
 
@@ -143,8 +140,8 @@ mod tests {
         let bytes = alive.to_bytes();
         assert_eq!(Alive::from_bytes(&bytes), Ok(alive));
         for cut in (0..bytes.len()).filter(|cut| cut % 12 != 1) {
-            assert_eq!(Alive::from_bytes(&bytes[..cut]), Err(UnreadableCount), "{cut}");
+            assert_eq!(Alive::from_bytes(&bytes[..cut]), Err(UNREADABLE), "{cut}");
         }
-        assert_eq!(Alive::from_bytes(&[2]), Err(UnreadableCount));
+        assert_eq!(Alive::from_bytes(&[2]), Err(UNREADABLE));
     }
 }

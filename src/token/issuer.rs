@@ -30,8 +30,9 @@ pub trait TokenIssuer: Send + Sync + 'static {
 
     /// What a token of this issuer says, if it is one and has not expired. `token` is raw.
     ///
-    /// Unless overridden it knows no token. The engine does not call it yet: it is for the introspection and revocation
-    /// endpoints. A verifier asks a [`TokenLookup`](crate::TokenLookup).
+    /// Unless overridden it knows no token, and then none is revoked or active at the endpoints for that
+    /// ([`PasswordGrant::revoke`](crate::PasswordGrant::revoke), [`introspect`](crate::PasswordGrant::introspect)). A
+    /// verifier asks a [`TokenLookup`](crate::TokenLookup).
     ///
     /// # Errors
     ///
@@ -101,6 +102,7 @@ pub struct Authorization<'a> {
     pub(crate) audiences: &'a [String],
     pub(crate) claims: &'a Map<String, Value>,
     pub(crate) token_id: &'a str,
+    pub(crate) session_id: Option<&'a str>,
     pub(crate) issued_at: Timestamp,
     pub(crate) lifetime: Duration,
 }
@@ -149,6 +151,13 @@ impl Authorization<'_> {
         self.token_id
     }
 
+    /// The family of refresh tokens that the token belongs to, where there is one: `sid`. With it, the token is revoked
+    /// when the family is; an issuer of your own must have [`inspect`](TokenIssuer::inspect) return it again.
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        self.session_id
+    }
+
     /// Now: `iat`.
     #[must_use]
     pub fn issued_at(&self) -> Timestamp {
@@ -176,6 +185,7 @@ impl Authorization<'_> {
             audiences,
             scope: self.scope.clone(),
             token_id: self.token_id.to_owned(),
+            session_id: self.session_id.map(str::to_owned),
             issued_at: self.issued_at.unix_seconds(),
             expires_at: self.expires_at().unix_seconds(),
             claims: self.claims.clone(),
@@ -202,8 +212,8 @@ impl fmt::Debug for Authorization<'_> {
 }
 
 /// The claims that issuers set themselves (RFC 7519, RFC 9068), or that say something that was not verified (`cnf`).
-const RESERVED: [&str; 12] =
-    ["iss", "sub", "aud", "client_id", "iat", "exp", "nbf", "jti", "scope", "cnf", "act", "may_act"];
+const RESERVED: [&str; 13] =
+    ["iss", "sub", "aud", "client_id", "iat", "exp", "nbf", "jti", "sid", "scope", "cnf", "act", "may_act"];
 
 /// Whether a host may add this claim to a token.
 pub(crate) fn is_host_claim(name: &str) -> bool {

@@ -97,6 +97,9 @@ impl JwtIssuer {
         claims.value("iat", &authorization.issued_at().unix_seconds());
         claims.value("exp", &authorization.expires_at().unix_seconds());
         claims.plain("jti", authorization.token_id());
+        if let Some(session_id) = authorization.session_id() {
+            claims.plain("sid", session_id);
+        }
         claims.members(authorization.claims());
         Ok(claims.finish()?)
     }

@@ -80,7 +80,7 @@ impl Login {
 
     /// A claim for the access token; of two with the same name the last one counts. One that the issuer sets itself, or
     /// that says something that was not verified, becomes 500 `server_error`: `iss`, `sub`, `aud`, `client_id`, `scope`,
-    /// `iat`, `exp`, `nbf`, `jti`, `cnf`, `act`, `may_act`. Of no effect unless accepted.
+    /// `iat`, `exp`, `nbf`, `jti`, `sid`, `cnf`, `act`, `may_act`. Of no effect unless accepted.
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         if let Outcome::Accepted(accepted) = &mut self.0 {

@@ -1,6 +1,7 @@
 //! Who logs in: the resource owner.
 
 mod authenticator;
+mod gate;
 mod login;
 
 #[cfg(feature = "argon2")]
@@ -13,6 +14,7 @@ mod password;
 mod store;
 
 pub use authenticator::{LoginAttempt, UserAuthenticator};
+pub use gate::{AccountGate, Admission};
 pub use login::Login;
 pub(crate) use login::{Accepted, Outcome};
 

@@ -170,6 +170,20 @@ pub enum AccountState {
     SecondFactorRequired,
 }
 
+impl AccountState {
+    /// Why it may not log in with its password alone, if it may not.
+    pub(crate) fn rejection(self) -> Option<Rejection> {
+        match self {
+            Self::Active => None,
+            Self::Disabled => Some(Rejection::Disabled),
+            Self::Locked => Some(Rejection::Locked),
+            Self::Expired => Some(Rejection::Expired),
+            Self::PasswordChangeRequired => Some(Rejection::PasswordChangeRequired),
+            Self::SecondFactorRequired => Some(Rejection::SecondFactorRequired),
+        }
+    }
+}
+
 impl User {
     /// An active user: the subject is the table's immutable key, the hash a PHC string as
     /// [`Argon2Parameters::hash`](crate::Argon2Parameters::hash) makes, or nothing for a user without a password.
@@ -224,13 +238,9 @@ impl User {
 
     /// What the state alone makes of a right password.
     pub(crate) fn login(&self) -> Login {
-        match self.state {
-            AccountState::Active => Login::accepted(self.subject.clone()),
-            AccountState::Disabled => Login::rejected(Rejection::Disabled),
-            AccountState::Locked => Login::rejected(Rejection::Locked),
-            AccountState::Expired => Login::rejected(Rejection::Expired),
-            AccountState::PasswordChangeRequired => Login::rejected(Rejection::PasswordChangeRequired),
-            AccountState::SecondFactorRequired => Login::rejected(Rejection::SecondFactorRequired),
+        match self.state.rejection() {
+            None => Login::accepted(self.subject.clone()),
+            Some(rejection) => Login::rejected(rejection),
         }
     }
 }

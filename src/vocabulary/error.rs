@@ -19,7 +19,7 @@ pub enum ErrorCode {
     InvalidRequest,
     /// The client is not who it says, or not known. 401, always with a challenge.
     InvalidClient,
-    /// The resource owner's credentials are not right. 400.
+    /// The resource owner's credentials, or the refresh token, are not right. 400.
     InvalidGrant,
     /// The client may not use this grant. 400.
     UnauthorizedClient,
@@ -96,6 +96,8 @@ pub enum Reason {
     NotAllowed(NotAllowed),
     /// The resource owner did not log in. One answer for all of them.
     Login(Rejection),
+    /// The refresh token, or the token to be revoked, is not one that this client may use. One answer for all of them.
+    Token(TokenFault),
     /// The host wants another step first.
     MoreNeeded(Arc<str>),
     /// There were too many attempts. The same answer whether or not the name exists and the password is right: neither
@@ -145,6 +147,10 @@ pub enum RequestFault {
     UsernameMissing,
     /// `password` is missing.
     PasswordMissing,
+    /// `refresh_token` is missing.
+    RefreshTokenMissing,
+    /// `token` is missing, at the revocation or introspection endpoint.
+    TokenMissing,
 }
 
 /// Why a client did not authenticate.
@@ -183,6 +189,8 @@ pub enum ClientFault {
     AssertionId,
     /// The assertion was used before.
     AssertionSeen,
+    /// A public client asked about a token.
+    Public,
 }
 
 /// What an authenticated client asked for and may not have.
@@ -199,6 +207,10 @@ pub enum NotAllowed {
     Target,
     /// The resource owner may give none of the scope asked for.
     OwnerScope,
+    /// The scope goes beyond what the refresh token was issued for.
+    RefreshedScope,
+    /// The resource or audience is not one that the refresh token was issued for.
+    RefreshedTarget,
 }
 
 /// Why a resource owner did not log in: the private reason of [`Login::rejected`](crate::Login::rejected).
@@ -227,6 +239,32 @@ pub enum Rejection {
     SecondFactorRequired,
     /// A reason of the host's own.
     Other(&'static str),
+}
+
+/// Why a refresh token yields nothing, or a token is not active or not revoked: private, one answer for all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenFault {
+    /// It is not one that this server has made, or one of a key that was retired.
+    NotOurs,
+    /// It is one of ours that nobody remembers: its family has expired, or a store was lost.
+    Unknown,
+    /// It was issued to another client, or in another tenant.
+    OtherClient,
+    /// Its family has expired, or was not used for too long.
+    Expired,
+    /// It was revoked, or a token of its family was used twice.
+    Revoked,
+    /// Its subject was logged out everywhere.
+    LoggedOut,
+    /// It was used before, and not just now: somebody else has it, or had it. Its family is revoked from now on.
+    Reused,
+    /// It comes after the newest that this server knows of: the store has lost commits, or a key has leaked.
+    Ahead,
+    /// Its tag is right and its secret is not: a key has leaked.
+    Forged,
+    /// The [`AccountGate`](crate::AccountGate) said no.
+    Account(Rejection),
 }
 
 /// Who attempts are counted on.
@@ -277,10 +315,19 @@ pub enum Trouble {
     UserAuthenticator,
     /// The [`AccountNames`](crate::AccountNames) failed. 503.
     AccountNames,
+    /// The [`AccountGate`](crate::AccountGate) failed. 503.
+    AccountGate,
+    /// The subject was logged out everywhere while it logged in: whether the password was the old one or the new one
+    /// cannot be told. 503.
+    LoggedOutMeanwhile,
+    /// A refresh token was used a moment ago, and its successor cannot be handed out once more. 503; nothing changes.
+    RefreshContended,
     /// The [`StateStore`](crate::StateStore) failed, was too slow or is full, or holds a row that cannot be read. 503.
     StateStore,
     /// Password hashing has more work than it can do in time. 503.
     Overloaded,
+    /// The [`TokenIssuer`](crate::TokenIssuer) could not tell what a token says. 503.
+    TokenLookup,
     /// The [`TokenIssuer`](crate::TokenIssuer) failed. 500.
     TokenIssuer,
     /// The host gave a subject that is empty, or a member, a claim or an error code that is not its to give. 500.
@@ -313,7 +360,14 @@ impl Reason {
             Self::NotAllowed(NotAllowed::OwnerScope) => {
                 (400, Code::InvalidScope, "The scope exceeds what the resource owner may grant")
             }
+            Self::NotAllowed(NotAllowed::RefreshedScope) => {
+                (400, Code::InvalidScope, "The scope exceeds what the refresh token was issued for")
+            }
+            Self::NotAllowed(NotAllowed::RefreshedTarget) => {
+                (400, Code::InvalidTarget, "The refresh token was not issued for this resource or audience")
+            }
             Self::Login(_) => (400, Code::InvalidGrant, "The user name or password is wrong"),
+            Self::Token(_) => (400, Code::InvalidGrant, "The token is not valid, or not this client's"),
             Self::MoreNeeded(code) => {
                 (403, Code::Host(code.clone()), "Another step is needed before a token is issued")
             }
@@ -350,6 +404,8 @@ impl RequestFault {
             Self::GrantTypeUnknown => return (400, Code::UnsupportedGrantType, "Grant type not supported"),
             Self::UsernameMissing => (400, "Username parameter missing"),
             Self::PasswordMissing => (400, "Password parameter missing"),
+            Self::RefreshTokenMissing => (400, "Refresh token parameter missing"),
+            Self::TokenMissing => (400, "Token parameter missing"),
         };
         (status, Code::InvalidRequest, description)
     }
@@ -364,6 +420,12 @@ impl From<RequestFault> for Reason {
 impl From<ClientFault> for Reason {
     fn from(fault: ClientFault) -> Self {
         Self::Client(fault)
+    }
+}
+
+impl From<TokenFault> for Reason {
+    fn from(fault: TokenFault) -> Self {
+        Self::Token(fault)
     }
 }
 
@@ -410,6 +472,12 @@ impl TokenError {
     /// The realm of the challenge that goes with a 401.
     pub(crate) fn in_realm(mut self, realm: &Arc<str>) -> Self {
         self.0.realm = Some(realm.clone());
+        self
+    }
+
+    /// Not to be told to wait for longer than this.
+    pub(crate) fn waiting_at_most(mut self, longest: Duration) -> Self {
+        self.0.retry_after = self.0.retry_after.map(|wait| wait.min(longest));
         self
     }
 

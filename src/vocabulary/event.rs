@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{ClientFault, Counted, NotAllowed, Rejection, RequestFault, Trouble};
+use crate::vocabulary::error::{ClientFault, Counted, NotAllowed, Rejection, RequestFault, TokenFault, Trouble};
 use crate::vocabulary::identifier::{ClientId, Subject};
 use crate::vocabulary::scope::Scope;
 
@@ -71,7 +71,62 @@ pub enum Event<'a> {
         scope: &'a Scope,
         /// The token's identifier (`jti`).
         token_id: &'a str,
+        /// The family of the refresh token that was issued with it (`sid`), if one was.
+        session_id: Option<&'a str>,
         /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// A token was issued for a refresh token.
+    #[non_exhaustive]
+    TokenRefreshed {
+        /// To which client.
+        client_id: &'a ClientId,
+        /// For whom.
+        subject: &'a Subject,
+        /// With which scope.
+        scope: &'a Scope,
+        /// The token's identifier (`jti`).
+        token_id: &'a str,
+        /// The family of the refresh token (`sid`).
+        session_id: &'a str,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// A refresh token yielded nothing, or a token was not to be revoked by whoever asked. With
+    /// [`Reused`](TokenFault::Reused) a family has ended, because somebody else has one of its tokens;
+    /// [`Ahead`](TokenFault::Ahead) and [`Forged`](TokenFault::Forged) cannot be, unless a key has leaked or a store has
+    /// lost what it had committed.
+    #[non_exhaustive]
+    TokenRefused {
+        /// Which client.
+        client_id: &'a ClientId,
+        /// Why.
+        fault: TokenFault,
+        /// The family (`sid`), where the token is one of ours.
+        session_id: Option<&'a str>,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// A client has revoked a token: a refresh token with its family, or an access token alone.
+    #[non_exhaustive]
+    TokenRevoked {
+        /// Which client.
+        client_id: &'a ClientId,
+        /// Of whom.
+        subject: &'a str,
+        /// The access token's identifier (`jti`); none for a refresh token.
+        token_id: Option<&'a str>,
+        /// The family (`sid`); none for an access token without one.
+        session_id: Option<&'a str>,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// The host has logged a subject out everywhere.
+    #[non_exhaustive]
+    LoggedOut {
+        /// Whom.
+        subject: &'a Subject,
+        /// What the host gave.
         context: &'a RequestContext,
     },
     /// A request was malformed or incomplete.
@@ -265,7 +320,7 @@ pub enum Event<'a> {
     AccessRefused {
         /// Why.
         fault: AccessFault,
-        /// The error of the host's token look-up, where it is the cause.
+        /// The error of the token look-up or of the state store, where it is the cause.
         cause: Option<&'a (dyn std::error::Error + 'static)>,
     },
 }
@@ -299,6 +354,8 @@ pub enum AccessFault {
     Expired,
     /// The token is not valid yet. 401 `invalid_token`.
     NotYetValid,
+    /// The token was revoked, alone, with its family, or with all of its subject's. 401 `invalid_token`.
+    Revoked,
     /// The token is bound to a key (`cnf`), and no proof of it was checked. 401 `invalid_token`.
     Bound,
     /// The token's scope does not suffice. 403 `insufficient_scope`.
@@ -321,6 +378,23 @@ impl fmt::Display for Event<'_> {
                     scope.as_str()
                 )
             }
+            Self::TokenRefreshed { client_id, subject, scope, token_id, session_id, .. } => {
+                write!(
+                    f,
+                    "token {token_id:?} of family {session_id:?} issued to client {client_id:?} for subject {subject:?}, scope {:?}",
+                    scope.as_str()
+                )
+            }
+            Self::TokenRefused { client_id, fault, session_id, .. } => {
+                write!(f, "token of family {session_id:?} refused to client {client_id:?}: {fault:?}")
+            }
+            Self::TokenRevoked { client_id, subject, token_id, session_id, .. } => {
+                write!(
+                    f,
+                    "token {token_id:?} of family {session_id:?} for subject {subject:?} revoked by client {client_id:?}"
+                )
+            }
+            Self::LoggedOut { subject, .. } => write!(f, "subject {subject:?} logged out everywhere"),
             Self::RequestRefused { fault, .. } => write!(f, "request refused: {fault:?}"),
             Self::ClientRefused { client_id: Some(client_id), fault, .. } => {
                 write!(f, "client {client_id:?} not authenticated: {fault:?}")

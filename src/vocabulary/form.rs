@@ -30,6 +30,19 @@ pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, BadEncoding> {
     }
 }
 
+/// Encodes one name or value: all but letters, digits, `-`, `.`, `_` and `~` is escaped, so that it is the same under every
+/// reading of the specifications.
+pub(crate) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+    }
+    encoded
+}
+
 fn is_escaped(encoded: &[u8]) -> bool {
     // Without an early end, and in bytes, the compiler looks at many at once.
     encoded.iter().fold(0, |found, byte| found | u8::from((*byte == b'%') | (*byte == b'+'))) != 0

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{BoxError, ClientFault, Counted, Reason, Rejection, TokenError, Trouble};
+use crate::vocabulary::error::{BoxError, ClientFault, Counted, Reason, Rejection, TokenError, TokenFault, Trouble};
 use crate::vocabulary::event::{Event, Observer, tell};
 use crate::vocabulary::identifier::ClientId;
 
@@ -76,6 +76,14 @@ impl<'a> Report<'a> {
             self.tell(&Event::LoginRejected { client_id, username, rejection, context });
         }
         TokenError::new(Reason::Login(rejection))
+    }
+
+    /// The token is not one that this client may use.
+    pub(crate) fn token(self, fault: TokenFault, session_id: Option<&str>) -> TokenError {
+        if let Some(client_id) = self.client_id {
+            self.tell(&Event::TokenRefused { client_id, fault, session_id, context: self.context });
+        }
+        TokenError::new(fault)
     }
 
     /// There were too many attempts on a user name, or from where this one comes.

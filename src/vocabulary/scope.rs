@@ -32,6 +32,11 @@ impl Scope {
         Self(None)
     }
 
+    /// `offline_access`: what a client asks for that wants a refresh token.
+    pub(crate) fn offline_access() -> Self {
+        Self(Some("offline_access".into()))
+    }
+
     /// Whether no token is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {

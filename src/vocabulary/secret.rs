@@ -22,6 +22,11 @@ impl<'a> Secret<'a> {
         &self.0
     }
 
+    /// The same, in memory of its own.
+    pub(crate) fn into_owned(mut self) -> Secret<'static> {
+        Secret(Cow::Owned(std::mem::replace(&mut self.0, Cow::Borrowed("")).into_owned()))
+    }
+
     /// For a value that turned out not to be a secret.
     pub(crate) fn into_text(mut self) -> Cow<'a, str> {
         std::mem::replace(&mut self.0, Cow::Borrowed(""))

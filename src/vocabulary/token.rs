@@ -74,6 +74,9 @@ pub struct TokenDetails {
     pub scope: Scope,
     /// Its identifier: `jti`.
     pub token_id: String,
+    /// The family of refresh tokens that it belongs to, where there is one: `sid`. With the family it is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
     /// When it was issued, in seconds since 1970: `iat`.
     pub issued_at: u64,
     /// When it expires, in seconds since 1970: `exp`.
@@ -94,6 +97,7 @@ impl TokenDetails {
             audiences: vec![audience.to_owned()],
             scope: Scope::empty(),
             token_id: String::new(),
+            session_id: None,
             issued_at: 0,
             expires_at,
             claims: Map::new(),

@@ -29,6 +29,7 @@ impl Observer for TracingObserver {
             | Event::AccountLocked { context, .. }
             | Event::ClientDenied { context, .. }
             | Event::Alarm { context, .. }
+            | Event::TokenRefused { context, .. }
             | Event::RequestRefused { context, .. } => {
                 tracing::warn!(target: "password_grant", peer = ?context.peer(), tenant = ?context.tenant(), "{event}");
             }
@@ -41,6 +42,9 @@ impl Observer for TracingObserver {
             }
             Event::LoginAccepted { context, .. }
             | Event::TokenIssued { context, .. }
+            | Event::TokenRefreshed { context, .. }
+            | Event::TokenRevoked { context, .. }
+            | Event::LoggedOut { context, .. }
             | Event::NewOrigin { context, .. }
             | Event::AttemptsReset { context, .. }
             | Event::MoreNeeded { context, .. } => {

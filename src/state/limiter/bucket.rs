@@ -1,3 +1,4 @@
+use crate::state::codec::{Reader, UnreadableRow, write_number, write_optional};
 use crate::state::limiter::{Outcome, Rule};
 
 /// What is counted under one key. Times are in milliseconds since 1970, by the clock of the store.
@@ -36,11 +37,6 @@ pub(crate) struct Slip {
     seq: u64,
     window_no: u64,
 }
-
-/// A stored row is not one of ours. Never to be taken for one that is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a stored row of the attempt limiter cannot be read")]
-pub(crate) struct UnreadableRow;
 
 impl Bucket {
     pub(crate) fn new(epoch: u64, now: u64) -> Self {
@@ -216,13 +212,13 @@ impl Bucket {
         let mut bytes = Vec::with_capacity(48 + 3 * self.standing.len() + 10 * self.open.len());
         bytes.push(Self::FORM);
         bytes.extend(self.epoch.to_le_bytes());
-        let locked = self.locked_at.map_or(0, |locked_at| locked_at.saturating_add(1));
         for number in [self.next, self.window_no, self.window_start, self.rolling.into(), self.rolling_before.into()] {
             write_number(&mut bytes, number);
         }
-        for number in [self.last_admitted, locked, self.known_until, self.standing.len() as u64] {
-            write_number(&mut bytes, number);
-        }
+        write_number(&mut bytes, self.last_admitted);
+        write_optional(&mut bytes, self.locked_at);
+        write_number(&mut bytes, self.known_until);
+        write_number(&mut bytes, self.standing.len() as u64);
         let mut last = 0;
         for seq in &self.standing {
             write_number(&mut bytes, seq - last);
@@ -240,9 +236,7 @@ impl Bucket {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableRow> {
-        let mut reader = Reader(bytes);
-        let bucket = Self::read(&mut reader).ok_or(UnreadableRow)?;
-        if reader.0.is_empty() { Ok(bucket) } else { Err(UnreadableRow) }
+        Self::read(&mut Reader::new(bytes)).ok_or(UNREADABLE)
     }
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
@@ -250,14 +244,14 @@ impl Bucket {
             return None;
         }
         let mut bucket = Self {
-            epoch: reader.epoch()?,
+            epoch: u64::from_le_bytes(reader.array()?),
             next: reader.number()?,
             window_no: reader.number()?,
             window_start: reader.number()?,
             rolling: reader.number()?.try_into().ok()?,
             rolling_before: reader.number()?.try_into().ok()?,
             last_admitted: reader.number()?,
-            locked_at: reader.number()?.checked_sub(1),
+            locked_at: reader.optional()?,
             known_until: reader.number()?,
             standing: Vec::new(),
             open: Vec::new(),
@@ -270,59 +264,12 @@ impl Bucket {
             let seq = reader.next_of(bucket.open.last().map(|open| open.seq), bucket.next)?;
             bucket.open.push(Open { seq, deadline: reader.number()?, window_no: reader.number()? });
         }
+        reader.end()?;
         Some(bucket)
     }
 }
 
-fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn epoch(&mut self) -> Option<u64> {
-        let (first, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(u64::from_le_bytes(*first))
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let part = u64::from(byte & 0x7f);
-            if part << shift >> shift != part {
-                return None;
-            }
-            number |= part << shift;
-            if byte < 0x80 {
-                // One form for a number: no zeros at its end.
-                return (shift == 0 || byte != 0).then_some(number);
-            }
-        }
-        None
-    }
-
-    /// The next in an ascending list of numbers below `end`, written as what it adds to the last one.
-    fn next_of(&mut self, last: Option<u64>, end: u64) -> Option<u64> {
-        let step = self.number()?;
-        if last.is_some() && step == 0 {
-            return None;
-        }
-        last.unwrap_or(0).checked_add(step).filter(|seq| *seq < end)
-    }
-}
+const UNREADABLE: UnreadableRow = UnreadableRow("the attempt limiter");
 
 #[cfg(test)]
 mod tests {
@@ -377,9 +324,9 @@ mod tests {
         #[test]
         fn a_row_that_was_cut_or_prolonged_is_not_readable(bucket in buckets(), cut in any::<prop::sample::Index>()) {
             let mut bytes = bucket.to_bytes();
-            prop_assert_eq!(Bucket::from_bytes(&bytes[..cut.index(bytes.len())]), Err(UnreadableRow));
+            prop_assert_eq!(Bucket::from_bytes(&bytes[..cut.index(bytes.len())]), Err(UNREADABLE));
             bytes.push(0);
-            prop_assert_eq!(Bucket::from_bytes(&bytes), Err(UnreadableRow));
+            prop_assert_eq!(Bucket::from_bytes(&bytes), Err(UNREADABLE));
         }
     }
 }

@@ -1,0 +1,289 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use crate::jose::strict_object;
+use crate::resource::claims::strings;
+use crate::resource::verifier::TokenLookup;
+use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock, Timestamp};
+use crate::vocabulary::digest::sha256;
+use crate::vocabulary::error::BoxError;
+use crate::vocabulary::form;
+use crate::vocabulary::future::before;
+use crate::vocabulary::secret::Secret;
+use crate::vocabulary::token::TokenDetails;
+
+/// Sends requests to an introspection endpoint with the host's own HTTP client: the library does no network I/O.
+///
+/// ```
+/// use password_grant::{async_trait, BoxError, IntrospectionTransport};
+/// # struct Http;
+/// # impl Http {
+/// #     async fn send(&self, _: &str, _: &[(&str, &str)], _: String) -> Result<(u16, Vec<u8>), BoxError> { Ok((200, vec![])) }
+/// # }
+///
+/// #[async_trait]
+/// impl IntrospectionTransport for Http {
+///     async fn post(&self, url: &str, authorization: Option<&str>, form: &str) -> Result<(u16, Vec<u8>), BoxError> {
+///         let mut headers = vec![("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json")];
+///         headers.extend(authorization.map(|value| ("authorization", value)));
+///         self.send(url, &headers, form.to_owned()).await
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait IntrospectionTransport: Send + Sync + 'static {
+    /// POSTs this form, as `application/x-www-form-urlencoded`, with this `Authorization` header if there is one. Returns
+    /// status and body. Over TLS; follow no redirects, and read no more than some 64 KiB.
+    ///
+    /// `authorization` and `form` hold secrets: do not log them. Dropped when it takes too long.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer; whoever sent the access token gets 503.
+    async fn post(&self, url: &str, authorization: Option<&str>, form: &str) -> Result<(u16, Vec<u8>), BoxError>;
+}
+
+impl<T: IntrospectionTransport + ?Sized> IntrospectionTransport for Arc<T> {
+    fn post<'a, 'b, 'c, 'd, 'e>(
+        &'a self,
+        url: &'b str,
+        authorization: Option<&'c str>,
+        form: &'d str,
+    ) -> BoxFuture<'e, Result<(u16, Vec<u8>), BoxError>>
+    where
+        'a: 'e,
+        'b: 'e,
+        'c: 'e,
+        'd: 'e,
+        Self: 'e,
+    {
+        (**self).post(url, authorization, form)
+    }
+}
+
+/// Looks access tokens up by introspection ([RFC 7662]): for a resource server that is to see at once when a token was
+/// revoked, or whose tokens say nothing themselves.
+///
+/// Whatever is not a clear answer lets no token through: a status other than 200, a body that is no JSON object or repeats a
+/// member, an answer that takes too long, one without `iss`, `aud`, `sub`, `client_id` or `exp`, are all 503, and the
+/// verifier's observer is told why.
+///
+/// ```
+/// use password_grant::{AccessTokenVerifier, IntrospectedTokens};
+/// # use password_grant::{async_trait, BoxError, IntrospectionTransport};
+/// # struct Http;
+/// # #[async_trait]
+/// # impl IntrospectionTransport for Http {
+/// #     async fn post(&self, _: &str, _: Option<&str>, _: &str) -> Result<(u16, Vec<u8>), BoxError> { Ok((200, vec![])) }
+/// # }
+/// # let http = Http;
+///
+/// let tokens = IntrospectedTokens::basic("https://id.example.com/oauth/introspect", "reports", "reports-secret", http);
+/// let verifier = AccessTokenVerifier::by_lookup("https://id.example.com", "https://api.example.com", tokens);
+/// ```
+///
+/// [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
+pub struct IntrospectedTokens {
+    url: String,
+    credentials: Credentials,
+    transport: Arc<dyn IntrospectionTransport>,
+    patience: Duration,
+    cached_for: Duration,
+    clock: Arc<dyn Clock>,
+    cache: Mutex<HashMap<[u8; 32], Cached>>,
+}
+
+enum Credentials {
+    /// The value of the `Authorization` header.
+    Header(Secret<'static>),
+    Parameters(Box<Parameters>),
+}
+
+type Parameters = dyn Fn() -> Result<Vec<(String, String)>, BoxError> + Send + Sync;
+
+struct Cached {
+    details: TokenDetails,
+    until: Timestamp,
+}
+
+/// Bytes of an answer.
+const ANSWER: usize = 64 * 1024;
+/// How many answers are kept.
+const CACHED: usize = 10_000;
+
+impl IntrospectedTokens {
+    /// At this endpoint, as this client, by HTTP Basic.
+    #[must_use]
+    pub fn basic(
+        url: impl Into<String>,
+        client_id: &str,
+        client_secret: &str,
+        transport: impl IntrospectionTransport,
+    ) -> Self {
+        // RFC 6749 section 2.3.1: both halves are form-encoded first.
+        let pair = Secret::new(format!("{}:{}", form::encode(client_id), form::encode(client_secret)));
+        let header = Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())));
+        Self::with_credentials(url.into(), Credentials::Header(header), transport)
+    }
+
+    /// The same with form parameters that prove who asks, made anew for each request: such as those of
+    /// [`ClientAssertion::parameters`](crate::ClientAssertion::parameters).
+    #[must_use]
+    pub fn with_parameters(
+        url: impl Into<String>,
+        parameters: impl Fn() -> Result<Vec<(String, String)>, BoxError> + Send + Sync + 'static,
+        transport: impl IntrospectionTransport,
+    ) -> Self {
+        Self::with_credentials(url.into(), Credentials::Parameters(Box::new(parameters)), transport)
+    }
+
+    fn with_credentials(url: String, credentials: Credentials, transport: impl IntrospectionTransport) -> Self {
+        Self {
+            url,
+            credentials,
+            transport: Arc::new(transport),
+            patience: Duration::from_secs(5),
+            cached_for: Duration::from_secs(5),
+            clock: Arc::new(SystemClock::new()),
+            cache: Mutex::default(),
+        }
+    }
+
+    /// How long an answer may take. Default 5 s.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// For how long it is remembered that a token is active, but never beyond its end: so much longer a token is taken that
+    /// was revoked. Zero asks each time; at most a minute. Default 5 s.
+    #[must_use]
+    pub fn cached_for(self, span: Duration) -> Self {
+        Self { cached_for: span.min(Duration::from_secs(60)), ..self }
+    }
+
+    /// The clock. Default the system's.
+    #[must_use]
+    pub fn clock(self, clock: impl Clock) -> Self {
+        Self { clock: Arc::new(clock), ..self }
+    }
+}
+
+#[async_trait]
+impl TokenLookup for IntrospectedTokens {
+    async fn look_up(&self, token: &str) -> Result<Option<TokenDetails>, BoxError> {
+        let key = sha256(token.as_bytes());
+        if let Some(details) = self.cached(&key) {
+            return Ok(Some(details));
+        }
+        let answer = before(self.ask(token), self.clock.sleep(self.patience)).await;
+        let details = read(answer.unwrap_or_else(|| Err("the introspection endpoint did not answer in time".into()))?)?;
+        if let Some(details) = &details {
+            self.keep(key, details);
+        }
+        Ok(details)
+    }
+}
+
+impl IntrospectedTokens {
+    async fn ask(&self, token: &str) -> Result<(u16, Vec<u8>), BoxError> {
+        let mut form = String::from("token_type_hint=access_token&token=");
+        form.push_str(&form::encode(token));
+        let authorization = match &self.credentials {
+            Credentials::Header(header) => Some(header.expose()),
+            Credentials::Parameters(parameters) => {
+                for (name, value) in parameters()? {
+                    form.extend(["&", &form::encode(&name), "=", &form::encode(&value)]);
+                }
+                None
+            }
+        };
+        let form = Secret::new(form);
+        self.transport.post(&self.url, authorization, form.expose()).await
+    }
+
+    fn cached(&self, key: &[u8; 32]) -> Option<TokenDetails> {
+        let (cache, now) = (self.cache(), self.clock.now());
+        cache.get(key).filter(|cached| now < cached.until).map(|cached| cached.details.clone())
+    }
+
+    fn keep(&self, key: [u8; 32], details: &TokenDetails) {
+        if self.cached_for.is_zero() {
+            return;
+        }
+        let (mut cache, now) = (self.cache(), self.clock.now());
+        if cache.len() >= CACHED {
+            cache.retain(|_, cached| now < cached.until);
+        }
+        if cache.len() < CACHED {
+            let until = now.plus(self.cached_for).min(Timestamp::from_unix_seconds(details.expires_at));
+            cache.insert(key, Cached { details: details.clone(), until });
+        }
+    }
+
+    fn cache(&self) -> MutexGuard<'_, HashMap<[u8; 32], Cached>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The answer's meaning (RFC 7662 section 2.2), typed strictly.
+fn read((status, body): (u16, Vec<u8>)) -> Result<Option<TokenDetails>, BoxError> {
+    if status != 200 {
+        return Err(format!("the introspection endpoint answered {status}").into());
+    }
+    if body.len() > ANSWER {
+        return Err("the introspection endpoint's answer is too long".into());
+    }
+    let mut members = strict_object(&body).ok_or("the introspection endpoint's answer is no JSON object")?;
+    match members.remove("active") {
+        Some(Value::Bool(true)) => {}
+        Some(Value::Bool(false)) => return Ok(None),
+        _ => return Err("the introspection endpoint does not say whether the token is active".into()),
+    }
+    // A refresh token, say, opens nothing.
+    let bearer = members
+        .remove("token_type")
+        .is_none_or(|kind| kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")));
+    if !bearer {
+        return Ok(None);
+    }
+    details(members).map(Some).ok_or_else(|| "the introspection endpoint's answer lacks a claim".into())
+}
+
+fn details(mut members: Map<String, Value>) -> Option<TokenDetails> {
+    let mut text = |name: &str| match members.remove(name) {
+        None => Some(None),
+        Some(Value::String(text)) => Some(Some(text)),
+        Some(_) => None,
+    };
+    let (issuer, subject, client_id) = (text("iss")??, text("sub")??, text("client_id")??);
+    let (token_id, session_id, scope) = (text("jti")?.unwrap_or_default(), text("sid")?, text("scope")?);
+    Some(TokenDetails {
+        issuer,
+        subject,
+        client_id,
+        audiences: strings(members.remove("aud")?)?,
+        scope: scope.unwrap_or_default().parse().ok()?,
+        token_id,
+        session_id,
+        issued_at: match members.remove("iat") {
+            None => 0,
+            Some(issued_at) => issued_at.as_u64()?,
+        },
+        expires_at: members.remove("exp")?.as_u64()?,
+        claims: members,
+    })
+}
+
+impl fmt::Debug for IntrospectedTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntrospectedTokens").field("url", &self.url).finish_non_exhaustive()
+    }
+}

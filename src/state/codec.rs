@@ -1,0 +1,92 @@
+//! How rows are written: bytes, numbers in LEB128, texts behind their length. What is read is just what would have been
+//! written, so that nothing passes for a row that is none.
+
+/// A stored row is not one of ours. Never to be taken for one that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a stored row of {0} cannot be read")]
+pub(crate) struct UnreadableRow(pub(crate) &'static str);
+
+pub(crate) fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+pub(crate) fn write_bytes(bytes: &mut Vec<u8>, text: &[u8]) {
+    write_number(bytes, text.len() as u64);
+    bytes.extend_from_slice(text);
+}
+
+/// None is 0, and everything else one more than it is.
+pub(crate) fn write_optional(bytes: &mut Vec<u8>, number: Option<u64>) {
+    write_number(bytes, number.map_or(0, |number| number.saturating_add(1)));
+}
+
+/// Takes apart what was written. `None` wherever it was not.
+pub(crate) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    pub(crate) fn number(&mut self) -> Option<u64> {
+        let mut number = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let part = u64::from(byte & 0x7f);
+            if part << shift >> shift != part {
+                return None;
+            }
+            number |= part << shift;
+            if byte < 0x80 {
+                // One form for a number: no zeros at its end.
+                return (shift == 0 || byte != 0).then_some(number);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn optional(&mut self) -> Option<Option<u64>> {
+        self.number().map(|number| number.checked_sub(1))
+    }
+
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let (first, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(first)
+    }
+
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    /// The next in an ascending list of numbers below `end`, written as what it adds to the last one.
+    pub(crate) fn next_of(&mut self, last: Option<u64>, end: u64) -> Option<u64> {
+        let step = self.number()?;
+        if last.is_some() && step == 0 {
+            return None;
+        }
+        last.unwrap_or(0).checked_add(step).filter(|seq| *seq < end)
+    }
+
+    /// All has been read.
+    pub(crate) fn end(&self) -> Option<()> {
+        self.0.is_empty().then_some(())
+    }
+}

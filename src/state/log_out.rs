@@ -1,0 +1,63 @@
+//! Logging a subject out everywhere: log-outs of all subjects are numbered in one row, and each subject's last one
+//! stands in a row of its own. What a subject was given before it has a smaller number, so one commit ends all of it,
+//! however many families there are.
+//!
+//! Numbers, not times, order a log-out and a login that race: a login notes the number of the last log-out before it
+//! looks at the password, and what it creates is refused if its subject was logged out with a greater one since.
+
+use std::time::Duration;
+
+use crate::state::codec::{Reader, UnreadableRow, write_number};
+use crate::state::driver::{Changes, Snapshot};
+use crate::vocabulary::error::BoxError;
+
+/// A subject's last log-out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LogOut {
+    /// Greater than that of every log-out before it.
+    pub(crate) number: u64,
+    /// When it was, in milliseconds since 1970.
+    pub(crate) at: u64,
+}
+
+impl LogOut {
+    /// Longer than any family lives ([`RefreshTokens::absolute_life`](crate::RefreshTokens::absolute_life)) together with
+    /// its access tokens.
+    const LIFE: Duration = Duration::from_secs(800 * 86_400);
+    /// Of the row that counts: for ever, as far as stores can count.
+    const FOR_EVER: Duration = Duration::from_secs(36_500 * 86_400);
+    const FORM: u8 = 1;
+
+    /// What stands in a subject's row, or in the one that counts; where there is none, nobody was logged out.
+    pub(crate) fn read(rows: &Snapshot<'_>, index: usize) -> Result<Self, UnreadableRow> {
+        let Some(seen) = rows.row(index) else { return Ok(Self::default()) };
+        let mut reader = Reader::new(seen.value);
+        let mut read = || {
+            (reader.byte()? == Self::FORM).then_some(())?;
+            let log_out = Self { number: reader.number()?, at: reader.number()? };
+            reader.end()?;
+            Some(log_out)
+        };
+        read().ok_or(UnreadableRow("a log-out"))
+    }
+
+    fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = vec![Self::FORM];
+        write_number(&mut bytes, self.number);
+        write_number(&mut bytes, self.at);
+        bytes
+    }
+}
+
+/// Logs a subject out. The row that counts is the first of the snapshot, that of the subject the second.
+pub(crate) fn log_out(rows: &Snapshot<'_>, changes: &mut Changes) -> Result<(), BoxError> {
+    let now = rows.now.unix_millis();
+    let last = LogOut::read(rows, 0)?;
+    let own = LogOut::read(rows, 1)?;
+    // The time alone would not do, since clocks step back; a count alone would begin anew if its row were lost.
+    let number = last.number.max(own.number).saturating_add(1).max(now);
+    let log_out = LogOut { number, at: now.max(own.at) };
+    changes.put(0, log_out.to_bytes(), LogOut::FOR_EVER);
+    changes.put(1, log_out.to_bytes(), LogOut::LIFE);
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Access tokens that were revoked before their time: those that are remembered one by one, those of a family that has
+//! ended, and those of a subject that was logged out.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::state::driver::Snapshot;
+use crate::state::family::Family;
+use crate::state::key::Purpose;
+use crate::state::log_out::LogOut;
+use crate::state::{Remembered, StateKey};
+use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::error::{BoxError, TokenFault};
+use crate::vocabulary::token::TokenDetails;
+
+/// Tells which access tokens were revoked before they expired: for an
+/// [`AccessTokenVerifier`](crate::AccessTokenVerifier::revocations) in the same process as the engine, or over the same
+/// [`StateStore`](crate::StateStore). From [`PasswordGrant::revocations`](crate::PasswordGrant::revocations); cheap to
+/// clone.
+#[derive(Clone)]
+pub struct Revocations {
+    pub(crate) memory: Arc<Remembered>,
+    pub(crate) issuer: Arc<str>,
+}
+
+/// Why a token that was signed is good no more, and the tenant in which its family was created.
+pub(crate) struct Standing {
+    pub(crate) fault: Option<TokenFault>,
+    pub(crate) tenant: Option<String>,
+}
+
+impl Revocations {
+    /// For how long beyond its end a revoked token is remembered: as much as clocks may be apart.
+    const MARGIN: Duration = Duration::from_secs(60);
+
+    /// How a token stands of which `details` are true.
+    pub(crate) async fn standing(&self, details: &TokenDetails) -> Result<Standing, BoxError> {
+        let mut keys = vec![self.subject_key(&details.subject), self.token_key(&details.token_id)];
+        keys.extend(details.session_id.as_deref().map(|family| self.family_key(family)));
+        let look = self.memory.rows.change(&keys, |rows, _| {
+            let tenant = family(rows, 2)?.map(|family| family.holder.tenant);
+            Ok(Standing { fault: fault(rows, details)?, tenant })
+        });
+        look.await
+    }
+
+    /// Remembers that this token is revoked.
+    pub(crate) async fn revoke(&self, details: &TokenDetails) -> Result<(), BoxError> {
+        if details.token_id.is_empty() {
+            return Err("a token without an identifier cannot be revoked".into());
+        }
+        let end = Timestamp::from_unix_seconds(details.expires_at).plus(Self::MARGIN);
+        let key = [self.token_key(&details.token_id)];
+        let remember = self.memory.rows.change(&key, |rows, changes| {
+            let life = end.since(rows.now);
+            if rows.row(0).is_none() && !life.is_zero() {
+                changes.put(0, vec![1], life);
+            }
+            Ok(())
+        });
+        remember.await
+    }
+
+    fn token_key(&self, token_id: &str) -> StateKey {
+        self.key(Purpose::RevokedToken, token_id)
+    }
+
+    pub(crate) fn family_key(&self, family: &str) -> StateKey {
+        self.key(Purpose::Family, family)
+    }
+
+    pub(crate) fn subject_key(&self, subject: &str) -> StateKey {
+        self.key(Purpose::Subject, subject)
+    }
+
+    /// Of the row that numbers log-outs.
+    pub(crate) fn log_outs_key(&self) -> StateKey {
+        self.key(Purpose::LogOuts, "")
+    }
+
+    fn key(&self, purpose: Purpose, what: &str) -> StateKey {
+        self.memory.keys.key(purpose, &[self.issuer.as_bytes(), what.as_bytes()])
+    }
+}
+
+pub(crate) fn family(rows: &Snapshot<'_>, index: usize) -> Result<Option<Family>, BoxError> {
+    Ok(rows.row(index).map(|seen| Family::from_bytes(seen.value)).transpose()?)
+}
+
+/// Over the rows of the subject, of the token, and of its family if it has one.
+fn fault(rows: &Snapshot<'_>, details: &TokenDetails) -> Result<Option<TokenFault>, BoxError> {
+    let logged_out = LogOut::read(rows, 0)?;
+    if rows.row(1).is_some() {
+        return Ok(Some(TokenFault::Revoked));
+    }
+    if details.session_id.is_some() {
+        // What nobody remembers may have been revoked.
+        return Ok(family(rows, 2)?.map_or(Some(TokenFault::Unknown), |family| family.end(logged_out.number)));
+    }
+    // A token alone has only its time, in whole seconds: of two in the same second none counts as later.
+    let before = logged_out.number > 0 && details.issued_at <= logged_out.at / 1000;
+    Ok(before.then_some(TokenFault::LoggedOut))
+}
+
+impl fmt::Debug for Revocations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Revocations").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
