@@ -1,6 +1,8 @@
 //! What the tests of the library stand on: an engine with a known world around it, and every event it reported.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod sessions;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 

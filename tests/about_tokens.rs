@@ -1,0 +1,666 @@
+//! The endpoints at which a client speaks about a token (RFC 7009, RFC 7662), and the resource servers that listen.
+
+mod common;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::sessions::{OFFLINE, Pair, Sessions, about, register, verifier};
+use common::{AUDIENCE, Answer, Events, FORM, ISSUER, Users, World, basic, noon};
+use password_grant::{
+    AccessFault, AccessTokenVerifier, Admission, AssertionKey, BearerRequest, BoxError, Client, ClientAssertion,
+    ClientAuthentication, ClientSecret, Commit, Expected, Grant, HttpRequest, InMemoryState, InMemoryTokens,
+    IntrospectedTokens, IntrospectionTransport, Loaded, Login, ManualClock, OpaqueIssuer, PasswordGrant, Rejection,
+    RequestContext, StateKey, StateSecret, StateStore, Write, async_trait,
+};
+use serde_json::json;
+
+const INACTIVE: &str = r#"{"active":false}"#;
+
+// --- Revocation --------------------------------------------------------------------------------------------------------
+
+/// Section 0 of RFC 7009 as deployed clients need it: one wants the type, another the body.
+fn is_revoked(answer: &Answer) {
+    assert_eq!((answer.status, answer.body.as_str()), (200, "{}"));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+/// Requirement 117.
+#[tokio::test]
+async fn a_refresh_token_is_revoked_with_its_family() {
+    for client in ["app", "phone"] {
+        let sessions = Sessions::new();
+        let first = sessions.login(client).await;
+        let second = Pair::of(&sessions.refresh(client, &first.refresh).await);
+        is_revoked(&sessions.revoke(client, &second.refresh).await);
+        assert!(sessions.world.events.last().contains("revoked by client"), "{}", sessions.world.events.last());
+        for pair in [&first, &second] {
+            sessions.refresh(client, &pair.refresh).await.is(400, "invalid_grant");
+            assert_eq!(sessions.introspect("reports", &pair.access).await.body, INACTIVE);
+            assert_eq!(sessions.verifier().verify(&pair.access).await.unwrap_err(), AccessFault::Revoked);
+        }
+        // Again, and it is still what it is.
+        is_revoked(&sessions.revoke(client, &second.refresh).await);
+    }
+}
+
+/// Any token of the family will do, also one that was used or has expired: whoever logs out may not have the newest.
+#[tokio::test]
+async fn an_old_refresh_token_revokes_the_family_too() {
+    let sessions = Sessions::with(|refresh| refresh.idle_life(Duration::from_secs(3_600)));
+    let first = sessions.login("app").await;
+    let second = Pair::of(&sessions.refresh("app", &first.refresh).await);
+    is_revoked(&sessions.revoke("app", &first.refresh).await);
+    sessions.refresh("app", &second.refresh).await.is(400, "invalid_grant");
+    assert!(sessions.world.events.last().ends_with("Revoked"));
+
+    let idle = sessions.login("app").await;
+    sessions.advance(3_600);
+    is_revoked(&sessions.revoke("app", &idle.refresh).await);
+    sessions.refresh("app", &idle.refresh).await;
+    assert!(sessions.world.events.last().ends_with("Revoked"));
+}
+
+#[tokio::test]
+async fn an_access_token_is_revoked_alone() {
+    let sessions = Sessions::new();
+    let first = sessions.login("app").await;
+    let second = Pair::of(&sessions.refresh("app", &first.refresh).await);
+    let plain = sessions.ask("app", &OFFLINE.replace("+offline_access", "")).await.access_token();
+    for token in [&first.access, &plain] {
+        assert!(sessions.is_active(token).await);
+        is_revoked(&sessions.revoke("app", token).await);
+        assert!(!sessions.is_active(token).await);
+        assert_eq!(sessions.verifier().verify(token).await.unwrap_err(), AccessFault::Revoked);
+        is_revoked(&sessions.revoke("app", token).await);
+    }
+    // A verifier elsewhere does not see it: that is what its documentation says.
+    let elsewhere = verifier(&sessions.world.keys).clock(sessions.world.clock.clone());
+    assert!(elsewhere.verify(&first.access).await.is_ok());
+    assert!(sessions.is_active(&second.access).await);
+    sessions.refresh("app", &second.refresh).await.is_granted();
+}
+
+/// Requirement 115, incidents R14 and R15: for public clients and for confidential ones.
+#[tokio::test]
+async fn another_clients_token_is_not_revoked() {
+    let sessions = Sessions::new();
+    for (owner, other) in [("app", "other"), ("app", "phone"), ("phone", "app"), ("app", "reports")] {
+        let pair = sessions.login(owner).await;
+        for token in [&pair.access, &pair.refresh] {
+            sessions.revoke(other, token).await.is(400, "invalid_grant");
+            assert!(sessions.world.events.last().ends_with("OtherClient"));
+        }
+        assert!(sessions.is_active(&pair.access).await);
+        sessions.refresh(owner, &pair.refresh).await.is_granted();
+    }
+}
+
+#[tokio::test]
+async fn there_is_nothing_to_revoke_in_what_nobody_knows() {
+    let sessions = Sessions::new();
+    let expired = sessions.login("app").await;
+    sessions.advance(31 * 86_400);
+    for token in ["nonsense", "rt1.nonsense", "a.b.c", &expired.access, &expired.refresh, "~"] {
+        is_revoked(&sessions.revoke("app", token).await);
+    }
+}
+
+/// Requirement 116, incident R16.
+#[tokio::test]
+async fn a_hint_hides_no_token() {
+    for hint in ["", "&token_type_hint=access_token", "&token_type_hint=refresh_token", "&token_type_hint=saml2"] {
+        let sessions = Sessions::new();
+        let pair = sessions.login("app").await;
+        let active = sessions.about("reports", &format!("token={}{hint}", pair.access), "introspect").await;
+        assert_eq!(active.json()["active"], true, "{hint}");
+        is_revoked(&sessions.about("app", &format!("token={}{hint}", pair.access), "revoke").await);
+        assert!(!sessions.is_active(&pair.access).await, "{hint}");
+        is_revoked(&sessions.about("app", &format!("token={}{hint}", pair.refresh), "revoke").await);
+        sessions.refresh("app", &pair.refresh).await.is(400, "invalid_grant");
+    }
+}
+
+// --- Both endpoints ----------------------------------------------------------------------------------------------------
+
+/// Requirements 34, 43 and 118, incident R18: nobody is told anything who has not said who they are.
+#[tokio::test]
+async fn whoever_asks_about_a_token_authenticates_first() {
+    let sessions = Sessions::new();
+    let pair = sessions.login("app").await;
+    let refused = sessions.ask("", OFFLINE).await;
+    refused.is(401, "invalid_client");
+    let off = Client::confidential("off", ClientSecret::digest_of("off-secret")).disabled();
+    sessions.world.clients.insert(off);
+    for endpoint in ["revoke", "introspect"] {
+        let form = format!("token={}", pair.access);
+        let wrong = basic("app", "wrong");
+        for answer in [
+            sessions.about("", &form, endpoint).await,
+            sessions.about("off", &form, endpoint).await,
+            about(&sessions.world, &[("authorization", &wrong)], &form, endpoint).await,
+            about(&sessions.world, &[], &format!("{form}&client_id=app"), endpoint).await,
+        ] {
+            assert_eq!(answer, refused, "{endpoint}");
+        }
+    }
+    // A public client is told nothing about tokens, not even its own.
+    let own = sessions.login("phone").await;
+    assert_eq!(sessions.introspect("phone", &own.access).await, refused);
+    assert!(sessions.is_active(&pair.access).await);
+}
+
+#[tokio::test]
+async fn what_is_no_request_about_a_token_is_refused() {
+    let sessions = Sessions::new();
+    for endpoint in ["revoke", "introspect"] {
+        let long = format!("token={}", "a".repeat(8193));
+        for form in ["", "token=", "token=a&token=b", "token=%zz", "token=a%00", "token_type_hint=access_token", &long]
+        {
+            sessions.about("app", form, endpoint).await.is(400, "invalid_request");
+        }
+        // Parameters of the token endpoint mean nothing here, not even a malformed scope.
+        let answer = sessions.about("app", "token=nonsense&scope=++&grant_type=password", endpoint).await;
+        assert_eq!(answer.status, 200);
+        let headers = [("content-type", FORM.as_bytes())];
+        let get = HttpRequest::new("GET", Some("token=a"), headers, b"");
+        let answer: Answer = match endpoint {
+            "revoke" => sessions.world.grant.revoke(get).await.into(),
+            _ => sessions.world.grant.introspect(get).await.into(),
+        };
+        answer.is(405, "invalid_request");
+        assert_eq!(answer.header("allow"), Some("POST"));
+    }
+    // At the token endpoint it is a parameter that nobody knows.
+    sessions.ask("app", &format!("{OFFLINE}&token=%00")).await.is_granted();
+}
+
+/// Fails from the moment on that it is told to.
+struct Failing {
+    store: InMemoryState,
+    left: AtomicUsize,
+}
+
+#[async_trait]
+impl StateStore for Failing {
+    async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
+        self.count()?;
+        self.store.load(keys).await
+    }
+
+    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+        self.count()?;
+        self.store.commit(read, write).await
+    }
+}
+
+impl Failing {
+    fn count(&self) -> Result<(), BoxError> {
+        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        left.map(drop).map_err(|_| "no connection".into())
+    }
+}
+
+/// Requirements 115 and 122, incident R14: a store that fails is no answer.
+#[tokio::test]
+async fn a_store_that_fails_is_neither_active_nor_inactive_nor_revoked() {
+    let clock = ManualClock::at(noon());
+    let store = InMemoryState::new().clock(clock.clone());
+    let failing = Arc::new(Failing { store, left: AtomicUsize::new(usize::MAX) });
+    let shared = failing.clone();
+    let secret = StateSecret::new([0x5a; 32]).unwrap();
+    let sessions = Sessions::over(Users::default(), |refresh| refresh, |builder| builder.shared_state(shared, secret));
+    let pair = sessions.login("app").await;
+    for token in [&pair.access, &pair.refresh] {
+        for (client, endpoint) in [("app", "introspect"), ("app", "revoke")] {
+            let mut failed = 0;
+            for calls in 0.. {
+                failing.left.store(calls, Ordering::SeqCst);
+                let answer = sessions.about(client, &format!("token={token}"), endpoint).await;
+                failing.left.store(usize::MAX, Ordering::SeqCst);
+                if answer.status == 200 {
+                    break;
+                }
+                answer.is(503, "temporarily_unavailable");
+                assert_eq!(answer.header("retry-after"), Some("1"));
+                failed += 1;
+            }
+            assert!(failed > 0, "{endpoint}");
+        }
+    }
+    failing.left.store(0, Ordering::SeqCst);
+    assert_eq!(sessions.verifier().verify(&pair.access).await.unwrap_err(), AccessFault::Trouble);
+}
+
+/// The audience of an assertion may be the endpoint that was called, where its client is registered for that.
+#[tokio::test]
+async fn an_assertion_may_name_the_endpoint_that_is_called() {
+    let at = |path: &str| format!("{ISSUER}/oauth/{path}");
+    let (revocation, introspection) = (at("revoke"), at("introspect"));
+    let sessions = Sessions::over(
+        Users::default(),
+        |refresh| refresh,
+        |builder| builder.revocation_endpoint(revocation).introspection_endpoint(introspection),
+    );
+    let secret = "a secret of thirty-two bytes or more";
+    let signs = ClientAuthentication::client_secret_jwt(secret).unwrap();
+    let signs = signs.compatibility([password_grant::AssertionCompatibility::EndpointAudience]);
+    sessions.world.clients.insert(Client::confidential("signs", signs).grants([Grant::Password]));
+    for (path, endpoint, status) in [
+        ("introspect", "introspect", 200),
+        ("token", "introspect", 200),
+        ("revoke", "introspect", 401),
+        ("revoke", "revoke", 200),
+        ("introspect", "revoke", 401),
+    ] {
+        let key = AssertionKey::from_secret(secret).unwrap();
+        let assertion =
+            ClientAssertion::new("signs", at(path), key).clock(sessions.world.clock.clone()).sign().unwrap();
+        let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+        let form = format!("token=nonsense&client_assertion_type={kind}&client_assertion={assertion}");
+        assert_eq!(sessions.about("", &form, endpoint).await.status, status, "{path} at {endpoint}");
+        // One memory for all endpoints: used here, it is used there.
+        if status == 200 {
+            sessions.about("", &form, "introspect").await.is(401, "invalid_client");
+        }
+    }
+}
+
+// --- Introspection -----------------------------------------------------------------------------------------------------
+
+/// RFC 7662 section 2.2.
+#[tokio::test]
+async fn a_resource_server_is_told_what_a_token_says() {
+    let users = Users::who(|_| Ok(Login::accepted("user-1").claim("role", "admin").claim("active", false)));
+    let sessions = Sessions::over(users, |refresh| refresh, |builder| builder);
+    let pair = sessions.login("app").await;
+    let claims = common::segment(&pair.access, 1);
+    let answer = sessions.introspect("reports", &pair.access).await;
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let now = noon().unix_seconds();
+    assert_eq!(
+        answer.json(),
+        json!({
+            "active": true, "scope": "profile offline_access", "client_id": "app", "token_type": "Bearer",
+            "exp": now + 600, "iat": now, "sub": "user-1", "aud": AUDIENCE, "iss": ISSUER,
+            "jti": claims["jti"], "sid": claims["sid"], "role": "admin",
+        })
+    );
+    assert_eq!(sessions.introspect("app", &pair.access).await.body, answer.body, "its own client is told too");
+}
+
+/// Requirements 119 and 120, incident R17.
+#[tokio::test]
+async fn of_everything_else_nobody_is_told_more_than_that_it_is_not_active() {
+    let sessions = Sessions::new();
+    let pair = sessions.login("app").await;
+    let theirs = World::default();
+    let elsewhere = theirs.post(common::GOOD).await.access_token();
+    let changed = format!("{}x", pair.access);
+    let key = AssertionKey::from_secret("a secret of thirty-two bytes or more").unwrap();
+    let assertion = ClientAssertion::new("app", ISSUER, key).sign().unwrap();
+    let rotated = Pair::of(&sessions.refresh("app", &pair.refresh).await);
+    let bytes = sessions.introspect("reports", "nonsense").await;
+    assert_eq!((bytes.status, bytes.body.as_str()), (200, INACTIVE));
+    for (caller, token, case) in [
+        ("other", pair.access.as_str(), "another client's"),
+        ("narrow", &pair.access, "for another audience"),
+        ("reports", &elsewhere, "another issuer's key"),
+        ("reports", &changed, "changed"),
+        ("reports", &assertion, "of another type"),
+        ("reports", &rotated.refresh, "a refresh token, which opens nothing"),
+        ("other", &rotated.refresh, "another client's refresh token"),
+        ("app", &pair.refresh, "a refresh token that was used"),
+        ("app", "rt1.nonsense", "no refresh token"),
+    ] {
+        assert_eq!(sessions.introspect(caller, token).await, bytes, "{case}");
+    }
+    sessions.advance(600);
+    assert_eq!(sessions.introspect("reports", &pair.access).await, bytes, "expired");
+}
+
+#[tokio::test]
+async fn a_resource_server_may_be_told_of_its_own_audience_only() {
+    let sessions = Sessions::new();
+    let app = Client::confidential("app", ClientSecret::digest_of("app-secret")).grants([Grant::Password]);
+    let app = app.scope("profile offline_access".parse().unwrap());
+    sessions.world.clients.insert(app.audiences(["https://other.example.com", "https://third.example.com"]));
+    let ask =
+        async |resource: &str| sessions.ask("app", &format!("{OFFLINE}&resource={resource}")).await.access_token();
+    let (own, third) = (ask("https://other.example.com").await, ask("https://third.example.com").await);
+    assert_eq!(sessions.introspect("narrow", &own).await.json()["active"], true);
+    assert_eq!(sessions.introspect("narrow", &third).await.body, INACTIVE);
+}
+
+#[tokio::test]
+async fn a_client_is_told_of_its_own_refresh_token() {
+    let sessions = Sessions::with(|refresh| refresh.idle_life(Duration::from_secs(3_600)));
+    let pair = sessions.login("app").await;
+    assert_eq!(
+        sessions.introspect("app", &pair.refresh).await.json(),
+        json!({
+            "active": true, "scope": "profile offline_access", "client_id": "app", "token_type": "refresh_token",
+            "exp": noon().unix_seconds() + 3_600, "sub": "user-1", "iss": ISSUER,
+        })
+    );
+    sessions.advance(3_600);
+    assert_eq!(sessions.introspect("app", &pair.refresh).await.body, INACTIVE);
+}
+
+/// Requirement 121, incidents I7 and R19: whatever ended meanwhile counts.
+#[tokio::test]
+async fn a_token_is_active_only_while_account_and_client_are() {
+    let sessions = Sessions::new();
+    let pair = sessions.login("app").await;
+    for token in [&pair.access, &pair.refresh] {
+        sessions.gate.says(|_| Ok(Admission::refused(Rejection::Disabled)));
+        assert_eq!(sessions.introspect("app", token).await.body, INACTIVE);
+        sessions.gate.says(|_| Err("no connection".into()));
+        sessions.introspect("app", token).await.is(503, "temporarily_unavailable");
+        sessions.gate.says(|_| Ok(Admission::admitted()));
+        assert_eq!(sessions.introspect("app", token).await.json()["active"], true);
+    }
+    sessions.world.clients.remove("app");
+    assert!(!sessions.is_active(&pair.access).await);
+    let app = || Client::confidential("app", ClientSecret::digest_of("app-secret"));
+    for gone in [app().disabled(), app().expires_at(noon())] {
+        sessions.world.clients.insert(gone);
+        assert!(!sessions.is_active(&pair.access).await);
+    }
+    register(&sessions.world.clients);
+    assert!(sessions.is_active(&pair.access).await);
+}
+
+/// A token without a family knows only its time.
+#[tokio::test]
+async fn a_log_out_ends_access_tokens_without_a_family_too() {
+    let sessions = Sessions::new();
+    let form = OFFLINE.replace("+offline_access", "");
+    let before = sessions.ask("app", &form).await.access_token();
+    sessions.world.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
+    assert!(!sessions.is_active(&before).await);
+    assert_eq!(sessions.verifier().verify(&before).await.unwrap_err(), AccessFault::Revoked);
+    sessions.advance(1);
+    let after = sessions.ask("app", &form).await.access_token();
+    assert!(sessions.is_active(&after).await);
+    assert!(sessions.verifier().verify(&after).await.is_ok());
+}
+
+/// Without refresh tokens too: revocation and introspection need none.
+#[tokio::test]
+async fn an_engine_without_refresh_tokens_revokes_access_tokens() {
+    let world = World::default();
+    register(&world.clients);
+    let token = world.post(common::GOOD).await.access_token();
+    let (web, reports) = (basic("web", "web-secret"), basic("reports", "reports-secret"));
+    let form = format!("token={token}");
+    let introspect = async || about(&world, &[("authorization", &reports)], &form, "introspect").await;
+    assert_eq!(introspect().await.json()["active"], true);
+    is_revoked(&about(&world, &[("authorization", &web)], &form, "revoke").await);
+    assert_eq!(introspect().await.body, INACTIVE);
+}
+
+/// Tokens that say nothing themselves are revoked and introspected alike.
+#[tokio::test]
+async fn opaque_tokens_are_revoked_and_introspected_as_jwts_are() {
+    let clock = ManualClock::at(noon());
+    let tokens = OpaqueIssuer::new(InMemoryTokens::new(), AUDIENCE);
+    let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens.clone());
+    let grant = builder.clock(clock.clone()).observer(Events::default()).build().unwrap();
+    let world = World { grant, ..World::default() };
+    let token = world.post(common::GOOD).await.access_token();
+    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).clock(clock.clone());
+    let verifier = verifier.revocations(world.grant.revocations());
+    let web = basic("web", "web-secret");
+    let form = format!("token={token}");
+    let active = about(&world, &[("authorization", &web)], &form, "introspect").await.json();
+    assert_eq!((active["active"].as_bool(), active["sub"].as_str()), (Some(true), Some("user-1")));
+    assert!(verifier.verify(&token).await.is_ok());
+    is_revoked(&about(&world, &[("authorization", &web)], &form, "revoke").await);
+    assert_eq!(about(&world, &[("authorization", &web)], &form, "introspect").await.body, INACTIVE);
+    assert_eq!(verifier.verify(&token).await.unwrap_err(), AccessFault::Revoked);
+}
+
+/// Revocations of another engine say nothing about a token: then none is taken.
+#[tokio::test]
+async fn a_verifier_with_the_revocations_of_another_issuer_takes_nothing() {
+    let sessions = Sessions::new();
+    let pair = sessions.login("app").await;
+    let tokens = OpaqueIssuer::new(InMemoryTokens::new(), AUDIENCE);
+    let other = PasswordGrant::builder("https://other.example.com", common::clients(), Users::default(), tokens);
+    let verifier = sessions.verifier().revocations(other.observer(()).build().unwrap().revocations());
+    assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), AccessFault::Issuer);
+}
+
+/// Requirement 123: only what the host says that it routes.
+#[test]
+fn the_metadata_lists_the_endpoints_that_were_named() {
+    let world = World::default();
+    let text = String::from_utf8(world.grant.metadata().into_body()).unwrap();
+    assert!(!text.contains("revocation") && !text.contains("introspection") && !text.contains("refresh_token"));
+    let sessions = Sessions::over(
+        Users::default(),
+        |refresh| refresh,
+        |builder| {
+            let builder = builder.revocation_endpoint(format!("{ISSUER}/oauth/revoke"));
+            builder.introspection_endpoint(format!("{ISSUER}/oauth/introspect"))
+        },
+    );
+    let metadata: serde_json::Value = serde_json::from_slice(sessions.world.grant.metadata().body()).unwrap();
+    assert_eq!(metadata["grant_types_supported"], json!(["password", "refresh_token"]));
+    assert_eq!(metadata["revocation_endpoint"], "https://id.example.com/oauth/revoke");
+    assert_eq!(metadata["introspection_endpoint"], "https://id.example.com/oauth/introspect");
+    let methods = |endpoint: &str| metadata[format!("{endpoint}_endpoint_auth_methods_supported")].clone();
+    assert_eq!(methods("revocation"), methods("token"));
+    assert_eq!(
+        methods("introspection"),
+        json!(["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt"])
+    );
+    let algorithms =
+        |endpoint: &str| metadata[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")].clone();
+    assert!(algorithms("token").is_array());
+    assert_eq!((algorithms("revocation"), algorithms("introspection")), (algorithms("token"), algorithms("token")));
+}
+
+// --- Resource servers that introspect ----------------------------------------------------------------------------------
+
+/// Brings a form to the engine, or answers as scripted.
+#[derive(Clone)]
+struct Wire {
+    grant: PasswordGrant,
+    scripted: Arc<Mutex<Option<(u16, String)>>>,
+    hangs: bool,
+    asked: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl IntrospectionTransport for Wire {
+    async fn post(&self, url: &str, authorization: Option<&str>, form: &str) -> Result<(u16, Vec<u8>), BoxError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(url, "https://id.example.com/oauth/introspect");
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        if let Some((status, body)) = self.scripted.lock().unwrap().clone() {
+            return if status == 0 { Err("no connection".into()) } else { Ok((status, body.into())) };
+        }
+        let headers = [("content-type", Some(FORM)), ("authorization", authorization)];
+        let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?.as_bytes())));
+        let answer = self.grant.introspect(HttpRequest::new("POST", None, headers, form.as_bytes())).await;
+        Ok((answer.status(), answer.into_body()))
+    }
+}
+
+struct Remote {
+    sessions: Sessions,
+    wire: Wire,
+    events: Events,
+}
+
+impl Remote {
+    fn new() -> Self {
+        let sessions = Sessions::new();
+        let grant = sessions.world.grant.clone();
+        let wire = Wire { grant, scripted: Arc::default(), hangs: false, asked: Arc::default() };
+        Self { sessions, wire, events: Events::default() }
+    }
+
+    fn verifier(&self, configure: impl FnOnce(IntrospectedTokens) -> IntrospectedTokens) -> AccessTokenVerifier {
+        let url = "https://id.example.com/oauth/introspect";
+        let tokens = IntrospectedTokens::basic(url, "reports", "reports-secret", self.wire.clone());
+        let clock = self.sessions.world.clock.clone();
+        let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, configure(tokens.clock(clock.clone())));
+        verifier.clock(clock).observer(self.events.clone())
+    }
+
+    fn answers(&self, status: u16, body: &str) {
+        *self.wire.scripted.lock().unwrap() = Some((status, body.to_owned()));
+    }
+
+    fn asked(&self) -> usize {
+        self.wire.asked.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn a_resource_server_can_ask_instead_of_checking_signatures() {
+    let remote = Remote::new();
+    let pair = remote.sessions.login("app").await;
+    let verifier = remote.verifier(|tokens| tokens.cached_for(Duration::ZERO));
+    let token = verifier.verify(&pair.access).await.unwrap();
+    assert_eq!((token.subject.as_str(), token.client_id.as_str()), ("user-1", "app"));
+    assert!(token.scope.contains("profile"));
+    assert_eq!(verifier.verify("nonsense").await.unwrap_err(), AccessFault::NotOurs);
+    assert_eq!(verifier.verify(&pair.refresh).await.unwrap_err(), AccessFault::NotOurs);
+    remote.sessions.revoke("app", &pair.refresh).await;
+    assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), AccessFault::NotOurs, "revoked at once");
+}
+
+#[tokio::test]
+async fn it_can_prove_who_it_is_by_assertions() {
+    let remote = Remote::new();
+    let secret = "a secret of thirty-two bytes or more";
+    let signs = ClientAuthentication::client_secret_jwt(secret).unwrap();
+    remote.sessions.world.clients.insert(Client::confidential("signs", signs).resource_server());
+    let pair = remote.sessions.login("app").await;
+    let clock = remote.sessions.world.clock.clone();
+    let assertions =
+        ClientAssertion::new("signs", ISSUER, AssertionKey::from_secret(secret).unwrap()).clock(clock.clone());
+    let parameters = move || -> Result<Vec<(String, String)>, BoxError> {
+        Ok(assertions.parameters()?.map(|(name, value)| (name.to_owned(), value)).to_vec())
+    };
+    let url = "https://id.example.com/oauth/introspect";
+    let tokens = IntrospectedTokens::with_parameters(url, parameters, remote.wire.clone());
+    let tokens = tokens.clock(clock.clone()).cached_for(Duration::ZERO);
+    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).clock(clock);
+    for _ in 0..3 {
+        assert!(verifier.verify(&pair.access).await.is_ok());
+    }
+}
+
+/// Requirement 129: for a short while, and never beyond the token's end.
+#[tokio::test]
+async fn an_answer_is_remembered_for_a_moment() {
+    let remote = Remote::new();
+    let pair = remote.sessions.login("app").await;
+    let verifier = remote.verifier(|tokens| tokens.cached_for(Duration::from_secs(3_600)));
+    for (advance, asked) in [(0, 1), (59, 1), (1, 2), (0, 2)] {
+        remote.sessions.advance(advance);
+        assert!(verifier.verify(&pair.access).await.is_ok());
+        assert_eq!(remote.asked(), asked);
+    }
+    remote.sessions.advance(600 - 60 - 1);
+    assert!(verifier.verify(&pair.access).await.is_ok());
+    let before = remote.asked();
+    remote.sessions.advance(1);
+    assert!(verifier.verify(&pair.access).await.is_err(), "its own end");
+    assert_eq!(remote.asked(), before + 1);
+    // What is not active is asked each time.
+    for _ in 0..2 {
+        assert!(verifier.verify("nonsense").await.is_err());
+    }
+    assert_eq!(remote.asked(), before + 3);
+}
+
+/// Requirement 129: whatever is not a clear yes opens nothing.
+#[tokio::test]
+async fn what_is_no_clear_answer_opens_nothing() {
+    let remote = Remote::new();
+    let pair = remote.sessions.login("app").await;
+    let good = json!({
+        "active": true, "iss": ISSUER, "aud": AUDIENCE, "sub": "user-1", "client_id": "app", "scope": "profile",
+        "exp": noon().unix_seconds() + 60, "token_type": "Bearer",
+    });
+    let with = |name: &str, value: serde_json::Value| {
+        let mut changed = good.clone();
+        changed[name] = value;
+        changed.to_string()
+    };
+    let without = |name: &str| {
+        let mut changed = good.clone();
+        changed.as_object_mut().unwrap().remove(name);
+        changed.to_string()
+    };
+    let verifier = remote.verifier(|tokens| tokens.cached_for(Duration::ZERO));
+    remote.answers(200, &good.to_string());
+    assert!(verifier.verify(&pair.access).await.is_ok());
+    let trouble = AccessFault::Trouble;
+    let cases = [
+        (0, String::new(), trouble),
+        (401, INACTIVE.to_owned(), trouble),
+        (404, String::new(), trouble),
+        (503, String::new(), trouble),
+        (302, good.to_string(), trouble),
+        (200, String::new(), trouble),
+        (200, "[]".to_owned(), trouble),
+        (200, "true".to_owned(), trouble),
+        (200, r#"{"active":true,"active":true}"#.to_owned(), trouble),
+        (200, with("active", json!("true")), trouble),
+        (200, with("active", json!(1)), trouble),
+        (200, without("active"), trouble),
+        (200, without("iss"), trouble),
+        (200, without("aud"), trouble),
+        (200, without("sub"), trouble),
+        (200, without("client_id"), trouble),
+        (200, without("exp"), trouble),
+        (200, with("exp", json!("9999999999")), trouble),
+        (200, with("iat", json!("1")), trouble),
+        (200, with("aud", json!([AUDIENCE, 1])), trouble),
+        (200, with("scope", json!("a  b")), trouble),
+        (200, with("filler", json!("x".repeat(70_000))), trouble),
+        (200, INACTIVE.to_owned(), AccessFault::NotOurs),
+        (200, with("token_type", json!("refresh_token")), AccessFault::NotOurs),
+        (200, with("iss", json!("https://other.example.com")), AccessFault::Issuer),
+        (200, with("aud", json!("https://other.example.com")), AccessFault::Audience),
+        (200, with("exp", json!(0)), AccessFault::Expired),
+        (200, with("cnf", json!({})), AccessFault::Bound),
+    ];
+    for (status, body, fault) in cases {
+        remote.answers(status, &body);
+        assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), fault, "{status} {:.200}", body);
+    }
+    let bearer = format!("Bearer {}", pair.access);
+    remote.answers(500, "");
+    let refusal = verifier
+        .authorize(BearerRequest::new([("authorization", bearer.as_bytes())], None), "profile")
+        .await
+        .unwrap_err();
+    assert_eq!((refusal.status(), refusal.header("retry-after")), (503, Some("1")));
+    assert!(remote.events.last().contains("answered 500"), "{}", remote.events.last());
+}
+
+#[tokio::test]
+async fn an_endpoint_without_answer_is_given_up() {
+    let mut remote = Remote::new();
+    let pair = remote.sessions.login("app").await;
+    remote.wire.hangs = true;
+    let verifier = remote.verifier(|tokens| tokens.patience(Duration::from_secs(2)));
+    let clock = remote.sessions.world.clock.clone();
+    let (result, ()) = tokio::join!(verifier.verify(&pair.access), async {
+        tokio::task::yield_now().await;
+        clock.advance(Duration::from_secs(2));
+    });
+    assert_eq!(result.unwrap_err(), AccessFault::Trouble);
+}

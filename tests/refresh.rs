@@ -1,0 +1,1041 @@
+//! Refresh tokens (RFC 6749 section 6): one family a login, which never forks and ends when one of its tokens is stolen.
+
+mod common;
+
+use std::collections::HashSet;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use common::sessions::{Gate, OFFLINE, Pair, Sessions, keys, refreshing, register, verifier};
+use common::{AUDIENCE, Answer, Events, FORM, ISSUER, Users, World, basic, noon, segment};
+use password_grant::{
+    AccessToken, Admission, Authorization, BoxError, BoxFuture, BuildError, Client, ClientSecret, Commit, Expected,
+    Grant, HttpRequest, InMemoryClients, InMemoryState, JwtIssuer, Loaded, Login, LoginAttempt, ManualClock,
+    PasswordGrant, RefreshKeys, RefreshTokens, Rejection, RequestContext, SigningKeys, StateKey, StateSecret,
+    StateStore, TokenIssuer, UserAuthenticator, Write, async_trait,
+};
+
+// --- Who is given one --------------------------------------------------------------------------------------------------
+
+/// Requirement 72: the client may have one, and the granted scope says so.
+#[tokio::test]
+async fn a_login_yields_a_refresh_token_only_where_client_and_scope_say_so() {
+    let sessions = Sessions::new();
+    let plain = OFFLINE.replace("+offline_access", "");
+    for (client, form, given) in [
+        ("app", OFFLINE, true),
+        ("phone", OFFLINE, true),
+        ("app", plain.as_str(), false),
+        ("plain", OFFLINE, false), // may not use the grant
+    ] {
+        let json = sessions.ask(client, form).await.is_granted();
+        assert_eq!(json["refresh_token"].is_string(), given, "{client}: {form}");
+        let sid = segment(json["access_token"].as_str().unwrap(), 1)["sid"].clone();
+        assert_eq!(sid.is_string(), given);
+    }
+    assert_eq!(
+        World::default().post("grant_type=refresh_token&refresh_token=x").await.json()["error"],
+        "unsupported_grant_type"
+    );
+}
+
+#[tokio::test]
+async fn the_host_can_give_one_for_another_scope_or_for_every_login() {
+    let form = OFFLINE.replace("+offline_access", "");
+    for (scope, given) in [("profile", true), ("orders:read", false), ("", true)] {
+        let sessions = Sessions::with(|refresh| refresh.when_granted(scope.parse().unwrap()));
+        assert_eq!(sessions.ask("app", &form).await.is_granted()["refresh_token"].is_string(), given, "{scope:?}");
+    }
+}
+
+/// A user who may not grant it gets none, though the client asked.
+#[tokio::test]
+async fn what_the_owner_may_not_grant_yields_no_refresh_token() {
+    let users = Users::who(|_| Ok(Login::accepted("user-1").scope("profile".parse()?)));
+    let sessions = Sessions::over(users, |refresh| refresh, |builder| builder);
+    let json = sessions.ask("app", OFFLINE).await.is_granted();
+    assert_eq!((json["scope"].as_str(), json["refresh_token"].is_string()), (Some("profile"), false));
+}
+
+// --- Using it ----------------------------------------------------------------------------------------------------------
+
+/// Scenario R4, requirement 112.
+#[tokio::test]
+async fn each_use_yields_another_token_of_the_same_family() {
+    for client in ["app", "phone"] {
+        let sessions = Sessions::new();
+        let mut pair = sessions.login(client).await;
+        let sid = segment(&pair.access, 1)["sid"].clone();
+        let mut seen = HashSet::from([pair.refresh.clone()]);
+        for _ in 0..5 {
+            sessions.advance(60);
+            let answer = sessions.refresh(client, &pair.refresh).await;
+            let json = answer.is_granted();
+            assert_eq!(json["scope"], "profile offline_access");
+            assert_eq!((json["token_type"].as_str(), json["expires_in"].as_u64()), (Some("Bearer"), Some(600)));
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+            let next = Pair::of(&answer);
+            let (old, new) = (segment(&pair.access, 1), segment(&next.access, 1));
+            assert_eq!((&new["sid"], &new["sub"], &new["client_id"]), (&sid, &old["sub"], &old["client_id"]));
+            assert_eq!(new["iat"].as_u64(), old["iat"].as_u64().map(|time| time + 60));
+            assert_ne!(new["jti"], old["jti"]);
+            assert!(seen.insert(next.refresh.clone()));
+            pair = next;
+        }
+        assert!(sessions.world.events.last().contains("of family"), "{}", sessions.world.events.last());
+    }
+}
+
+/// Requirements 34 and 101, incidents R7 and R11: it is good for its own client alone, and nobody else can spoil it.
+#[tokio::test]
+async fn another_client_gets_nothing_and_changes_nothing() {
+    let sessions = Sessions::new();
+    let pair = sessions.login("app").await;
+    let refused = sessions.refresh("app", "rt1.nonsense").await;
+    for client in ["other", "phone"] {
+        assert_eq!(sessions.refresh(client, &pair.refresh).await, refused);
+        assert!(sessions.world.events.last().ends_with("OtherClient"), "{}", sessions.world.events.last());
+    }
+    sessions.ask("", &refreshing(&pair.refresh)).await.is(401, "invalid_client");
+    let wrong = basic("app", "wrong");
+    let answer = sessions.world.send(&[("authorization", &wrong)], &refreshing(&pair.refresh)).await;
+    answer.is(401, "invalid_client");
+    // A client of the same name in another tenant is another client.
+    let context = RequestContext::new().with_tenant("elsewhere");
+    let form = refreshing(&pair.refresh);
+    let headers = [("content-type", FORM.as_bytes()), ("authorization", &*basic("app", "app-secret").into_bytes())]
+        .map(|(name, value)| (name, value.to_vec()));
+    let headers = headers.iter().map(|(name, value)| (*name, &**value));
+    let request = HttpRequest::new("POST", None, headers, form.as_bytes()).context(context);
+    assert_eq!(Answer::from(sessions.world.grant.token(request).await), refused);
+
+    sessions.refresh("app", &pair.refresh).await.is_granted();
+}
+
+#[tokio::test]
+async fn a_request_without_a_token_is_told_so() {
+    let sessions = Sessions::new();
+    for form in ["grant_type=refresh_token", "grant_type=refresh_token&refresh_token="] {
+        sessions.ask("app", form).await.is(400, "invalid_request");
+    }
+    sessions.ask("plain", "grant_type=refresh_token&refresh_token=x").await.is(400, "unauthorized_client");
+}
+
+/// Requirement 114: whatever is wrong with a token, the answer is the same.
+#[tokio::test]
+async fn every_cause_has_the_same_answer() {
+    let sessions = Sessions::with(|refresh| refresh.retry_window(Duration::ZERO));
+    let refused = sessions.refresh("app", "nonsense").await;
+    refused.is(400, "invalid_grant");
+
+    let expired = sessions.login("app").await;
+    sessions.advance(30 * 86_400);
+    let reused = sessions.login("app").await;
+    sessions.refresh("app", &reused.refresh).await.is_granted();
+    let revoked = sessions.login("app").await;
+    sessions.revoke("app", &revoked.refresh).await;
+    let other = sessions.login("other").await;
+    let theirs = Sessions::new().login("app").await;
+    let of_another_key = RefreshKeys::new([0x22; 32]).unwrap();
+    let elsewhere =
+        Sessions::over(Users::default(), |_| RefreshTokens::new(of_another_key, Gate::default()), |builder| builder);
+    let not_ours = elsewhere.login("app").await;
+    for (token, cause) in [
+        (&expired.refresh, "Expired"),
+        (&reused.refresh, "Reused"),
+        (&reused.refresh, "Revoked"),
+        (&revoked.refresh, "Revoked"),
+        (&other.refresh, "OtherClient"),
+        (&theirs.refresh, "Unknown"),
+        (&not_ours.refresh, "NotOurs"),
+    ] {
+        assert_eq!(sessions.refresh("app", token).await, refused, "{cause}");
+        assert!(sessions.world.events.last().ends_with(cause), "{cause}: {}", sessions.world.events.last());
+    }
+}
+
+/// Nothing of a token can be changed, and what was changed spoils nothing.
+#[tokio::test]
+async fn a_changed_token_is_refused_and_its_family_goes_on() {
+    let sessions = Sessions::new();
+    let pair = sessions.login("app").await;
+    for index in [0, 4, 9, 30, 40, 60, 90, pair.refresh.len() - 1] {
+        let mut changed = pair.refresh.clone().into_bytes();
+        changed[index] = if changed[index] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(changed).unwrap();
+        sessions.refresh("app", &changed).await.is(400, "invalid_grant");
+    }
+    sessions.refresh("app", &pair.refresh).await.is_granted();
+}
+
+// --- Theft, and answers that were lost ---------------------------------------------------------------------------------
+
+/// Requirement 104: whoever shows an old token later than a lost answer would explain has stolen it, or was stolen from.
+#[tokio::test]
+async fn a_token_that_was_used_before_ends_its_family_and_no_other() {
+    let sessions = Sessions::new();
+    let (first, elsewhere) = (sessions.login("app").await, sessions.login("app").await);
+    let second = Pair::of(&sessions.refresh("app", &first.refresh).await);
+    sessions.advance(10);
+    assert!(sessions.is_active(&second.access).await);
+    sessions.refresh("app", &first.refresh).await.is(400, "invalid_grant");
+    let event = sessions.world.events.last();
+    let family = segment(&first.access, 1)["sid"].as_str().unwrap().to_owned();
+    assert!(event.contains(&family) && event.ends_with("Reused"), "{event}");
+
+    sessions.refresh("app", &second.refresh).await.is(400, "invalid_grant");
+    for access in [&first.access, &second.access] {
+        assert!(!sessions.is_active(access).await);
+        assert!(sessions.verifier().verify(access).await.is_err());
+    }
+    sessions.refresh("app", &elsewhere.refresh).await.is_granted();
+}
+
+/// Requirement 105: the answer was lost; the same successor is given again, so there is one lineage.
+#[tokio::test]
+async fn a_lost_answer_is_given_again_with_the_same_successor() {
+    let sessions = Sessions::with(|refresh| refresh.retries(2));
+    let first = sessions.login("app").await;
+    let second = Pair::of(&sessions.refresh("app", &first.refresh).await);
+    let mut seen = HashSet::from([segment(&second.access, 1)["jti"].to_string()]);
+    for _ in 0..2 {
+        sessions.advance(4);
+        let again = Pair::of(&sessions.refresh("app", &first.refresh).await);
+        assert_eq!(again.refresh, second.refresh);
+        assert!(seen.insert(segment(&again.access, 1)["jti"].to_string()), "a fresh access token");
+    }
+    let answer = sessions.refresh("app", &first.refresh).await;
+    answer.is(503, "temporarily_unavailable");
+    assert_eq!(
+        answer.header("retry-after"),
+        Some("1"),
+        "more than a fifth of the window, and the next try is too late"
+    );
+    // Nothing has changed: the successor is good.
+    sessions.refresh("app", &second.refresh).await.is_granted();
+}
+
+#[tokio::test]
+async fn a_repeated_answer_has_the_scope_of_its_own_request() {
+    let sessions = Sessions::new();
+    let first = sessions.login("app").await;
+    let second = Pair::of(&sessions.refresh("app", &first.refresh).await);
+    let again = sessions.ask("app", &format!("{}&scope=profile", refreshing(&first.refresh))).await;
+    assert_eq!((again.json()["scope"].as_str(), Pair::of(&again).refresh), (Some("profile"), second.refresh));
+}
+
+/// Two behind within the window: a straggler, or a thief who was quick. It gets nothing, and nothing changes.
+#[tokio::test]
+async fn a_straggler_within_the_window_is_told_to_wait() {
+    let sessions = Sessions::new();
+    let first = sessions.login("app").await;
+    let second = Pair::of(&sessions.refresh("app", &first.refresh).await);
+    let third = Pair::of(&sessions.refresh("app", &second.refresh).await);
+    sessions.refresh("app", &first.refresh).await.is(503, "temporarily_unavailable");
+    sessions.refresh("app", &third.refresh).await.is_granted();
+}
+
+/// Incident R9: revoked is not rotated.
+#[tokio::test]
+async fn a_revoked_family_yields_nothing_within_the_window_either() {
+    let sessions = Sessions::new();
+    let first = sessions.login("app").await;
+    let second = Pair::of(&sessions.refresh("app", &first.refresh).await);
+    sessions.revoke("app", &second.refresh).await;
+    for token in [&first.refresh, &second.refresh] {
+        sessions.refresh("app", token).await.is(400, "invalid_grant");
+    }
+}
+
+/// Requirement 107, incident R3: a clock that stands still, or steps back, orders nothing.
+#[tokio::test]
+async fn in_one_instant_too_an_old_token_shows_theft() {
+    let sessions = Sessions::with(|refresh| refresh.retry_window(Duration::ZERO));
+    let first = sessions.login("app").await;
+    let mut pair = first.clone();
+    for _ in 0..3 {
+        pair = Pair::of(&sessions.refresh("app", &pair.refresh).await);
+    }
+    sessions.world.clock.set(noon().minus(Duration::from_secs(3_600)));
+    sessions.refresh("app", &first.refresh).await.is(400, "invalid_grant");
+    sessions.refresh("app", &pair.refresh).await.is(400, "invalid_grant");
+}
+
+/// The wait that a refresh is told never makes its next try too late.
+#[tokio::test]
+async fn no_refusal_makes_a_client_wait_beyond_the_window() {
+    let sessions = Sessions::with(|refresh| refresh.retry_window(Duration::from_secs(20)));
+    let pair = sessions.login("app").await;
+    let form = refreshing(&pair.refresh);
+    let peer = RequestContext::new().with_peer([192, 0, 2, 1].into());
+    let ask = async |secret: &str| -> Answer {
+        let headers = [("content-type", FORM.to_owned()), ("authorization", basic("app", secret))];
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let request = HttpRequest::new("POST", None, headers, form.as_bytes()).context(peer.clone());
+        sessions.world.grant.token(request).await.into()
+    };
+    for _ in 0..20 {
+        ask("wrong").await.is(401, "invalid_client");
+    }
+    let answer = ask("app-secret").await;
+    answer.is(429, "temporarily_unavailable");
+    assert_eq!(answer.header("retry-after"), Some("4"));
+}
+
+// --- Its end -----------------------------------------------------------------------------------------------------------
+
+/// Requirement 108.
+#[tokio::test]
+async fn no_use_prolongs_a_family_beyond_its_absolute_end() {
+    let hour = Duration::from_secs(3_600);
+    let sessions = Sessions::with(|refresh| refresh.absolute_life(3 * hour).idle_life(hour));
+    let mut pair = sessions.login("app").await;
+    for _ in 0..5 {
+        sessions.advance(2_000);
+        pair = Pair::of(&sessions.refresh("app", &pair.refresh).await);
+    }
+    sessions.advance(800);
+    sessions.refresh("app", &pair.refresh).await.is(400, "invalid_grant");
+    // The access token of just before lives on until its own end, also for who asks about revocation.
+    let pair = sessions.login("app").await;
+    sessions.advance(3_600);
+    sessions.refresh("app", &pair.refresh).await.is(400, "invalid_grant");
+    assert!(sessions.world.events.last().ends_with("Expired"));
+}
+
+#[tokio::test]
+async fn an_access_token_outlives_the_end_of_its_family() {
+    let minute = Duration::from_secs(60);
+    let sessions = Sessions::with(|refresh| refresh.absolute_life(2 * minute));
+    let pair = sessions.login("app").await;
+    sessions.advance(300);
+    assert!(sessions.is_active(&pair.access).await);
+    sessions.advance(300);
+    assert!(!sessions.is_active(&pair.access).await, "that is its own end");
+}
+
+#[tokio::test]
+async fn numbers_that_make_no_sense_are_refused_when_the_engine_is_built() {
+    let second = Duration::from_secs(1);
+    let with = |refresh: RefreshTokens| {
+        let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
+        PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens).refresh_tokens(refresh).build()
+    };
+    let refresh = || RefreshTokens::new(keys(), Gate::default());
+    assert!(with(refresh()).is_ok());
+    for refresh in [
+        refresh().absolute_life(401 * 86_400 * second),
+        refresh().absolute_life(second),
+        refresh().idle_life(second),
+        refresh().retry_window(601 * second),
+    ] {
+        assert!(matches!(with(refresh), Err(BuildError::RefreshTokens(_))));
+    }
+}
+
+// --- Scope and audience ------------------------------------------------------------------------------------------------
+
+/// Requirement 109.
+#[tokio::test]
+async fn a_refresh_gets_at_most_the_scope_of_its_family_and_leaves_that_whole() {
+    let sessions = Sessions::new();
+    let mut pair = sessions.login("app").await;
+    let with = |pair: &Pair, scope: &str| format!("{}&scope={scope}", refreshing(&pair.refresh));
+    for wider in ["profile+orders:read", "orders:read", "unheard-of", "profile++offline_access"] {
+        sessions.ask("app", &with(&pair, wider)).await.is(400, "invalid_scope");
+    }
+    for (asked, granted) in [("profile", "profile"), ("offline_access+profile", "offline_access profile")] {
+        let answer = sessions.ask("app", &with(&pair, asked)).await;
+        assert_eq!(answer.json()["scope"], granted);
+        assert_eq!(answer.claims()["scope"], granted);
+        pair = Pair::of(&answer);
+    }
+    let answer = sessions.refresh("app", &pair.refresh).await;
+    assert_eq!(answer.json()["scope"], "profile offline_access", "none asked is all of it");
+}
+
+#[tokio::test]
+async fn a_refresh_gets_no_other_audience_than_its_login() {
+    let sessions = Sessions::new();
+    let audiences = ["https://a.example.com", "https://b.example.com", "https://c.example.com"];
+    let register = |audiences: &[&'static str]| {
+        let client = Client::confidential("shop", ClientSecret::digest_of("shop-secret"));
+        let client = client.grants([Grant::Password, Grant::RefreshToken]).scope("offline_access".parse().unwrap());
+        sessions.world.clients.insert(client.audiences(audiences.iter().copied()));
+    };
+    register(&audiences);
+    let login = "grant_type=password&username=alice&password=wonderland&scope=offline_access";
+    let form = format!("{login}&resource=https://a.example.com&resource=https://b.example.com");
+    let mut pair = Pair::of(&sessions.ask("shop", &form).await);
+    sessions
+        .ask("shop", &format!("{}&resource=https://c.example.com", refreshing(&pair.refresh)))
+        .await
+        .is(400, "invalid_target");
+    for (asked, audience) in [
+        ("&resource=https://b.example.com", serde_json::json!("https://b.example.com")),
+        ("", serde_json::json!(["https://a.example.com", "https://b.example.com"])),
+    ] {
+        let answer = sessions.ask("shop", &format!("{}{asked}", refreshing(&pair.refresh))).await;
+        assert_eq!(answer.claims()["aud"], audience);
+        pair = Pair::of(&answer);
+    }
+    register(&audiences[1..]);
+    sessions.refresh("shop", &pair.refresh).await.is(400, "invalid_target");
+    let answer = sessions.ask("shop", &format!("{}&resource=https://b.example.com", refreshing(&pair.refresh))).await;
+    assert_eq!(answer.claims()["aud"], "https://b.example.com");
+}
+
+/// Requirement 111.
+#[tokio::test]
+async fn what_a_client_may_no_longer_have_it_gets_by_no_refresh() {
+    let sessions = Sessions::new();
+    let pair = sessions.login("app").await;
+    let app = || Client::confidential("app", ClientSecret::digest_of("app-secret"));
+    let both = [Grant::Password, Grant::RefreshToken];
+    for (client, status, error) in [
+        (app().grants([Grant::Password]).scope("profile offline_access".parse().unwrap()), 400, "unauthorized_client"),
+        (app().grants(both).scope("orders:read offline_access".parse().unwrap()), 400, "invalid_scope"),
+        (app().grants(both).scope("profile offline_access".parse().unwrap()).disabled(), 401, "invalid_client"),
+        (app().grants(both).scope("profile offline_access".parse().unwrap()).expires_at(noon()), 401, "invalid_client"),
+    ] {
+        sessions.world.clients.insert(client);
+        sessions.refresh("app", &pair.refresh).await.is(status, error);
+    }
+    sessions.world.clients.insert(app().grants(both).scope("profile offline_access".parse().unwrap()));
+    sessions.refresh("app", &pair.refresh).await.is_granted();
+}
+
+// --- The account -------------------------------------------------------------------------------------------------------
+
+/// Requirements 99 and 110, incidents I5 and I7.
+#[tokio::test]
+async fn the_gate_is_asked_at_every_use() {
+    let sessions = Sessions::new();
+    let pair = sessions.login("app").await;
+    let refused = sessions.refresh("app", "nonsense").await;
+    for rejection in [Rejection::Disabled, Rejection::Locked, Rejection::PasswordChangeRequired] {
+        sessions.gate.says(move |subject| {
+            assert_eq!(subject.as_str(), "user-1");
+            Ok(Admission::refused(rejection))
+        });
+        assert_eq!(sessions.refresh("app", &pair.refresh).await, refused);
+        assert!(sessions.world.events.last().contains(&format!("Account({rejection:?})")));
+    }
+    sessions.gate.says(|_| Err("no connection".into()));
+    sessions.refresh("app", &pair.refresh).await.is(503, "temporarily_unavailable");
+    sessions.gate.says(|_| Ok(Admission::admitted()));
+    sessions.refresh("app", &pair.refresh).await.is_granted();
+}
+
+#[tokio::test]
+async fn the_gate_can_narrow_the_scope_and_says_what_is_true_now() {
+    let users = Users::who(|_| Ok(Login::accepted("user-1").claim("role", "admin").claim("since", 1)));
+    let sessions = Sessions::over(users, |refresh| refresh, |builder| builder);
+    let pair = sessions.login("app").await;
+    assert_eq!(segment(&pair.access, 1)["role"], "admin");
+    sessions.gate.says(|_| Ok(Admission::admitted().claim("role", "clerk").scope("profile".parse()?)));
+    let answer = sessions.refresh("app", &pair.refresh).await;
+    let claims = answer.claims();
+    assert_eq!((claims["role"].as_str(), claims.get("since")), (Some("clerk"), None));
+    assert_eq!(claims["scope"], "profile");
+    let pair = Pair::of(&answer);
+    sessions.gate.says(|_| Ok(Admission::admitted().claim("sub", "somebody else")));
+    sessions.refresh("app", &pair.refresh).await.is(500, "server_error");
+    sessions.gate.says(|_| Ok(Admission::admitted()));
+    assert_eq!(sessions.refresh("app", &pair.refresh).await.json()["scope"], "profile offline_access");
+}
+
+/// Requirement 110: one commit, every device.
+#[tokio::test]
+async fn a_subject_can_be_logged_out_everywhere() {
+    let users = Users::who(|attempt| Ok(Login::accepted(attempt.username())));
+    let sessions = Sessions::over(users, |refresh| refresh, |builder| builder);
+    let bob = OFFLINE.replace("alice", "bob");
+    let (one, two, phone) = (sessions.login("app").await, sessions.login("app").await, sessions.login("phone").await);
+    let bobs = Pair::of(&sessions.ask("app", &bob).await);
+    sessions.world.grant.log_out_everywhere(&"alice".into(), &RequestContext::new()).await.unwrap();
+    assert!(sessions.world.events.last().contains("\"alice\" logged out everywhere"));
+    for (client, pair) in [("app", &one), ("app", &two), ("phone", &phone)] {
+        sessions.refresh(client, &pair.refresh).await.is(400, "invalid_grant");
+        assert!(!sessions.is_active(&pair.access).await);
+        assert!(sessions.verifier().verify(&pair.access).await.is_err());
+    }
+    sessions.refresh("app", &bobs.refresh).await.is_granted();
+    // In the same instant already, a new login is a new family.
+    let anew = sessions.login("app").await;
+    assert!(sessions.is_active(&anew.access).await);
+    let anew = Pair::of(&sessions.refresh("app", &anew.refresh).await);
+    // And a second log-out ends that one too.
+    sessions.world.grant.log_out_everywhere(&"alice".into(), &RequestContext::new()).await.unwrap();
+    sessions.refresh("app", &anew.refresh).await.is(400, "invalid_grant");
+    sessions.login("app").await;
+}
+
+/// Logs its subject out while it judges the password, as a password change does that comes in between.
+struct ChangedMeanwhile {
+    grant: Arc<OnceLock<PasswordGrant>>,
+    changes: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl UserAuthenticator for ChangedMeanwhile {
+    async fn authenticate(&self, _: LoginAttempt<'_>) -> Result<Login, BoxError> {
+        let subject = if self.changes.load(Ordering::SeqCst) { "user-1" } else { "user-2" };
+        if let Some(grant) = self.grant.get() {
+            grant.log_out_everywhere(&subject.into(), &RequestContext::new()).await?;
+        }
+        Ok(Login::accepted("user-1"))
+    }
+}
+
+#[tokio::test]
+async fn a_login_with_the_password_of_before_a_change_yields_no_family_after_it() {
+    let (grant, changes) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(true)));
+    let users = ChangedMeanwhile { grant: grant.clone(), changes: changes.clone() };
+    let engine = Instance::over_users(InMemoryState::new(), users, |refresh| refresh);
+    grant.set(engine.grant.clone()).ok().unwrap();
+    engine.send("app", OFFLINE).await.is(503, "temporarily_unavailable");
+    // Of somebody else's log-out it takes no notice.
+    changes.store(false, Ordering::SeqCst);
+    engine.send("app", OFFLINE).await.is_granted();
+}
+
+// --- Clients that cannot store another token ---------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_confidential_client_may_keep_its_token_and_a_public_one_never() {
+    let sessions = Sessions::with(|refresh| refresh.idle_life(Duration::from_secs(3_600)));
+    let first = sessions.login("keeper").await;
+    for _ in 0..5 {
+        sessions.advance(3_000);
+        let again = Pair::of(&sessions.refresh("keeper", &first.refresh).await);
+        assert_eq!(again.refresh, first.refresh);
+    }
+    sessions.revoke("keeper", &first.refresh).await;
+    sessions.refresh("keeper", &first.refresh).await.is(400, "invalid_grant");
+    let first = sessions.login("keeper").await;
+    sessions.advance(3_600);
+    sessions.refresh("keeper", &first.refresh).await.is(400, "invalid_grant");
+
+    let both = [Grant::Password, Grant::RefreshToken];
+    let phone = Client::public("phone").grants(both).scope("profile offline_access".parse().unwrap());
+    sessions.world.clients.insert(phone.keeps_refresh_tokens());
+    let first = sessions.login("phone").await;
+    assert_ne!(Pair::of(&sessions.refresh("phone", &first.refresh).await).refresh, first.refresh);
+}
+
+// --- Several instances -------------------------------------------------------------------------------------------------
+
+/// One instance of an application: an engine over a store that others have too.
+struct Instance {
+    grant: PasswordGrant,
+    events: Events,
+}
+
+fn signing() -> SigningKeys {
+    static KEYS: OnceLock<SigningKeys> = OnceLock::new();
+    KEYS.get_or_init(|| SigningKeys::generate().unwrap()).clone()
+}
+
+impl Instance {
+    fn over(store: impl StateStore) -> Self {
+        Self::with(store, |refresh| refresh)
+    }
+
+    fn with(store: impl StateStore, configure: impl FnOnce(RefreshTokens) -> RefreshTokens) -> Self {
+        Self::over_users(store, Users::default(), configure)
+    }
+
+    fn over_users(
+        store: impl StateStore,
+        users: impl UserAuthenticator,
+        configure: impl FnOnce(RefreshTokens) -> RefreshTokens,
+    ) -> Self {
+        Self::issuing(
+            store,
+            users,
+            JwtIssuer::new(signing(), AUDIENCE),
+            configure(RefreshTokens::new(keys(), Gate::default())),
+        )
+    }
+
+    fn issuing(
+        store: impl StateStore,
+        users: impl UserAuthenticator,
+        tokens: impl TokenIssuer,
+        refresh: RefreshTokens,
+    ) -> Self {
+        let (clients, events) = (InMemoryClients::new([]), Events::default());
+        register(&clients);
+        let builder = PasswordGrant::builder(ISSUER, clients, users, tokens).observer(events.clone());
+        let builder = builder.dangerous_without_attempt_limits().refresh_tokens(refresh);
+        let grant = builder.shared_state(store, StateSecret::new([0x5a; 32]).unwrap()).build().unwrap();
+        Self { grant, events }
+    }
+
+    async fn send(&self, client: &str, form: &str) -> Answer {
+        send(&self.grant, client, form, "token").await
+    }
+
+    async fn refresh(&self, token: &str) -> Answer {
+        self.send("app", &refreshing(token)).await
+    }
+
+    async fn revoke(&self, token: &str) -> Answer {
+        send(&self.grant, "app", &format!("token={token}"), "revoke").await
+    }
+
+    async fn is_active(&self, token: &str) -> bool {
+        let answer = send(&self.grant, "reports", &format!("token={token}"), "introspect").await;
+        answer.is_granted()["active"] == true
+    }
+
+    async fn login(&self) -> Pair {
+        Pair::of(&self.send("app", OFFLINE).await)
+    }
+}
+
+async fn send(grant: &PasswordGrant, client: &str, form: &str, endpoint: &str) -> Answer {
+    let headers = [("content-type", FORM.to_owned()), ("authorization", basic(client, &format!("{client}-secret")))];
+    let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+    let request = HttpRequest::new("POST", None, headers, form.as_bytes());
+    match endpoint {
+        "token" => grant.token(request).await.into(),
+        "revoke" => grant.revoke(request).await.into(),
+        _ => grant.introspect(request).await.into(),
+    }
+}
+
+/// Incident R1: 64 at once, over real threads. With the window all that are answered get the same successor; without it
+/// one is, and then the family ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_sixty_four_refreshes_at_once_there_is_one_lineage() {
+    for window in [10, 0] {
+        let store = InMemoryState::new();
+        let instances: Vec<_> = (0..4)
+            .map(|_| {
+                Arc::new(Instance::with(store.clone(), |refresh| refresh.retry_window(Duration::from_secs(window))))
+            })
+            .collect();
+        let pair = instances[0].login().await;
+        let barrier = Arc::new(tokio::sync::Barrier::new(64));
+        let tasks: Vec<_> = (0..64)
+            .map(|number: usize| {
+                let (instance, barrier) = (instances[number % 4].clone(), barrier.clone());
+                let token = pair.refresh.clone();
+                tokio::spawn(async move {
+                    barrier.wait().await;
+                    instance.refresh(&token).await
+                })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await.unwrap());
+        }
+        let granted: Vec<_> = answers.iter().filter(|answer| answer.status == 200).map(Pair::of).collect();
+        let successors: HashSet<_> = granted.iter().map(|pair| pair.refresh.clone()).collect();
+        assert_eq!(successors.len(), 1, "window {window}");
+        let expected = if window == 0 { (1, 63, 0) } else { (9, 0, 55) };
+        let of = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
+        assert_eq!((of(200), of(400), of(503)), expected);
+        // What was lost to nobody goes on; what was stolen does not.
+        let next = instances[1].refresh(&granted[0].refresh).await;
+        assert_eq!(next.status, if window == 0 { 400 } else { 200 });
+    }
+}
+
+/// A store that does something of the test's before one of its calls.
+struct Between {
+    store: InMemoryState,
+    before_call: usize,
+    calls: AtomicUsize,
+    act: Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
+}
+
+impl Between {
+    fn new(
+        store: &InMemoryState,
+        before_call: usize,
+        act: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { store: store.clone(), before_call, calls: AtomicUsize::new(0), act: Box::new(act) })
+    }
+
+    async fn count(&self) {
+        if self.calls.fetch_add(1, Ordering::SeqCst) == self.before_call {
+            (self.act)().await;
+        }
+    }
+}
+
+#[async_trait]
+impl StateStore for Between {
+    async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
+        self.count().await;
+        self.store.load(keys).await
+    }
+
+    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+        self.count().await;
+        self.store.commit(read, write).await
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    Revoked,
+    LoggedOut,
+}
+
+async fn end(instance: &Instance, token: &str, how: Ends) {
+    match how {
+        Ends::Revoked => assert_eq!(instance.revoke(token).await.status, 200),
+        Ends::LoggedOut => {
+            instance.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
+        }
+    }
+}
+
+/// Requirement 113, incident R4: wherever in a refresh a revocation or a log-out comes, nothing is alive afterwards.
+#[tokio::test]
+async fn every_interleaving_of_an_end_and_a_refresh_ends_with_nothing_alive() {
+    for how in [Ends::Revoked, Ends::LoggedOut] {
+        let mut interleaved = 0;
+        for before_call in 0.. {
+            let store = InMemoryState::new();
+            let other = Arc::new(Instance::over(store.clone()));
+            let pair = other.login().await;
+            let act = {
+                let (other, token) = (other.clone(), pair.refresh.clone());
+                move || -> BoxFuture<'static, ()> {
+                    let (other, token) = (other.clone(), token.clone());
+                    Box::pin(async move { end(&other, &token, how).await })
+                }
+            };
+            let between = Between::new(&store, before_call, act);
+            let answer = Instance::over(between.clone()).refresh(&pair.refresh).await;
+            if between.calls.load(Ordering::SeqCst) <= before_call {
+                break;
+            }
+            interleaved += 1;
+            if answer.status == 200 {
+                let minted = Pair::of(&answer);
+                assert!(!other.is_active(&minted.access).await, "{how:?} before call {before_call}");
+                other.refresh(&minted.refresh).await.is(400, "invalid_grant");
+            }
+            other.refresh(&pair.refresh).await.is(400, "invalid_grant");
+            assert!(!other.is_active(&pair.access).await);
+        }
+        assert!(interleaved >= 4, "{how:?}: {interleaved}");
+    }
+}
+
+/// The same while a login creates its family.
+#[tokio::test]
+async fn every_interleaving_of_a_log_out_and_a_login_ends_with_no_family_of_before_it() {
+    let mut interleaved = 0;
+    for before_call in 0.. {
+        let store = InMemoryState::new();
+        let other = Arc::new(Instance::over(store.clone()));
+        let (acting, act) = (other.clone(), AtomicBool::new(false));
+        let acted = Arc::new(act);
+        let seen = acted.clone();
+        let between = Between::new(&store, before_call, move || -> BoxFuture<'static, ()> {
+            let (other, acted) = (acting.clone(), acted.clone());
+            Box::pin(async move {
+                end(&other, "", Ends::LoggedOut).await;
+                acted.store(true, Ordering::SeqCst);
+            })
+        });
+        let answer = Instance::over(between.clone()).send("app", OFFLINE).await;
+        if !seen.load(Ordering::SeqCst) {
+            break;
+        }
+        interleaved += 1;
+        // The number of the last log-out is the first thing that a login reads: one before that is before the password.
+        let after_the_password_may_have_been_read = before_call > 0;
+        match answer.status {
+            200 => assert!(!after_the_password_may_have_been_read, "before call {before_call}"),
+            status => assert_eq!(status, 503),
+        }
+    }
+    assert!(interleaved >= 3, "{interleaved}");
+}
+
+/// Incidents R2 and R6: what was decided outlives the process, and the request that was refused for it.
+#[tokio::test]
+async fn a_restart_forgets_no_reuse() {
+    let clock = ManualClock::at(noon());
+    let store = InMemoryState::new().clock(clock.clone());
+    let first = Instance::over(store.clone()).login().await;
+    let second = Pair::of(&Instance::over(store.clone()).refresh(&first.refresh).await);
+    clock.advance(Duration::from_secs(11));
+    Instance::over(store.clone()).refresh(&first.refresh).await.is(400, "invalid_grant");
+    let restarted = Instance::over(store);
+    restarted.refresh(&second.refresh).await.is(400, "invalid_grant");
+    assert!(restarted.events.last().ends_with("Revoked"));
+}
+
+// --- Keys change over --------------------------------------------------------------------------------------------------
+
+/// Publish, switch, retire, one instance after the other: no token is refused on the way, and a lost answer is given again
+/// by whichever instance is asked.
+#[tokio::test]
+async fn keys_change_over_without_a_gap() {
+    let (former, next) = ([0x11; 32], [0x33; 32]);
+    let one = |first| RefreshKeys::new(first).unwrap();
+    let stages = [
+        (one(former), one(former)),
+        (one(former).and(next).unwrap(), one(former)),
+        (one(former).and(next).unwrap(), one(former).and(next).unwrap()),
+        (one(next).and(former).unwrap(), one(former).and(next).unwrap()),
+        (one(next).and(former).unwrap(), one(next).and(former).unwrap()),
+    ];
+    let store = InMemoryState::new();
+    let instance = |keys: RefreshKeys| {
+        let tokens = JwtIssuer::new(signing(), AUDIENCE);
+        Instance::issuing(store.clone(), Users::default(), tokens, RefreshTokens::new(keys, Gate::default()))
+    };
+    let mut pair = instance(one(former)).login().await;
+    for (stage, (left, right)) in stages.into_iter().enumerate() {
+        let instances = [instance(left), instance(right)];
+        for (rotating, retrying) in [(0, 1), (1, 0), (0, 0), (1, 1)] {
+            let rotated = Pair::of(&instances[rotating].refresh(&pair.refresh).await);
+            let again = Pair::of(&instances[retrying].refresh(&pair.refresh).await);
+            assert_eq!(again.refresh, rotated.refresh, "stage {stage}");
+            pair = rotated;
+        }
+    }
+    let alone = instance(one(next));
+    pair = Pair::of(&alone.refresh(&pair.refresh).await);
+    alone.refresh(&pair.refresh).await.is_granted();
+}
+
+/// The same for the keys of access tokens: whatever instance signs, every verifier has its key.
+#[tokio::test]
+async fn signing_keys_change_over_without_a_gap() {
+    let former = SigningKeys::generate().unwrap();
+    let next = SigningKeys::generate().unwrap();
+    let (old_jwk, new_jwk) = (former.public_jwk().unwrap(), next.public_jwk().unwrap());
+    let stages = [
+        (former.clone(), former.clone()),
+        (former.clone().publish(new_jwk.clone()).unwrap(), former.clone()),
+        (former.clone().publish(new_jwk.clone()).unwrap(), former.clone().publish(new_jwk.clone()).unwrap()),
+        (next.clone().publish(old_jwk.clone()).unwrap(), former.clone().publish(new_jwk).unwrap()),
+        (next.clone().publish(old_jwk.clone()).unwrap(), next.clone().publish(old_jwk).unwrap()),
+    ];
+    for (stage, (left, right)) in stages.into_iter().enumerate() {
+        let store = InMemoryState::new();
+        let instance = |keys: &SigningKeys| {
+            let tokens = JwtIssuer::new(keys.clone(), AUDIENCE);
+            Instance::issuing(
+                store.clone(),
+                Users::default(),
+                tokens,
+                RefreshTokens::new(self::keys(), Gate::default()),
+            )
+        };
+        for issuing in [&left, &right] {
+            let pair = instance(issuing).login().await;
+            for verifying in [&left, &right] {
+                assert!(verifier(verifying).verify(&pair.access).await.is_ok(), "stage {stage}");
+                assert!(instance(verifying).is_active(&pair.access).await, "stage {stage}");
+            }
+        }
+    }
+}
+
+// --- Faults ------------------------------------------------------------------------------------------------------------
+
+/// Signs, unless it is told not to.
+struct Failing {
+    tokens: JwtIssuer,
+    fails: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl TokenIssuer for Failing {
+    async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError> {
+        if self.fails.load(Ordering::SeqCst) { Err("no key".into()) } else { self.tokens.issue(authorization).await }
+    }
+}
+
+/// Requirement 112: the token was used up and nothing was handed out for it.
+#[tokio::test]
+async fn an_issuer_that_fails_after_the_rotation_costs_nobody_the_session() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let tokens = Failing { tokens: JwtIssuer::new(signing(), AUDIENCE), fails: fails.clone() };
+    let refresh = RefreshTokens::new(keys(), Gate::default());
+    let instance = Instance::issuing(InMemoryState::new(), Users::default(), tokens, refresh);
+    let first = instance.login().await;
+    fails.store(true, Ordering::SeqCst);
+    instance.refresh(&first.refresh).await.is(500, "server_error");
+    fails.store(false, Ordering::SeqCst);
+    let second = Pair::of(&instance.refresh(&first.refresh).await);
+    instance.refresh(&second.refresh).await.is_granted();
+}
+
+/// Fails one call, before or after it took effect.
+struct FailsOnce {
+    store: InMemoryState,
+    call: usize,
+    afterwards: bool,
+    calls: AtomicUsize,
+}
+
+impl FailsOnce {
+    fn is_it(&self) -> bool {
+        self.calls.fetch_add(1, Ordering::SeqCst) == self.call
+    }
+}
+
+#[async_trait]
+impl StateStore for FailsOnce {
+    async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
+        if self.is_it() { Err("no connection".into()) } else { self.store.load(keys).await }
+    }
+
+    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+        let fails = self.is_it();
+        if fails && !self.afterwards {
+            return Err("no connection".into());
+        }
+        let commit = self.store.commit(read, write).await?;
+        if fails { Err("the answer was lost".into()) } else { Ok(commit) }
+    }
+}
+
+/// Our own trouble is a 503, blames nobody, and loses nothing.
+#[tokio::test]
+async fn a_store_that_fails_once_costs_nobody_the_session() {
+    for afterwards in [false, true] {
+        for call in 0.. {
+            let store = InMemoryState::new();
+            let whole = Instance::over(store.clone());
+            let first = whole.login().await;
+            let failing = Arc::new(FailsOnce { store: store.clone(), call, afterwards, calls: AtomicUsize::new(0) });
+            let answer = Instance::over(failing.clone()).refresh(&first.refresh).await;
+            if failing.calls.load(Ordering::SeqCst) <= call {
+                assert!(call >= 4);
+                break;
+            }
+            answer.is(503, "temporarily_unavailable");
+            let second = Pair::of(&whole.refresh(&first.refresh).await);
+            whole.refresh(&second.refresh).await.is_granted();
+        }
+    }
+}
+
+/// A login whose family cannot be remembered is not granted.
+#[tokio::test]
+async fn a_login_without_room_for_its_family_is_not_granted() {
+    let sessions =
+        Sessions::over(Users::default(), |refresh| refresh, |builder| builder.state(InMemoryState::new().capacity(0)));
+    sessions.ask("app", OFFLINE).await.is(503, "temporarily_unavailable");
+    sessions.ask("app", &OFFLINE.replace("+offline_access", "")).await.is_granted();
+}
+
+/// Requirement 136: dropped at any await, a refresh has used its token up or not, and the next one goes on.
+#[tokio::test]
+async fn a_refresh_that_is_given_up_anywhere_can_be_made_again() {
+    let mut given_up = 0;
+    for polls in 0.. {
+        let store = InMemoryState::new();
+        let slow = Arc::new(Slow(store.clone()));
+        let instance = Instance::over(slow);
+        let first = Instance::over(store).login().await;
+        {
+            let form = refreshing(&first.refresh);
+            let mut request = pin!(instance.send("app", &form));
+            let mut context = Context::from_waker(Waker::noop());
+            let finished = (0..polls).any(|_| request.as_mut().poll(&mut context).is_ready());
+            if finished {
+                break;
+            }
+        }
+        given_up += 1;
+        let second = Pair::of(&instance.refresh(&first.refresh).await);
+        instance.refresh(&second.refresh).await.is_granted();
+    }
+    assert!(given_up > 4, "{given_up}");
+}
+
+/// Every call waits once before and once after it took effect.
+struct Slow(InMemoryState);
+
+#[async_trait]
+impl StateStore for Slow {
+    async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
+        tokio::task::yield_now().await;
+        let loaded = self.0.load(keys).await;
+        tokio::task::yield_now().await;
+        loaded
+    }
+
+    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+        tokio::task::yield_now().await;
+        let commit = self.0.commit(read, write).await;
+        tokio::task::yield_now().await;
+        commit
+    }
+}
+
+// --- What is stored, and what shows ------------------------------------------------------------------------------------
+
+/// Remembers all that was ever written.
+struct Recording {
+    store: InMemoryState,
+    written: Mutex<Vec<Vec<u8>>>,
+}
+
+#[async_trait]
+impl StateStore for Recording {
+    async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
+        self.store.load(keys).await
+    }
+
+    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+        for (key, write) in write {
+            let mut row = key.as_bytes().to_vec();
+            if let Write::Put { value, .. } = write {
+                row.extend(value);
+            }
+            self.written.lock().unwrap().push(row);
+        }
+        self.store.commit(read, write).await
+    }
+}
+
+/// Requirement 100: a table that leaks yields no token, and neither do the events.
+#[tokio::test]
+async fn neither_the_store_nor_the_events_hold_a_token() {
+    use base64::Engine as _;
+    let store = Arc::new(Recording { store: InMemoryState::new(), written: Mutex::default() });
+    let instance = Instance::over(store.clone());
+    let mut tokens = vec![instance.login().await];
+    for _ in 0..3 {
+        let last = tokens.last().unwrap();
+        tokens.push(Pair::of(&instance.refresh(&last.refresh).await));
+    }
+    instance.revoke(&tokens.last().unwrap().refresh).await;
+    let written = store.written.lock().unwrap();
+    assert!(written.len() >= 5);
+    let events = instance.events.lines().concat();
+    for Pair { refresh, access } in &tokens {
+        let text = refresh.strip_prefix("rt1.").unwrap();
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap();
+        // Any eight bytes of the secret, or of the tag.
+        for part in bytes[28..].windows(8) {
+            assert!(written.iter().all(|row| row.windows(8).all(|own| own != part)));
+        }
+        for hidden in [text, refresh.as_str(), access.as_str(), access.rsplit('.').next().unwrap()] {
+            assert!(!events.contains(hidden));
+            assert!(written.iter().all(|row| !row.windows(hidden.len()).any(|own| own == hidden.as_bytes())));
+        }
+    }
+    assert!(!format!("{:?} {:?}", keys(), RefreshTokens::new(keys(), Gate::default())).contains("17"));
+}
