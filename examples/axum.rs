@@ -23,10 +23,10 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use password_grant::{
-    AccessTokenVerifier, AccountState, Algorithm, Argon2Parameters, AssertionCompatibility, AssertionKey,
-    AttemptLimits, BoxError, BuildError, Client, ClientAuthentication, ClientSecret, ClientStore, Grant,
-    HashedPasswords, HttpRequest, JwkSet, JwtIssuer, PasswordGrant, RequestContext, SigningKeys, User, UserStore,
-    async_trait,
+    AccessTokenVerifier, AccountGate, AccountState, Admission, Algorithm, Argon2Parameters, AssertionCompatibility,
+    AssertionKey, AttemptLimits, AuthenticatedClient, BoxError, BuildError, Client, ClientAuthentication, ClientSecret,
+    ClientStore, Grant, HashedPasswords, HttpRequest, JwkSet, JwtIssuer, PasswordGrant, RefreshKeys, RefreshTokens,
+    Rejection, RequestContext, SigningKeys, Subject, User, UserStore, async_trait,
 };
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
@@ -56,7 +56,10 @@ struct ClientRow {
     method: String,
     /// The digest of a secret; or for those that sign, a secret or a JWK set.
     credential: Option<Vec<u8>>,
-    may_use_password: bool,
+    /// The names of grants, with a space between two of them.
+    grants: String,
+    /// Whether introspection tells it of other clients' tokens.
+    resource_server: bool,
     scope: String,
     default_scope: String,
 }
@@ -104,7 +107,9 @@ impl TryFrom<ClientRow> for Client {
             }
             other => return Err(format!("client {:?} has the unknown method {other:?}", row.id).into()),
         };
-        let grants = row.may_use_password.then_some(Grant::Password);
+        let client = if row.resource_server { client.resource_server() } else { client };
+        let known = [Grant::Password, Grant::RefreshToken];
+        let grants = known.into_iter().filter(|grant| row.grants.split(' ').any(|name| name == grant.as_str()));
         Ok(client.grants(grants).scope(row.scope.parse()?).default_scope(row.default_scope.parse()?))
     }
 }
@@ -133,6 +138,23 @@ impl UserStore for Shop {
     }
 }
 
+/// Asked at every refresh, and when a token is introspected: whoever was disabled since the login gets nothing more.
+#[async_trait]
+impl AccountGate for Shop {
+    async fn admit(
+        &self,
+        subject: &Subject,
+        _: &AuthenticatedClient,
+        _: &RequestContext,
+    ) -> Result<Admission, BoxError> {
+        let active: Option<bool> = sqlx::query_scalar("SELECT active FROM users WHERE id = $1")
+            .bind(subject.as_str())
+            .fetch_optional(&self.db)
+            .await?;
+        Ok(if active == Some(true) { Admission::admitted() } else { Admission::refused(Rejection::Disabled) })
+    }
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // The routes
 // ---------------------------------------------------------------------------------------------------------------------
@@ -145,7 +167,9 @@ struct App {
 
 fn routes(app: App) -> Router {
     Router::new()
-        .route("/oauth/token", any(token)) // any: a wrong method gets its OAuth answer too
+        .route("/oauth/token", any(oauth)) // any: a wrong method gets its OAuth answer too
+        .route("/oauth/revoke", any(oauth))
+        .route("/oauth/introspect", any(oauth))
         .route("/.well-known/oauth-authorization-server", get(metadata))
         .route("/.well-known/jwks.json", get(jwks))
         .route("/api/me", get(me))
@@ -153,7 +177,8 @@ fn routes(app: App) -> Router {
         .with_state(app)
 }
 
-async fn token(State(app): State<App>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
+/// The three endpoints that clients post forms to.
+async fn oauth(State(app): State<App>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, app.grant.body_limit()).await;
     let http = match &body {
@@ -161,7 +186,13 @@ async fn token(State(app): State<App>, ConnectInfo(peer): ConnectInfo<SocketAddr
         Err(_) => HttpRequest::from_parts(&parts, &[]).body_too_large(),
     };
     // Behind a proxy this would be its address: take the caller's from the header that your own proxy sets.
-    app.grant.token(http.peer(peer.ip()).tenant(&tenant(&parts.headers))).await.into()
+    let http = http.peer(peer.ip()).tenant(&tenant(&parts.headers));
+    let answer = match parts.uri.path() {
+        "/oauth/revoke" => app.grant.revoke(http).await,
+        "/oauth/introspect" => app.grant.introspect(http).await,
+        _ => app.grant.token(http).await,
+    };
+    answer.into()
 }
 
 /// The identity domain that the caller names, or means by naming none: attempts on a user are counted in one domain, so
@@ -217,6 +248,7 @@ async fn serve() -> Result<(), Problem> {
     let database: Sqlite = setting("DATABASE_URL", "sqlite::memory:")?;
     let keys_dir: String = setting("KEYS_DIR", "examples/keys")?;
     let burst: u32 = setting("LOGIN_BURST", "10")?;
+    let retry_window: u64 = setting("REFRESH_RETRY_WINDOW", "10")?;
     let issuer = variable("ISSUER")?;
 
     let listener = TcpListener::bind(address).await.map_err(|error| wrong("LISTEN_ADDR", error))?;
@@ -229,9 +261,11 @@ async fn serve() -> Result<(), Problem> {
     let keys = read_keys(&keys_dir).map_err(|error| wrong("KEYS_DIR", error))?;
     let backend = read_backend_key(&keys_dir).map_err(|error| wrong("KEYS_DIR", error))?;
     let shop = open_shop(database.0, &backend).await.map_err(|error| wrong("DATABASE_URL", error))?;
-    let app = build(&issuer, shop, keys, burst).map_err(|error| match error.downcast_ref() {
+    let retry_window = Duration::from_secs(retry_window);
+    let app = build(&issuer, shop, keys, burst, retry_window).map_err(|error| match error.downcast_ref() {
         Some(BuildError::Url(_)) => wrong("ISSUER", error),
         Some(BuildError::AttemptLimits(_)) => wrong("LOGIN_BURST", error),
+        Some(BuildError::RefreshTokens(_)) => wrong("REFRESH_RETRY_WINDOW", error),
         _ => error.to_string(),
     })?;
 
@@ -258,19 +292,34 @@ async fn serve() -> Result<(), Problem> {
     }
 }
 
-fn build(issuer: &str, shop: Shop, keys: SigningKeys, burst: u32) -> Result<App, BoxError> {
-    let verifier = AccessTokenVerifier::new(issuer, AUDIENCE, [Algorithm::EdDsa], keys.verification_keys()?)?;
+fn build(issuer: &str, shop: Shop, keys: Keys, burst: u32, retry_window: Duration) -> Result<App, BoxError> {
+    let Keys { signing, refresh } = keys;
+    let verifier = AccessTokenVerifier::new(issuer, AUDIENCE, [Algorithm::EdDsa], signing.verification_keys()?)?;
     let users = HashedPasswords::new(shop.clone())?;
     // A demo is tried out from one address, which must not have to wait for that: a real server keeps the defaults.
     let (any, minute) = (1_000_000, Duration::from_secs(60));
     let limits = AttemptLimits::default().burst(burst).source(any, minute).network(any, minute).client(any, minute);
-    let grant =
-        PasswordGrant::builder(issuer, shop, users, JwtIssuer::new(keys, AUDIENCE)).attempt_limits(limits).build()?;
+    let refresh = RefreshTokens::new(refresh, shop.clone()).retry_window(retry_window);
+    let grant = PasswordGrant::builder(issuer, shop, users, JwtIssuer::new(signing, AUDIENCE))
+        .attempt_limits(limits)
+        .refresh_tokens(refresh)
+        .revocation_endpoint(format!("{issuer}/oauth/revoke"))
+        .introspection_endpoint(format!("{issuer}/oauth/introspect"))
+        .build()?;
+    let verifier = verifier.revocations(grant.revocations());
     Ok(App { grant, verifier })
 }
 
-fn read_keys(folder: &str) -> Result<SigningKeys, BoxError> {
-    Ok(SigningKeys::from_pem(read(folder, "token-ed25519.pem")?)?)
+/// What tokens are made with.
+struct Keys {
+    signing: SigningKeys,
+    refresh: RefreshKeys,
+}
+
+fn read_keys(folder: &str) -> Result<Keys, BoxError> {
+    let signing = SigningKeys::from_pem(read(folder, "token-ed25519.pem")?)?;
+    let refresh = RefreshKeys::new(read(folder, "refresh-token.key")?.trim_ascii())?;
+    Ok(Keys { signing, refresh })
 }
 
 /// The key of the client `backend`. A real server has only its public half, which the client's owner has sent.
@@ -324,8 +373,8 @@ fn stop_on(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Problem> {
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS clients (
-        id TEXT PRIMARY KEY, method TEXT NOT NULL, credential BLOB, may_use_password BOOLEAN NOT NULL,
-        scope TEXT NOT NULL, default_scope TEXT NOT NULL
+        id TEXT PRIMARY KEY, method TEXT NOT NULL, credential BLOB, grants TEXT NOT NULL,
+        resource_server BOOLEAN NOT NULL, scope TEXT NOT NULL, default_scope TEXT NOT NULL
     );
     CREATE TABLE IF NOT EXISTS users (
         id TEXT PRIMARY KEY, username TEXT NOT NULL UNIQUE, password_hash TEXT, active BOOLEAN NOT NULL
@@ -333,14 +382,17 @@ const SCHEMA: &str = "
 ";
 
 /// Secrets that people thought up, which only a demo has: a real server stores what `ClientSecret::generate` made.
-const CLIENTS: [(&str, &str, Option<&str>, bool, &str); 6] = [
-    ("web", "client_secret_basic_or_post", Some("web-secret"), true, "profile orders:read offline_access"),
-    ("odd:client", "client_secret_basic", Some("s3cr:t +%&=/?~"), true, "profile"),
-    ("mobile", "none", None, true, "profile offline_access"),
-    ("backend", "private_key_jwt", None, true, "profile orders:read offline_access"),
-    ("partner", "client_secret_jwt", Some("partner-secret-partner-secret-0123"), true, "profile"),
-    ("reports", "client_secret_basic", Some("reports-secret"), false, "profile"),
+const CLIENTS: [(&str, &str, Option<&str>, &str, &str); 6] = [
+    ("web", "client_secret_basic_or_post", Some("web-secret"), BOTH, "profile orders:read offline_access"),
+    ("odd:client", "client_secret_basic", Some("s3cr:t +%&=/?~"), "password", "profile"),
+    ("mobile", "none", None, BOTH, "profile offline_access"),
+    ("backend", "private_key_jwt", None, BOTH, "profile orders:read offline_access"),
+    ("partner", "client_secret_jwt", Some("partner-secret-partner-secret-0123"), "password", "profile"),
+    ("reports", "client_secret_basic", Some("reports-secret"), "", "profile"),
 ];
+const BOTH: &str = "password refresh_token";
+/// Of the clients, the one that introspects tokens for others.
+const RESOURCE_SERVER: &str = "reports";
 
 const USERS: [(&str, &str, &str, bool); 3] = [
     ("user-1", "alice", "wonderland", true),
@@ -362,12 +414,13 @@ async fn open_shop(options: SqliteConnectOptions, backend: &JwkSet) -> Result<Sh
     let pool = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
     let db = pool.connect_with(options.create_if_missing(true)).await?;
     sqlx::raw_sql(SCHEMA).execute(&db).await?;
-    for (id, method, secret, may_use_password, scope) in CLIENTS {
-        sqlx::query("INSERT INTO clients VALUES ($1, $2, $3, $4, $5, 'profile') ON CONFLICT DO NOTHING")
+    for (id, method, secret, grants, scope) in CLIENTS {
+        sqlx::query("INSERT INTO clients VALUES ($1, $2, $3, $4, $5, $6, 'profile') ON CONFLICT DO NOTHING")
             .bind(id)
             .bind(method)
             .bind(credential(method, secret, backend)?)
-            .bind(may_use_password)
+            .bind(grants)
+            .bind(id == RESOURCE_SERVER)
             .bind(scope)
             .execute(&db)
             .await?;

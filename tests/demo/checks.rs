@@ -10,6 +10,7 @@ mod http;
 pub(crate) mod resource;
 pub(crate) mod scope;
 mod server;
+pub(crate) mod session;
 pub(crate) mod starting;
 pub(crate) mod token;
 pub(crate) mod user;
@@ -98,6 +99,15 @@ macro_rules! test_every_check {
                 contradictory_client_authentication_is_refused
                 an_incomplete_request_of_a_known_client_is_told_what_is_missing
                 what_is_harmless_is_accepted
+            }
+            session {
+                each_refresh_yields_another_refresh_token
+                there_is_no_refresh_token_without_offline_access
+                a_used_refresh_token_is_a_retry_within_the_window_and_theft_after_it
+                of_many_refreshes_at_once_there_is_one_lineage
+                every_refresh_token_that_is_not_valid_is_answered_with_the_same_bytes
+                a_revoked_token_is_refused_everywhere
+                introspection_tells_a_resource_server_and_nobody_else
             }
             scope {
                 the_answer_and_the_token_hold_the_scope_that_was_granted

@@ -16,18 +16,22 @@ const KEYS: &str = "/.well-known/jwks.json";
 pub(crate) fn the_metadata_says_what_the_server_can_do_and_nothing_else(program: &Program) {
     let server = program.start();
     let metadata = document(&server, &Request::get(METADATA));
+    let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "none"];
+    let algorithms = ["EdDSA", "ES256", "ES384", "RS256", "PS256", "HS256", "HS384", "HS512"];
     let expected = json!({
         "issuer": server.url,
         "token_endpoint": format!("{}/oauth/token", server.url),
         "jwks_uri": format!("{}{KEYS}", server.url),
         "response_types_supported": [], // required, though there is no authorization endpoint
-        "grant_types_supported": ["password"],
-        "token_endpoint_auth_methods_supported": [
-            "client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "none"
-        ],
-        "token_endpoint_auth_signing_alg_values_supported": [
-            "EdDSA", "ES256", "ES384", "RS256", "PS256", "HS256", "HS384", "HS512"
-        ],
+        "grant_types_supported": ["password", "refresh_token"],
+        "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint": format!("{}/oauth/revoke", server.url),
+        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint": format!("{}/oauth/introspect", server.url),
+        "introspection_endpoint_auth_methods_supported": methods[..4],
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
     });
     assert_eq!(metadata, expected);
 
