@@ -639,7 +639,7 @@ async fn what_is_no_clear_answer_opens_nothing() {
     ];
     for (status, body, fault) in cases {
         remote.answers(status, &body);
-        assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), fault, "{status} {:.200}", body);
+        assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), fault, "{status} {body:.200}");
     }
     let bearer = format!("Bearer {}", pair.access);
     remote.answers(500, "");
