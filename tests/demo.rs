@@ -1,10 +1,13 @@
-//! The demo server's checks, against the axum example: the real program, over a real socket.
+//! The demo server's checks, against the axum example: the real program, over a real socket. And the example client,
+//! against that.
 
 #![cfg(all(unix, feature = "http", feature = "tracing", feature = "argon2"))]
 
 #[macro_use]
 #[path = "demo/checks.rs"]
 mod checks;
+#[path = "demo/command_line.rs"]
+mod command_line;
 
 use std::env;
 use std::fs;
@@ -23,6 +26,12 @@ fn axum() -> Program {
         keys: Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/keys"),
         scratch: env!("CARGO_TARGET_TMPDIR").into(),
     }
+}
+
+/// The client example.
+fn client() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| example("client")).clone()
 }
 
 /// The example beside this test's own program. `cargo test` has built it; `cargo test --test demo` has not, and may
