@@ -3,6 +3,7 @@
 //! They know the program only by its contract: environment variables, a ready line, endpoints, seeded clients and
 //! users. Each check starts a server of its own, so none sees what another has left behind.
 
+pub(crate) mod assertion;
 pub(crate) mod attempts;
 pub(crate) mod client;
 pub(crate) mod documents;
@@ -75,6 +76,17 @@ macro_rules! test_every_check {
                 an_unreadable_basic_header_is_answered_as_a_wrong_secret_is
                 a_client_without_the_grant_is_refused_after_it_has_authenticated
                 nothing_is_said_about_the_request_before_the_client_is_known
+            }
+            assertion {
+                an_assertion_stands_in_for_the_header
+                a_client_may_name_itself_beside_its_assertion
+                an_assertion_brings_no_more_than_its_client_may_have
+                an_assertion_is_good_for_one_request
+                of_fifty_identical_assertions_at_once_one_is_taken
+                the_audience_is_the_issuer_or_the_token_endpoint
+                the_short_type_and_a_header_beside_are_refused
+                every_assertion_that_is_not_right_is_answered_with_the_same_bytes
+                no_assertion_reaches_the_log
             }
             user {
                 every_user_logs_in_whatever_characters_name_and_password_have

@@ -174,6 +174,6 @@ pub(crate) fn curl_gets_a_token(program: &Program) {
     assert_eq!(verified(&text(&body["access_token"]), &server)["sub"], "user-1");
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs()
 }
