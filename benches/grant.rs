@@ -5,9 +5,10 @@ mod support;
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use password_grant::TokenRequest;
 
+use support::assertion::{self, AssertionCase};
 use support::{ALGORITHMS, BODY, Case, HEADERS, LaxForm, block_on, keys, request};
 
 fn token(criterion: &mut Criterion) {
@@ -24,6 +25,20 @@ fn token(criterion: &mut Criterion) {
         group.bench_function("jsonwebtoken encode", |bencher| bencher.iter(|| case.jsonwebtoken.encode()));
         group.bench_function("PasswordGrant::token", |bencher| {
             bencher.iter(|| block_on(case.grant.token(black_box(request()))));
+        });
+        group.finish();
+    }
+}
+
+/// One request by client assertion, each with one that was made beforehand, since none is taken twice.
+fn assertion(criterion: &mut Criterion) {
+    for algorithm in assertion::ALGORITHMS {
+        let case = AssertionCase::new(algorithm);
+        let mut group = criterion.benchmark_group(format!("assertion/{algorithm}"));
+        group.bench_function("bare verification", |bencher| bencher.iter(|| case.verify()));
+        group.bench_function("PasswordGrant::token by Basic", |bencher| bencher.iter(|| case.ask_by_basic()));
+        group.bench_function("PasswordGrant::token by assertion", |bencher| {
+            bencher.iter_batched(|| case.body(), |body| case.ask(black_box(&body)), BatchSize::SmallInput);
         });
         group.finish();
     }
@@ -60,6 +75,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = token, verify, form
+    targets = token, assertion, verify, form
 }
 criterion_main!(benches);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use password_grant::TokenRequest;
 
+use support::assertion::{self, AssertionCase};
 use support::{ALGORITHMS, BODY, Case, HEADERS, LaxForm, block_on, is_measured, keys, median, request};
 
 fn main() {
@@ -56,6 +57,8 @@ fn main() {
         println!("| {} | {bare:.2} | {engine:.2} | {ratio:.2} | {over:.2} |", case.algorithm);
     }
 
+    assertions(rounds);
+
     println!("\none form, µs\n");
     println!("| serde_urlencoded | TokenRequest::from_http | ratio |");
     println!("| ---: | ---: | ---: |");
@@ -69,6 +72,34 @@ fn main() {
     );
     let [lax, strict] = measured.medians();
     println!("| {lax:.3} | {strict:.3} | {:.2} |", measured.ratio(1, 0));
+}
+
+/// None is taken twice, so all that a table needs are made before it is measured.
+fn assertions(rounds: usize) {
+    const EACH_ROUND: usize = 120;
+    println!("\none token request by client assertion, µs\n");
+    println!(
+        "| algorithm | bare verification | by Basic | by assertion | assertion − Basic | assertion − Basic − bare |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    for case in assertion::ALGORITHMS.map(AssertionCase::new) {
+        let mut bodies: Vec<String> = (0..(rounds + 1) * EACH_ROUND).map(|_| case.body()).collect();
+        let measured = interleaved(
+            rounds,
+            [
+                contender(|| case.verify()),
+                contender(|| case.ask_by_basic()),
+                contender(|| {
+                    let body = bodies.pop().expect("as many as are used");
+                    assert_eq!(case.ask(black_box(&body)), 200);
+                }),
+            ],
+        );
+        let [bare, basic, asserted] = measured.medians();
+        let over = measured.difference(2, 1);
+        let beyond = median(measured.0.iter().map(|[bare, basic, asserted]| asserted - basic - bare).collect());
+        println!("| {} | {bare:.2} | {basic:.2} | {asserted:.2} | {over:.2} | {beyond:.2} |", case.algorithm);
+    }
 }
 
 /// Something that is done that many times.

@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use password_grant::{Algorithm, SigningKeys, VerificationKeys};
+use password_grant::{Algorithm, AssertionKey, SigningKeys, VerificationKeys};
 
 /// Bytes of the longest signature, that of RSA with 2,048 bits.
 pub const SIGNATURE: usize = 256;
@@ -53,6 +53,21 @@ impl KeyPair {
             _ => SigningKeys::from_pem(self.pem()),
         }
         .expect("a signing key")
+    }
+
+    /// For a client that signs with it.
+    pub fn assertion_key(&self) -> AssertionKey {
+        match self.algorithm {
+            Algorithm::Hs256 => AssertionKey::from_secret(&self.private),
+            _ => AssertionKey::from_pem(self.pem()),
+        }
+        .expect("a key")
+    }
+
+    /// The secret itself, of a key that is one.
+    pub fn secret(&self) -> &[u8] {
+        assert_eq!(self.algorithm, Algorithm::Hs256);
+        &self.private
     }
 
     pub fn verification_keys(&self) -> VerificationKeys {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // every target uses a part of it
 
+pub mod assertion;
 pub mod hand_written;
 pub mod keys;
 
