@@ -19,7 +19,7 @@
 //!
 //! 1. Size, method, headers, query and content type; then the strict parse of the body: what is malformed fails before
 //!    anybody is looked up ([`TokenRequest`]).
-//! 2. The client authenticates, by exactly one method ([`ClientStore`]).
+//! 2. The client authenticates, by exactly one method ([`ClientStore`], [`ClientAuthentication`]).
 //! 3. Grant, scope and audience must be registered for it ([`Client`]); user name and password must be there.
 //! 4. The attempt is counted, or has to wait ([`AttemptLimits`]); then the resource owner is judged, the password first, then
 //!    the account ([`UserAuthenticator`], [`HashedPasswords`]); then what was counted is taken back, or stays.
@@ -27,6 +27,41 @@
 //!
 //! [`PasswordGrant::token`] does all of it and always has an answer. [`AccessTokenVerifier`] is the other end: it protects
 //! your routes.
+//!
+//! # Clients that sign
+//!
+//! In the place of a secret a client can send a JWT that it has signed ([RFC 7523 section 2.2]). Register it by its public
+//! keys, or by a secret that both know:
+//!
+//! ```
+//! # use password_grant::*;
+//! # fn registered(public_keys: &[u8], shared_secret: &[u8]) -> Result<[Client; 2], BoxError> {
+//! let registered = JwkSet::from_json(public_keys)?; // {"keys": […]}, which the client's owner has sent
+//! let backend = Client::confidential("backend", ClientAuthentication::private_key_jwt(&registered)?);
+//! let secret = ClientAuthentication::client_secret_jwt(shared_secret)?; // 32 random bytes or more
+//! let partner = Client::confidential("partner", secret.algorithms([Algorithm::Hs256]));
+//! # Ok([backend, partner])
+//! # }
+//! # registered(br#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#, &[7; 32])?;
+//! # Ok::<(), BoxError>(())
+//! ```
+//!
+//! Such an assertion is for the issuer alone, valid for an hour at most, and good for one request;
+//! [`AssertionCompatibility`] is for clients that cannot be changed. A client makes one anew for every attempt, also after a
+//! 503, as with [`ClientAssertion`]:
+//!
+//! ```
+//! # use password_grant::*;
+//! # fn form(private_key: &[u8], username: String, password: String) -> Result<Vec<(&'static str, String)>, BoxError> {
+//! let key = AssertionKey::from_pem(private_key)?.kid("backend-1");
+//! let assertions = ClientAssertion::new("backend", "https://id.example.com", key); // the server's issuer identifier
+//! let mut form = vec![("grant_type", "password".to_owned()), ("username", username), ("password", password)];
+//! form.extend(assertions.parameters()?); // client_assertion_type and client_assertion: anew for every attempt
+//! # Ok(form)
+//! # }
+//! # form(&std::fs::read("examples/keys/backend-es256.pem")?, String::new(), String::new())?;
+//! # Ok::<(), BoxError>(())
+//! ```
 //!
 //! # What comes out when something fails
 //!
@@ -42,7 +77,7 @@
 //! | a login that failed, for whatever reason | 400 `invalid_grant`, always the same bytes |
 //! | a login that needs another step | 403 with the host's code |
 //! | too many attempts | 429 `temporarily_unavailable` with `Retry-After` |
-//! | a store or the hashing that cannot answer | 503 `temporarily_unavailable` with `Retry-After` |
+//! | a store, the hashing or a client's key set that cannot be had | 503 `temporarily_unavailable` with `Retry-After` |
 //! | an issuer that fails, a bug | 500 `server_error` |
 //!
 //! # Features
@@ -55,6 +90,7 @@
 //! | `conformance` | no | the suite that proves a [`StateStore`], for the tests of its implementation |
 //!
 //! [RFC 6749 section 4.3]: https://www.rfc-editor.org/rfc/rfc6749#section-4.3
+//! [RFC 7523 section 2.2]: https://www.rfc-editor.org/rfc/rfc7523#section-2.2
 //! [RFC 9700]: https://www.rfc-editor.org/rfc/rfc9700#section-2.4
 
 #![forbid(unsafe_code)]

@@ -11,6 +11,19 @@ fn the_host_in_the_readme_is_the_example() {
     );
 }
 
+/// What is shown in Rust is compiled: it is the example, or stands in the documentation of the crate.
+#[test]
+fn no_code_in_the_readme_is_untried() {
+    let documentation = include_str!("../src/lib.rs").lines().filter_map(|line| line.strip_prefix("//!"));
+    let documentation: Vec<_> = documentation.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    let documentation = documentation.join("\n");
+    let blocks: Vec<_> = README.split("```rust\n").skip(1).filter_map(|rest| rest.split_once("\n```")).collect();
+    assert_eq!(blocks.len(), 3);
+    for (code, _) in &blocks[1..] {
+        assert!(documentation.contains(code), "{code}");
+    }
+}
+
 #[test]
 fn every_feature_is_in_the_readme() {
     let manifest = include_str!("../Cargo.toml");
