@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::state::conformance::Fixture;
 use crate::state::{Commit, Expected, Loaded, Row, StateKey, StateStore, Version, Write};
-use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::clock::{Clock, SystemClock, Timestamp};
 use crate::vocabulary::error::BoxError;
+use crate::vocabulary::future::before;
 use crate::vocabulary::random::{Randomness, SystemRandomness};
 
 /// A check that fails says what it saw.
@@ -14,6 +15,12 @@ pub(super) type Outcome<T = ()> = Result<T, String>;
 
 /// Longer than any check takes.
 pub(super) const LONG: Duration = Duration::from_secs(3_600);
+
+/// How long a call may take: as long as the engine waits for one by default.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
+
+/// How often a commit may be in conflict. Behind each conflict stands a commit that was made, and no check has as many.
+pub(super) const CONFLICTS: usize = 1_000;
 
 pub(super) fn ensure(holds: bool, otherwise: impl Into<String>) -> Outcome {
     if holds { Ok(()) } else { Err(otherwise.into()) }
@@ -33,22 +40,29 @@ pub(super) fn put(value: impl Into<Vec<u8>>, life: Duration) -> Write {
 pub(super) struct Instance<'a, F> {
     fixture: &'a F,
     pub(super) store: Arc<dyn StateStore>,
+    clock: SystemClock,
 }
 
 impl<'a, F: Fixture> Instance<'a, F> {
     pub(super) fn new(fixture: &'a F) -> Self {
-        Self { fixture, store: fixture.connect() }
+        Self { fixture, store: fixture.connect(), clock: SystemClock::new() }
     }
 
     pub(super) fn several<const N: usize>(fixture: &'a F) -> [Self; N] {
         std::array::from_fn(|_| Self::new(fixture))
     }
 
-    /// What the future becomes.
-    pub(super) fn wait<T: Send>(&self, future: impl Future<Output = T> + Send) -> Outcome<T> {
+    /// What a call to the store becomes. One that waits for what never comes, a lock that a dropped call has kept, is a
+    /// violation like any other and not a test that hangs.
+    pub(super) fn wait<T: Send>(&self, call: impl Future<Output = T> + Send) -> Outcome<T> {
+        self.wait_for(ANSWER, call)
+    }
+
+    pub(super) fn wait_for<T: Send>(&self, most: Duration, future: impl Future<Output = T> + Send) -> Outcome<T> {
         let mut output = None;
-        self.fixture.run(Box::pin(async { output = Some(future.await) }));
-        output.ok_or_else(|| "the fixture did not run a future to its end".into())
+        self.fixture.run(Box::pin(async { output = Some(before(future, self.clock.sleep(most)).await) }));
+        let in_time = output.ok_or("the fixture did not run a future to its end")?;
+        in_time.ok_or_else(|| format!("no answer came within {most:?}"))
     }
 
     pub(super) fn load(&self, keys: &[StateKey]) -> Outcome<Loaded> {

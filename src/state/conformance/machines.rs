@@ -10,7 +10,7 @@ use crate::client::{AssertionKey, Client, ClientAssertion, ClientAuthentication,
 use crate::grant::{AttemptLimits, AttemptsOn, PasswordGrant};
 use crate::http::HttpRequest;
 use crate::state::conformance::Fixture;
-use crate::state::conformance::instance::{Instance, Outcome, at_once, ensure};
+use crate::state::conformance::instance::{ANSWER, Instance, LONG, Outcome, at_once, ensure};
 use crate::state::{Commit, Expected, Loaded, Row, StateKey, StateSecret, StateStore, Version, Write};
 use crate::token::{InMemoryTokens, OpaqueIssuer};
 use crate::user::{Login, LoginAttempt, UserAuthenticator};
@@ -49,7 +49,8 @@ impl UserAuthenticator for Users {
 /// One engine over the store, as each instance of an application has one.
 fn engine(store: Arc<dyn StateStore>, users: &Users, patience: Duration) -> Outcome<PasswordGrant> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let limits = AttemptLimits::default().patience(patience);
+    // Over a store that takes its time more than the first wait may pass meanwhile, and one more guess be right to make.
+    let limits = AttemptLimits::default().patience(patience).waits(LONG, LONG);
     let any = |client: Client| client.grants([crate::Grant::Password]);
     let signs = ClientAuthentication::client_secret_jwt(SECRET).map_err(|error| text(&error))?;
     let clients = [Client::public("public"), Client::confidential("signs", signs)].map(any);
@@ -57,6 +58,14 @@ fn engine(store: Arc<dyn StateStore>, users: &Users, patience: Duration) -> Outc
     let secret = StateSecret::new([0x5a; 32]).map_err(|error| text(&error))?;
     let builder = PasswordGrant::builder(ISSUER, InMemoryClients::new(clients), users.clone(), tokens);
     builder.observer(()).attempt_limits(limits).shared_state(store, secret).build().map_err(|error| text(&error))
+}
+
+fn engines<F: Fixture>(
+    instances: &[Instance<'_, F>],
+    users: &Users,
+    patience: Duration,
+) -> Outcome<Vec<PasswordGrant>> {
+    instances.iter().map(|instance| engine(instance.store.clone(), users, patience)).collect()
 }
 
 /// A user name that no run before had.
@@ -70,41 +79,42 @@ fn form(name: &str, password: &str) -> String {
     format!("grant_type=password&client_id=public&username={name}&password={password}")
 }
 
-async fn post(grant: &PasswordGrant, form: &str) -> u16 {
+/// The status of the answer. It comes whatever the store does, after being patient a few times at most.
+fn post(store: &Instance<'_, impl Fixture>, grant: &PasswordGrant, form: &str) -> Outcome<u16> {
     let headers = [("content-type", b"application/x-www-form-urlencoded".as_slice())];
-    grant.token(HttpRequest::new("POST", None, headers, form.as_bytes())).await.status()
+    let answer = grant.token(HttpRequest::new("POST", None, headers, form.as_bytes()));
+    Ok(store.wait_for(4 * LONG_ENOUGH, answer)?.status())
 }
 
 pub(super) fn attempt_limiter(fixture: &impl Fixture) -> Outcome {
     let users = Users::default();
     let instances: [_; INSTANCES] = Instance::several(fixture);
-    let mut engines = Vec::new();
-    for instance in &instances {
-        engines.push(engine(instance.store.clone(), &users, LONG_ENOUGH)?);
-    }
-    let ask = |form: &str, times: usize| {
-        at_once(&instances, |own, store| {
-            let Some(grant) = engines.get(own) else { return Ok(Vec::new()) };
-            (0..times).map(|_| store.wait(post(grant, form))).collect::<Outcome<Vec<_>>>()
-        })
-    };
+    let verified = || format!("{BURST} guesses may be verified, and {} were", users.asked());
     let guessed = name()?;
-    let statuses = ask(&form(&guessed, "wrong"), 10)?.concat();
-    ensure(users.asked() == BURST, format!("{BURST} guesses may be verified, and {} were", users.asked()))?;
-    ensure(
-        statuses.iter().all(|status| [400, 429].contains(status)),
-        format!("guesses at once were answered with {statuses:?}"),
-    )?;
-    let honest = name()?;
-    let statuses = ask(&form(&honest, "right"), 4)?.concat();
-    ensure(
-        statuses.iter().all(|status| *status == 200),
-        format!("honest logins at once were answered with {statuses:?}"),
-    )?;
+    let guess = form(&guessed, "wrong");
+    let engines = engines(&instances, &users, ANSWER)?;
+    at_once(&instances, |own, store| {
+        let Some(grant) = engines.get(own) else { return Ok(()) };
+        (0..10).try_for_each(|_| {
+            let status = post(store, grant, &guess)?;
+            ensure([400, 429].contains(&status), format!("a guess among many was answered with {status}"))?;
+            ensure(users.asked() <= BURST, verified())
+        })
+    })?;
+    ensure(users.asked() == BURST, verified())?;
+    let login = form(&name()?, "right");
+    let engines = self::engines(&instances, &users, LONG_ENOUGH)?;
+    at_once(&instances, |own, store| {
+        let Some(grant) = engines.get(own) else { return Ok(()) };
+        (0..4).try_for_each(|_| {
+            let status = post(store, grant, &login)?;
+            ensure(status == 200, format!("an honest login among others was answered with {status}"))
+        })
+    })?;
     if fixture.restart() {
         let store = Instance::new(fixture);
         let grant = engine(store.store.clone(), &users, LONG_ENOUGH)?;
-        let status = store.wait(post(&grant, &form(&guessed, "right")))?;
+        let status = post(&store, &grant, &form(&guessed, "right"))?;
         ensure(status == 429, format!("after a restart a name that has to wait was answered with {status}"))?;
     }
     Ok(())
@@ -123,7 +133,7 @@ pub(super) fn attempt_limiter_under_faults(fixture: &impl Fixture) -> Outcome {
         let grant = engine(faulty.clone(), &users, Duration::from_millis(100))?;
         let name = name()?;
         for _ in 0..3 * BURST {
-            let status = store.wait(post(&grant, &form(&name, "wrong")))?;
+            let status = post(&store, &grant, &form(&name, "wrong"))?;
             ensure([400, 429, 503].contains(&status), format!("{what}: a guess was answered with {status}"))?;
         }
         ensure(users.asked() <= BURST, format!("{what}: {} guesses were verified", users.asked()))?;
@@ -184,10 +194,7 @@ impl StateStore for Faulty {
 pub(super) fn assertions_used_once(fixture: &impl Fixture) -> Outcome {
     let users = Users::default();
     let instances: [_; INSTANCES] = Instance::several(fixture);
-    let mut engines = Vec::new();
-    for instance in &instances {
-        engines.push(engine(instance.store.clone(), &users, LONG_ENOUGH)?);
-    }
+    let engines = engines(&instances, &users, LONG_ENOUGH)?;
     let key = AssertionKey::from_secret(SECRET).map_err(|error| error.to_string())?;
     let assertions = ClientAssertion::new("signs", ISSUER, key);
     for _ in 0..10 {
@@ -199,7 +206,7 @@ pub(super) fn assertions_used_once(fixture: &impl Fixture) -> Outcome {
             name()?
         );
         let statuses =
-            at_once(&instances, |own, store| engines.get(own).map_or(Ok(0), |grant| store.wait(post(grant, &form))))?;
+            at_once(&instances, |own, store| engines.get(own).map_or(Ok(0), |grant| post(store, grant, &form)))?;
         let accepted = statuses.iter().filter(|status| **status == 200).count();
         ensure(accepted == 1, format!("an assertion was accepted {accepted} times: {statuses:?}"))?;
         ensure(

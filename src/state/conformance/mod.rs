@@ -1,7 +1,7 @@
 //! The suite that proves a [`StateStore`](crate::StateStore).
 //!
 //! Say in a [`Fixture`] how your store is reached, and call [`check_all`] in a test. The suite brings keys of its own,
-//! chosen at random: it needs no empty store, and leaves rows behind.
+//! chosen at random: it needs no empty store, and leaves rows behind. A call that takes ten seconds has failed.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::state::conformance::Fixture;
-use crate::state::conformance::instance::{Instance, LONG, Outcome, at_once, ensure, keys, put};
+use crate::state::conformance::instance::{CONFLICTS, Instance, LONG, Outcome, at_once, ensure, keys, put};
 use crate::state::{Commit, Expected, StateKey, Write};
 
 const INSTANCES: usize = 8;
@@ -94,7 +94,7 @@ pub(super) fn snapshots(fixture: &impl Fixture) -> Outcome {
 }
 
 fn transfer(store: &Instance<'_, impl Fixture>, accounts: &[StateKey], from: usize, to: usize) -> Outcome {
-    loop {
+    for _ in 0..CONFLICTS {
         let loaded = store.load(accounts)?.rows;
         let (mut read, mut write) = (Vec::new(), Vec::new());
         for (index, (key, row)) in accounts.iter().zip(loaded).enumerate() {
@@ -109,6 +109,7 @@ fn transfer(store: &Instance<'_, impl Fixture>, accounts: &[StateKey], from: usi
             return Ok(());
         }
     }
+    Err(never_committed())
 }
 
 pub(super) fn dropped_calls(fixture: &impl Fixture) -> Outcome {
@@ -156,7 +157,7 @@ async fn poll_so_often<T>(future: impl Future<Output = T> + Send, times: usize) 
 
 /// Adds to a number that others may be adding to.
 fn add(store: &Instance<'_, impl Fixture>, key: StateKey, more: i64) -> Outcome {
-    loop {
+    for _ in 0..CONFLICTS {
         let row = store.row(key)?;
         let expected = row.as_ref().map_or(Expected::Absent, |row| Expected::Version(row.version));
         let sum = row.map_or(Ok(0), |row| number(Some(row.value)))? + more;
@@ -164,6 +165,11 @@ fn add(store: &Instance<'_, impl Fixture>, key: StateKey, more: i64) -> Outcome 
             return Ok(());
         }
     }
+    Err(never_committed())
+}
+
+fn never_committed() -> String {
+    format!("a commit was in conflict {CONFLICTS} times, over what was loaded just before")
 }
 
 fn number(value: Option<Vec<u8>>) -> Outcome<i64> {
