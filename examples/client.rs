@@ -35,7 +35,8 @@ The user
   --username NAME            asked for if not given
   --password PASSWORD        asked for, hidden, if not given
   --password-stdin           the password is the first line of standard input
-  --scope SCOPE              what to ask for, such as 'profile orders:read'
+  --scope SCOPE              what to ask for, such as 'profile orders:read'; with offline_access it also refreshes
+                             the token, asks the server about it, and logs out
 
 The client, in one of these ways
   --client-id ID                              a public client
@@ -82,7 +83,37 @@ fn run() -> Result<(), BoxError> {
 
     // 4. to 6. What the token opens.
     server.get("/api/me", access_token)?;
-    server.get("/api/orders", access_token)
+    server.get("/api/orders", access_token)?;
+    match token["refresh_token"].as_str() {
+        Some(refresh_token) => go_on(&server, &client, refresh_token),
+        None => Ok(()),
+    }
+}
+
+/// What a client does that has asked for `offline_access`: it goes on without the password, and logs out in the end.
+fn go_on(server: &Server, client: &Client, refresh_token: &str) -> Result<(), BoxError> {
+    if matches!(client, Client::Generated { .. }) {
+        println!("The assertion that was given is used up: whoever goes on from here needs another one.");
+        return Ok(());
+    }
+    // RFC 6749 section 6. From now on the former refresh token is good for nothing.
+    let form = vec![("grant_type", "refresh_token".into()), ("refresh_token", refresh_token.into())];
+    let token = server.post(&server.token_endpoint, form, client)?;
+    println!("{token:#}");
+    let text = |name: &str| token[name].as_str().ok_or_else(|| format!("there is no {name} in the answer"));
+    let (access_token, refresh_token) = (text("access_token")?, text("refresh_token")?);
+    server.get("/api/me", access_token)?;
+
+    // RFC 7662: what the server says of the token. A public client is not told.
+    if let (Some(endpoint), false) = (&server.introspection_endpoint, matches!(client, Client::Public { .. })) {
+        println!("{:#}", server.post(endpoint, vec![("token", access_token.into())], client)?);
+    }
+    // RFC 7009: with its refresh token, all that followed from the login is revoked.
+    if let Some(endpoint) = &server.revocation_endpoint {
+        server.post(endpoint, vec![("token", refresh_token.into())], client)?;
+        server.get("/api/me", access_token)?;
+    }
+    Ok(())
 }
 
 // --- The client and its proof ---------------------------------------------------------------------------------------
@@ -130,6 +161,8 @@ struct Server {
     tenant: Option<String>,
     issuer: String,
     token_endpoint: String,
+    revocation_endpoint: Option<String>,
+    introspection_endpoint: Option<String>,
 }
 
 impl Server {
@@ -152,8 +185,15 @@ impl Server {
             // Another server's metadata would send the password to that one (RFC 8414 section 3.3).
             return Err(format!("the server calls itself {issuer}: --url must say the same").into());
         }
-        let (issuer, token_endpoint) = (issuer.to_owned(), text("token_endpoint")?.to_owned());
-        Ok(Self { http, tenant: options.tenant.clone(), issuer, token_endpoint })
+        let endpoint = |name: &str| metadata[name].as_str().map(str::to_owned);
+        Ok(Self {
+            http,
+            tenant: options.tenant.clone(),
+            issuer: issuer.to_owned(),
+            token_endpoint: text("token_endpoint")?.to_owned(),
+            revocation_endpoint: endpoint("revocation_endpoint"),
+            introspection_endpoint: endpoint("introspection_endpoint"),
+        })
     }
 
     /// Sends a form to an endpoint at which the client authenticates. An error of OAuth's becomes one here.

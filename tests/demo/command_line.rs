@@ -107,6 +107,41 @@ fn the_password_may_come_from_standard_input_and_the_scope_opens_the_orders() {
     }
 }
 
+/// Scenarios R3b and R4, and the end of a session.
+#[test]
+fn with_offline_access_the_client_goes_on_without_the_password_and_logs_out() {
+    let server = axum().start();
+    let key_file = key_file();
+    for (arguments, introspects) in [
+        (&WEB[..], true),
+        (&[&WEB[..], &["--post"]].concat(), true),
+        (&["--client-id", "mobile"], false),
+        (&["--client-id", "backend", "--key", &key_file, "--kid", "backend-1"], true),
+    ] {
+        let arguments = [arguments, &ALICE, &["--scope", "profile offline_access"]].concat();
+        let (_, rest) = granted(&run(&server.url, &arguments, ""));
+        let asks = |line: &&str| line.starts_with("GET ") || line.starts_with("POST ");
+        let requests: Vec<&str> = rest.lines().filter(asks).collect();
+        let told: Vec<&str> =
+            rest.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_digit())).collect();
+        let mut expected = vec![
+            (format!("GET {}/api/me", server.url), "200 OK"),
+            (format!("GET {}/api/orders", server.url), "403 Forbidden"),
+            (format!("POST {}/oauth/token", server.url), "200 OK"),
+            (format!("GET {}/api/me", server.url), "200 OK"),
+            (format!("POST {}/oauth/introspect", server.url), "200 OK"),
+            (format!("POST {}/oauth/revoke", server.url), "200 OK"),
+            (format!("GET {}/api/me", server.url), "401 Unauthorized"),
+        ];
+        if !introspects {
+            expected.remove(4);
+        }
+        let (urls, answers): (Vec<String>, Vec<&str>) = expected.into_iter().unzip();
+        assert_eq!((requests, told), (urls.iter().map(String::as_str).collect(), answers), "{rest}");
+        assert_eq!(rest.contains("\"active\": true"), introspects);
+    }
+}
+
 #[test]
 fn a_refusal_is_told_in_one_line_and_ends_the_client_with_a_failure() {
     let server = axum().start_with(&[("LOGIN_BURST", "1")]);
