@@ -61,3 +61,83 @@ pub(crate) fn log_out(rows: &Snapshot<'_>, changes: &mut Changes) -> Result<(), 
     changes.put(1, log_out.to_bytes(), LogOut::LIFE);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::InMemoryState;
+    use crate::state::key::{Keys, Purpose, StateKey};
+    use crate::{ManualClock, SystemRandomness, Timestamp};
+
+    struct Memory {
+        state: InMemoryState,
+        clock: ManualClock,
+        keys: Keys,
+    }
+
+    impl Memory {
+        fn new() -> Self {
+            let clock = ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000));
+            let state = InMemoryState::new().clock(clock.clone());
+            Self { state, clock, keys: Keys::local(&SystemRandomness::new()).unwrap() }
+        }
+
+        fn keys(&self, subject: &str) -> [StateKey; 2] {
+            [self.keys.key(Purpose::LogOuts, &[]), self.keys.key(Purpose::Subject, &[subject.as_bytes()])]
+        }
+
+        fn log_out(&self, subject: &str) -> LogOut {
+            self.state.change(&self.keys(subject), log_out).unwrap();
+            self.of(subject)
+        }
+
+        fn of(&self, subject: &str) -> LogOut {
+            self.state.change(&self.keys(subject), |rows, _| Ok(LogOut::read(rows, 1)?)).unwrap()
+        }
+    }
+
+    /// Whatever the clock does, and whichever of the rows is lost: what is later has a greater number.
+    #[test]
+    fn numbers_only_grow() {
+        let memory = Memory::new();
+        let mut last = 0;
+        let mut grows = |log_out: LogOut| {
+            assert!(log_out.number > last, "{log_out:?} after {last}");
+            last = log_out.number;
+        };
+        grows(memory.log_out("alice"));
+        grows(memory.log_out("bob"));
+        grows(memory.log_out("alice"));
+        memory.clock.set(Timestamp::from_unix_seconds(1_700_000_000));
+        grows(memory.log_out("alice"));
+        grows(memory.log_out("bob"));
+        // The row that counts is lost: the subject's own still knows, and so does the time.
+        let lose = |key: StateKey| {
+            memory.state.change(&[key], |_, changes| {
+                changes.delete(0);
+                Ok(())
+            })
+        };
+        lose(memory.keys("alice")[0]).unwrap();
+        grows(memory.log_out("bob"));
+        memory.clock.set(Timestamp::from_unix_seconds(1_900_000_000));
+        for key in memory.keys("alice") {
+            lose(key).unwrap();
+        }
+        grows(memory.log_out("alice"));
+    }
+
+    #[test]
+    fn a_log_out_is_remembered_for_longer_than_any_family_lives_and_at_its_latest_time() {
+        let memory = Memory::new();
+        let first = memory.log_out("alice");
+        assert_eq!(first.at, 1_800_000_000_000);
+        memory.clock.set(Timestamp::from_unix_seconds(1_700_000_000));
+        assert_eq!(memory.log_out("alice").at, first.at, "a clock that was set back makes no token good again");
+        memory.clock.advance(Duration::from_secs(400 * 86_400 + 366 * 86_400));
+        assert!(memory.of("alice").number > 0);
+        memory.clock.advance(Duration::from_secs(40 * 86_400));
+        assert_eq!(memory.of("alice"), LogOut::default());
+        assert_eq!(memory.of("bob"), LogOut::default());
+    }
+}

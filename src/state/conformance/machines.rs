@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::client::{AssertionKey, Client, ClientAssertion, ClientAuthentication, InMemoryClients};
-use crate::grant::{AttemptLimits, AttemptsOn, PasswordGrant};
+use crate::client::{
+    AssertionKey, AuthenticatedClient, Client, ClientAssertion, ClientAuthentication, Grant, InMemoryClients,
+};
+use crate::grant::{AttemptLimits, AttemptsOn, PasswordGrant, RefreshTokens};
 use crate::http::HttpRequest;
 use crate::state::conformance::Fixture;
 use crate::state::conformance::instance::{ANSWER, Instance, LONG, Outcome, at_once, ensure};
 use crate::state::{Commit, Expected, Loaded, Row, StateKey, StateSecret, StateStore, Version, Write};
-use crate::token::{InMemoryTokens, OpaqueIssuer};
-use crate::user::{Login, LoginAttempt, UserAuthenticator};
+use crate::token::{InMemoryTokens, OpaqueIssuer, RefreshKeys};
+use crate::user::{AccountGate, Admission, Login, LoginAttempt, UserAuthenticator};
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, Rejection};
+use crate::vocabulary::identifier::Subject;
 use crate::vocabulary::random::{Randomness, SystemRandomness};
+use crate::vocabulary::scope::Scope;
 
 const ISSUER: &str = "https://conformance.example";
 const SECRET: &str = "a secret of thirty-two bytes or more";
@@ -46,18 +50,32 @@ impl UserAuthenticator for Users {
     }
 }
 
+#[async_trait]
+impl AccountGate for Users {
+    async fn admit(&self, _: &Subject, _: &AuthenticatedClient, _: &RequestContext) -> Result<Admission, BoxError> {
+        Ok(Admission::admitted())
+    }
+}
+
 /// One engine over the store, as each instance of an application has one.
 fn engine(store: Arc<dyn StateStore>, users: &Users, patience: Duration) -> Outcome<PasswordGrant> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     // Over a store that takes its time more than the first wait may pass meanwhile, and one more guess be right to make.
     let limits = AttemptLimits::default().patience(patience).waits(LONG, LONG);
-    let any = |client: Client| client.grants([crate::Grant::Password]);
+    let scope = Scope::offline_access();
+    let any = |client: Client| {
+        client.grants([Grant::Password, Grant::RefreshToken]).scope(scope.clone()).default_scope(scope.clone())
+    };
+    let keys = RefreshKeys::new([0x3c; 32]).map_err(|error| text(&error))?;
+    // Without a window each token is good for one use, however close together two of them come.
+    let refresh = RefreshTokens::new(keys, users.clone()).retry_window(Duration::ZERO);
     let signs = ClientAuthentication::client_secret_jwt(SECRET).map_err(|error| text(&error))?;
     let clients = [Client::public("public"), Client::confidential("signs", signs)].map(any);
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), ISSUER);
     let secret = StateSecret::new([0x5a; 32]).map_err(|error| text(&error))?;
     let builder = PasswordGrant::builder(ISSUER, InMemoryClients::new(clients), users.clone(), tokens);
-    builder.observer(()).attempt_limits(limits).shared_state(store, secret).build().map_err(|error| text(&error))
+    let builder = builder.observer(()).attempt_limits(limits).refresh_tokens(refresh);
+    builder.shared_state(store, secret).build().map_err(|error| text(&error))
 }
 
 fn engines<F: Fixture>(
@@ -81,9 +99,16 @@ fn form(name: &str, password: &str) -> String {
 
 /// The status of the answer. It comes whatever the store does, after being patient a few times at most.
 fn post(store: &Instance<'_, impl Fixture>, grant: &PasswordGrant, form: &str) -> Outcome<u16> {
+    Ok(answer(store, grant, form)?.0)
+}
+
+/// The same, with the refresh token of the answer.
+fn answer(store: &Instance<'_, impl Fixture>, grant: &PasswordGrant, form: &str) -> Outcome<(u16, Option<String>)> {
     let headers = [("content-type", b"application/x-www-form-urlencoded".as_slice())];
     let answer = grant.token(HttpRequest::new("POST", None, headers, form.as_bytes()));
-    Ok(store.wait_for(4 * LONG_ENOUGH, answer)?.status())
+    let answer = store.wait_for(4 * LONG_ENOUGH, answer)?;
+    let json: serde_json::Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    Ok((answer.status(), json.get("refresh_token").and_then(|token| token.as_str()).map(str::to_owned)))
 }
 
 pub(super) fn attempt_limiter(fixture: &impl Fixture) -> Outcome {
@@ -213,6 +238,42 @@ pub(super) fn assertions_used_once(fixture: &impl Fixture) -> Outcome {
             statuses.iter().all(|status| [200, 401].contains(status)),
             format!("an assertion at once was answered with {statuses:?}"),
         )?;
+    }
+    Ok(())
+}
+
+pub(super) fn refresh_families(fixture: &impl Fixture) -> Outcome {
+    let users = Users::default();
+    let instances: [_; INSTANCES] = Instance::several(fixture);
+    let engines = engines(&instances, &users, LONG_ENOUGH)?;
+    let (Some(grant), [store, ..]) = (engines.first(), &instances) else { return Ok(()) };
+    let refresh = |token: &str| format!("grant_type=refresh_token&client_id=public&refresh_token={token}");
+    let login = || {
+        let (status, token) = answer(store, grant, &form(&name()?, "right"))?;
+        token.ok_or_else(|| format!("a login was answered with {status}, and no refresh token"))
+    };
+    for _ in 0..5 {
+        let form = refresh(&login()?);
+        let answers = at_once(&instances, |own, store| {
+            engines.get(own).map_or(Ok((0, None)), |grant| answer(store, grant, &form))
+        })?;
+        let statuses: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
+        let granted: Vec<_> = answers.into_iter().filter_map(|(_, token)| token).collect();
+        let [next] = &*granted else { return Err(format!("one use of a refresh token is good: {statuses:?}")) };
+        // The others have shown that somebody else has it, and that is remembered.
+        let status = post(store, grant, &refresh(next))?;
+        ensure(status == 400, format!("a token of a family that was stolen was answered with {status}"))?;
+    }
+    let used = login()?;
+    let (_, next) = answer(store, grant, &refresh(&used))?;
+    let next = next.ok_or("a refresh token that was good yields no other")?;
+    if fixture.restart() {
+        let store = Instance::new(fixture);
+        let grant = engine(store.store.clone(), &users, LONG_ENOUGH)?;
+        for (token, what) in [(used, "a token that was used"), (next, "what followed a token that was used twice")] {
+            let status = post(&store, &grant, &refresh(&token))?;
+            ensure(status == 400, format!("after a restart {what} was answered with {status}"))?;
+        }
     }
     Ok(())
 }

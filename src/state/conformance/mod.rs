@@ -99,6 +99,8 @@ pub enum Check {
     AttemptLimiterUnderFaults,
     /// Of several uses of one client assertion at once, one is accepted.
     AssertionsUsedOnce,
+    /// Of several uses of one refresh token at once, one is good, and the others end its family.
+    RefreshFamilies,
 }
 
 impl Check {
@@ -119,6 +121,7 @@ impl Check {
         Self::AttemptLimiter,
         Self::AttemptLimiterUnderFaults,
         Self::AssertionsUsedOnce,
+        Self::RefreshFamilies,
     ];
 }
 
@@ -155,6 +158,7 @@ pub fn check(fixture: &impl Fixture, check: Check) -> Result<(), Violation> {
         Check::AttemptLimiter => machines::attempt_limiter(fixture),
         Check::AttemptLimiterUnderFaults => machines::attempt_limiter_under_faults(fixture),
         Check::AssertionsUsedOnce => machines::assertions_used_once(fixture),
+        Check::RefreshFamilies => machines::refresh_families(fixture),
     };
     outcome.map_err(|what| Violation { check, what })
 }
