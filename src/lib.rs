@@ -63,6 +63,12 @@
 //! # Ok::<(), BoxError>(())
 //! ```
 //!
+//! # Staying logged in
+//!
+//! With [`RefreshTokens`] a login can yield a refresh token; [`PasswordGrant::revoke`] and
+//! [`PasswordGrant::log_out_everywhere`] end what it began, [`PasswordGrant::introspect`] and [`Revocations`] tell resource
+//! servers.
+//!
 //! # What comes out when something fails
 //!
 //! Every refusal is a [`TokenError`]: a status, a code and a fixed sentence for the caller, and a [`Reason`] for you. The
@@ -75,6 +81,7 @@
 //! | a client that did not authenticate | 401 `invalid_client`, always the same bytes |
 //! | what a client is not registered for | 400 `unauthorized_client`, `invalid_scope`, `invalid_target` |
 //! | a login that failed, for whatever reason | 400 `invalid_grant`, always the same bytes |
+//! | a refresh token that is not valid, for whatever reason | 400 `invalid_grant`, always the same bytes |
 //! | a login that needs another step | 403 with the host's code |
 //! | too many attempts | 429 `temporarily_unavailable` with `Retry-After` |
 //! | a store, the hashing or a client's key set that cannot be had | 503 `temporarily_unavailable` with `Retry-After` |

@@ -385,14 +385,18 @@ impl fmt::Display for Event<'_> {
                     scope.as_str()
                 )
             }
-            Self::TokenRefused { client_id, fault, session_id, .. } => {
+            Self::TokenRefused { client_id, fault, session_id: Some(session_id), .. } => {
                 write!(f, "token of family {session_id:?} refused to client {client_id:?}: {fault:?}")
             }
-            Self::TokenRevoked { client_id, subject, token_id, session_id, .. } => {
-                write!(
-                    f,
-                    "token {token_id:?} of family {session_id:?} for subject {subject:?} revoked by client {client_id:?}"
-                )
+            Self::TokenRefused { client_id, fault, .. } => {
+                write!(f, "token refused to client {client_id:?}: {fault:?}")
+            }
+            Self::TokenRevoked { client_id, subject, token_id: Some(token_id), .. } => {
+                write!(f, "token {token_id:?} for subject {subject:?} revoked by client {client_id:?}")
+            }
+            Self::TokenRevoked { client_id, subject, session_id, .. } => {
+                let family = session_id.unwrap_or_default();
+                write!(f, "family {family:?} for subject {subject:?} revoked by client {client_id:?}")
             }
             Self::LoggedOut { subject, .. } => write!(f, "subject {subject:?} logged out everywhere"),
             Self::RequestRefused { fault, .. } => write!(f, "request refused: {fault:?}"),
