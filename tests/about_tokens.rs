@@ -373,6 +373,18 @@ async fn a_token_is_active_only_while_account_and_client_are() {
     assert!(sessions.is_active(&pair.access).await);
 }
 
+/// What nobody remembers may have been revoked: after a restart with state in memory, sessions are over.
+#[tokio::test]
+async fn a_token_of_a_family_that_nobody_remembers_opens_nothing() {
+    let sessions = Sessions::new();
+    let pair = sessions.login("app").await;
+    let restarted = Sessions::new();
+    let verifier = verifier(&sessions.world.keys).clock(sessions.world.clock.clone()).observer(Events::default());
+    assert!(verifier.clone().revocations(sessions.world.grant.revocations()).verify(&pair.access).await.is_ok());
+    let forgetful = verifier.revocations(restarted.world.grant.revocations());
+    assert_eq!(forgetful.verify(&pair.access).await.unwrap_err(), AccessFault::Revoked);
+}
+
 /// A token without a family knows only its time.
 #[tokio::test]
 async fn a_log_out_ends_access_tokens_without_a_family_too() {
