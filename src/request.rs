@@ -131,7 +131,7 @@ impl<'a> TokenRequest<'a> {
         if [request.content_type, request.authorization, request.dpop].into_iter().any(Header::is_repeated) {
             return Err(RequestFault::RepeatedHeader);
         }
-        if request.query.is_some_and(holds_credential) {
+        if request.query.is_some_and(|query| holds_credential(query, endpoint)) {
             return Err(RequestFault::CredentialsInQuery);
         }
         if !is_form(request.content_type) {
@@ -176,12 +176,12 @@ fn is_form(content_type: Header<'_>) -> bool {
 }
 
 /// Whether a credential stands in the query, where logs and histories keep it (RFC 6749 section 2.3.1).
-fn holds_credential(query: &str) -> bool {
+fn holds_credential(query: &str, endpoint: Endpoint) -> bool {
     const CREDENTIALS: [&str; 6] =
         ["username", "password", "client_secret", "client_assertion", "refresh_token", "access_token"];
     form::pairs(query.as_bytes())
         .filter_map(|(name, _)| form::decode(name).ok())
-        .any(|name| CREDENTIALS.contains(&name.as_ref()))
+        .any(|name| CREDENTIALS.contains(&name.as_ref()) || endpoint == Endpoint::AboutToken && name == "token")
 }
 
 /// Where a request was sent, which decides what parameters it has.

@@ -9,10 +9,11 @@ use std::time::Duration;
 use common::sessions::{OFFLINE, Pair, Sessions, about, register, verifier};
 use common::{AUDIENCE, Answer, Events, FORM, ISSUER, Users, World, basic, noon};
 use password_grant::{
-    AccessFault, AccessTokenVerifier, Admission, AssertionKey, BearerRequest, BoxError, Client, ClientAssertion,
-    ClientAuthentication, ClientSecret, Commit, Expected, Grant, HttpRequest, InMemoryState, InMemoryTokens,
-    IntrospectedTokens, IntrospectionTransport, Loaded, Login, ManualClock, OpaqueIssuer, PasswordGrant, Rejection,
-    RequestContext, StateKey, StateSecret, StateStore, Write, async_trait,
+    AccessFault, AccessToken, AccessTokenVerifier, Admission, AssertionKey, Authorization, BearerRequest, BoxError,
+    Client, ClientAssertion, ClientAuthentication, ClientSecret, Clock, Commit, Expected, Grant, HttpRequest,
+    InMemoryState, InMemoryTokens, IntrospectedTokens, IntrospectionTransport, JwtIssuer, Loaded, Login, ManualClock,
+    OpaqueIssuer, PasswordGrant, Rejection, RequestContext, SigningKeys, StateKey, StateSecret, StateStore, Timestamp,
+    TokenDetails, TokenIssuer, Write, async_trait,
 };
 use serde_json::json;
 
@@ -56,11 +57,13 @@ async fn an_old_refresh_token_revokes_the_family_too() {
     sessions.refresh("app", &second.refresh).await.is(400, "invalid_grant");
     assert!(sessions.world.events.last().ends_with("Revoked"));
 
-    let idle = sessions.login("app").await;
-    sessions.advance(3_600);
-    is_revoked(&sessions.revoke("app", &idle.refresh).await);
-    sessions.refresh("app", &idle.refresh).await;
-    assert!(sessions.world.events.last().ends_with("Revoked"));
+    for life in [3_600, 30 * 86_400] {
+        let expired = sessions.login("app").await;
+        sessions.advance(life);
+        is_revoked(&sessions.revoke("app", &expired.refresh).await);
+        sessions.refresh("app", &expired.refresh).await;
+        assert!(sessions.world.events.last().ends_with("Revoked"), "{}", sessions.world.events.last());
+    }
 }
 
 #[tokio::test]
@@ -165,6 +168,12 @@ async fn what_is_no_request_about_a_token_is_refused() {
         let answer = sessions.about("app", "token=nonsense&scope=++&grant_type=password", endpoint).await;
         assert_eq!(answer.status, 200);
         let headers = [("content-type", FORM.as_bytes())];
+        let query = HttpRequest::new("POST", Some("x=y&token=a"), headers, b"token=a");
+        let answer: Answer = match endpoint {
+            "revoke" => sessions.world.grant.revoke(query).await.into(),
+            _ => sessions.world.grant.introspect(query).await.into(),
+        };
+        answer.is(400, "invalid_request");
         let get = HttpRequest::new("GET", Some("token=a"), headers, b"");
         let answer: Answer = match endpoint {
             "revoke" => sessions.world.grant.revoke(get).await.into(),
@@ -414,6 +423,116 @@ async fn an_engine_without_refresh_tokens_revokes_access_tokens() {
     assert_eq!(introspect().await.body, INACTIVE);
 }
 
+/// Rebuilding an engine over the same memory, as at a change of configuration, forgets nothing.
+#[tokio::test]
+async fn an_engine_that_is_built_anew_over_the_same_memory_knows_what_was_revoked() {
+    let clock = ManualClock::at(noon());
+    let (state, keys) = (InMemoryState::new().clock(clock.clone()), SigningKeys::generate().unwrap());
+    let build = || {
+        let tokens = JwtIssuer::new(keys.clone(), AUDIENCE);
+        let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens);
+        let grant = builder.clock(clock.clone()).observer(()).state(state.clone()).build().unwrap();
+        World { grant, ..World::default() }
+    };
+    let world = build();
+    let token = world.post(common::GOOD).await.access_token();
+    let (web, form) = (basic("web", "web-secret"), format!("token={token}"));
+    is_revoked(&about(&world, &[("authorization", &web)], &form, "revoke").await);
+    assert_eq!(about(&build(), &[("authorization", &web)], &form, "introspect").await.body, INACTIVE);
+}
+
+/// A verifier takes a token for its skew beyond its end, by a clock that may be behind: so long it can be revoked, and so
+/// long it is remembered that it was.
+#[tokio::test]
+async fn a_token_stays_revoked_for_as_long_as_anybody_takes_it() {
+    let sessions = Sessions::new();
+    let behind = ManualClock::at(noon());
+    let verifier = sessions.verifier().skew(Duration::from_secs(60)).clock(behind.clone());
+    let form = OFFLINE.replace("+offline_access", "");
+    for revoked_at in [0, 600, 659] {
+        behind.set(sessions.world.clock.now());
+        let token = sessions.ask("app", &form).await.access_token();
+        sessions.advance(revoked_at);
+        behind.advance(Duration::from_secs(revoked_at));
+        assert!(verifier.verify(&token).await.is_ok(), "{revoked_at}");
+        is_revoked(&sessions.revoke("app", &token).await);
+        // By its own clock it is the last second, a minute behind ours.
+        sessions.advance(600 + 59 + 60 - revoked_at);
+        behind.advance(Duration::from_secs(600 + 59 - revoked_at));
+        assert_eq!(verifier.verify(&token).await.unwrap_err(), AccessFault::Revoked, "{revoked_at}");
+    }
+}
+
+/// A client and a resource server of one tenant are told nothing of another's; a resource server of none is told of all.
+#[tokio::test]
+async fn tenants_are_told_apart_where_a_token_has_a_family() {
+    let users = Users::who(|_| Ok(Login::accepted("user-1")));
+    let sessions = Sessions::over(users, |refresh| refresh, |builder| builder);
+    let ask = async |client: &str, form: &str, tenant: Option<&str>, endpoint: &str| -> Answer {
+        let headers =
+            [("content-type", FORM.to_owned()), ("authorization", basic(client, &format!("{client}-secret")))];
+        let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let context = tenant.map_or_else(RequestContext::new, |tenant| RequestContext::new().with_tenant(tenant));
+        let request = HttpRequest::new("POST", None, headers, form.as_bytes()).context(context);
+        match endpoint {
+            "token" => sessions.world.grant.token(request).await.into(),
+            "revoke" => sessions.world.grant.revoke(request).await.into(),
+            _ => sessions.world.grant.introspect(request).await.into(),
+        }
+    };
+    let pair = Pair::of(&ask("app", OFFLINE, Some("a"), "token").await);
+    let form = format!("token={}", pair.access);
+    for (client, tenant, active) in [
+        ("app", Some("a"), true),
+        ("app", Some("b"), false),
+        ("app", None, false),
+        ("reports", Some("a"), true),
+        ("reports", Some("b"), false),
+        ("reports", None, true),
+    ] {
+        let answer = ask(client, &form, tenant, "introspect").await;
+        assert_eq!(answer.json()["active"], active, "{client} of {tenant:?}");
+    }
+    for token in [&pair.access, &pair.refresh] {
+        ask("app", &format!("token={token}"), Some("b"), "revoke").await.is(400, "invalid_grant");
+    }
+    assert_eq!(ask("app", &form, Some("a"), "introspect").await.json()["active"], true);
+    is_revoked(&ask("app", &form, Some("a"), "revoke").await);
+}
+
+/// An issuer of the host's may know more than it should: only this server's tokens count, and only until they expire.
+#[tokio::test]
+async fn what_an_issuer_says_of_a_token_is_checked() {
+    struct Generous;
+
+    #[async_trait]
+    impl TokenIssuer for Generous {
+        async fn issue(&self, _: &Authorization<'_>) -> Result<AccessToken, BoxError> {
+            Ok(AccessToken::new("good")?)
+        }
+
+        async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
+            let issuer = if token == "others" { "https://other.example.com" } else { ISSUER };
+            let end = if token == "expired" { now.unix_seconds() } else { now.unix_seconds() + 60 };
+            let mut details = TokenDetails::new(issuer, "user-1", "web", AUDIENCE, end);
+            details.token_id = token.to_owned();
+            if token == "broken" { Err("no connection".into()) } else { Ok(Some(details)) }
+        }
+    }
+
+    let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), Generous);
+    let grant = builder.clock(ManualClock::at(noon())).observer(()).build().unwrap();
+    let world = World { grant, ..World::default() };
+    let web = basic("web", "web-secret");
+    let introspect =
+        async |token: &str| about(&world, &[("authorization", &web)], &format!("token={token}"), "introspect").await;
+    assert_eq!(introspect("good").await.json()["active"], true);
+    for token in ["others", "expired"] {
+        assert_eq!(introspect(token).await.body, INACTIVE, "{token}");
+    }
+    introspect("broken").await.is(503, "temporarily_unavailable");
+}
+
 /// Tokens that say nothing themselves are revoked and introspected alike.
 #[tokio::test]
 async fn opaque_tokens_are_revoked_and_introspected_as_jwts_are() {
@@ -583,6 +702,13 @@ async fn an_answer_is_remembered_for_a_moment() {
         assert!(verifier.verify(&pair.access).await.is_ok());
         assert_eq!(remote.asked(), asked);
     }
+    // A clock that is set back prolongs nothing.
+    let now = remote.sessions.world.clock.now();
+    remote.sessions.world.clock.set(now.minus(Duration::from_secs(60)));
+    assert!(verifier.verify(&pair.access).await.is_ok());
+    assert_eq!(remote.asked(), 3);
+    remote.sessions.world.clock.set(now);
+    assert!(verifier.verify(&pair.access).await.is_ok());
     remote.sessions.advance(600 - 60 - 1);
     assert!(verifier.verify(&pair.access).await.is_ok());
     let before = remote.asked();

@@ -1053,7 +1053,9 @@ async fn names_without_number_take_no_more_than_the_room_there_is() {
         let answer = world.post(&form_of(&format!("user{number}"), "wrong")).await;
         assert!([400, 429].contains(&answer.status));
     }
-    assert!((1_000..=1_125).contains(&state.len()), "{}", state.len());
+    // Three quarters, and a few that they share: the rest is for what is no counter.
+    assert!((750..=790).contains(&state.len()), "{}", state.len());
+    world.grant.log_out_everywhere(&"user-1".into(), &home).await.unwrap();
     world.post(GOOD).await.waits(1);
     post(&world.grant, &home, GOOD).await.is_granted();
 
@@ -1070,7 +1072,7 @@ async fn names_without_number_take_no_more_than_the_room_there_is() {
         world.post(&form_of(&format!("later{number}"), "wrong")).await;
     }
     assert!(world.users.asked() - asked > 700, "{}", world.users.asked() - asked);
-    assert!(state.len() <= 1_125, "{}", state.len());
+    assert!(state.len() <= 790, "{}", state.len());
 }
 
 /// Somebody's login does not clear what others have done in the row that they share.
@@ -1081,7 +1083,7 @@ async fn a_login_takes_back_only_itself_from_a_row_that_it_shares() {
         Ok(if right { Login::accepted("user") } else { Login::rejected(Rejection::WrongPassword) })
     });
     // Room for thirty-two names, and for one row that all others share.
-    let (world, _) = world_over(anybody, InMemoryState::new().capacity(32));
+    let (world, _) = world_over(anybody, InMemoryState::new().capacity(42));
     for number in 0..32 {
         world.post(&form_of(&format!("user{number}"), "wrong")).await.is(400, "invalid_grant");
     }
@@ -1099,7 +1101,7 @@ async fn a_login_takes_back_only_itself_from_a_row_that_it_shares() {
 /// What was counted in a row that is shared is not forgotten when there is room again.
 #[tokio::test]
 async fn whoever_has_shared_a_row_goes_on_being_counted_there() {
-    let (world, _) = world_over(Users::default(), InMemoryState::new().capacity(32));
+    let (world, _) = world_over(Users::default(), InMemoryState::new().capacity(42));
     for number in 0..32 {
         world.post(&form_of(&format!("user{number}"), "wrong")).await.is(400, "invalid_grant");
     }

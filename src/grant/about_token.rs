@@ -6,6 +6,7 @@ use crate::endpoint::{Introspection, Revoked};
 use crate::grant::refresh::{self, Families, Found};
 use crate::grant::{Engine, rules};
 use crate::request::TokenRequest;
+use crate::state::Revocations;
 use crate::state::family::Holder;
 use crate::token::refresh::RefreshKeys;
 use crate::vocabulary::clock::Timestamp;
@@ -67,7 +68,9 @@ impl Engine {
         now: Timestamp,
         report: Report<'_>,
     ) -> Result<Revoked, TokenError> {
-        let Some(details) = self.inspect(token, now, report).await? else { return Ok(Revoked) };
+        let Some(details) = self.inspect(token, now.minus(Revocations::GRACE), report).await? else {
+            return Ok(Revoked);
+        };
         let session_id = details.session_id.as_deref();
         let standing = self.revocations.standing(&details).await;
         let standing = standing.map_err(|cause| report.failed(Trouble::StateStore, &cause))?;
@@ -145,6 +148,9 @@ impl Engine {
             Sees::For(audiences) => details.audiences.iter().any(|audience| audiences.contains(audience)),
             Sees::Nobodys => false,
         };
+        // A resource server of one tenant is told nothing of another's, one of none of all.
+        let own_tenant = report.context().tenant();
+        let seen = seen && tenant.is_none_or(|tenant| own_tenant.is_none_or(|own| own == tenant));
         if !(seen || is_own(&details, tenant, caller, report.context())) || standing.fault.is_some() {
             return Ok(Introspection::Inactive);
         }
@@ -152,7 +158,7 @@ impl Engine {
         Ok(if active { Introspection::AccessToken(Box::new(details)) } else { Introspection::Inactive })
     }
 
-    /// What an access token says, if it is one of ours and has not expired.
+    /// What an access token says, if it is one of ours and has not expired at this time.
     async fn inspect(
         &self,
         token: &Secret<'_>,
@@ -177,8 +183,8 @@ impl Engine {
         report: Report<'_>,
     ) -> Result<bool, TokenError> {
         let context = match tenant {
-            Some(tenant) if !tenant.is_empty() => report.context().clone().with_tenant(tenant),
-            _ => report.context().clone(),
+            Some(tenant) => report.context().in_tenant(tenant),
+            None => report.context().clone(),
         };
         let found = self.settings.clients.find(client_id, &context).await;
         let found = found.map_err(|cause| report.failed(Trouble::ClientStore, &cause))?;

@@ -159,8 +159,8 @@ impl Builder {
         self
     }
 
-    /// The source of the keys that token identifiers and the limiter's counts are made under. Default the system's
-    /// generator.
+    /// The source of refresh tokens, and of the keys that token identifiers and the limiter's counts are made under.
+    /// Default the system's generator.
     pub fn randomness(mut self, randomness: impl Randomness) -> Self {
         self.settings.randomness = Arc::new(randomness);
         self
@@ -401,11 +401,10 @@ impl Builder {
 /// Where the engine remembers, and the keys under which it does.
 fn remembered(state: StateChoice, patience: Duration, settings: &Settings) -> Result<Remembered, BuildError> {
     let (clock, randomness) = (settings.clock.clone(), settings.randomness.clone());
+    let local = |state: InMemoryState| Ok::<_, RandomnessError>((state.keys(&*randomness)?, State::Local(state)));
     let (keys, state) = match state {
-        StateChoice::Own => {
-            (Keys::local(&*randomness)?, State::Local(InMemoryState::new().clock(settings.clock.clone())))
-        }
-        StateChoice::Local(state) => (Keys::local(&*randomness)?, State::Local(state)),
+        StateChoice::Own => local(InMemoryState::new().clock(clock.clone()))?,
+        StateChoice::Local(state) => local(state)?,
         StateChoice::Shared(store, secret) => (Keys::Shared(secret), State::Shared(store)),
     };
     Ok(Remembered { keys, rows: Driver { state, clock, randomness, patience } })

@@ -39,6 +39,7 @@ use crate::vocabulary::future::catch_panic;
 use crate::vocabulary::identifier::Subject;
 use crate::vocabulary::report::Report;
 use crate::vocabulary::scope::Scope;
+use crate::vocabulary::token::AccessToken;
 
 /// The token endpoint of the password grant ([RFC 6749 section 4.3]).
 ///
@@ -134,7 +135,8 @@ impl PasswordGrant {
     /// token endpoint; a store that fails is 503, and then the token may be good still.
     ///
     /// Who then refuses the access token: [`introspect`](Self::introspect), and a verifier with
-    /// [`revocations`](Self::revocations). One that only checks signatures takes it until it expires.
+    /// [`revocations`](Self::revocations). One that only checks signatures takes it until it expires; and so do all where the
+    /// state was in memory and the process has restarted, unless the token has a family.
     ///
     /// # Cancel safety
     ///
@@ -153,8 +155,8 @@ impl PasswordGrant {
     ///
     /// A confidential client is told of its own tokens; one that is registered as a
     /// [`resource_server`](crate::Client::resource_server) of other clients' access tokens too. Of any other token, and of
-    /// one that has expired, was revoked, or whose account or client may not be used any more, it is told
-    /// `{"active":false}` and nothing else. A public client, and whoever does not authenticate, gets 401. A store that
+    /// one that has expired, was revoked, or whose client may not be used any more, it is told `{"active":false}` and nothing
+    /// else; with [refresh tokens](crate::RefreshTokens) on, so it is where their gate refuses the account. A public client, and whoever does not authenticate, gets 401. A store that
     /// fails is 503, never an answer.
     ///
     /// # Cancel safety
@@ -172,10 +174,11 @@ impl PasswordGrant {
 
     /// Ends every family of refresh tokens that this subject has, on whatever device, with their access tokens: for a
     /// password that was changed, an account that was disabled, a device that was lost. One commit, however many there
-    /// are. A login that is under way meanwhile, and may have seen the former password, yields no refresh token.
+    /// are, and in every tenant that has this subject. With [refresh tokens](crate::RefreshTokens), a login that is under way
+    /// meanwhile, and may have seen the former password, is answered 503.
     ///
     /// Access tokens without a family are refused by [`introspect`](Self::introspect) and
-    /// [`revocations`](Self::revocations) if they were issued before, or in the same second.
+    /// [`revocations`](Self::revocations) if they were issued before, or in the same second, by the engine's clock.
     ///
     /// Change the password first, then call this.
     ///
@@ -187,7 +190,7 @@ impl PasswordGrant {
     ///
     /// Dropped, it has happened or not.
     pub async fn log_out_everywhere(&self, subject: &Subject, context: &RequestContext) -> Result<(), BoxError> {
-        refresh::log_out(&self.0.revocations, subject).await?;
+        refresh::log_out(&self.0.revocations, subject, self.0.settings.clock.now()).await?;
         self.0.report(context).tell(&Event::LoggedOut { subject, context });
         Ok(())
     }
@@ -357,7 +360,7 @@ impl Engine {
         let lifetime = rules::lifetime_for(client, self.settings.access_token_lifetime).map_err(refused)?;
         let (username, password) = rules::credentials_in(request, password).map_err(refused)?;
 
-        let beginning = self.beginning(client, &scope, report).await?;
+        let beginning = self.beginning(report).await?;
         let ticket = self.reserve(username, client, report).await?;
         let attempt = LoginAttempt { username, password, scope: &scope, client, context: report.context() };
         let login = self.settings.users.authenticate(attempt).await;
@@ -371,46 +374,35 @@ impl Engine {
         rules::check_what_the_host_said(&accepted).map_err(refused)?;
         let granted = Granted { client, username: Some(username), audiences: &audiences, lifetime, scope, accepted };
         let session = self.begin_session(beginning, &granted, report).await?;
-        self.issue(granted, session, report).await
+        let session_id = session.as_ref().map(|session| &*session.id);
+        let mut id = [0; TokenIds::LENGTH];
+        let token_id = self.token_ids.next(&mut id);
+        let access_token = self.make_token(&granted, token_id, session_id, report).await?;
+        Ok(answer(granted, access_token, token_id, session, report))
     }
 
-    /// Makes the token for what has been granted, and the answer that carries it.
-    async fn issue(
+    /// Makes the access token for what has been granted.
+    async fn make_token(
         &self,
-        granted: Granted<'_>,
-        session: Option<Session>,
+        granted: &Granted<'_>,
+        token_id: &str,
+        session_id: Option<&str>,
         report: Report<'_>,
-    ) -> Result<TokenResponse, TokenError> {
-        let Granted { client, username, audiences, lifetime, scope, accepted } = granted;
-        let mut id = [0; TokenIds::LENGTH];
+    ) -> Result<AccessToken, TokenError> {
         let authorization = Authorization {
             issuer: &self.settings.issuer,
-            subject: &accepted.subject,
-            client,
-            scope: &scope,
-            audiences,
-            claims: &accepted.claims,
-            token_id: self.token_ids.next(&mut id),
-            session_id: session.as_ref().map(|session| &*session.id),
+            subject: &granted.accepted.subject,
+            client: granted.client,
+            scope: &granted.scope,
+            audiences: granted.audiences,
+            claims: &granted.accepted.claims,
+            token_id,
+            session_id,
             issued_at: self.settings.clock.now(), // the password took its time
-            lifetime,
+            lifetime: granted.lifetime,
         };
         let token = self.settings.tokens.issue(&authorization).await;
-        let access_token = token.map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))?;
-
-        let (client_id, subject, context) = (client.id(), &accepted.subject, report.context());
-        let Authorization { token_id, session_id, .. } = authorization;
-        report.tell(&match (username, session_id) {
-            (None, Some(session_id)) => {
-                Event::TokenRefreshed { client_id, subject, scope: &scope, token_id, session_id, context }
-            }
-            _ => {
-                let username = username.unwrap_or_default();
-                Event::TokenIssued { client_id, subject, username, scope: &scope, token_id, session_id, context }
-            }
-        });
-        let refresh_token = session.map(|session| session.token);
-        Ok(TokenResponse { access_token, expires_in: lifetime, scope, refresh_token, members: accepted.members })
+        token.map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))
     }
 
     /// Who has failed too often from where it is may not try. What could have been guessed and was not right counts.
@@ -508,6 +500,30 @@ struct Granted<'a> {
     lifetime: Duration,
     scope: Scope,
     accepted: Accepted,
+}
+
+/// The answer that carries what was made.
+fn answer(
+    granted: Granted<'_>,
+    access_token: AccessToken,
+    token_id: &str,
+    session: Option<Session>,
+    report: Report<'_>,
+) -> TokenResponse {
+    let Granted { client, username, lifetime, scope, accepted, .. } = granted;
+    let (client_id, subject, context) = (client.id(), &accepted.subject, report.context());
+    let session_id = session.as_ref().map(|session| &*session.id);
+    report.tell(&match (username, session_id) {
+        (None, Some(session_id)) => {
+            Event::TokenRefreshed { client_id, subject, scope: &scope, token_id, session_id, context }
+        }
+        _ => {
+            let username = username.unwrap_or_default();
+            Event::TokenIssued { client_id, subject, username, scope: &scope, token_id, session_id, context }
+        }
+    });
+    let refresh_token = session.map(|session| session.token);
+    TokenResponse { access_token, expires_in: lifetime, scope, refresh_token, members: accepted.members }
 }
 
 /// Only an accepted login goes on.

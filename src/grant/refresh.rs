@@ -4,18 +4,23 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::client::{AuthenticatedClient, Grant};
-use crate::grant::{Engine, Granted, rules};
+use crate::grant::token_id::TokenIds;
+use crate::grant::{Engine, Granted, answer, rules};
 use crate::request::TokenRequest;
 use crate::response::TokenResponse;
-use crate::state::family::{Family, FamilyRule, Holder, Presented, SecretDigest, Step};
+use crate::state::family::{Contention, Family, FamilyRule, Holder, Presented, SecretDigest, Step};
 use crate::state::log_out::{self, LogOut};
 use crate::state::revoked::{Revocations, family};
+use crate::state::sessions::Sessions;
 use crate::token::refresh::{FamilyId, RefreshKeys, RefreshToken, SECRET, TokenSecret};
 use crate::user::{Accepted, AccountGate};
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, Reason, RequestFault, TokenError, TokenFault, Trouble};
+use crate::vocabulary::event::Event;
 use crate::vocabulary::identifier::Subject;
 use crate::vocabulary::random::Randomness;
 use crate::vocabulary::report::Report;
@@ -64,6 +69,7 @@ pub struct RefreshTokens {
     repeats: u32,
     absolute_life: Duration,
     idle_life: Option<Duration>,
+    sessions: usize,
     needed_scope: Option<Scope>,
 }
 
@@ -80,6 +86,7 @@ impl RefreshTokens {
             repeats: 8,
             absolute_life: Duration::from_secs(30 * 86_400),
             idle_life: None,
+            sessions: 200,
             needed_scope: Some(Scope::offline_access()),
         }
     }
@@ -109,6 +116,12 @@ impl RefreshTokens {
         self
     }
 
+    /// How many sessions a user may have through one client; another login ends the oldest. From 1 to 500. Default 200.
+    pub fn sessions(mut self, most: usize) -> Self {
+        self.sessions = most;
+        self
+    }
+
     /// The scope that must be granted for a refresh token to be issued. Default `offline_access`. The empty scope gives
     /// every login through a client with [`Grant::RefreshToken`] one.
     pub fn when_granted(mut self, scope: Scope) -> Self {
@@ -126,6 +139,7 @@ impl RefreshTokens {
                 "the absolute life must be between a minute and 400 days",
             ),
             (self.idle_life.is_none_or(|life| life >= minute), "the idle life must be a minute or more"),
+            ((1..=Sessions::MOST).contains(&self.sessions), "a user may have from 1 to 500 sessions through a client"),
         ];
         rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, problem)| Err(problem))
     }
@@ -155,6 +169,15 @@ pub(crate) struct Session {
     pub(crate) token: Secret<'static>,
 }
 
+/// What became of a family that was to begin.
+enum Creation {
+    Begun,
+    /// Its subject was logged out since the login began.
+    LoggedOut,
+    /// Another login of the same user was quicker: another family is to be replaced.
+    Again,
+}
+
 /// A refresh token as it was presented.
 struct Used {
     token: RefreshToken,
@@ -165,21 +188,18 @@ struct Used {
     digests: Vec<SecretDigest>,
 }
 
-/// Whether a step is only looked at, or also made, for a subject that is known then.
+/// Whether a step is only looked at, or also made.
 #[derive(Clone, Copy)]
 enum Intent<'a> {
     Look,
-    Take { subject: &'a str },
+    /// The subject is known then. So long it may take, for the client to come again before the window is over.
+    Take {
+        subject: &'a str,
+        patience: Duration,
+    },
 }
 
-impl<'a> Intent<'a> {
-    fn subject(self) -> Option<&'a str> {
-        match self {
-            Self::Look => None,
-            Self::Take { subject } => Some(subject),
-        }
-    }
-
+impl Intent<'_> {
     fn takes(self) -> bool {
         matches!(self, Self::Take { .. })
     }
@@ -197,6 +217,12 @@ impl Families {
         (self.config.window / 5).max(Duration::from_secs(1))
     }
 
+    /// How long a token may take to be used up: half of the window, so that whoever is told 503 then, and comes again at
+    /// once, is not taken for a thief if it had been used up all the same.
+    fn patience(&self) -> Duration {
+        if self.config.window.is_zero() { Duration::MAX } else { (self.config.window / 2).max(Duration::from_secs(1)) }
+    }
+
     /// The number of the last log-out of anybody. To be had before the password is looked at.
     async fn last_log_out(&self) -> Result<u64, BoxError> {
         let key = [self.revocations.log_outs_key()];
@@ -204,7 +230,14 @@ impl Families {
         last.await
     }
 
-    /// Begins a family; none if its subject was logged out after `began_after`. A row that is there is never written over.
+    async fn last_log_out_of(&self, subject: &Subject) -> Result<u64, BoxError> {
+        let key = [self.revocations.subject_key(subject.as_str())];
+        let last = self.revocations.memory.rows.change(&key, |rows, _| Ok(LogOut::read(rows, 0)?.number));
+        last.await
+    }
+
+    /// Begins a family, in the place of the subject's oldest one through this client where there are too many, which is
+    /// named then. `None` if the subject was logged out after `began_after`. A row that is there is never written over.
     async fn create(
         &self,
         holder: Holder,
@@ -212,35 +245,64 @@ impl Families {
         began_after: u64,
         granted: (Scope, Vec<String>),
         linger: Duration,
-    ) -> Result<Option<Session>, BoxError> {
-        let (mut id, mut secret) = ([0; 16], [0; SECRET]);
+    ) -> Result<Option<(Session, Option<String>)>, BoxError> {
+        let (mut id, mut secret) = ([0; 16], Zeroizing::new([0; SECRET]));
         self.randomness.fill(&mut id)?;
-        self.randomness.fill(&mut secret)?;
-        let (id, secret) = (FamilyId(id), TokenSecret::new(secret));
+        self.randomness.fill(&mut *secret)?;
+        let (id, secret) = (FamilyId(id), TokenSecret::new(*secret));
         let session_id = id.to_text();
-        let keys = [self.revocations.family_key(&session_id), self.revocations.subject_key(subject.as_str())];
+        let list_key = self.revocations.sessions_key(&holder.tenant, &holder.client, subject.as_str());
         let (absolute, idle) = (millis(self.config.absolute_life), self.config.idle_life.map(millis));
-        let create = self.revocations.memory.rows.change(&keys, |rows, changes| {
-            let now = rows.now.unix_millis();
-            if LogOut::read(rows, 1)?.number > began_after {
-                return Ok(false);
+        let (rows, most) = (&self.revocations.memory.rows, self.config.sessions);
+        for _ in 0..Self::ROUNDS {
+            let surplus = rows.change(&[list_key], |rows, _| Ok(Sessions::read(rows, 0)?.surplus(most))).await?;
+            let replaced = surplus.map(|id| FamilyId(id).to_text());
+            let mut keys = vec![
+                self.revocations.family_key(&session_id),
+                self.revocations.subject_key(subject.as_str()),
+                list_key,
+            ];
+            keys.extend(replaced.as_deref().map(|family| self.revocations.family_key(family)));
+            let create = rows.change(&keys, |rows, changes| {
+                let now = rows.now.unix_millis();
+                let mut list = Sessions::read(rows, 2)?;
+                if LogOut::read(rows, 1)?.number > began_after {
+                    return Ok(Creation::LoggedOut);
+                }
+                if list.surplus(most) != surplus {
+                    return Ok(Creation::Again);
+                }
+                if rows.row(0).is_some() {
+                    return Err("the random generator has repeated itself".into());
+                }
+                let ends = (now.saturating_add(absolute), idle.map(|idle| now.saturating_add(idle)));
+                let (holder, subject, granted) = (holder.clone(), subject.to_string(), granted.clone());
+                let family = Family::new(holder, subject, began_after, granted, secret.digest(), ends);
+                let life = life(&family, now, linger);
+                list.add(id.0, most);
+                changes.put(0, family.to_bytes(), life);
+                changes.rely_on(1);
+                changes.put(2, list.to_bytes(), life);
+                if rows.row(3).is_some() {
+                    changes.delete(3);
+                }
+                Ok(Creation::Begun)
+            });
+            match create.await? {
+                Creation::Begun => {
+                    let token =
+                        self.config.keys.write(0, id, 0, &secret).ok_or("there is no key for refresh tokens")?;
+                    return Ok(Some((Session { id: session_id, token }, replaced)));
+                }
+                Creation::LoggedOut => return Ok(None),
+                Creation::Again => {}
             }
-            if rows.row(0).is_some() {
-                return Err("the random generator has repeated itself".into());
-            }
-            let ends = (now.saturating_add(absolute), idle.map(|idle| now.saturating_add(idle)));
-            let (holder, subject, granted) = (holder.clone(), subject.to_string(), granted.clone());
-            let family = Family::new(holder, subject, began_after, granted, secret.digest(), ends);
-            changes.put(0, family.to_bytes(), life(&family, now, linger));
-            changes.rely_on(1);
-            Ok(true)
-        });
-        if !create.await? {
-            return Ok(None);
         }
-        let token = self.config.keys.write(0, id, 0, &secret).ok_or("there is no key for refresh tokens")?;
-        Ok(Some(Session { id: session_id, token }))
+        Err("too many logins of the same user at once".into())
     }
+
+    /// How often a login looks anew which session it replaces.
+    const ROUNDS: usize = 100;
 
     /// What this text is, if it is a refresh token of ours.
     fn read(&self, text: &str) -> Option<Used> {
@@ -271,14 +333,10 @@ impl Families {
             rotates,
         };
         let presented = Presented { generation: used.token.generation, digest: used.digest, successors: &used.digests };
-        self.change(&used.session_id, intent.subject(), |family, logged_out, now| {
+        self.change(&used.session_id, intent, |family, logged_out, now| {
+            let before = family.clone();
             let step = family.use_token(presented, holder, logged_out, &rule, now);
-            let writes = match step {
-                Step::Reused => true,
-                Step::Rotated | Step::Repeated(_) => intent.takes(),
-                Step::Kept => intent.takes() && rule.idle.is_some(),
-                Step::Busy | Step::Refused(_) => false,
-            };
+            let writes = step == Step::Reused || intent.takes() && *family != before;
             (step, writes.then_some(linger))
         })
         .await
@@ -290,19 +348,25 @@ impl Families {
     async fn change<T>(
         &self,
         session_id: &str,
-        subject: Option<&str>,
+        intent: Intent<'_>,
         change: impl Fn(&mut Family, u64, u64) -> (T, Option<Duration>),
     ) -> Result<Option<(T, Family)>, BoxError> {
         let family_key = self.revocations.family_key(session_id);
         let rows = &self.revocations.memory.rows;
         // A family never changes its subject, so it can be looked at for that first.
-        let subject = match subject {
-            Some(subject) => Some(subject.to_owned()),
-            None => rows.change(&[family_key], |rows, _| Ok(family(rows, 0)?.map(|family| family.subject))).await?,
+        let subject = match intent {
+            Intent::Take { subject, .. } => Some(subject.to_owned()),
+            Intent::Look => {
+                rows.change(&[family_key], |rows, _| Ok(family(rows, 0)?.map(|family| family.subject))).await?
+            }
         };
         let Some(subject) = subject else { return Ok(None) };
         let keys = [family_key, self.revocations.subject_key(&subject)];
-        let step = rows.change(&keys, |rows, changes| {
+        let patience = match intent {
+            Intent::Take { patience, .. } => patience,
+            Intent::Look => Duration::MAX,
+        };
+        let step = rows.change_within(patience, &keys, |rows, changes| {
             let Some(mut family) = family(rows, 0)? else { return Ok(None) };
             let (logged_out, now) = (LogOut::read(rows, 1)?.number, rows.now.unix_millis());
             let (output, linger) = change(&mut family, logged_out, now);
@@ -333,7 +397,7 @@ impl Families {
     pub(crate) async fn active(&self, text: &str) -> Result<Option<Found>, BoxError> {
         let Some(used) = self.read(text) else { return Ok(None) };
         let (generation, digest) = (used.token.generation, used.digest);
-        let look = self.change(&used.session_id, None, |family, logged_out, now| {
+        let look = self.change(&used.session_id, Intent::Look, |family, logged_out, now| {
             let ended = family.end(logged_out).is_some() || family.has_expired(now);
             (!ended && family.is_current(generation, &digest), None)
         });
@@ -350,7 +414,7 @@ impl Families {
         linger: Duration,
     ) -> Result<Option<(bool, Found)>, BoxError> {
         let Some(used) = self.read(text) else { return Ok(None) };
-        let revoke = self.change(&used.session_id, None, |family, _, now| {
+        let revoke = self.change(&used.session_id, Intent::Look, |family, _, now| {
             let own = family.holder == *holder;
             if own {
                 family.revoke(now);
@@ -366,9 +430,10 @@ impl Families {
 }
 
 /// Ends everything of a subject.
-pub(crate) async fn log_out(revocations: &Revocations, subject: &Subject) -> Result<(), BoxError> {
+pub(crate) async fn log_out(revocations: &Revocations, subject: &Subject, now: Timestamp) -> Result<(), BoxError> {
     let keys = [revocations.log_outs_key(), revocations.subject_key(subject.as_str())];
-    revocations.memory.rows.change(&keys, log_out::log_out).await
+    let now = now.unix_millis();
+    revocations.memory.rows.change(&keys, |rows, changes| log_out::log_out(rows, changes, now)).await
 }
 
 /// Who holds the tokens of a client that authenticated in this context.
@@ -390,48 +455,47 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What a login has to know before the password is looked at, if it may yield a refresh token.
+/// The number of the last log-out when a login began, before its password was looked at.
 #[derive(Clone, Copy)]
 pub(crate) struct Beginning(u64);
 
 impl Engine {
-    /// Notes where log-outs stand, if the login may yield a refresh token.
-    pub(crate) async fn beginning(
-        &self,
-        client: &AuthenticatedClient,
-        scope: &Scope,
-        report: Report<'_>,
-    ) -> Result<Option<Beginning>, TokenError> {
-        match self.families.as_ref().filter(|families| families.are_for(client, scope)) {
-            None => Ok(None),
-            Some(families) => {
-                let last = families.last_log_out().await;
-                last.map(|last| Some(Beginning(last))).map_err(|cause| report.failed(Trouble::StateStore, &cause))
-            }
-        }
+    /// Notes where log-outs stand, where there are sessions to be logged out of.
+    pub(crate) async fn beginning(&self, report: Report<'_>) -> Result<Option<Beginning>, TokenError> {
+        let Some(families) = &self.families else { return Ok(None) };
+        let last = families.last_log_out().await;
+        last.map(|last| Some(Beginning(last))).map_err(|cause| report.failed(Trouble::StateStore, &cause))
     }
 
-    /// Begins a family for what was granted, if it is to have a refresh token.
+    /// Begins a family for what was granted, if it is to have a refresh token. Whoever was logged out since the login began
+    /// gets nothing: the password may have been the former one.
     pub(crate) async fn begin_session(
         &self,
         beginning: Option<Beginning>,
         granted: &Granted<'_>,
         report: Report<'_>,
     ) -> Result<Option<Session>, TokenError> {
-        let Granted { client, scope, .. } = granted;
-        let families = self.families.as_ref().filter(|families| families.are_for(client, scope));
-        let (Some(Beginning(began_after)), Some(families)) = (beginning, families) else { return Ok(None) };
+        let (Some(Beginning(began_after)), Some(families)) = (beginning, &self.families) else { return Ok(None) };
+        let Granted { client, scope, accepted, .. } = granted;
+        let failed = |cause: BoxError| report.failed(Trouble::StateStore, &cause);
+        let logged_out_meanwhile = || Err(report.refused(Trouble::LoggedOutMeanwhile));
+        if !families.are_for(client, scope) {
+            let last = families.last_log_out_of(&accepted.subject).await.map_err(failed)?;
+            return if last > began_after { logged_out_meanwhile() } else { Ok(None) };
+        }
         let holder = holder(client, report.context());
         let what = (scope.clone(), granted.audiences.to_vec());
-        let created = families.create(holder, &granted.accepted.subject, began_after, what, granted.lifetime).await;
-        match created.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
-            Some(session) => Ok(Some(session)),
-            None => Err(report.refused(Trouble::LoggedOutMeanwhile)),
+        let created = families.create(holder, &accepted.subject, began_after, what, granted.lifetime).await;
+        let Some((session, replaced)) = created.map_err(failed)? else { return logged_out_meanwhile() };
+        if let Some(session_id) = replaced.as_deref() {
+            let (client_id, subject, context) = (client.id(), &accepted.subject, report.context());
+            report.tell(&Event::SessionReplaced { client_id, subject, session_id, context });
         }
+        Ok(Some(session))
     }
 
     /// The refresh grant (RFC 6749 section 6). The token is looked at first, without using it up; it is used up last, once
-    /// nothing else can say no.
+    /// nothing else can say no or fail.
     pub(crate) async fn refresh(
         &self,
         families: &Families,
@@ -453,6 +517,7 @@ impl Engine {
                 (Step::Rotated | Step::Repeated(_) | Step::Kept, Some(family)) => Ok((step, family)),
                 (Step::Refused(refusal), _) => fault(refusal),
                 (Step::Reused, _) => fault(TokenFault::Reused),
+                (Step::Busy(Contention::ForeignSuccessor), _) => Err(report.refused(Trouble::RefreshKeyMissing)),
                 _ => Err(report.refused(Trouble::RefreshContended)),
             }
         };
@@ -466,17 +531,21 @@ impl Engine {
         let scope = rules::final_scope(scope, &accepted).map_err(refused)?;
         rules::check_what_the_host_said(&accepted).map_err(refused)?;
 
-        let taking = Intent::Take { subject: &family.subject };
+        let granted = Granted { client, username: None, audiences: &audiences, lifetime, scope, accepted };
+        let mut id = [0; TokenIds::LENGTH];
+        let token_id = self.token_ids.next(&mut id);
+        let access_token = self.make_token(&granted, token_id, Some(&used.session_id), report).await?;
+
+        let taking = Intent::Take { subject: &family.subject, patience: families.patience() };
         let taken = families.step(&used, &holder, treatment, taking).await.map_err(failed)?;
         let token = match good(taken)?.0 {
             Step::Kept => Some(presented.into_owned()),
             Step::Repeated(index) => families.successor(&used, index),
             _ => families.successor(&used, 0),
         };
-        let token = token.ok_or_else(|| report.refused(Trouble::StateStore))?;
+        let token = token.ok_or_else(|| report.refused(Trouble::RefreshKeyMissing))?;
         let session = Session { id: used.session_id, token };
-        let granted = Granted { client, username: None, audiences: &audiences, lifetime, scope, accepted };
-        self.issue(granted, Some(session), report).await
+        Ok(answer(granted, access_token, token_id, Some(session), report))
     }
 
     /// Asks the gate, as the login was asked.

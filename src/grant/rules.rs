@@ -106,7 +106,9 @@ pub(crate) fn refreshed_audiences(
     }
     let audiences = if asked.is_empty() { issued.to_vec() } else { asked };
     let registered = client.registration().registered_audiences();
-    let allowed = audiences.iter().all(|audience| registered.contains(audience));
+    // None is the issuer's own audience, which is for clients that are registered for no other.
+    let default = audiences.is_empty() && registered.is_empty();
+    let allowed = default || !audiences.is_empty() && audiences.iter().all(|audience| registered.contains(audience));
     if allowed { Ok(audiences) } else { Err(NotAllowed::Target.into()) }
 }
 

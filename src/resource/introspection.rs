@@ -75,6 +75,9 @@ impl<T: IntrospectionTransport + ?Sized> IntrospectionTransport for Arc<T> {
 /// member, an answer that takes too long, one without `iss`, `aud`, `sub`, `client_id` or `exp`, are all 503, and the
 /// verifier's observer is told why.
 ///
+/// Each token that is not remembered is one request to the endpoint, whatever it is: bound the requests that you take from
+/// callers who have shown no good token yet.
+///
 /// ```
 /// use password_grant::{AccessTokenVerifier, IntrospectedTokens};
 /// # use password_grant::{async_trait, BoxError, IntrospectionTransport};
@@ -110,7 +113,15 @@ type Parameters = dyn Fn() -> Result<Vec<(String, String)>, BoxError> + Send + S
 
 struct Cached {
     details: TokenDetails,
-    until: Timestamp,
+    at: Timestamp,
+}
+
+impl Cached {
+    /// A clock that is set back prolongs nothing.
+    fn is_fresh(&self, now: Timestamp, span: Duration) -> bool {
+        let age = now.since(self.at).max(self.at.since(now));
+        age < span && now < Timestamp::from_unix_seconds(self.details.expires_at)
+    }
 }
 
 /// Bytes of an answer.
@@ -194,24 +205,20 @@ impl TokenLookup for IntrospectedTokens {
 
 impl IntrospectedTokens {
     async fn ask(&self, token: &str) -> Result<(u16, Vec<u8>), BoxError> {
-        let mut form = String::from("token_type_hint=access_token&token=");
-        form.push_str(&form::encode(token));
-        let authorization = match &self.credentials {
-            Credentials::Header(header) => Some(header.expose()),
-            Credentials::Parameters(parameters) => {
-                for (name, value) in parameters()? {
-                    form.extend(["&", &form::encode(&name), "=", &form::encode(&value)]);
-                }
-                None
-            }
+        let (authorization, further) = match &self.credentials {
+            Credentials::Header(header) => (Some(header.expose()), Vec::new()),
+            Credentials::Parameters(parameters) => (None, parameters()?),
         };
-        let form = Secret::new(form);
+        let own = [("token_type_hint", "access_token"), ("token", token)];
+        let further = further.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let encode = |(name, value): (&str, &str)| format!("{}={}", form::encode(name), form::encode(value));
+        let form = Secret::new(own.into_iter().chain(further).map(encode).collect::<Vec<_>>().join("&"));
         self.transport.post(&self.url, authorization, form.expose()).await
     }
 
     fn cached(&self, key: &[u8; 32]) -> Option<TokenDetails> {
         let (cache, now) = (self.cache(), self.clock.now());
-        cache.get(key).filter(|cached| now < cached.until).map(|cached| cached.details.clone())
+        cache.get(key).filter(|cached| cached.is_fresh(now, self.cached_for)).map(|cached| cached.details.clone())
     }
 
     fn keep(&self, key: [u8; 32], details: &TokenDetails) {
@@ -220,11 +227,10 @@ impl IntrospectedTokens {
         }
         let (mut cache, now) = (self.cache(), self.clock.now());
         if cache.len() >= CACHED {
-            cache.retain(|_, cached| now < cached.until);
+            cache.retain(|_, cached| cached.is_fresh(now, self.cached_for));
         }
         if cache.len() < CACHED {
-            let until = now.plus(self.cached_for).min(Timestamp::from_unix_seconds(details.expires_at));
-            cache.insert(key, Cached { details: details.clone(), until });
+            cache.insert(key, Cached { details: details.clone(), at: now });
         }
     }
 

@@ -89,11 +89,21 @@ impl Driver {
         keys: &[StateKey],
         step: impl FnMut(&Snapshot<'_>, &mut Changes) -> Result<T, BoxError>,
     ) -> Result<T, BoxError> {
+        self.change_within(self.patience, keys, step).await
+    }
+
+    /// The same in less time.
+    pub(crate) async fn change_within<T>(
+        &self,
+        patience: Duration,
+        keys: &[StateKey],
+        step: impl FnMut(&Snapshot<'_>, &mut Changes) -> Result<T, BoxError>,
+    ) -> Result<T, BoxError> {
         match &self.state {
             State::Local(state) => state.change(keys, step),
             State::Shared(store) => {
                 let change = self.change_shared(&**store, keys, step);
-                let in_time = before(change, self.clock.sleep(self.patience)).await;
+                let in_time = before(change, self.clock.sleep(patience.min(self.patience))).await;
                 in_time.unwrap_or_else(|| Err("the state store did not answer in time".into()))
             }
         }

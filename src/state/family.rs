@@ -80,16 +80,27 @@ pub(crate) enum Step {
     /// It was the current one, and still is.
     Kept,
     /// It was followed a moment ago, and cannot be answered now. Nothing was changed.
-    Busy,
+    Busy(Contention),
     /// It was followed long ago, so somebody else has it, or had it: the family is revoked.
     Reused,
     /// Nothing was changed.
     Refused(TokenFault),
 }
 
+/// Why a token that was followed a moment ago is not answered as it was then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contention {
+    /// It was answered again often enough.
+    Repeats,
+    /// It was followed, and so was what followed it.
+    Straggler,
+    /// What followed it was made by a key that is not known here.
+    ForeignSuccessor,
+}
+
 impl Family {
     /// How many rotations within one window are told apart.
-    const RECENT: usize = 8;
+    const RECENT: usize = 16;
     const FORM: u8 = 1;
 
     pub(crate) fn new(
@@ -181,10 +192,13 @@ impl Family {
                         self.repeats += 1;
                         Step::Repeated(successor)
                     }
-                    _ => Step::Busy,
+                    Some(_) => Step::Busy(Contention::Repeats),
+                    None => Step::Busy(Contention::ForeignSuccessor),
                 }
             }
-            Some(behind @ 2..) if self.was_followed_within(behind, rule.window, now) => Step::Busy,
+            Some(behind @ 2..) if self.was_followed_within(behind, rule.window, now) => {
+                Step::Busy(Contention::Straggler)
+            }
             Some(_) => {
                 self.revoke(now);
                 Step::Reused

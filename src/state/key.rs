@@ -105,6 +105,8 @@ pub(crate) enum Purpose {
     LogOuts = 10,
     /// An access token that was revoked.
     RevokedToken = 11,
+    /// The sessions of a subject through a client.
+    Sessions = 12,
 }
 
 /// The secret under which the keys of a shared store are digests. All instances have the same one.

@@ -16,7 +16,7 @@ use crate::vocabulary::error::BoxError;
 pub(crate) struct LogOut {
     /// Greater than that of every log-out before it.
     pub(crate) number: u64,
-    /// When it was, in milliseconds since 1970.
+    /// When it was, in milliseconds since 1970, by the clock that tokens are dated by.
     pub(crate) at: u64,
 }
 
@@ -49,9 +49,9 @@ impl LogOut {
     }
 }
 
-/// Logs a subject out. The row that counts is the first of the snapshot, that of the subject the second.
-pub(crate) fn log_out(rows: &Snapshot<'_>, changes: &mut Changes) -> Result<(), BoxError> {
-    let now = rows.now.unix_millis();
+/// Logs a subject out, at this time by the clock that tokens are dated by. The row that counts is the first of the
+/// snapshot, that of the subject the second.
+pub(crate) fn log_out(rows: &Snapshot<'_>, changes: &mut Changes, now: u64) -> Result<(), BoxError> {
     let last = LogOut::read(rows, 0)?;
     let own = LogOut::read(rows, 1)?;
     // The time alone would not do, since clocks step back; a count alone would begin anew if its row were lost.
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::state::InMemoryState;
     use crate::state::key::{Keys, Purpose, StateKey};
-    use crate::{ManualClock, SystemRandomness, Timestamp};
+    use crate::{Clock, ManualClock, SystemRandomness, Timestamp};
 
     struct Memory {
         state: InMemoryState,
@@ -87,7 +87,8 @@ mod tests {
         }
 
         fn log_out(&self, subject: &str) -> LogOut {
-            self.state.change(&self.keys(subject), log_out).unwrap();
+            let now = self.clock.now().unix_millis();
+            self.state.change(&self.keys(subject), |rows, changes| log_out(rows, changes, now)).unwrap();
             self.of(subject)
         }
 

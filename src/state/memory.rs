@@ -1,22 +1,24 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::state::driver::{Changes, Seen, Snapshot};
-use crate::state::key::StateKey;
+use crate::state::key::{Keys, StateKey};
 use crate::state::{Commit, Expected, Loaded, Row, StateStore, Version, Write};
 use crate::vocabulary::clock::{Clock, SystemClock, Timestamp};
 use crate::vocabulary::error::BoxError;
+use crate::vocabulary::random::{Randomness, RandomnessError};
 
 /// The state of one process, in its memory: bounded, and gone when the process ends.
 ///
-/// Clones share their rows. What is still alive is never thrown away to make room. When all room is taken, counters of
-/// attempts that come anew share rows, so that they count too much rather than too little, and everything else is
-/// [`StateFull`].
+/// Clones share their rows, also as the state of several engines. What is still alive is never thrown away to make room.
+/// When three quarters of the room are taken, counters of attempts that come anew share rows, so that they count too much
+/// rather than too little; the last quarter is for everything else, which is [`StateFull`] when that is taken too. So
+/// whoever guesses at names without number keeps nobody from logging out.
 ///
 /// ```
 /// use password_grant::InMemoryState;
@@ -28,6 +30,8 @@ pub struct InMemoryState {
     clock: Arc<dyn Clock>,
     capacity: usize,
     rows: Arc<Mutex<Rows>>,
+    /// How keys are made for it: by all engines alike that have it for their state.
+    keys: Arc<OnceLock<Keys>>,
 }
 
 /// An in-memory store has no room for one more row.
@@ -40,10 +44,10 @@ impl InMemoryState {
     /// An empty one, with room for 262,144 rows: some 64 MiB when it is full.
     #[must_use]
     pub fn new() -> Self {
-        Self { clock: Arc::new(SystemClock::new()), capacity: 1 << 18, rows: Arc::default() }
+        Self { clock: Arc::new(SystemClock::new()), capacity: 1 << 18, rows: Arc::default(), keys: Arc::default() }
     }
 
-    /// With room for so many rows, and an eighth more that are shared when it is full. A row is some 250 bytes. A user
+    /// With room for so many rows, and a few more that counters share. A row is some 250 bytes. A user
     /// name that was tried in vain takes one for up to two days, and so does an address that it was tried from.
     #[must_use]
     pub fn capacity(self, rows: usize) -> Self {
@@ -66,6 +70,12 @@ impl InMemoryState {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How its keys are made; decided by the first engine that has it for its state.
+    pub(crate) fn keys(&self, randomness: &dyn Randomness) -> Result<Keys, RandomnessError> {
+        let new = Keys::local(randomness)?;
+        Ok(self.keys.get_or_init(|| new).clone())
     }
 
     /// One step over the rows under these keys, which nobody else sees or changes meanwhile: load and commit in one.
@@ -203,7 +213,8 @@ impl Rows {
         }
         let shared_rows = u16::try_from(capacity / 32).unwrap_or(u16::MAX);
         let Some(shared) = key.shared_row(shared_rows) else { return own };
-        if self.get(shared, now).is_some() || !self.has_room(key, now, capacity.saturating_sub(taken)) {
+        let for_counters = capacity - capacity / 4;
+        if self.get(shared, now).is_some() || !self.has_room(key, now, for_counters.saturating_sub(taken)) {
             return Place { key: shared, shared: true };
         }
         own

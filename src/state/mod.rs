@@ -14,6 +14,7 @@ pub(crate) mod log_out;
 mod memory;
 pub(crate) mod replay;
 pub(crate) mod revoked;
+pub(crate) mod sessions;
 
 use std::fmt;
 use std::sync::Arc;

@@ -31,8 +31,11 @@ pub(crate) struct Standing {
 }
 
 impl Revocations {
-    /// For how long beyond its end a revoked token is remembered: as much as clocks may be apart.
-    const MARGIN: Duration = Duration::from_secs(60);
+    /// For how long beyond its end a revoked token is remembered: a verifier takes it for as long as its skew is, by a
+    /// clock that may be a minute behind.
+    const MARGIN: Duration = Duration::from_secs(180);
+    /// For how long beyond its end a token can be revoked: a minute, as verifiers may still take it.
+    pub(crate) const GRACE: Duration = Duration::from_secs(60);
 
     /// How a token stands of which `details` are true.
     pub(crate) async fn standing(&self, details: &TokenDetails) -> Result<Standing, BoxError> {
@@ -74,6 +77,12 @@ impl Revocations {
         self.key(Purpose::Subject, subject)
     }
 
+    /// Of the row that lists a subject's sessions through a client.
+    pub(crate) fn sessions_key(&self, tenant: &str, client: &str, subject: &str) -> StateKey {
+        let parts = [&*self.issuer, tenant, client, subject].map(str::as_bytes);
+        self.memory.keys.key(Purpose::Sessions, &parts)
+    }
+
     /// Of the row that numbers log-outs.
     pub(crate) fn log_outs_key(&self) -> StateKey {
         self.key(Purpose::LogOuts, "")
@@ -98,7 +107,7 @@ fn fault(rows: &Snapshot<'_>, details: &TokenDetails) -> Result<Option<TokenFaul
         // What nobody remembers may have been revoked.
         return Ok(family(rows, 2)?.map_or(Some(TokenFault::Unknown), |family| family.end(logged_out.number)));
     }
-    // A token alone has only its time, in whole seconds: of two in the same second none counts as later.
+    // A token alone has only its time, in whole seconds: of a token and a log-out in the same second, the log-out is later.
     let before = logged_out.number > 0 && details.issued_at <= logged_out.at / 1000;
     Ok(before.then_some(TokenFault::LoggedOut))
 }

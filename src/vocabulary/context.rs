@@ -41,6 +41,12 @@ impl RequestContext {
         self
     }
 
+    /// The same in this tenant, or in none.
+    pub(crate) fn in_tenant(&self, tenant: &str) -> Self {
+        let tenant = (!tenant.is_empty()).then(|| tenant.into());
+        Self { tenant, ..self.clone() }
+    }
+
     /// What the host knows the caller's device by, and has verified: the subject of a client certificate, the identifier
     /// in a device token that it has signed. Logins from an origin where the user has logged in before are counted apart
     /// from all others, as they are from a known address. Never anything that a caller can choose.

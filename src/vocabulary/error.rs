@@ -317,11 +317,14 @@ pub enum Trouble {
     AccountNames,
     /// The [`AccountGate`](crate::AccountGate) failed. 503.
     AccountGate,
-    /// The subject was logged out everywhere while it logged in: whether the password was the old one or the new one
+    /// The subject was logged out everywhere while it logged in: whether the password was the former one or the new one
     /// cannot be told. 503.
     LoggedOutMeanwhile,
     /// A refresh token was used a moment ago, and its successor cannot be handed out once more. 503; nothing changes.
     RefreshContended,
+    /// The same, since the successor was made by a key that this instance does not have: all instances need the next key
+    /// before the first one makes tokens with it. 503; nothing changes.
+    RefreshKeyMissing,
     /// The [`StateStore`](crate::StateStore) failed, was too slow or is full, or holds a row that cannot be read. 503.
     StateStore,
     /// Password hashing has more work than it can do in time. 503.

@@ -121,6 +121,18 @@ pub enum Event<'a> {
         /// What surrounded the request.
         context: &'a RequestContext,
     },
+    /// A user had as many sessions through a client as they may, and another login has ended the oldest.
+    #[non_exhaustive]
+    SessionReplaced {
+        /// Which client.
+        client_id: &'a ClientId,
+        /// Whose.
+        subject: &'a Subject,
+        /// The family that has ended (`sid`).
+        session_id: &'a str,
+        /// What surrounded the login.
+        context: &'a RequestContext,
+    },
     /// The host has logged a subject out everywhere.
     #[non_exhaustive]
     LoggedOut {
@@ -397,6 +409,12 @@ impl fmt::Display for Event<'_> {
             Self::TokenRevoked { client_id, subject, session_id, .. } => {
                 let family = session_id.unwrap_or_default();
                 write!(f, "family {family:?} for subject {subject:?} revoked by client {client_id:?}")
+            }
+            Self::SessionReplaced { client_id, subject, session_id, .. } => {
+                write!(
+                    f,
+                    "family {session_id:?} for subject {subject:?} through client {client_id:?} replaced by another"
+                )
             }
             Self::LoggedOut { subject, .. } => write!(f, "subject {subject:?} logged out everywhere"),
             Self::RequestRefused { fault, .. } => write!(f, "request refused: {fault:?}"),

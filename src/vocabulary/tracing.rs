@@ -1,3 +1,4 @@
+use crate::vocabulary::error::Trouble;
 use crate::vocabulary::event::{AccessFault, Event, Observer};
 
 /// Writes every event to [`tracing`], with the target `password_grant`: refusals as `WARN`, trouble as `ERROR`, the
@@ -19,6 +20,10 @@ impl TracingObserver {
 impl Observer for TracingObserver {
     fn observe(&self, event: &Event<'_>) {
         match event {
+            // Nothing is wrong: somebody retries more often than it helps.
+            Event::Trouble { trouble: Trouble::RefreshContended, context, .. } => {
+                tracing::warn!(target: "password_grant", peer = ?context.peer(), tenant = ?context.tenant(), "{event}");
+            }
             Event::Trouble { context, .. } => {
                 tracing::error!(target: "password_grant", peer = ?context.peer(), tenant = ?context.tenant(), "{event}");
             }
@@ -45,6 +50,7 @@ impl Observer for TracingObserver {
             | Event::TokenRefreshed { context, .. }
             | Event::TokenRevoked { context, .. }
             | Event::LoggedOut { context, .. }
+            | Event::SessionReplaced { context, .. }
             | Event::NewOrigin { context, .. }
             | Event::AttemptsReset { context, .. }
             | Event::MoreNeeded { context, .. } => {
