@@ -6,10 +6,11 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use password_grant::TokenRequest;
+use password_grant::{Algorithm, TokenRequest};
 
 use support::assertion::{self, AssertionCase};
-use support::{ALGORITHMS, BODY, Case, HEADERS, LaxForm, block_on, keys, request};
+use support::sessions::SessionCase;
+use support::{ALGORITHMS, BODY, Case, HEADERS, LaxForm, block_on, keys, request, request_from_somewhere};
 
 fn token(criterion: &mut Criterion) {
     for algorithm in ALGORITHMS {
@@ -44,6 +45,33 @@ fn assertion(criterion: &mut Criterion) {
     }
 }
 
+/// The same request from an address, without limits on attempts and with them.
+fn limiter(criterion: &mut Criterion) {
+    let case = Case::new(Algorithm::Hs256);
+    let mut group = criterion.benchmark_group("limiter");
+    for (name, grant) in [("without limits", &case.grant), ("with limits", &case.limited)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| block_on(grant.token(black_box(request_from_somewhere()))));
+        });
+    }
+    group.finish();
+}
+
+/// What a refresh token adds to a login, and what its use costs.
+fn sessions(criterion: &mut Criterion) {
+    let case = SessionCase::new();
+    let mut group = criterion.benchmark_group("sessions");
+    group.bench_function("login without a refresh token", |bencher| bencher.iter(|| case.login_without()));
+    group.bench_function("login with a refresh token", |bencher| bencher.iter(|| case.login()));
+    group.bench_function("refresh", |bencher| {
+        let mut token = case.login();
+        bencher.iter(|| token = case.refresh(black_box(&token)));
+    });
+    let token = case.login_without();
+    group.bench_function("introspect", |bencher| bencher.iter(|| case.introspect(black_box(&token))));
+    group.finish();
+}
+
 fn verify(criterion: &mut Criterion) {
     for algorithm in ALGORITHMS {
         let case = Case::new(algorithm);
@@ -75,6 +103,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = token, assertion, verify, form
+    targets = token, limiter, sessions, assertion, verify, form
 }
 criterion_main!(benches);

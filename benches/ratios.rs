@@ -6,10 +6,13 @@ mod support;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use password_grant::TokenRequest;
+use password_grant::{Algorithm, TokenRequest};
 
 use support::assertion::{self, AssertionCase};
-use support::{ALGORITHMS, BODY, Case, HEADERS, LaxForm, block_on, is_measured, keys, median, request};
+use support::sessions::SessionCase;
+use support::{
+    ALGORITHMS, BODY, Case, HEADERS, LaxForm, block_on, is_measured, keys, median, request, request_from_somewhere,
+};
 
 fn main() {
     let rounds = if is_measured() { 401 } else { 1 };
@@ -38,6 +41,32 @@ fn main() {
             case.algorithm
         );
     }
+
+    // By how much a request is dearer, from an address: what is reserved and settled is the name, the address, and the
+    // place where the owner has logged in before.
+    println!("\nthe limiter: one token request, µs\n");
+    println!(
+        "| algorithm | without limits | with limits | difference | ratio | with limits, no address | difference |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for case in cases.iter().filter(|case| case.algorithm == Algorithm::Hs256) {
+        let measured = interleaved(
+            rounds,
+            [
+                contender(|| block_on(case.grant.token(black_box(request_from_somewhere())))),
+                contender(|| block_on(case.limited.token(black_box(request_from_somewhere())))),
+                contender(|| block_on(case.limited.token(black_box(request())))),
+            ],
+        );
+        let [without, with, nameless] = measured.medians();
+        let (more, ratio, less) = (measured.difference(1, 0), measured.ratio(1, 0), measured.difference(2, 0));
+        println!(
+            "| {} | {without:.2} | {with:.2} | {more:.2} | {ratio:.2} | {nameless:.2} | {less:.2} |",
+            case.algorithm
+        );
+    }
+
+    sessions(rounds);
 
     println!("\none verification, µs\n");
     println!("| algorithm | bare verification | engine | engine ÷ bare | engine − bare |");
@@ -72,6 +101,31 @@ fn main() {
     );
     let [lax, strict] = measured.medians();
     println!("| {lax:.3} | {strict:.3} | {:.2} |", measured.ratio(1, 0));
+}
+
+/// What a refresh token adds to a login, and what is done with tokens later.
+fn sessions(rounds: usize) {
+    println!("\nsessions: one request, µs, HS256\n");
+    println!(
+        "| login without a refresh token | login with one | difference | refresh | introspection | revocation check of a verifier |"
+    );
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: |");
+    let case = SessionCase::new();
+    let (access, mut token) = (case.login_without(), case.login());
+    let measured = interleaved(
+        rounds,
+        [
+            contender(|| case.login_without()),
+            contender(|| case.login()),
+            contender(|| token = case.refresh(black_box(&token))),
+            contender(|| case.introspect(black_box(&access))),
+            contender(|| block_on(case.verifier.verify(black_box(&access))).is_ok()),
+            contender(|| block_on(case.revoking_verifier.verify(black_box(&access))).is_ok()),
+        ],
+    );
+    let [without, with, refresh, introspect, ..] = measured.medians();
+    let (more, check) = (measured.difference(1, 0), measured.difference(5, 4));
+    println!("| {without:.2} | {with:.2} | {more:.2} | {refresh:.2} | {introspect:.2} | {check:.2} |");
 }
 
 /// None is taken twice, so all that a table needs are made before it is measured.

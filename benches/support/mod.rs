@@ -5,6 +5,7 @@
 pub mod assertion;
 pub mod hand_written;
 pub mod keys;
+pub mod sessions;
 
 use std::future::Future;
 use std::pin::pin;
@@ -110,7 +111,8 @@ pub fn limited_engine_with(users: impl UserAuthenticator, key: &KeyPair) -> Pass
     builder_with(users, key).build().expect("an engine")
 }
 
-fn builder_with(users: impl UserAuthenticator, key: &KeyPair) -> Builder {
+/// The same, to be configured further.
+pub fn builder_with(users: impl UserAuthenticator, key: &KeyPair) -> Builder {
     let tokens = JwtIssuer::new(key.signing_keys(), AUDIENCE);
     PasswordGrant::builder(ISSUER, CachedClient::new(), users, tokens).observer(())
 }
@@ -237,9 +239,11 @@ pub struct LaxForm<'a> {
     pub scope: Option<std::borrow::Cow<'a, str>>,
 }
 
-/// Whether the numbers are wanted (`cargo bench`), or only that everything runs (`cargo test --benches`).
+/// Whether the numbers are wanted (`cargo bench`), or only that everything runs (`cargo test --benches`, or `--test`, as
+/// criterion has it).
 pub fn is_measured() -> bool {
-    std::env::args().any(|argument| argument == "--bench")
+    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
+    has("--bench") && !has("--test")
 }
 
 /// The middle one; of none, zero.
