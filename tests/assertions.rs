@@ -129,7 +129,11 @@ fn claims() -> Value {
 }
 
 fn claims_with(name: &str, value: impl Into<Value>) -> Value {
-    let mut claims = claims();
+    changed(&claims(), name, value)
+}
+
+fn changed(claims: &Value, name: &str, value: impl Into<Value>) -> Value {
+    let mut claims = claims.clone();
     claims[name] = value.into();
     claims
 }
@@ -654,6 +658,50 @@ async fn an_assertion_is_good_for_one_request() {
     is_refused(&ask(&world, &late).await, &world, "AssertionTime", &"expired");
 }
 
+/// The same over instances, the clocks of which may be a minute apart.
+#[tokio::test]
+async fn a_store_whose_clock_is_ahead_remembers_for_as_long_as_an_assertion_is_taken() {
+    let (forge, ahead) = (Forge::new(), ManualClock::at(noon().plus(Duration::from_secs(59))));
+    let state = InMemoryState::new().clock(ahead.clone());
+    let world = World::with(Users::default(), |builder| {
+        builder.shared_state(state, StateSecret::new([7; 32]).unwrap()).dangerous_without_attempt_limits()
+    });
+    let keys = ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap();
+    world.clients.insert(client("backend", keys));
+    let used = forge.claims(&claims_with("exp", noon().unix_seconds() + 100));
+    ask(&world, &used).await.is_granted();
+    for clock in [&world.clock, &ahead] {
+        clock.advance(Duration::from_secs(129));
+    }
+    is_refused(&ask(&world, &used).await, &world, "AssertionSeen", &"at the last moment");
+}
+
+/// Incident C4: what one server has seen of a client is not what another one has, though they share a store.
+#[tokio::test]
+async fn two_issuers_over_one_store_do_not_use_up_each_others_assertions() {
+    let (forge, state) = (Forge::new(), InMemoryState::new());
+    let registered = world_of(&forge.key());
+    let issuers = [ISSUER, "https://other.example.com"];
+    let engines = issuers.map(|issuer| {
+        let keys = password_grant::SigningKeys::generate().unwrap();
+        let tokens = password_grant::JwtIssuer::new(keys, "https://api.example.com");
+        let builder =
+            password_grant::PasswordGrant::builder(issuer, registered.clients.clone(), Users::default(), tokens);
+        let state = state.clone().clock(registered.clock.clone());
+        let builder = builder.shared_state(state, StateSecret::new([7; 32]).unwrap());
+        builder.clock(registered.clock.clone()).observer(()).build().unwrap()
+    });
+    let claims = claims();
+    for expected in [200, 401] {
+        for (issuer, engine) in issuers.iter().zip(&engines) {
+            let form = with(&forge.claims(&changed(&claims, "aud", *issuer)));
+            let headers = [("content-type", FORM.as_bytes())];
+            let answer = engine.token(HttpRequest::new("POST", None, headers, form.as_bytes())).await;
+            assert_eq!(answer.status(), expected, "{issuer}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_verified_is_not_remembered() {
     let (forge, stranger) = (Forge::new(), Forge::new());
@@ -971,6 +1019,60 @@ async fn keys_that_a_client_publishes_are_fetched_and_kept() {
     assert_eq!(source.fetched(), 1);
 }
 
+/// Whoever is down is not asked at every request, and a clock that is put back does not change when.
+#[tokio::test]
+async fn a_key_set_that_was_never_had_is_asked_for_once_a_minute() {
+    let key = Forge::new().key();
+    let source = Publishes::default();
+    let world = publishing_world(&source);
+    let send = async || ask(&world, &assertions(&world, &key).sign().unwrap()).await;
+    for asked in [1, 0, 0] {
+        send().await.is(503, "temporarily_unavailable");
+        assert_eq!(source.fetched(), asked);
+    }
+    world.clock.advance(Duration::from_secs(60));
+    send().await.is(503, "temporarily_unavailable");
+    assert_eq!(source.fetched(), 1);
+    world.clock.set(noon());
+    send().await.is(503, "temporarily_unavailable");
+    assert_eq!(source.fetched(), 0);
+    source.set(&[&key]);
+    world.clock.advance(Duration::from_secs(60));
+    send().await.is_granted();
+}
+
+/// Whoever may register clients does not fill the memory with their key sets.
+#[tokio::test]
+async fn no_more_than_a_thousand_key_sets_are_kept() {
+    #[derive(Clone)]
+    struct Anywhere(String, Arc<AtomicUsize>);
+    #[async_trait]
+    impl JwksSource for Anywhere {
+        async fn fetch(&self, _: &str) -> Result<Vec<u8>, BoxError> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            Ok(self.0.clone().into_bytes())
+        }
+    }
+    let forge = Forge::new();
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let document = json!({ "keys": [forge.key().public_jwk().unwrap()] }).to_string();
+    let source = Anywhere(document, fetched.clone());
+    let world = World::with(Users::default(), |builder| builder.jwks_source(source));
+    let send = async |number: usize| {
+        let uri = format!("https://client.example/{number}");
+        world.clients.insert(client("backend", ClientAuthentication::private_key_jwt_at(uri)));
+        ask(&world, &forge.claims(&claims())).await.is_granted();
+        fetched.load(Ordering::SeqCst)
+    };
+    for number in 0..1_000 {
+        assert_eq!(send(number).await, number + 1);
+    }
+    assert_eq!(send(0).await, 1_000, "they are all there");
+    assert_eq!(send(1_000).await, 1_001);
+    assert_eq!(send(0).await, 1_002, "one too many made room");
+    assert_eq!(send(1_000).await, 1_002);
+}
+
 #[tokio::test]
 async fn a_document_that_is_no_key_set_authenticates_nobody() {
     let key = Forge::new().key();
@@ -1182,6 +1284,28 @@ proptest! {
             }
         });
     }
+}
+
+/// A host keeps the keys of its clients as the document that it writes: nothing that a key is found by may be lost in it.
+#[test]
+fn a_key_set_that_was_written_is_read_back_as_it_was() {
+    let certificate = b"the DER of a certificate";
+    let mut keys: Vec<Jwk> = Vec::new();
+    for (number, (algorithm, pem)) in private_keys().into_iter().enumerate() {
+        let key = AssertionKey::from_pem_for(algorithm, pem).unwrap().kid(format!("key-{number}"));
+        keys.push(key.public_jwk().unwrap());
+        let named = key.certificate(certificate).certificate_by_sha1(certificate).kid(format!("named-{number}"));
+        keys.push(named.public_jwk().unwrap());
+    }
+    // An RSA key that does not say what it is for is for both of its algorithms.
+    let mut either = json!(keys[6]);
+    let either = either.as_object_mut().unwrap();
+    assert_eq!(either.remove("alg"), Some("RS256".into()));
+    either.insert("kid".into(), "either".into());
+    keys.push(Jwk::from_json(json!(either).to_string().as_bytes()).unwrap());
+    let keys = set(keys);
+    assert_eq!(keys.keys.len(), 11);
+    assert_eq!(JwkSet::from_json(json!(keys).to_string().as_bytes()).unwrap(), keys);
 }
 
 /// Off the curve, of small order, too short, for something else: such keys verify nothing (requirement 63).

@@ -17,7 +17,8 @@ use crate::vocabulary::digest::sha256;
 
 /// A public JSON Web Key for verifying signatures ([RFC 7517]).
 ///
-/// It never holds private or symmetric members: there is no way to put them in. Serialises with `use`, `alg` and `kid`.
+/// It never holds private or symmetric members: there is no way to put them in. Serialises with `use`, `kid`, `alg` unless
+/// it is for several, and the thumbprints of its certificate where it has them; what was written is read back as it was.
 ///
 /// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517
 #[derive(Clone, PartialEq, Eq)]
@@ -316,8 +317,16 @@ impl Serialize for Jwk {
             map.serialize_entry(name, &value)?;
         }
         map.serialize_entry("use", "sig")?;
-        map.serialize_entry("alg", self.algorithm().as_str())?;
+        // A key that is for several says nothing, or it would be read back as one for the first alone.
+        if let [algorithm] = &*self.algorithms() {
+            map.serialize_entry("alg", algorithm.as_str())?;
+        }
         map.serialize_entry("kid", &self.kid)?;
+        for (name, thumbprint) in [("x5t", &self.thumbprints.sha1), ("x5t#S256", &self.thumbprints.sha256)] {
+            if let Some(thumbprint) = thumbprint {
+                map.serialize_entry(name, thumbprint)?;
+            }
+        }
         map.end()
     }
 }
