@@ -20,6 +20,7 @@ use password_grant::{
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tokio::sync::Semaphore;
 
 const ALICE: AttemptsOn<'_> = AttemptsOn::Account { username: "alice" };
 const HOME: &str = "192.0.2.1";
@@ -413,6 +414,22 @@ async fn an_attempt_that_was_given_up_or_that_panicked_is_a_failure() {
     world.post(GOOD).await.waits(2);
 }
 
+/// An attempt is waited for as long as the host says that one takes, and then it has failed.
+#[tokio::test]
+async fn an_attempt_is_open_for_its_life() {
+    let (clock, minute) = (standing(), Duration::from_secs(60));
+    let limits = AttemptLimits::default().burst(1).waits(minute, minute).attempt_life(Duration::from_secs(5));
+    let grant = engine(Never(Users::default()), clock.clone(), |builder| builder.attempt_limits(limits.clone()));
+    let nobody = RequestContext::new();
+    let polled = || pin!(post(&grant, &nobody, GOOD)).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(polled().is_pending(), "it is judged");
+    clock.advance(Duration::from_millis(4_999));
+    assert!(polled().is_pending(), "the first may yet turn out right");
+    clock.advance(Duration::from_millis(1));
+    let Poll::Ready(answer) = polled() else { panic!("nobody is waited for any more") };
+    answer.waits(55);
+}
+
 // --- Names -------------------------------------------------------------------------------------------------------------
 
 /// Requirement 87: variants of a name are no further guesses.
@@ -469,6 +486,32 @@ async fn a_name_is_counted_in_its_tenant() {
     post(&world.grant, &tenant("one"), GOOD).await.waits(1);
     post(&world.grant, &tenant("two"), GOOD).await.is_granted();
     post(&world.grant, &RequestContext::new(), GOOD).await.is_granted();
+}
+
+/// The same for where its owner has logged in before: that place has a burst of its own, and in another tenant the owner
+/// is somebody else.
+#[tokio::test]
+async fn an_origin_is_known_in_its_tenant() {
+    let world = World::default();
+    let [one, two] = ["one", "two"].map(|tenant| from(HOME).with_tenant(tenant));
+    post(&world.grant, &one, GOOD).await.is_granted();
+    post(&world.grant, &two, &wrong()).await.is(400, "invalid_grant");
+    post(&world.grant, &one, &wrong()).await.is(400, "invalid_grant");
+    assert_eq!(count(&world.grant, ALICE, &two).await.failures, 1, "charged to the name");
+    assert_eq!(count(&world.grant, ALICE, &one).await.failures, 0, "charged to the place");
+}
+
+/// And for clients.
+#[tokio::test]
+async fn a_client_is_counted_in_its_tenant() {
+    // Clients are counted in groups: under this secret the two are in different ones.
+    let world = World::with(Users::default(), |builder| builder.shared_state(InMemoryState::new(), secret()));
+    let [one, two] = ["one", "two"].map(|tenant| from(HOME).with_tenant(tenant));
+    for _ in 0..20 {
+        post_as(&world.grant, &one, ("web", "guess"), GOOD).await.is(401, "invalid_client");
+    }
+    post(&world.grant, &one, GOOD).await.is(429, "temporarily_unavailable");
+    post(&world.grant, &two, GOOD).await.is_granted();
 }
 
 /// Requirement 92: an IPv6 user has more addresses than anybody can count.
@@ -819,17 +862,41 @@ async fn an_administrator_sees_a_count_and_sets_it_back() {
     }
 }
 
-/// An attempt that was reserved before a reset is settled on nothing.
+/// An attempt that was reserved before a reset is settled on nothing: its success belongs to a row that is gone, and
+/// clears nothing in the one that came after it.
 #[tokio::test]
-async fn what_was_under_way_at_a_reset_is_not_counted_again() {
-    let world_users = Never(Users::default());
-    let grant = engine(world_users, standing(), |builder| builder);
+async fn what_was_under_way_at_a_reset_changes_nothing_after_it() {
+    let slow = Gated { users: Users::default(), gate: Arc::new(Semaphore::new(0)) };
+    let gate = slow.gate.clone();
+    let grant = engine(slow, standing(), |builder| builder);
     let nobody = RequestContext::new();
-    let mut asked = Box::pin(post(&grant, &nobody, GOOD));
-    assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let mut slow_login = Box::pin(post(&grant, &nobody, GOOD));
+    assert!(slow_login.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     grant.reset_attempts(ALICE, &nobody).await.unwrap();
-    drop(asked);
     assert_eq!(count(&grant, ALICE, &nobody).await, AttemptCount::default());
+    for _ in 0..3 {
+        post(&grant, &nobody, &wrong()).await.is(400, "invalid_grant");
+    }
+    gate.add_permits(1);
+    slow_login.await.is_granted();
+    let counted = count(&grant, ALICE, &nobody).await;
+    assert_eq!((counted.failures, counted.in_window), (3, 3));
+}
+
+/// Takes its time over the right password, until the gate is opened.
+struct Gated {
+    users: Users,
+    gate: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl UserAuthenticator for Gated {
+    async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
+        if attempt.password().expose() == "wonderland" {
+            self.gate.acquire().await?.forget();
+        }
+        self.users.authenticate(attempt).await
+    }
 }
 
 #[test]
@@ -990,6 +1057,33 @@ async fn a_store_in_conflict_is_asked_again_and_one_without_answer_is_given_up()
     clock.0.advance(Duration::from_secs(10));
     let Poll::Ready(answer) = asked.as_mut().poll(&mut context) else { panic!("given up") };
     answer.is(503, "temporarily_unavailable");
+}
+
+/// The host says for how long it is waited, for a store as for other logins of the name.
+#[tokio::test]
+async fn patience_is_as_long_as_the_host_says() {
+    let second = Duration::from_secs(1);
+    let limits = AttemptLimits::default().burst(1).waits(60 * second, 60 * second).patience(3 * second);
+    let never = || Never(Users::default());
+    let clock = Impatient(standing());
+    let no_answer =
+        |builder: Builder| builder.attempt_limits(limits.clone()).shared_state(Faulty::new(|_| Fault::Hangs), secret());
+    let others = |builder: Builder| builder.attempt_limits(limits.clone());
+    let form = format!("{GOOD}&client_id=mobile");
+    let no_answer = engine(never(), clock.clone(), no_answer);
+    let others = engine(never(), clock.clone(), others);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut judged = Box::pin(send_form(&others, &form));
+    assert!(judged.as_mut().poll(&mut context).is_pending());
+    for (grant, status) in [(&no_answer, 503), (&others, 429)] {
+        let mut asked = Box::pin(send_form(grant, &form));
+        assert!(asked.as_mut().poll(&mut context).is_pending());
+        clock.0.advance(3 * second - Duration::from_millis(1));
+        assert!(asked.as_mut().poll(&mut context).is_pending(), "{status}");
+        clock.0.advance(Duration::from_millis(1));
+        let Poll::Ready(answer) = asked.as_mut().poll(&mut context) else { panic!("{status}: given up") };
+        answer.is(status, "temporarily_unavailable");
+    }
 }
 
 /// Its own sleeps end at once, except long ones, which end when the clock is moved.
