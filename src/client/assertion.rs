@@ -158,7 +158,7 @@ fn numeric_date(value: &Value) -> Option<Timestamp> {
     if let Some(seconds) = value.as_u64() {
         return Some(Timestamp::from_unix_seconds(seconds));
     }
-    let seconds = value.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0)?;
-    let span = Duration::try_from_secs_f64(seconds).ok()?;
+    // Neither negative nor more than there is time for.
+    let span = Duration::try_from_secs_f64(value.as_f64()?).ok()?;
     Some(Timestamp::from_unix_seconds(0).plus(span))
 }
