@@ -110,14 +110,15 @@ fn sessions(rounds: usize) {
         "| login without a refresh token | login with one | difference | refresh | introspection | revocation check of a verifier |"
     );
     println!("| ---: | ---: | ---: | ---: | ---: | ---: |");
-    let case = SessionCase::new();
-    let (access, mut token) = (case.login_without(), case.login());
+    // One whose logins replace each other, and one whose session lasts.
+    let (case, lasting) = (SessionCase::new(), SessionCase::new());
+    let (access, mut token) = (case.login_without(), lasting.login());
     let measured = interleaved(
         rounds,
         [
             contender(|| case.login_without()),
             contender(|| case.login()),
-            contender(|| token = case.refresh(black_box(&token))),
+            contender(|| token = lasting.refresh(black_box(&token))),
             contender(|| case.introspect(black_box(&access))),
             contender(|| block_on(case.verifier.verify(black_box(&access))).is_ok()),
             contender(|| block_on(case.revoking_verifier.verify(black_box(&access))).is_ok()),
