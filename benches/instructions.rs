@@ -7,12 +7,13 @@ use std::process::ExitCode;
 
 use password_grant::{Algorithm, TokenRequest};
 
-use support::{BODY, Case, HEADERS, LaxForm, block_on, keys, request};
+use support::{BODY, Case, HEADERS, LaxForm, block_on, keys, request, request_from_somewhere};
 
 type Scenario = (&'static str, Algorithm, fn(&Case));
 
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 9] = [
     ("grant-hs256", Algorithm::Hs256, grant),
+    ("grant-hs256-limited", Algorithm::Hs256, limited),
     ("grant-eddsa", Algorithm::EdDsa, grant),
     ("hand-written-hs256", Algorithm::Hs256, hand_written),
     ("sign-hs256", Algorithm::Hs256, sign),
@@ -43,6 +44,10 @@ fn main() -> ExitCode {
 
 fn grant(case: &Case) {
     black_box(block_on(case.grant.token(black_box(request()))));
+}
+
+fn limited(case: &Case) {
+    black_box(block_on(case.limited.token(black_box(request_from_somewhere()))));
 }
 
 fn hand_written(case: &Case) {

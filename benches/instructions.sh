@@ -16,7 +16,7 @@ count() {
 
 echo '| scenario | instructions |'
 echo '| --- | ---: |'
-for scenario in grant-hs256 hand-written-hs256 sign-hs256 grant-eddsa sign-eddsa verify-eddsa parse-form parse-form-serde
+for scenario in grant-hs256 grant-hs256-limited hand-written-hs256 sign-hs256 grant-eddsa sign-eddsa verify-eddsa parse-form parse-form-serde
 do
     few=$(count "$scenario" "$short")
     many=$(count "$scenario" "$long")

@@ -246,8 +246,7 @@ impl Parameter {
     /// Judges a value that is not empty.
     fn check(self, value: &str, limits: &Limits) -> Result<(), RequestFault> {
         let (limit, allowed) = self.grammar(limits);
-        let too_long =
-            value.len() > limit || self == Self::Scope && value.split(' ').nth(Limits::SCOPE_TOKENS).is_some();
+        let too_long = value.len() > limit || self == Self::Scope && spaces(value) >= Limits::SCOPE_TOKENS;
         match (too_long, self) {
             (true, Self::Scope) => Err(RequestFault::Scope),
             (true, _) => Err(RequestFault::TooLong),
@@ -256,6 +255,10 @@ impl Parameter {
             (false, _) => Err(RequestFault::Character),
         }
     }
+}
+
+fn spaces(value: &str) -> usize {
+    value.bytes().map(|byte| usize::from(byte == b' ')).sum()
 }
 
 /// The names that have occurred, with or without a value.

@@ -80,18 +80,18 @@ impl fmt::Debug for TokenResponse {
 
 impl From<TokenResponse> for HttpResponse {
     fn from(response: TokenResponse) -> Self {
-        let (token, scope) = (response.access_token.expose(), response.scope.as_str());
+        let (token, scope) = (response.access_token.as_bytes(), response.scope.as_str());
         let refresh_token = response.refresh_token.as_ref().map(Secret::expose);
         let length = token.len() + refresh_token.map_or(0, |token| token.len() + 20) + scope.len() + 96;
         let mut body = ObjectWriter::with_capacity(length);
         body.plain("access_token", token);
-        body.plain("token_type", "Bearer");
+        body.plain("token_type", b"Bearer");
         body.value("expires_in", &response.expires_in.as_secs());
         if let Some(token) = refresh_token {
-            body.plain("refresh_token", token);
+            body.plain("refresh_token", token.as_bytes());
         }
         if !scope.is_empty() {
-            body.plain("scope", scope);
+            body.plain("scope", scope.as_bytes());
         }
         body.members(&response.members);
         match body.finish() {

@@ -886,7 +886,12 @@ async fn a_client_may_be_registered_for_what_it_cannot_change() {
         json!([ISSUER, TOKEN_ENDPOINT]),
         json!([ISSUER, "https://other.example.com"]),
     ] {
-        ask(&world, &forge.claims(&claims_with("aud", aud))).await.is_granted();
+        let told = |world: &World| world.events.lines().iter().filter(|line| line.contains("issuer alone")).count();
+        let before = told(&world);
+        ask(&world, &forge.claims(&claims_with("aud", aud.clone()))).await.is_granted();
+        // Requirement 52: it is explicit, and logged.
+        let strict = aud == json!(ISSUER) || aud == json!([ISSUER]);
+        assert_eq!(told(&world) - before, usize::from(!strict), "{aud}");
     }
     for aud in
         [json!("https://other.example.com"), json!([]), json!([TOKEN_ENDPOINT, 7]), json!(format!("{TOKEN_ENDPOINT}/"))]

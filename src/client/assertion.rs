@@ -50,6 +50,8 @@ pub(crate) struct Sound {
     pub(crate) id: String,
     /// Until when it would be taken again, by a clock that is behind by as much as it may be.
     pub(crate) end: Timestamp,
+    /// It is for our issuer alone, as it should be.
+    pub(crate) is_for_us_alone: bool,
 }
 
 impl<'r> PresentedAssertion<'r> {
@@ -95,12 +97,14 @@ impl<'r> PresentedAssertion<'r> {
         if self.text("iss") != Some(&self.client_id) {
             return Err(ClientFault::AssertionIssuer);
         }
-        if !self.is_for(registered, expected) {
+        let audiences = self.audiences().ok_or(ClientFault::AssertionAudience)?;
+        let is_for_us_alone = audiences == [expected.issuer];
+        if !is_for_us_alone && !is_for_an_endpoint(&audiences, registered, expected) {
             return Err(ClientFault::AssertionAudience);
         }
         let end = self.times(expected)?;
         match self.text("jti") {
-            Some(id) if (1..=ID).contains(&id.len()) => Ok(Sound { id: id.to_owned(), end }),
+            Some(id) if (1..=ID).contains(&id.len()) => Ok(Sound { id: id.to_owned(), end, is_for_us_alone }),
             _ => Err(ClientFault::AssertionId),
         }
     }
@@ -109,20 +113,12 @@ impl<'r> PresentedAssertion<'r> {
         self.claims.get(claim)?.as_str()
     }
 
-    /// Our issuer alone. An assertion that is for others too could be used by them (RFC 7523bis section 4); some
-    /// deployed clients name an endpoint, so a client may be registered for that.
-    fn is_for(&self, registered: &AssertionCredentials, expected: &Expectations<'_>) -> bool {
-        let audiences: Option<Vec<&str>> = match self.claims.get("aud") {
-            Some(Value::String(one)) => Some(vec![one]),
-            Some(Value::Array(several)) => several.iter().map(Value::as_str).collect(),
+    fn audiences(&self) -> Option<Vec<&str>> {
+        match self.claims.get("aud")? {
+            Value::String(one) => Some(vec![one]),
+            Value::Array(several) => several.iter().map(Value::as_str).collect(),
             _ => None,
-        };
-        let Some(audiences) = audiences else { return false };
-        if registered.allows(AssertionCompatibility::EndpointAudience) {
-            let ours = [expected.issuer, expected.token_endpoint, expected.endpoint];
-            return audiences.iter().any(|audience| ours.contains(audience));
         }
-        audiences == [expected.issuer]
     }
 
     /// `exp` is there and neither past nor too far ahead; `nbf` and `iat`, if there, are not ahead. Whole or fractional
@@ -142,6 +138,14 @@ impl<'r> PresentedAssertion<'r> {
         }
         Ok(end.plus(SKEW))
     }
+}
+
+/// An assertion that is for others too could be used by them (RFC 7523bis section 4), so it should be for our issuer
+/// alone. Some deployed clients name an endpoint, and may be registered for that.
+fn is_for_an_endpoint(audiences: &[&str], registered: &AssertionCredentials, expected: &Expectations<'_>) -> bool {
+    let ours = [expected.issuer, expected.token_endpoint, expected.endpoint];
+    registered.allows(AssertionCompatibility::EndpointAudience)
+        && audiences.iter().any(|audience| ours.contains(audience))
 }
 
 /// Absent or `JWT` too, as RFC 7523bis has it; never the type of something else that we sign.

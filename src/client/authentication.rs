@@ -26,6 +26,7 @@ use crate::state::replay::{Use, use_once};
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::digest::sha256;
 use crate::vocabulary::error::{BoxError, ClientFault, Overloaded, Reason, RequestFault, TokenError, Trouble};
+use crate::vocabulary::event::Event;
 use crate::vocabulary::form;
 use crate::vocabulary::identifier::ClientId;
 use crate::vocabulary::limits::Limits;
@@ -376,10 +377,14 @@ impl Asserted<'_> {
         let sound = self.assertion.judge(credentials, &keys, &registry.assertions).map_err(refused)?;
         let used = registry.used.once(registry.assertions.issuer, client.id(), &sound).await;
         match used.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
-            Use::First => Ok(()),
-            Use::Seen => Err(refused(ClientFault::AssertionSeen)),
-            Use::Full => Err(report.refused(Trouble::TooManyAssertions)),
+            Use::First => {}
+            Use::Seen => return Err(refused(ClientFault::AssertionSeen)),
+            Use::Full => return Err(report.refused(Trouble::TooManyAssertions)),
         }
+        if !sound.is_for_us_alone {
+            report.tell(&Event::LenientAudience { client_id: client.id(), context: report.context() });
+        }
+        Ok(())
     }
 
     /// The keys that the client publishes; fetched anew where the assertion names one that is not among them.

@@ -351,7 +351,7 @@ impl AssertionCredentials {
 pub enum AssertionCompatibility {
     /// Its assertions may be for the token endpoint's URL, or that of the endpoint called, in the place of our issuer;
     /// or for one of these among others. Many deployed clients send the token endpoint. Whoever else such an assertion
-    /// is for could use it here.
+    /// is for could use it here. The observer is told of each ([`Event::LenientAudience`](crate::Event)).
     EndpointAudience,
     /// It may write `jwt_bearer` for the assertion's type.
     JwtBearerAlias,

@@ -37,9 +37,9 @@ impl From<Introspection> for HttpResponse {
             Introspection::Inactive => {}
             Introspection::AccessToken(details) => {
                 let scope = (!details.scope.is_empty()).then(|| details.scope.as_str());
-                scope.into_iter().for_each(|scope| body.plain("scope", scope));
+                scope.into_iter().for_each(|scope| body.plain("scope", scope.as_bytes()));
                 body.text("client_id", &details.client_id);
-                body.plain("token_type", "Bearer");
+                body.plain("token_type", b"Bearer");
                 body.value("exp", &details.expires_at);
                 body.value("iat", &details.issued_at);
                 body.text("sub", &details.subject);
@@ -56,9 +56,9 @@ impl From<Introspection> for HttpResponse {
                 body.members(&further);
             }
             Introspection::RefreshToken { issuer, client_id, subject, scope, expires_at } => {
-                body.plain("scope", scope.as_str());
+                body.plain("scope", scope.as_str().as_bytes());
                 body.text("client_id", &client_id);
-                body.plain("token_type", "refresh_token");
+                body.plain("token_type", b"refresh_token");
                 body.value("exp", &expires_at);
                 body.text("sub", &subject);
                 body.text("iss", &issuer);

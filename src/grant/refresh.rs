@@ -246,10 +246,7 @@ impl Families {
         granted: (Scope, Vec<String>),
         linger: Duration,
     ) -> Result<Option<(Session, Option<String>)>, BoxError> {
-        let (mut id, mut secret) = ([0; 16], Zeroizing::new([0; SECRET]));
-        self.randomness.fill(&mut id)?;
-        self.randomness.fill(&mut *secret)?;
-        let (id, secret) = (FamilyId(id), TokenSecret::new(*secret));
+        let (id, secret) = self.random_token()?;
         let session_id = id.to_text();
         let list_key = self.revocations.sessions_key(&holder.tenant, &holder.client, subject.as_str());
         let (absolute, idle) = (millis(self.config.absolute_life), self.config.idle_life.map(millis));
@@ -265,7 +262,7 @@ impl Families {
             keys.extend(replaced.as_deref().map(|family| self.revocations.family_key(family)));
             let create = rows.change(&keys, |rows, changes| {
                 let now = rows.now.unix_millis();
-                let mut list = Sessions::read(rows, 2)?;
+                let list = Sessions::read(rows, 2)?;
                 if LogOut::read(rows, 1)?.number > began_after {
                     return Ok(Creation::LoggedOut);
                 }
@@ -279,10 +276,9 @@ impl Families {
                 let (holder, subject, granted) = (holder.clone(), subject.to_string(), granted.clone());
                 let family = Family::new(holder, subject, began_after, granted, secret.digest(), ends);
                 let life = life(&family, now, linger);
-                list.add(id.0, most);
                 changes.put(0, family.to_bytes(), life);
                 changes.rely_on(1);
-                changes.put(2, list.to_bytes(), life);
+                changes.put(2, list.with(id.0, most), life);
                 if rows.row(3).is_some() {
                     changes.delete(3);
                 }
@@ -299,6 +295,14 @@ impl Families {
             }
         }
         Err("too many logins of the same user at once".into())
+    }
+
+    /// A new family's name, and the secret of its first token.
+    fn random_token(&self) -> Result<(FamilyId, TokenSecret), BoxError> {
+        let mut bytes = Zeroizing::new([0; 16 + SECRET]);
+        self.randomness.fill(&mut *bytes)?;
+        let (id, secret) = bytes.split_first_chunk().ok_or("there are more bytes than that")?;
+        Ok((FamilyId(*id), TokenSecret::new(secret.try_into()?)))
     }
 
     /// How often a login looks anew which session it replaces.

@@ -90,3 +90,31 @@ impl<'a> Reader<'a> {
         self.0.is_empty().then_some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_number_is_read_as_it_was_written(number: u64, shift in 0_u32..64) {
+            let number = number >> shift;
+            let mut bytes = Vec::new();
+            write_number(&mut bytes, number);
+            let mut reader = Reader::new(&bytes);
+            prop_assert_eq!((reader.number(), reader.end()), (Some(number), Some(())));
+            prop_assert_eq!(Reader::new(&bytes[..bytes.len() - 1]).number(), None);
+        }
+    }
+
+    #[test]
+    fn another_form_of_a_number_is_none() {
+        let largest = [&[0xff; 9][..], &[1]].concat();
+        assert_eq!(Reader::new(&largest).number(), Some(u64::MAX));
+        for bytes in [&[0x80, 0][..], &[0xff, 0], &[&[0xff; 9][..], &[2]].concat(), &[&[0x80; 10][..], &[1]].concat()] {
+            assert_eq!(Reader::new(bytes).number(), None, "{bytes:?}");
+        }
+    }
+}

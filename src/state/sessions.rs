@@ -7,27 +7,20 @@ use crate::state::driver::Snapshot;
 /// The name of a family.
 type Id = [u8; 16];
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Sessions(Vec<Id>);
+/// The stored list, which is never taken apart: a byte that says which form it is, then one name after the other.
+pub(crate) struct Sessions<'a>(&'a [Id]);
 
-impl Sessions {
+impl<'a> Sessions<'a> {
     /// As many as a row has room for.
     pub(crate) const MOST: usize = 500;
     const FORM: u8 = 1;
 
-    pub(crate) fn read(rows: &Snapshot<'_>, index: usize) -> Result<Self, UnreadableRow> {
-        match rows.row(index).map(|seen| seen.value) {
-            None => Ok(Self::default()),
-            Some([Self::FORM, ids @ ..]) if ids.len().is_multiple_of(16) => Ok(Self(ids.as_chunks().0.to_vec())),
-            Some(_) => Err(UnreadableRow("the sessions of a user")),
+    pub(crate) fn read(rows: &'a Snapshot<'_>, index: usize) -> Result<Self, UnreadableRow> {
+        let Some(seen) = rows.row(index) else { return Ok(Self(&[])) };
+        match seen.value.split_first() {
+            Some((&Self::FORM, ids)) if ids.len().is_multiple_of(16) => Ok(Self(ids.as_chunks().0)),
+            _ => Err(UnreadableRow("the sessions of a user")),
         }
-    }
-
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(1 + 16 * self.0.len());
-        bytes.push(Self::FORM);
-        self.0.iter().for_each(|id| bytes.extend_from_slice(id));
-        bytes
     }
 
     /// The one that has to go before there is room for another.
@@ -35,10 +28,51 @@ impl Sessions {
         self.0.first().copied().filter(|_| self.0.len() >= most)
     }
 
-    /// Adds one, in the place of the oldest ones where there are too many.
-    pub(crate) fn add(&mut self, id: Id, most: usize) {
-        let surplus = (self.0.len() + 1).saturating_sub(most.max(1));
-        self.0.drain(..surplus.min(self.0.len()));
-        self.0.push(id);
+    /// The list with one more, in the place of the oldest ones where there are too many.
+    pub(crate) fn with(&self, id: Id, most: usize) -> Vec<u8> {
+        let surplus = (self.0.len() + 1).saturating_sub(most);
+        let kept = self.0.get(surplus..).unwrap_or_default().as_flattened();
+        let mut bytes = Vec::with_capacity(1 + kept.len() + id.len());
+        bytes.push(Self::FORM);
+        bytes.extend_from_slice(kept);
+        bytes.extend_from_slice(&id);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Timestamp;
+    use crate::state::driver::Seen;
+
+    fn after<T>(stored: Option<&[u8]>, then: impl FnOnce(Result<Sessions<'_>, UnreadableRow>) -> T) -> T {
+        let rows = [stored.map(|value| Seen { value, shared: false })];
+        then(Sessions::read(&Snapshot { now: Timestamp::from_unix_seconds(0), rows: &rows }, 0))
+    }
+
+    #[test]
+    fn the_newest_are_kept_in_their_order() {
+        let mut stored: Option<Vec<u8>> = None;
+        for number in 0..7_u8 {
+            let surplus = after(stored.as_deref(), |list| list.unwrap().surplus(3));
+            assert_eq!(surplus, number.checked_sub(3).map(|oldest| [oldest; 16]));
+            stored = Some(after(stored.as_deref(), |list| list.unwrap().with([number; 16], 3)));
+        }
+        let expected = [[1].as_slice(), &[4; 16], &[5; 16], &[6; 16]].concat();
+        assert_eq!(stored.as_deref(), Some(&*expected));
+        // Fewer are allowed than there were.
+        assert_eq!(
+            after(Some(&expected), |list| list.unwrap().with([9; 16], 2)),
+            [[1].as_slice(), &[6; 16], &[9; 16]].concat()
+        );
+    }
+
+    #[test]
+    fn what_is_no_list_is_not_readable() {
+        for bytes in [&[][..], &[2], &[1, 0], &[1; 16], &[2; 17]] {
+            assert!(after(Some(bytes), |list| list.is_err()), "{bytes:?}");
+        }
+        assert!(after(Some(&[1; 17]), |list| list.is_ok()));
     }
 }

@@ -92,20 +92,20 @@ impl JwtIssuer {
         }
         claims.text("client_id", authorization.client().id().as_str());
         if !authorization.scope().is_empty() {
-            claims.plain("scope", authorization.scope().as_str());
+            claims.plain("scope", authorization.scope().as_str().as_bytes());
         }
         claims.value("iat", &authorization.issued_at().unix_seconds());
         claims.value("exp", &authorization.expires_at().unix_seconds());
-        claims.plain("jti", authorization.token_id());
+        claims.plain("jti", authorization.token_id().as_bytes());
         if let Some(session_id) = authorization.session_id() {
-            claims.plain("sid", session_id);
+            claims.plain("sid", session_id.as_bytes());
         }
         claims.members(authorization.claims());
         Ok(claims.finish()?)
     }
 
     /// The compact form (RFC 7515 section 7.1) of these claims, whose memory then serves for the signature.
-    fn sign(&self, claims: Vec<u8>) -> Result<String, BoxError> {
+    fn sign(&self, claims: Vec<u8>) -> Result<AccessToken, BoxError> {
         let mut token = Vec::with_capacity(self.prefix.len() + base64url_len(claims.len()) + 1 + self.signature);
         token.extend_from_slice(self.prefix.as_bytes());
         push_base64url(&claims, &mut token)?;
@@ -115,14 +115,14 @@ impl JwtIssuer {
         token.push(b'.');
         push_base64url(&signature, &mut token)?;
         // A longer one would be refused by every verifier.
-        if token.len() > Limits::ACCESS_TOKEN { Err(TooLong.into()) } else { Ok(String::from_utf8(token)?) }
+        if token.len() > Limits::ACCESS_TOKEN { Err(TooLong.into()) } else { Ok(AccessToken::from_base64url(token)) }
     }
 }
 
 #[async_trait]
 impl TokenIssuer for JwtIssuer {
     async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError> {
-        self.sign(self.claims(authorization)?).map(AccessToken::from_base64url)
+        self.sign(self.claims(authorization)?)
     }
 
     async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
@@ -140,7 +140,7 @@ impl TokenIssuer for JwtIssuer {
         let claims = r#"{"iss":"i","sub":"s","aud":"a","client_id":"c","iat":0,"exp":1,"jti":"j"}"#;
         let token = self.sign(claims.into())?;
         let keys = self.verification.as_ref().map_err(|error| *error)?;
-        read_jwt(&token, &[self.keys.current().algorithm()], keys).map_err(|_| KeyError::Mismatch)?;
+        read_jwt(token.expose(), &[self.keys.current().algorithm()], keys).map_err(|_| KeyError::Mismatch)?;
         Ok(())
     }
 }

@@ -101,8 +101,8 @@ impl TokenIssuer for OpaqueIssuer {
     async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError> {
         let mut bytes = Zeroizing::new([0; 32]);
         self.randomness.fill(&mut *bytes)?;
-        let token = AccessToken::from_base64url(URL_SAFE_NO_PAD.encode(bytes.as_slice()));
-        self.tokens.save(&sha256(token.expose().as_bytes()), &authorization.details(&self.audience)).await?;
+        let token = AccessToken::from_base64url(URL_SAFE_NO_PAD.encode(bytes.as_slice()).into_bytes());
+        self.tokens.save(&sha256(token.as_bytes()), &authorization.details(&self.audience)).await?;
         Ok(token)
     }
 

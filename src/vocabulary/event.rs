@@ -159,6 +159,16 @@ pub enum Event<'a> {
         /// What surrounded the request.
         context: &'a RequestContext,
     },
+    /// A client's assertion was not for this server's issuer alone, which the client is registered for
+    /// ([`AssertionCompatibility::EndpointAudience`](crate::AssertionCompatibility)). Once no client needs that any more, it
+    /// can be switched off.
+    #[non_exhaustive]
+    LenientAudience {
+        /// Which client.
+        client_id: &'a ClientId,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
     /// An authenticated client asked for what it may not have.
     #[non_exhaustive]
     NotAllowed {
@@ -422,6 +432,9 @@ impl fmt::Display for Event<'_> {
                 write!(f, "client {client_id:?} not authenticated: {fault:?}")
             }
             Self::ClientRefused { fault, .. } => write!(f, "client not authenticated: {fault:?}"),
+            Self::LenientAudience { client_id, .. } => {
+                write!(f, "client {client_id:?} authenticated by an assertion that is not for the issuer alone")
+            }
             Self::NotAllowed { client_id, refused, .. } => {
                 write!(f, "client {client_id:?} is not registered for what it asked: {refused:?}")
             }

@@ -27,11 +27,14 @@ impl ObjectWriter {
     }
 
     /// A text that by its own grammar holds nothing that has to be escaped, such as a scope or base64url.
-    pub(crate) fn plain(&mut self, name: &'static str, value: &str) {
-        debug_assert!(!is_special(value), "{name:?} is of another grammar");
+    pub(crate) fn plain(&mut self, name: &'static str, value: &[u8]) {
+        debug_assert!(
+            std::str::from_utf8(value).is_ok_and(|value| !is_special(value)),
+            "{name:?} is of another grammar"
+        );
         self.own_name(name);
         self.out.push(b'"');
-        self.out.extend_from_slice(value.as_bytes());
+        self.out.extend_from_slice(value);
         self.out.push(b'"');
     }
 

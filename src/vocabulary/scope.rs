@@ -136,8 +136,16 @@ pub struct InvalidScope;
 
 /// `scope-token *( SP scope-token )`, where a token is one or more NQCHAR.
 pub(crate) fn is_scope(text: &str) -> bool {
-    text.split(' ')
-        .all(|token| !token.is_empty() && token.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)))
+    let mut before = b' ';
+    for byte in text.bytes() {
+        match byte {
+            0x21 | 0x23..=0x5b | 0x5d..=0x7e => {}
+            b' ' if before != b' ' => {}
+            _ => return false,
+        }
+        before = byte;
+    }
+    before != b' '
 }
 
 fn has_repeats(text: &str) -> bool {

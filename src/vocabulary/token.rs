@@ -8,7 +8,7 @@ use crate::vocabulary::scope::Scope;
 
 /// An access token as it is sent to the client. Prints as a placeholder. Unlike a password it is not overwritten when
 /// dropped: the answer, which leaves in the clear, holds it as well.
-pub struct AccessToken(String);
+pub struct AccessToken(Vec<u8>);
 
 impl AccessToken {
     /// A bearer token: 1 to 8,192 letters, digits, `-`, `.`, `_`, `~`, `+` and `/`, then any `=` ([RFC 6750 section
@@ -21,17 +21,23 @@ impl AccessToken {
     /// [RFC 6750 section 2.1]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
     pub fn new(token: impl Into<String>) -> Result<Self, InvalidToken> {
         let token = token.into();
-        if is_b64token(&token) { Ok(Self(token)) } else { Err(InvalidToken) }
+        if is_b64token(&token) { Ok(Self(token.into_bytes())) } else { Err(InvalidToken) }
     }
 
     /// Of base64url and dots, and no longer than a verifier reads.
-    pub(crate) fn from_base64url(token: String) -> Self {
+    pub(crate) fn from_base64url(token: Vec<u8>) -> Self {
         Self(token)
     }
 
-    /// The token itself. The only way to it.
+    /// The token itself.
     #[must_use]
     pub fn expose(&self) -> &str {
+        // It is ASCII, by both ways in which it is made.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The same, which costs nothing.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }

@@ -51,6 +51,7 @@ impl Observer for TracingObserver {
             | Event::TokenRevoked { context, .. }
             | Event::LoggedOut { context, .. }
             | Event::SessionReplaced { context, .. }
+            | Event::LenientAudience { context, .. }
             | Event::NewOrigin { context, .. }
             | Event::AttemptsReset { context, .. }
             | Event::MoreNeeded { context, .. } => {

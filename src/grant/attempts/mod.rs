@@ -269,7 +269,8 @@ impl AttemptLimiter {
         let step = self.memory.rows.change(&keys, |rows, changes| {
             let now = rows.now.unix_millis();
             // A known origin is charged in the place of the account, which comes first.
-            let name = known_origin(whose, rows)?.unwrap_or(0);
+            let mut known = known_origin(whose, rows)?;
+            let name = known.as_ref().map_or(0, |(index, _)| *index);
             let is_charged = |index: usize, counted: Counted| match counted {
                 Counted::Account | Counted::KnownOrigin => index == name,
                 _ => true,
@@ -282,7 +283,11 @@ impl AttemptLimiter {
                 .collect();
             let mut charged = Vec::with_capacity(chosen.len());
             for (index, counted, _) in &chosen {
-                charged.push(Charged::new(self.rule(*counted), self.bucket(rows.row(*index), now)?));
+                let bucket = match known.take_if(|(known, _)| known == index) {
+                    Some((_, bucket)) => bucket,
+                    None => self.bucket(rows.row(*index), now)?,
+                };
+                charged.push(Charged::new(self.rule(*counted), bucket));
             }
             let decision = reserve(now, &mut charged);
             for ((index, ..), Charged { rule, bucket, set_back }) in chosen.iter().zip(&charged) {
@@ -463,13 +468,14 @@ impl AttemptLimiter {
     }
 }
 
-/// Which of these is an origin from where the owner of the name has logged in before.
-fn known_origin(whose: &Whose, rows: &Snapshot<'_>) -> Result<Option<usize>, BoxError> {
+/// Which of these is an origin from where the owner of the name has logged in before, and what is counted there.
+fn known_origin(whose: &Whose, rows: &Snapshot<'_>) -> Result<Option<(usize, Bucket)>, BoxError> {
     for (index, (counted, _)) in whose.iter().enumerate() {
-        if let (Counted::KnownOrigin, Some(seen)) = (counted, rows.row(index))
-            && Bucket::from_bytes(seen.value)?.is_known(rows.now.unix_millis())
-        {
-            return Ok(Some(index));
+        if let (Counted::KnownOrigin, Some(seen)) = (counted, rows.row(index)) {
+            let bucket = Bucket::from_bytes(seen.value)?;
+            if bucket.is_known(rows.now.unix_millis()) {
+                return Ok(Some((index, bucket)));
+            }
         }
     }
     Ok(None)
