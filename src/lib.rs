@@ -67,7 +67,25 @@
 //!
 //! With [`RefreshTokens`] a login can yield a refresh token; [`PasswordGrant::revoke`] and
 //! [`PasswordGrant::log_out_everywhere`] end what it began, [`PasswordGrant::introspect`] and [`Revocations`] tell resource
-//! servers.
+//! servers:
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use password_grant::*;
+//! # fn host(
+//! #     issuer: &str, secret: [u8; 32], shop: Arc<impl ClientStore + AccountGate>, users: impl UserAuthenticator,
+//! #     tokens: JwtIssuer, verifier: AccessTokenVerifier,
+//! # ) -> Result<(PasswordGrant, AccessTokenVerifier), BoxError> {
+//! let refresh = RefreshTokens::new(RefreshKeys::new(secret)?, shop.clone()); // 32 random bytes; shop: AccountGate
+//! let grant = PasswordGrant::builder(issuer, shop, users, tokens)
+//!     .refresh_tokens(refresh)
+//!     .revocation_endpoint("https://id.example.com/oauth/revoke")         // where you route grant.revoke
+//!     .introspection_endpoint("https://id.example.com/oauth/introspect")  // where you route grant.introspect
+//!     .build()?;
+//! let verifier = verifier.revocations(grant.revocations());
+//! # Ok((grant, verifier))
+//! # }
+//! ```
 //!
 //! # What comes out when something fails
 //!

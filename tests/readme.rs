@@ -18,7 +18,7 @@ fn no_code_in_the_readme_is_untried() {
     let documentation: Vec<_> = documentation.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
     let documentation = documentation.join("\n");
     let blocks: Vec<_> = README.split("```rust\n").skip(1).filter_map(|rest| rest.split_once("\n```")).collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 4);
     for (code, _) in &blocks[1..] {
         assert!(documentation.contains(code), "{code}");
     }
