@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
 
 use support::keys::KeyPair;
-use support::{PASSWORD, SUBJECT, TrivialUser, USERNAME, engine_with, is_measured, median, request};
+use support::{PASSWORD, SUBJECT, TrivialUser, USERNAME, engine_with, is_measured, median, peak_mib, request};
 
 const AT_ONCE: usize = 64;
 const VARIANTS: [(&str, &str); 6] = [
@@ -224,14 +224,6 @@ fn cpu_time_ms() -> f64 {
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|number| number.parse::<f64>().ok());
     ticks.sum::<f64>() * 10.0
-}
-
-/// The most memory this process has held, from Linux; elsewhere not a number.
-fn peak_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse::<f64>().ok());
-    kib.map_or(f64::NAN, |kib| kib / 1024.0)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

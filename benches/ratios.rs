@@ -6,16 +6,19 @@ mod support;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use password_grant::{Algorithm, TokenRequest};
+use password_grant::{Algorithm, HttpRequest, InMemoryState, TokenRequest};
 
 use support::assertion::{self, AssertionCase};
 use support::sessions::SessionCase;
 use support::{
-    ALGORITHMS, BODY, Case, HEADERS, LaxForm, block_on, is_measured, keys, median, request, request_from_somewhere,
+    ALGORITHMS, BODY, Case, HEADERS, LaxForm, TrivialUser, block_on, builder_with, is_measured, keys, median, peak_mib,
+    request, request_from_somewhere,
 };
 
 fn main() {
     let rounds = if is_measured() { 401 } else { 1 };
+    // Before anything else has had much memory.
+    names(if is_measured() { 1_000_000 } else { 10 });
     let cases = ALGORITHMS.map(Case::new);
 
     println!("one token request, µs (medians of {rounds} interleaved batches)\n");
@@ -155,6 +158,28 @@ fn assertions(rounds: usize) {
         let beyond = median(measured.0.iter().map(|[bare, basic, asserted]| asserted - basic - bare).collect());
         println!("| {} | {bare:.2} | {basic:.2} | {asserted:.2} | {over:.2} | {beyond:.2} |", case.algorithm);
     }
+}
+
+/// Guesses at names without number: what they take, and that honest logins go on.
+fn names(count: u32) {
+    println!("\nguesses at {count} names through one client, no address\n");
+    println!("| rows before | rows after | peak memory before, MiB | peak memory after, MiB | µs a guess |");
+    println!("| ---: | ---: | ---: | ---: | ---: |");
+    let state = InMemoryState::new();
+    let key = keys::KeyPair::generate(Algorithm::Hs256);
+    let grant = builder_with(TrivialUser::new(), &key).state(state.clone()).build().expect("an engine");
+    let ask = |name: &str, password: &str| {
+        let form = format!("grant_type=password&username={name}&password={password}&scope=profile");
+        block_on(grant.token(HttpRequest::new("POST", None, HEADERS, form.as_bytes()))).status()
+    };
+    assert_eq!(ask("alice", "wonderland"), 200);
+    let (rows, memory, start) = (state.len(), peak_mib(), Instant::now());
+    for number in 0..count {
+        let status = ask(&format!("user{number}"), "guess");
+        assert!([400, 429].contains(&status));
+    }
+    let took = start.elapsed().as_secs_f64() * 1e6 / f64::from(count);
+    println!("| {rows} | {} | {memory:.0} | {:.0} | {took:.2} |", state.len(), peak_mib());
 }
 
 /// Something that is done that many times.

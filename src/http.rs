@@ -71,8 +71,12 @@ impl<'a> HttpRequest<'a> {
         self
     }
 
-    /// The address the request came from. Behind a proxy it is the host that knows which header to trust. Attempts are
-    /// counted by it, so without it there is no limit by address; with the proxy's address, all callers are one.
+    /// The address the request came from. Attempts are counted by it, so without it there is no limit by address; with a
+    /// proxy's address, all callers are one.
+    ///
+    /// Behind a proxy take what your own proxy has written. Of a list such as `X-Forwarded-For` that is the last entry (with
+    /// one proxy): those before it are whatever the caller sent. Where it is missing or no address, take the socket's, never
+    /// none.
     #[must_use]
     pub fn peer(mut self, peer: IpAddr) -> Self {
         self.context = self.context.with_peer(peer);
@@ -87,8 +91,16 @@ impl<'a> HttpRequest<'a> {
         self
     }
 
-    /// All that the host knows about the request, in the place of what [`peer`](Self::peer), [`tenant`](Self::tenant)
-    /// and [`host`](Self::host) have said.
+    /// What the host knows the caller's device by, and has verified; see [`RequestContext::with_origin`].
+    #[must_use]
+    pub fn origin(mut self, origin: &str) -> Self {
+        self.context = self.context.with_origin(origin);
+        self
+    }
+
+    /// All that the host knows about the request, in the place of what [`peer`](Self::peer),
+    /// [`tenant`](Self::tenant), [`origin`](Self::origin) and [`host`](Self::host) have said: with no peer in it, there is
+    /// none.
     #[must_use]
     pub fn context(mut self, context: RequestContext) -> Self {
         self.context = context;

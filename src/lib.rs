@@ -99,10 +99,12 @@
 //! | a client that did not authenticate | 401 `invalid_client`, always the same bytes |
 //! | what a client is not registered for | 400 `unauthorized_client`, `invalid_scope`, `invalid_target` |
 //! | a login that failed, for whatever reason | 400 `invalid_grant`, always the same bytes |
-//! | a refresh token that is not valid, for whatever reason | 400 `invalid_grant`, always the same bytes |
+//! | a refresh token that is not valid, for whatever reason; revoking another client's token | 400 `invalid_grant`, always the same bytes |
+//! | a token that may not be used, or not be told of, at introspection | 200 `{"active":false}` |
 //! | a login that needs another step | 403 with the host's code |
 //! | too many attempts | 429 `temporarily_unavailable` with `Retry-After` |
-//! | a store, the hashing or a client's key set that cannot be had | 503 `temporarily_unavailable` with `Retry-After` |
+//! | a store, the hashing or a client's key set that cannot be had; a log-out during a login | 503 `temporarily_unavailable` with `Retry-After` |
+//! | a protected route without token, with a bad one, with too little scope | 401, 401 `invalid_token`, 403 `insufficient_scope`, with a Bearer challenge |
 //! | an issuer that fails, a bug | 500 `server_error` |
 //!
 //! # Features
@@ -127,6 +129,8 @@
 )]
 
 mod client;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod endpoint;
 mod grant;
 mod http;
@@ -182,8 +186,6 @@ pub use crate::vocabulary::scope::{InvalidScope, Scope};
 pub use crate::vocabulary::secret::Secret;
 pub use crate::vocabulary::token::{AccessToken, InvalidToken, TokenDetails};
 
-#[cfg(feature = "conformance")]
-pub use crate::state::conformance;
 #[cfg(feature = "argon2")]
 pub use crate::user::{
     AccountState, Argon2Parameters, HashError, HashedPasswords, HashedPasswordsBuilder, HashingConfigError, User,

@@ -79,19 +79,19 @@ impl<'a> TokenRequest<'a> {
         Ok(parsed)
     }
 
-    /// The `grant_type`. Raw.
+    /// The `grant_type`. Within its length and grammar; otherwise as it came.
     #[must_use]
     pub fn grant_type(&self) -> Option<&str> {
         self.grant_type.as_deref()
     }
 
-    /// The `client_id` in the body. Raw: nobody has authenticated yet.
+    /// The `client_id` in the body. Within its length and grammar; nobody has authenticated yet.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         self.client_id.as_deref()
     }
 
-    /// The `username`. Raw, for instance to count attempts by.
+    /// The `username`. Within its length and grammar; nobody has logged in yet.
     #[must_use]
     pub fn username(&self) -> Option<&str> {
         self.username.as_deref()

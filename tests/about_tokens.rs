@@ -12,8 +12,8 @@ use password_grant::{
     AccessFault, AccessToken, AccessTokenVerifier, Admission, AssertionKey, Authorization, BearerRequest, BoxError,
     Client, ClientAssertion, ClientAuthentication, ClientSecret, Clock, Commit, Expected, Grant, HttpRequest,
     InMemoryState, InMemoryTokens, IntrospectedTokens, IntrospectionTransport, JwtIssuer, Loaded, Login, ManualClock,
-    OpaqueIssuer, PasswordGrant, Rejection, RequestContext, SigningKeys, StateKey, StateSecret, StateStore, Timestamp,
-    TokenDetails, TokenIssuer, Write, async_trait,
+    OpaqueIssuer, PasswordGrant, Rejection, RequestContext, Revocations, SigningKeys, StateKey, StateSecret,
+    StateStore, Timestamp, TokenDetails, TokenIssuer, Write, async_trait,
 };
 use serde_json::json;
 
@@ -36,7 +36,7 @@ async fn a_refresh_token_is_revoked_with_its_family() {
         let first = sessions.login(client).await;
         let second = Pair::of(&sessions.refresh(client, &first.refresh).await);
         is_revoked(&sessions.revoke(client, &second.refresh).await);
-        assert!(sessions.world.events.last().contains("revoked by client"), "{}", sessions.world.events.last());
+        assert!(sessions.world.events.last().ends_with("revoked"), "{}", sessions.world.events.last());
         for pair in [&first, &second] {
             sessions.refresh(client, &pair.refresh).await.is(400, "invalid_grant");
             assert_eq!(sessions.introspect("reports", &pair.access).await.body, INACTIVE);
@@ -45,6 +45,39 @@ async fn a_refresh_token_is_revoked_with_its_family() {
         // Again, and it is still what it is.
         is_revoked(&sessions.revoke(client, &second.refresh).await);
     }
+}
+
+/// For a log-out route of the host's, at which the user shows an access token.
+#[tokio::test]
+async fn the_host_can_end_the_session_that_an_access_token_names() {
+    let sessions = Sessions::new();
+    let (pair, other) = (sessions.login("app").await, sessions.login("app").await);
+    let verifier = sessions.verifier();
+    let token = verifier.verify(&pair.access).await.unwrap();
+    let (session, context) = (token.session_id.clone().unwrap(), RequestContext::new());
+    assert!(sessions.world.grant.end_session(&session, &context).await.unwrap());
+    assert!(sessions.world.events.last().contains(&session));
+    assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), AccessFault::Revoked);
+    sessions.refresh("app", &pair.refresh).await.is(400, "invalid_grant");
+    sessions.refresh("app", &other.refresh).await.is_granted();
+    assert!(!sessions.world.grant.end_session("nonsense", &context).await.unwrap());
+    assert!(!World::default().grant.end_session(&session, &context).await.unwrap());
+}
+
+/// A resource server elsewhere that shares the store sees what its engine has revoked.
+#[tokio::test]
+async fn revocations_are_seen_over_a_shared_store() {
+    let clock = ManualClock::at(noon());
+    let store = InMemoryState::new().clock(clock.clone());
+    let (shared, secret) = (store.clone(), || StateSecret::new([0x5a; 32]).unwrap());
+    let sessions =
+        Sessions::over(Users::default(), |refresh| refresh, |builder| builder.shared_state(shared, secret()));
+    let pair = sessions.login("app").await;
+    let elsewhere = verifier(&sessions.world.keys).clock(clock).observer(Events::default());
+    let elsewhere = elsewhere.revocations(Revocations::shared(ISSUER, store, secret()));
+    assert!(elsewhere.verify(&pair.access).await.is_ok());
+    sessions.revoke("app", &pair.refresh).await;
+    assert_eq!(elsewhere.verify(&pair.access).await.unwrap_err(), AccessFault::Revoked);
 }
 
 /// Any token of the family will do, also one that was used or has expired: whoever logs out may not have the newest.
@@ -679,11 +712,8 @@ async fn it_can_prove_who_it_is_by_assertions() {
     let clock = remote.sessions.world.clock.clone();
     let assertions =
         ClientAssertion::new("signs", ISSUER, AssertionKey::from_secret(secret).unwrap()).clock(clock.clone());
-    let parameters = move || -> Result<Vec<(String, String)>, BoxError> {
-        Ok(assertions.parameters()?.map(|(name, value)| (name.to_owned(), value)).to_vec())
-    };
     let url = "https://id.example.com/oauth/introspect";
-    let tokens = IntrospectedTokens::with_parameters(url, parameters, remote.wire.clone());
+    let tokens = IntrospectedTokens::with_parameters(url, move || assertions.parameters(), remote.wire.clone());
     let tokens = tokens.clock(clock.clone()).cached_for(Duration::ZERO);
     let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).clock(clock);
     for _ in 0..3 {

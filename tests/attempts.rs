@@ -1169,6 +1169,17 @@ async fn names_without_number_take_no_more_than_the_room_there_is() {
     assert!(state.len() <= 790, "{}", state.len());
 }
 
+/// Whoever wants no bound at all gets none.
+#[tokio::test]
+async fn a_capacity_without_bound_is_one() {
+    let (world, state) = world_over(Users::default(), InMemoryState::new().capacity(usize::MAX));
+    for _ in 0..2 {
+        post(&world.grant, &from(HOME), GOOD).await.is_granted();
+    }
+    assert!(!state.is_empty());
+    assert!(!world.events.lines().iter().any(|line| line.contains("trouble")));
+}
+
 /// Somebody's login does not clear what others have done in the row that they share.
 #[tokio::test]
 async fn a_login_takes_back_only_itself_from_a_row_that_it_shares() {

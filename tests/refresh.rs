@@ -85,7 +85,7 @@ async fn each_use_yields_another_token_of_the_same_family() {
             assert!(seen.insert(next.refresh.clone()));
             pair = next;
         }
-        assert!(sessions.world.events.last().contains("of family"), "{}", sessions.world.events.last());
+        assert!(sessions.world.events.last().contains("of session"), "{}", sessions.world.events.last());
     }
 }
 
@@ -1048,6 +1048,32 @@ async fn a_user_has_a_bounded_number_of_sessions_through_a_client() {
         sessions.refresh("app", &pair.refresh).await.is_granted();
     }
     sessions.refresh("other", &others[0].refresh).await.is_granted();
+}
+
+/// A job that logs in and out all day takes no place from its user's other sessions.
+#[tokio::test]
+async fn a_session_that_has_ended_counts_no_more() {
+    let sessions = Sessions::with(|refresh| refresh.sessions(3));
+    let lasting = sessions.login("app").await;
+    for _ in 0..5 {
+        let pair = sessions.login("app").await;
+        sessions.revoke("app", &pair.refresh).await;
+        let other = sessions.login("app").await;
+        let token = sessions.verifier().verify(&other.access).await.unwrap();
+        let session = token.session_id.as_deref().unwrap();
+        assert!(sessions.world.grant.end_session(session, &RequestContext::new()).await.unwrap());
+    }
+    assert!(!sessions.world.events.lines().iter().any(|line| line.contains("replaced by another")));
+    sessions.refresh("app", &lasting.refresh).await.is_granted();
+}
+
+/// A row is no longer than stores are promised.
+#[tokio::test]
+async fn what_is_too_long_to_be_remembered_is_not_granted() {
+    let users = Users::who(|attempt| Ok(Login::accepted(attempt.username().repeat(4_000))));
+    let sessions = Sessions::over(users, |refresh| refresh, |builder| builder);
+    sessions.ask("app", OFFLINE).await.is(503, "temporarily_unavailable");
+    assert!(sessions.world.events.last().contains("too long to be remembered"));
 }
 
 /// At once too: none of the lists is overwritten.

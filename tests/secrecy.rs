@@ -5,12 +5,14 @@ mod common;
 #[cfg(feature = "tracing")]
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use common::sessions::{Gate, Pair, keys, refreshing};
 use common::{AUDIENCE, Answer, FORM, ISSUER, Users, basic};
 use password_grant::{
-    AccessToken, AccessTokenVerifier, Algorithm, BearerRequest, Client, ClientAuthentication, ClientSecret, Event,
-    Grant, HttpRequest, InMemoryClients, InMemoryTokens, JwtIssuer, Login, Observer, OpaqueIssuer, PasswordGrant,
-    Rejection, Secret, SigningKeys, SystemClock, TokenLookup, TokenRequest,
+    AccessToken, AccessTokenVerifier, Admission, Algorithm, BearerRequest, Client, ClientAuthentication, ClientSecret,
+    Event, Grant, HttpRequest, InMemoryClients, InMemoryTokens, JwtIssuer, Login, Observer, OpaqueIssuer,
+    PasswordGrant, RefreshKeys, RefreshTokens, Rejection, Secret, SigningKeys, SystemClock, TokenLookup, TokenRequest,
 };
 
 const PASSWORD: &str = "correct-horse-battery";
@@ -87,6 +89,8 @@ async fn no_public_type_shows_a_secret() {
         debug(grant.build().unwrap()),
         debug(verifier),
         debug(SystemClock::new()),
+        debug(RefreshTokens::new(RefreshKeys::new(HMAC_SECRET).unwrap(), Gate::default())),
+        debug(Admission::admitted().claim("note", PASSWORD)),
     ] {
         clean(&text, &[PASSWORD, CLIENT_SECRET, HMAC_SECRET, &digest_bytes, "refresh_hint"]);
     }
@@ -129,8 +133,8 @@ async fn full_run(observer: impl Observer + Clone) -> (Vec<Answer>, Vec<String>)
         "web",
         ClientAuthentication::basic_or_post(ClientSecret::digest_of(CLIENT_SECRET)),
     )
-    .grants([Grant::Password])
-    .scope("profile".parse().unwrap())
+    .grants([Grant::Password, Grant::RefreshToken])
+    .scope("profile offline_access".parse().unwrap())
     .default_scope("profile".parse().unwrap())]);
     let users = Users::who(|attempt| match (attempt.username(), attempt.password().expose()) {
         ("alice", PASSWORD) => Ok(Login::accepted("user-1")),
@@ -138,11 +142,15 @@ async fn full_run(observer: impl Observer + Clone) -> (Vec<Answer>, Vec<String>)
         ("down", _) => Err("connection refused".into()),
         _ => Ok(Login::rejected(Rejection::WrongPassword)),
     });
-    let keys = SigningKeys::generate().unwrap();
-    let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::EdDsa], keys.verification_keys().unwrap());
+    let signing = SigningKeys::generate().unwrap();
+    let verification = signing.verification_keys().unwrap();
+    let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::EdDsa], verification);
     let verifier = verifier.unwrap().observer(observer.clone());
-    let tokens = JwtIssuer::new(keys, AUDIENCE);
-    let grant = PasswordGrant::builder(ISSUER, clients, users, tokens).observer(observer).build().unwrap();
+    let tokens = JwtIssuer::new(signing, AUDIENCE);
+    // Each token is good for one use, so that a second one is a theft.
+    let refresh = RefreshTokens::new(keys(), Gate::default()).retry_window(Duration::ZERO);
+    let builder = PasswordGrant::builder(ISSUER, clients, users, tokens).observer(observer);
+    let grant = builder.refresh_tokens(refresh).build().unwrap();
 
     let (right, wrong) = (basic("web", CLIENT_SECRET), basic("web", &format!("{CLIENT_SECRET}x")));
     let (mut refused, mut issued) = (Vec::new(), Vec::new());
@@ -172,12 +180,45 @@ async fn full_run(observer: impl Observer + Clone) -> (Vec<Answer>, Vec<String>)
     let tampered = format!("Bearer {}A", issued[0]);
     let request = BearerRequest::new([("authorization", tampered.as_bytes())], None);
     refused.push(verifier.authenticate(request).await.unwrap_err().into());
+
+    // And the life of a token after its login.
+    let send = async |endpoint: &str, form: String| -> Answer {
+        let headers = [("authorization", right.as_bytes()), ("content-type", FORM.as_bytes())];
+        let request = HttpRequest::new("POST", None, headers, form.as_bytes());
+        match endpoint {
+            "token" => grant.token(request).await.into(),
+            "revoke" => grant.revoke(request).await.into(),
+            _ => grant.introspect(request).await.into(),
+        }
+    };
+    let login = format!("grant_type=password&username=alice&password={PASSWORD}&scope=profile+offline_access");
+    let first = Pair::of(&send("token", login).await);
+    let second = Pair::of(&send("token", refreshing(&first.refresh)).await);
+    for (endpoint, form, status) in [
+        ("introspect", format!("token={}", second.access), 200),
+        ("introspect", format!("token={}", second.refresh), 200),
+        ("token", format!("{}&scope=admin", refreshing(&second.refresh)), 400),
+        ("token", format!("{}x", refreshing(&second.refresh)), 400),
+        ("revoke", format!("token={}", first.access), 200),
+        ("token", refreshing(&first.refresh), 400), // a theft
+        ("revoke", format!("token={}", second.refresh), 200),
+        ("introspect", format!("token={}", second.access), 200),
+    ] {
+        let answer = send(endpoint, form).await;
+        assert_eq!(answer.status, status, "{endpoint}: {}", answer.body);
+        refused.push(answer);
+    }
+    for Pair { access, refresh } in [first, second] {
+        let secret = refresh.strip_prefix("rt1.").unwrap().to_owned();
+        issued.extend([access.rsplit('.').next().unwrap().to_owned(), secret[40..].to_owned(), access, refresh]);
+    }
     (refused, issued)
 }
 
 fn check_run(log: &str, refused: &[Answer], issued: &[String]) {
     let signature = issued[0].rsplit('.').next().unwrap();
-    let secrets = [PASSWORD, CLIENT_SECRET, &issued[0], &issued[1], signature];
+    let mut secrets = vec![PASSWORD, CLIENT_SECRET, signature];
+    secrets.extend(issued.iter().map(String::as_str));
     clean(log, &secrets);
     for answer in refused {
         clean(&format!("{answer:?}"), &secrets);
@@ -190,6 +231,7 @@ async fn no_event_of_a_full_run_holds_a_secret() {
     let (refused, issued) = full_run(events.clone()).await;
     let log = events.0.lock().unwrap().clone();
     assert!(log.contains("issued") && log.contains("WrongPassword") && log.contains("AccessRefused"), "{log}");
+    assert!(log.contains("Reused") && log.contains("TokenRevoked") && log.contains("TokenRefreshed"), "{log}");
     check_run(&log, &refused, &issued);
 }
 
@@ -213,7 +255,6 @@ async fn no_line_logged_in_a_full_run_holds_a_secret() {
 }
 
 /// C26: `==` on a secret leaks where it differs; these types have none.
-
 #[test]
 fn secret_types_have_no_equality_and_are_not_serialisable() {
     trait Absent {

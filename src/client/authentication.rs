@@ -34,6 +34,9 @@ use crate::vocabulary::report::Report;
 use crate::vocabulary::secret::Secret;
 
 /// A client that has proved who it is, or a public one that has said so. Only the engine can make one.
+///
+/// Where an [`AccountGate`](crate::AccountGate) is asked for introspection, it is the client that a token was issued to, which
+/// had authenticated for that by the method it is registered for.
 #[derive(Clone)]
 pub struct AuthenticatedClient {
     client: Client,

@@ -36,7 +36,12 @@ pub trait JwksSource: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When it cannot be had; keys that were fetched before are then used on, and without any the caller gets 503.
+    /// When it cannot be had; keys that were fetched before are then used on, and without any the caller gets 503. Bound its
+    /// time: the engine waits for it.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any await; it is then asked for again within a minute at the earliest.
     async fn fetch(&self, jwks_uri: &str) -> Result<Vec<u8>, BoxError>;
 }
 

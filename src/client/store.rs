@@ -33,7 +33,8 @@ pub trait ClientStore: Send + Sync + 'static {
     ///
     /// `client_id` is within its length and made of printable ASCII; beyond that it is whatever the caller sent, not
     /// authenticated. Compare it byte for byte: a client whose [`id`](Client::id) differs is taken as not found.
-    /// Called once for each request that names a client. May be cancelled at any await.
+    /// Called once for each request that names a client, and at introspection for the token's client too. May be cancelled at
+    /// any await.
     ///
     /// # Errors
     ///

@@ -3,8 +3,8 @@
 use crate::client::authentication::Presented;
 use crate::client::{AuthenticatedClient, Sees};
 use crate::endpoint::{Introspection, Revoked};
+use crate::grant::Engine;
 use crate::grant::refresh::{self, Families, Found};
-use crate::grant::{Engine, rules};
 use crate::request::TokenRequest;
 use crate::state::Revocations;
 use crate::state::family::Holder;
@@ -41,17 +41,15 @@ impl Engine {
         client: &AuthenticatedClient,
         report: Report<'_>,
     ) -> Result<Revoked, TokenError> {
-        let lifetime = rules::lifetime_for(client, self.settings.access_token_lifetime);
-        let lifetime = lifetime.map_err(|reason| report.refused(reason))?;
         let holder = refresh::holder(client, report.context());
-        let found = families.revoke(token.expose(), &holder, lifetime).await;
+        let found = families.revoke(token.expose(), &holder).await;
         match found.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
             None => Ok(Revoked),
             Some((false, found)) => Err(report.token(TokenFault::OtherClient, Some(&found.session_id))),
             Some((true, found)) => {
                 report.tell(&Event::TokenRevoked {
                     client_id: client.id(),
-                    subject: &found.family.subject,
+                    subject: &found.family.subject.as_str().into(),
                     token_id: None,
                     session_id: Some(&found.session_id),
                     context: report.context(),
@@ -79,7 +77,7 @@ impl Engine {
         }
         let revoked = self.revocations.revoke(&details).await;
         revoked.map_err(|cause| report.failed(Trouble::StateStore, &cause))?;
-        let (client_id, subject, context) = (client.id(), details.subject.as_str(), report.context());
+        let (client_id, subject, context) = (client.id(), &details.subject.as_str().into(), report.context());
         let token_id = Some(details.token_id.as_str());
         report.tell(&Event::TokenRevoked { client_id, subject, token_id, session_id, context });
         Ok(Revoked)

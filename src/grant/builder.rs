@@ -330,7 +330,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When a URL is not one, a lifetime is zero, a metadata member is the engine's own, or the token issuer fails.
+    /// When a URL is not one, a lifetime, the attempt limits or the settings of refresh tokens make no sense, no client
+    /// authentication method is on, a metadata member is the engine's own, the random generator fails, or the token issuer
+    /// does.
     pub fn build(self) -> Result<PasswordGrant, BuildError> {
         let Self { settings, realm, attempt_limits, account_names, metadata, .. } = self;
         settings.tokens.check().map_err(BuildError::TokenIssuer)?;

@@ -172,6 +172,36 @@ impl PasswordGrant {
         }
     }
 
+    /// Ends one session: the family of refresh tokens that an access token names
+    /// ([`TokenDetails::session_id`](crate::TokenDetails::session_id)), with its access tokens. For a log-out route of your
+    /// own, at which the user shows an access token, and there is no client to [`revoke`](Self::revoke) by. Whether there was
+    /// such a session; none is no error.
+    ///
+    /// ```
+    /// # use password_grant::*;
+    /// # async fn log_out(grant: PasswordGrant, token: VerifiedToken) -> Result<(), BoxError> {
+    /// if let Some(session) = &token.session_id {
+    ///     grant.end_session(session, &RequestContext::new()).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the state store fails; the session may go on then, so ask again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has happened or not.
+    pub async fn end_session(&self, session_id: &str, context: &RequestContext) -> Result<bool, BoxError> {
+        let Some(families) = &self.0.families else { return Ok(false) };
+        let Some((_, family)) = families.end(session_id, None).await? else { return Ok(false) };
+        let (client_id, subject) = (&family.holder.client.as_str().into(), &family.subject.as_str().into());
+        let event = Event::TokenRevoked { client_id, subject, token_id: None, session_id: Some(session_id), context };
+        self.0.report(context).tell(&event);
+        Ok(true)
+    }
+
     /// Ends every family of refresh tokens that this subject has, on whatever device, with their access tokens: for a
     /// password that was changed, an account that was disabled, a device that was lost. One commit, however many there
     /// are, and in every tenant that has this subject. With [refresh tokens](crate::RefreshTokens), a login that is under way
@@ -180,11 +210,19 @@ impl PasswordGrant {
     /// Access tokens without a family are refused by [`introspect`](Self::introspect) and
     /// [`revocations`](Self::revocations) if they were issued before, or in the same second, by the engine's clock.
     ///
-    /// Change the password first, then call this.
+    /// Change the password first, then call this. Whoever asked is logged out too. The context only reaches the observer.
+    ///
+    /// ```
+    /// # use password_grant::*;
+    /// # async fn changed(grant: PasswordGrant, token: VerifiedToken) -> Result<(), BoxError> {
+    /// // UPDATE users SET password_hash = …, and then
+    /// grant.log_out_everywhere(&token.subject.as_str().into(), &RequestContext::new()).await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// When the state store fails; the subject may be logged in still.
+    /// When the state store fails; the subject may be logged in still, so ask again.
     ///
     /// # Cancel safety
     ///
@@ -241,6 +279,10 @@ impl PasswordGrant {
     /// # Errors
     ///
     /// When the state store fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed, so it can be dropped at any time.
     pub async fn attempts(
         &self,
         on: AttemptsOn<'_>,

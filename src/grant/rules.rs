@@ -58,17 +58,27 @@ pub(crate) fn audiences_for<'c>(
     client: &'c AuthenticatedClient,
 ) -> Result<Cow<'c, [String]>, Reason> {
     let registered = client.registration().registered_audiences();
-    let mut asked = Vec::new();
-    for target in &request.targets {
-        let known = registered.iter().find(|audience| *audience == target).ok_or(NotAllowed::Target)?;
-        if !asked.contains(known) {
-            asked.push(known.clone());
-        }
-    }
+    let asked = targets_among(registered, request, NotAllowed::Target)?;
     if asked.is_empty() {
         return Ok(Cow::Borrowed(registered.get(..1).unwrap_or_default()));
     }
     Ok(Cow::Owned(asked))
+}
+
+/// The audiences that are asked for, each once and all of them among these.
+fn targets_among(
+    known: &[String],
+    request: &TokenRequest<'_>,
+    otherwise: NotAllowed,
+) -> Result<Vec<String>, NotAllowed> {
+    let mut asked: Vec<String> = Vec::new();
+    for target in &request.targets {
+        let known = known.iter().find(|audience| *audience == target).ok_or(otherwise)?;
+        if !asked.contains(known) {
+            asked.push(known.clone());
+        }
+    }
+    Ok(asked)
 }
 
 /// The scope that a refresh asks for, or all that its token was issued for. It lies within that (RFC 6749 section 6), and
@@ -97,13 +107,7 @@ pub(crate) fn refreshed_audiences(
     issued: &[String],
     client: &AuthenticatedClient,
 ) -> Result<Vec<String>, Reason> {
-    let mut asked: Vec<String> = Vec::new();
-    for target in &request.targets {
-        let known = issued.iter().find(|audience| *audience == target).ok_or(NotAllowed::RefreshedTarget)?;
-        if !asked.contains(known) {
-            asked.push(known.clone());
-        }
-    }
+    let asked = targets_among(issued, request, NotAllowed::RefreshedTarget)?;
     let audiences = if asked.is_empty() { issued.to_vec() } else { asked };
     let registered = client.registration().registered_audiences();
     // None is the issuer's own audience, which is for clients that are registered for no other.

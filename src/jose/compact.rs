@@ -1,4 +1,4 @@
-//! The strict reading and the making of compact JWS (RFC 7515 section 7.1), ahead of any cryptography.
+//! The strict reading of compact JWS (RFC 7515 section 7.1), ahead of any cryptography.
 
 use std::fmt;
 

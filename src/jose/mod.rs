@@ -23,10 +23,10 @@ pub enum KeyError {
     /// There is no private key in this PEM text.
     #[error("no private key found in the PEM text")]
     Pem,
-    /// The key is malformed, or of a kind that is not supported (supported: Ed25519, EC P-256, RSA).
+    /// The key is malformed, or of a kind that is not supported (supported: Ed25519, EC P-256 and P-384, RSA).
     #[error("the key is malformed or of a kind that is not supported")]
     Unsupported,
-    /// An RSA key under 2,048 bits or an HMAC secret under 32 bytes.
+    /// An RSA key under 2,048 bits, or an HMAC secret shorter than its hash: 32, 48 or 64 bytes.
     #[error("the key is too short")]
     TooShort,
     /// A key for publishing or verifying holds private members.

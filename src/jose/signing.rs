@@ -134,7 +134,14 @@ impl SigningKeys {
     pub fn verification_keys(&self) -> Result<VerificationKeys, KeyError> {
         match &self.verifier {
             Verifier::Public => VerificationKeys::from_jwks(&self.public_keys()),
-            Verifier::Shared(key) => Ok(VerificationKeys::shared(self.current.kid(), Algorithm::Hs256, key.clone())),
+            Verifier::Shared(key) => {
+                let own = VerificationKeys::shared(self.current.kid(), Algorithm::Hs256, key.clone());
+                if self.others.keys.is_empty() {
+                    Ok(own)
+                } else {
+                    Ok(own.and(VerificationKeys::from_jwks(&self.others)?))
+                }
+            }
         }
     }
 

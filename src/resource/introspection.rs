@@ -144,14 +144,31 @@ impl IntrospectedTokens {
         Self::with_credentials(url.into(), Credentials::Header(header), transport)
     }
 
-    /// The same with form parameters that prove who asks, made anew for each request: such as those of
-    /// [`ClientAssertion::parameters`](crate::ClientAssertion::parameters).
+    /// The same with form parameters that prove who asks, made anew for each request, such as those of a client assertion:
+    ///
+    /// ```
+    /// # use password_grant::*;
+    /// # fn tokens(assertions: ClientAssertion, http: impl IntrospectionTransport) -> IntrospectedTokens {
+    /// let url = "https://id.example.com/oauth/introspect";
+    /// IntrospectedTokens::with_parameters(url, move || assertions.parameters(), http)
+    /// # }
+    /// ```
     #[must_use]
-    pub fn with_parameters(
+    pub fn with_parameters<P, N, V, E>(
         url: impl Into<String>,
-        parameters: impl Fn() -> Result<Vec<(String, String)>, BoxError> + Send + Sync + 'static,
+        parameters: impl Fn() -> Result<P, E> + Send + Sync + 'static,
         transport: impl IntrospectionTransport,
-    ) -> Self {
+    ) -> Self
+    where
+        P: IntoIterator<Item = (N, V)>,
+        N: Into<String>,
+        V: Into<String>,
+        E: Into<BoxError>,
+    {
+        let parameters = move || {
+            let parameters = parameters().map_err(Into::into)?;
+            Ok(parameters.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        };
         Self::with_credentials(url.into(), Credentials::Parameters(Box::new(parameters)), transport)
     }
 

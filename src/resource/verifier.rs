@@ -68,6 +68,10 @@ pub trait TokenLookup: Send + Sync + 'static {
     /// # Errors
     ///
     /// When the answer cannot be told now; the caller gets 503.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any await.
     async fn look_up(&self, token: &str) -> Result<Option<TokenDetails>, BoxError>;
 }
 

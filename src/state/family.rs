@@ -10,7 +10,8 @@
 mod exploration;
 
 use crate::state::codec::{Reader, UnreadableRow, write_bytes, write_number, write_optional};
-use crate::vocabulary::error::TokenFault;
+use crate::state::driver::Snapshot;
+use crate::vocabulary::error::{BoxError, TokenFault};
 use crate::vocabulary::scope::Scope;
 
 /// SHA-256 of the secret in a token. A table of them yields no token.
@@ -227,6 +228,11 @@ impl Family {
     }
 }
 
+/// Just as it was written: another reading of it would be another row.
+fn scope(text: &str) -> Option<Scope> {
+    text.parse().ok().filter(|scope: &Scope| scope.as_str() == text)
+}
+
 /// The stored form.
 impl Family {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
@@ -253,6 +259,11 @@ impl Family {
         bytes
     }
 
+    /// The family that stands in a row, if there is one.
+    pub(crate) fn stored(rows: &Snapshot<'_>, index: usize) -> Result<Option<Self>, BoxError> {
+        Ok(rows.row(index).map(|seen| Self::from_bytes(seen.value)).transpose()?)
+    }
+
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableRow> {
         Self::read(&mut Reader::new(bytes)).ok_or(UnreadableRow("a refresh family"))
     }
@@ -264,7 +275,7 @@ impl Family {
             holder: Holder { tenant, client, binding: reader.bytes()?.into() },
             subject,
             began_after: reader.number()?,
-            scope: reader.text()?.parse().ok()?,
+            scope: scope(reader.text()?)?,
             audiences: (0..reader.number()?).map(|_| Some(reader.text()?.to_owned())).collect::<Option<_>>()?,
             generation: reader.number()?,
             current: reader.array()?,

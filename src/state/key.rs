@@ -111,7 +111,9 @@ pub(crate) enum Purpose {
 
 /// The secret under which the keys of a shared store are digests. All instances have the same one.
 ///
-/// With another secret everything that was remembered is forgotten: attempts are counted from zero.
+/// With another secret everything that was remembered is forgotten: attempts are counted from zero, every session ends,
+/// access tokens without a session that were revoked are good again, and client assertions can be used once more. So keep it
+/// for as long as the store.
 #[derive(Clone)]
 pub struct StateSecret(Arc<hmac::Key>);
 

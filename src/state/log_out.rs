@@ -23,7 +23,7 @@ pub(crate) struct LogOut {
 impl LogOut {
     /// Longer than any family lives ([`RefreshTokens::absolute_life`](crate::RefreshTokens::absolute_life)) together with
     /// its access tokens.
-    const LIFE: Duration = Duration::from_secs(800 * 86_400);
+    pub(crate) const LIFE: Duration = Duration::from_secs(800 * 86_400);
     /// Of the row that counts: for ever, as far as stores can count.
     const FOR_EVER: Duration = Duration::from_secs(36_500 * 86_400);
     const FORM: u8 = 1;

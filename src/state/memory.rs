@@ -241,7 +241,7 @@ impl Rows {
                 _ => {}
             }
         }
-        if more > 0 && self.count + more > capacity + fewer {
+        if more > 0 && self.count.saturating_add(more) > capacity.saturating_add(fewer) {
             return Err(StateFull);
         }
         for (place, write) in writes {

@@ -4,8 +4,6 @@
 //! them, without I/O, in a file of its own; [`driver`] brings the two together.
 
 pub(crate) mod codec;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 pub(crate) mod driver;
 pub(crate) mod family;
 pub(crate) mod key;
@@ -53,6 +51,18 @@ pub(crate) struct Remembered {
 ///
 /// Keys are digests of one length ([`StateKey::as_bytes`]) and arrive in ascending order, none of them twice, at most 16
 /// in a call. Values are opaque, mostly shorter than 200 bytes, and at most 16 KiB.
+///
+/// Over an SQL database, one table will do: `key` (32 bytes, the primary key), `value`, `version` from a sequence, so that
+/// none is used again, and `expires_at`. Then mind these:
+///
+/// * Reads go to the primary, never to a replica.
+/// * The time is the database's at that moment (in PostgreSQL `clock_timestamp()`, not `now()`); lives may be a hundred
+///   years, which is to stay a time that it can store.
+/// * A row that is absent cannot be locked by `SELECT … FOR UPDATE`: compare in a transaction that is `SERIALIZABLE`, or
+///   insert with `ON CONFLICT DO NOTHING` and roll back if that inserted nothing.
+/// * What the database refuses since another transaction got in its way, so that nothing was written (SQLSTATE 40001,
+///   40P01), is a [`Commit::Conflict`], not an error.
+/// * Rows past their life are yours to delete, now and then.
 ///
 /// # Cancel safety
 ///

@@ -5,19 +5,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::state::driver::Snapshot;
+use crate::state::driver::{Driver, Snapshot, State};
 use crate::state::family::Family;
-use crate::state::key::Purpose;
+use crate::state::key::{Keys, Purpose};
 use crate::state::log_out::LogOut;
-use crate::state::{Remembered, StateKey};
-use crate::vocabulary::clock::Timestamp;
+use crate::state::{Remembered, StateKey, StateSecret, StateStore};
+use crate::vocabulary::clock::{SystemClock, Timestamp};
 use crate::vocabulary::error::{BoxError, TokenFault};
+use crate::vocabulary::random::SystemRandomness;
 use crate::vocabulary::token::TokenDetails;
 
 /// Tells which access tokens were revoked before they expired: for an
-/// [`AccessTokenVerifier`](crate::AccessTokenVerifier::revocations) in the same process as the engine, or over the same
-/// [`StateStore`](crate::StateStore). From [`PasswordGrant::revocations`](crate::PasswordGrant::revocations); cheap to
-/// clone.
+/// [`AccessTokenVerifier`](crate::AccessTokenVerifier::revocations) in the same process as the engine, from
+/// [`PasswordGrant::revocations`](crate::PasswordGrant::revocations), or over the same [`StateStore`](crate::StateStore), by
+/// [`shared`](Self::shared). Each token that is verified costs one read of the store. Cheap to clone.
 #[derive(Clone)]
 pub struct Revocations {
     pub(crate) memory: Arc<Remembered>,
@@ -31,6 +32,22 @@ pub(crate) struct Standing {
 }
 
 impl Revocations {
+    /// Those of this issuer, for a resource server in another process that shares the engine's store. The secret is the
+    /// engine's too: whoever has it and can write to the store can end any session.
+    #[must_use]
+    pub fn shared(issuer: impl Into<Arc<str>>, store: impl StateStore, secret: StateSecret) -> Self {
+        let memory = Remembered {
+            keys: Keys::Shared(secret),
+            rows: Driver {
+                state: State::Shared(Arc::new(store)),
+                clock: Arc::new(SystemClock::new()),
+                randomness: Arc::new(SystemRandomness::new()),
+                patience: Duration::from_secs(10),
+            },
+        };
+        Self { memory: Arc::new(memory), issuer: issuer.into() }
+    }
+
     /// For how long beyond its end a revoked token is remembered: a verifier takes it for as long as its skew is, by a
     /// clock that may be a minute behind.
     const MARGIN: Duration = Duration::from_secs(180);
@@ -42,7 +59,7 @@ impl Revocations {
         let mut keys = vec![self.subject_key(&details.subject), self.token_key(&details.token_id)];
         keys.extend(details.session_id.as_deref().map(|family| self.family_key(family)));
         let look = self.memory.rows.change(&keys, |rows, _| {
-            let tenant = family(rows, 2)?.map(|family| family.holder.tenant);
+            let tenant = Family::stored(rows, 2)?.map(|family| family.holder.tenant);
             Ok(Standing { fault: fault(rows, details)?, tenant })
         });
         look.await
@@ -93,10 +110,6 @@ impl Revocations {
     }
 }
 
-pub(crate) fn family(rows: &Snapshot<'_>, index: usize) -> Result<Option<Family>, BoxError> {
-    Ok(rows.row(index).map(|seen| Family::from_bytes(seen.value)).transpose()?)
-}
-
 /// Over the rows of the subject, of the token, and of its family if it has one.
 fn fault(rows: &Snapshot<'_>, details: &TokenDetails) -> Result<Option<TokenFault>, BoxError> {
     let logged_out = LogOut::read(rows, 0)?;
@@ -105,7 +118,7 @@ fn fault(rows: &Snapshot<'_>, details: &TokenDetails) -> Result<Option<TokenFaul
     }
     if details.session_id.is_some() {
         // What nobody remembers may have been revoked.
-        return Ok(family(rows, 2)?.map_or(Some(TokenFault::Unknown), |family| family.end(logged_out.number)));
+        return Ok(Family::stored(rows, 2)?.map_or(Some(TokenFault::Unknown), |family| family.end(logged_out.number)));
     }
     // A token alone has only its time, in whole seconds: of a token and a log-out in the same second, the log-out is later.
     let before = logged_out.number > 0 && details.issued_at <= logged_out.at / 1000;

@@ -11,7 +11,7 @@ type Id = [u8; 16];
 pub(crate) struct Sessions<'a>(&'a [Id]);
 
 impl<'a> Sessions<'a> {
-    /// As many as a row has room for.
+    /// The most that a host can allow.
     pub(crate) const MOST: usize = 500;
     const FORM: u8 = 1;
 
@@ -28,14 +28,22 @@ impl<'a> Sessions<'a> {
         self.0.first().copied().filter(|_| self.0.len() >= most)
     }
 
-    /// The list with one more, in the place of the oldest ones where there are too many.
+    /// The list with one more, in the place of the [surplus](Self::surplus).
     pub(crate) fn with(&self, id: Id, most: usize) -> Vec<u8> {
-        let surplus = (self.0.len() + 1).saturating_sub(most);
-        let kept = self.0.get(surplus..).unwrap_or_default().as_flattened();
-        let mut bytes = Vec::with_capacity(1 + kept.len() + id.len());
+        let kept = self.0.get(usize::from(self.surplus(most).is_some())..).unwrap_or_default();
+        Self::to_bytes(kept.iter().chain([&id]), kept.len() + 1)
+    }
+
+    /// The list without one; `None` if it was not on it.
+    pub(crate) fn without(&self, id: Id) -> Option<Vec<u8>> {
+        let kept = self.0.iter().filter(|own| **own != id);
+        self.0.contains(&id).then(|| Self::to_bytes(kept, self.0.len()))
+    }
+
+    fn to_bytes<'i>(ids: impl Iterator<Item = &'i Id>, about: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(1 + 16 * about);
         bytes.push(Self::FORM);
-        bytes.extend_from_slice(kept);
-        bytes.extend_from_slice(&id);
+        ids.for_each(|id| bytes.extend_from_slice(id));
         bytes
     }
 }
@@ -61,11 +69,12 @@ mod tests {
         }
         let expected = [[1].as_slice(), &[4; 16], &[5; 16], &[6; 16]].concat();
         assert_eq!(stored.as_deref(), Some(&*expected));
-        // Fewer are allowed than there were.
-        assert_eq!(
-            after(Some(&expected), |list| list.unwrap().with([9; 16], 2)),
-            [[1].as_slice(), &[6; 16], &[9; 16]].concat()
-        );
+        // Fewer are allowed than there were: one goes for each that comes.
+        let fewer = after(Some(&expected), |list| list.unwrap().with([9; 16], 2));
+        assert_eq!(fewer, [[1].as_slice(), &[5; 16], &[6; 16], &[9; 16]].concat());
+        let without = after(Some(&expected), |list| list.unwrap().without([5; 16]));
+        assert_eq!(without, Some([[1].as_slice(), &[4; 16], &[6; 16]].concat()));
+        assert_eq!(after(Some(&expected), |list| list.unwrap().without([9; 16])), None);
     }
 
     #[test]

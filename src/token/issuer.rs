@@ -36,7 +36,11 @@ pub trait TokenIssuer: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When the answer cannot be told now; whoever asks then refuses the token.
+    /// When the answer cannot be told now; whoever asks at the endpoints gets 503.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any await.
     async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
         let _ = (token, now);
         Ok(None)

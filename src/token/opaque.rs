@@ -45,6 +45,10 @@ pub trait TokenStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// When it cannot; then the token is not handed out.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any await: then the token is not handed out, whether it was saved or not.
     async fn save(&self, digest: &TokenDigest, details: &TokenDetails) -> Result<(), BoxError>;
 
     /// What was saved under this digest. Expired tokens may be returned; they are refused all the same.
@@ -52,6 +56,10 @@ pub trait TokenStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// When the answer cannot be told now; then the token is refused with 503.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any await.
     async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenDetails>, BoxError>;
 }
 
@@ -90,7 +98,7 @@ impl OpaqueIssuer {
 
     /// Takes the tokens' randomness from elsewhere.
     #[must_use]
-    pub fn with_randomness(mut self, randomness: impl Randomness) -> Self {
+    pub fn randomness(mut self, randomness: impl Randomness) -> Self {
         self.randomness = Arc::new(randomness);
         self
     }

@@ -79,6 +79,10 @@ impl FamilyId {
     pub(crate) fn to_text(self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
+
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        Some(Self(URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?))
+    }
 }
 
 impl RefreshKeys {

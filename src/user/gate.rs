@@ -40,10 +40,14 @@ use crate::vocabulary::scope::Scope;
 #[async_trait]
 pub trait AccountGate: Send + Sync + 'static {
     /// Whether this subject may still be acted for through this client, the one that its tokens are issued to. The
-    /// subject is the one that a login was [accepted](crate::Login::accepted) with; it may not exist any more. The
-    /// context is the request's; its tenant is the one in which the subject has logged in.
+    /// subject is the one that a login was [accepted](crate::Login::accepted) with; it may not exist any more.
     ///
-    /// May be cancelled at any await.
+    /// The context is the request's. At introspection that is the resource server's, with its address; its tenant is the one
+    /// in which the subject has logged in, where the token has a session, or else the caller's.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any await.
     ///
     /// # Errors
     ///

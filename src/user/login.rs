@@ -60,6 +60,10 @@ impl Login {
     /// The credentials are right, but another step comes before a token, such as a second factor. The caller gets 403
     /// with this error code; add with [`member`](Self::member) what the client needs to go on.
     ///
+    /// It counts as a success: what was counted against the name in a row is cleared. So never answer a *wrong* second
+    /// factor with it, or whoever has the password may guess factors without end: that is
+    /// [`rejected`](Self::rejected).
+    ///
     /// The code is of the characters `!`, `#` to `[` and `]` to `~`, and none of the codes that RFC 6749 defines;
     /// another one becomes 500 `server_error`.
     #[must_use]

@@ -13,6 +13,9 @@ use crate::vocabulary::scope::Scope;
 
 /// A table of users with Argon2id password hashes.
 ///
+/// Hashes of any other kind, bcrypt and Argon2i among them, and Argon2id of more than 64 MiB, 4 passes or 16 lanes are never
+/// right; the observer is told ([`Event::StoredHashRefused`](crate::Event)).
+///
 /// ```
 /// use password_grant::{async_trait, AccountState, BoxError, RequestContext, User, UserStore};
 /// # struct Db; struct Row { id: String, password_hash: Option<String>, active: bool }
@@ -47,6 +50,11 @@ pub trait UserStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// When the answer cannot be told now; the caller gets 503. A name that nobody has is `Ok(None)`.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any await, as may [`accept`](Self::accept): what that consumes, such as a one-time code, is consumed
+    /// though no token may follow.
     async fn find(&self, username: &str, context: &RequestContext) -> Result<Option<User>, BoxError>;
 
     /// Stores a stronger hash of the same password, which has just been proved right.
@@ -57,6 +65,10 @@ pub trait UserStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// A failure is observed, and the login goes on; so do a panic, and an answer that takes more than two seconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any await: let the replacement be one statement.
     async fn update_hash(&self, user: &User, new_hash: &str, context: &RequestContext) -> Result<(), BoxError>;
 
     /// What becomes of a user whose password is right. Override it to add claims to `login`, to narrow its scope, or to
@@ -64,7 +76,8 @@ pub trait UserStore: Send + Sync + 'static {
     ///
     /// Called for [`Active`](AccountState::Active) users with an accepted login, and for those with
     /// [`SecondFactorRequired`](AccountState::SecondFactorRequired) with a rejected one, which only
-    /// [`User::second_factor_passed`] turns into an accepted one. Users in any other state are rejected before. Whatever
+    /// [`User::second_factor_passed`] turns into an accepted one. For a factor that is wrong return the login as it came: it
+    /// counts as a failure, which [`Login::more_needed`] does not. Users in any other state are rejected before. Whatever
     /// is returned, a token's scope stays within [`User::scope`], and a login of another subject is an error.
     ///
     /// ```
@@ -77,7 +90,7 @@ pub trait UserStore: Send + Sync + 'static {
     /// #   async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> { Ok(()) }
     /// async fn accept(&self, user: &User, _: &LoginAttempt<'_>, login: Login) -> Result<Login, BoxError> {
     ///     if user.account_state() == AccountState::SecondFactorRequired {
-    ///         return Ok(Login::more_needed("mfa_required"));
+    ///         return Ok(Login::more_needed("mfa_required")); // none was sent; a wrong one is `Ok(login)`
     ///     }
     ///     Ok(login.claim("role", self.role(user.subject().as_str()).await?))
     /// }

@@ -71,7 +71,7 @@ pub enum Event<'a> {
         scope: &'a Scope,
         /// The token's identifier (`jti`).
         token_id: &'a str,
-        /// The family of the refresh token that was issued with it (`sid`), if one was.
+        /// The session that began with it (`sid`), if a refresh token was issued too.
         session_id: Option<&'a str>,
         /// What surrounded the request.
         context: &'a RequestContext,
@@ -87,7 +87,7 @@ pub enum Event<'a> {
         scope: &'a Scope,
         /// The token's identifier (`jti`).
         token_id: &'a str,
-        /// The family of the refresh token (`sid`).
+        /// The session (`sid`).
         session_id: &'a str,
         /// What surrounded the request.
         context: &'a RequestContext,
@@ -102,21 +102,22 @@ pub enum Event<'a> {
         client_id: &'a ClientId,
         /// Why.
         fault: TokenFault,
-        /// The family (`sid`), where the token is one of ours.
+        /// The session (`sid`), where the token is one of ours.
         session_id: Option<&'a str>,
         /// What surrounded the request.
         context: &'a RequestContext,
     },
-    /// A client has revoked a token: a refresh token with its family, or an access token alone.
+    /// A client has revoked a token: a refresh token with its session, or an access token alone. Or the host has ended a
+    /// session.
     #[non_exhaustive]
     TokenRevoked {
-        /// Which client.
+        /// Whose token it was.
         client_id: &'a ClientId,
         /// Of whom.
-        subject: &'a str,
+        subject: &'a Subject,
         /// The access token's identifier (`jti`); none for a refresh token.
         token_id: Option<&'a str>,
-        /// The family (`sid`); none for an access token without one.
+        /// The session (`sid`); none for an access token without one.
         session_id: Option<&'a str>,
         /// What surrounded the request.
         context: &'a RequestContext,
@@ -128,7 +129,7 @@ pub enum Event<'a> {
         client_id: &'a ClientId,
         /// Whose.
         subject: &'a Subject,
-        /// The family that has ended (`sid`).
+        /// The session that has ended (`sid`).
         session_id: &'a str,
         /// What surrounded the login.
         context: &'a RequestContext,
@@ -403,27 +404,27 @@ impl fmt::Display for Event<'_> {
             Self::TokenRefreshed { client_id, subject, scope, token_id, session_id, .. } => {
                 write!(
                     f,
-                    "token {token_id:?} of family {session_id:?} issued to client {client_id:?} for subject {subject:?}, scope {:?}",
+                    "token {token_id:?} of session {session_id:?} issued to client {client_id:?} for subject {subject:?}, scope {:?}",
                     scope.as_str()
                 )
             }
             Self::TokenRefused { client_id, fault, session_id: Some(session_id), .. } => {
-                write!(f, "token of family {session_id:?} refused to client {client_id:?}: {fault:?}")
+                write!(f, "token of session {session_id:?} refused to client {client_id:?}: {fault:?}")
             }
             Self::TokenRefused { client_id, fault, .. } => {
                 write!(f, "token refused to client {client_id:?}: {fault:?}")
             }
             Self::TokenRevoked { client_id, subject, token_id: Some(token_id), .. } => {
-                write!(f, "token {token_id:?} for subject {subject:?} revoked by client {client_id:?}")
+                write!(f, "token {token_id:?} for subject {subject:?} of client {client_id:?} revoked")
             }
             Self::TokenRevoked { client_id, subject, session_id, .. } => {
-                let family = session_id.unwrap_or_default();
-                write!(f, "family {family:?} for subject {subject:?} revoked by client {client_id:?}")
+                let session = session_id.unwrap_or_default();
+                write!(f, "session {session:?} for subject {subject:?} of client {client_id:?} revoked")
             }
             Self::SessionReplaced { client_id, subject, session_id, .. } => {
                 write!(
                     f,
-                    "family {session_id:?} for subject {subject:?} through client {client_id:?} replaced by another"
+                    "session {session_id:?} for subject {subject:?} through client {client_id:?} replaced by another"
                 )
             }
             Self::LoggedOut { subject, .. } => write!(f, "subject {subject:?} logged out everywhere"),

@@ -1,7 +1,8 @@
 use crate::vocabulary::error::Trouble;
 use crate::vocabulary::event::{AccessFault, Event, Observer};
 
-/// Writes every event to [`tracing`], with the target `password_grant`: refusals as `WARN`, trouble as `ERROR`, the
+/// Writes every event to [`tracing`], with the target `password_grant`: refusals as `WARN`, trouble as `ERROR`
+/// (`WARN` where a client retries too often), the
 /// rest as `INFO`; single hashes, attempts that are admitted, and requests without a token as `DEBUG`. The default observer.
 ///
 /// What the caller typed is quoted and escaped, so it cannot break or forge a line of the log.

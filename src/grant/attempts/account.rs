@@ -41,6 +41,10 @@ pub trait AccountNames: Send + Sync + 'static {
     /// # Errors
     ///
     /// When it cannot be told now; the caller gets 503, and no password is looked at.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any await.
     async fn account(&self, username: &str, context: &RequestContext) -> Result<String, BoxError>;
 }
 

@@ -91,19 +91,22 @@ impl AttemptLimits {
         self
     }
 
-    /// Failures from one address in a window, on whatever names. Default 300 in 10 min.
+    /// Failures from one address in a window of a minute to 30 days, on whatever names; then one attempt a minute. Default
+    /// 300 in 10 min.
     pub fn source(mut self, failures: u32, window: Duration) -> Self {
         self.source = (failures, window);
         self
     }
 
-    /// Failures from one IPv6 network (/48) in a window. Default 3,000 in 10 min.
+    /// Failures from one IPv6 network (/48) in a window of a minute to 30 days; then one attempt a second. Default 3,000 in
+    /// 10 min.
     pub fn network(mut self, failures: u32, window: Duration) -> Self {
         self.network = (failures, window);
         self
     }
 
-    /// Failed authentications of one client from one address in a window. Default 20 in 10 min.
+    /// Failed authentications of one client from one address in a window of a minute to 30 days; then one a minute. Default
+    /// 20 in 10 min.
     pub fn client(mut self, failures: u32, window: Duration) -> Self {
         self.client = (failures, window);
         self
@@ -118,14 +121,14 @@ impl AttemptLimits {
     }
 
     /// How long a login may wait for other logins of the same name that are being judged, and how long the
-    /// [`StateStore`](crate::StateStore) may take. Default 10 s.
+    /// [`StateStore`](crate::StateStore) may take. More than nothing, at most a minute. Default 10 s.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
     /// How long [`UserAuthenticator::authenticate`](crate::UserAuthenticator::authenticate) takes at the very most. What
-    /// takes longer is not waited for, and takes less back when it is done. Default 60 s.
+    /// takes longer is not waited for, and takes less back when it is done. From a second to an hour. Default 60 s.
     pub fn attempt_life(mut self, span: Duration) -> Self {
         self.attempt_life = span;
         self

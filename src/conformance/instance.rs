@@ -3,7 +3,7 @@
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use crate::state::conformance::Fixture;
+use crate::conformance::Fixture;
 use crate::state::{Commit, Expected, Loaded, Row, StateKey, StateStore, Version, Write};
 use crate::vocabulary::clock::{Clock, SystemClock, Timestamp};
 use crate::vocabulary::error::BoxError;

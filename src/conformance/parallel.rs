@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::state::conformance::Fixture;
-use crate::state::conformance::instance::{CONFLICTS, Instance, LONG, Outcome, at_once, ensure, keys, put};
+use crate::conformance::Fixture;
+use crate::conformance::instance::{CONFLICTS, Instance, LONG, Outcome, at_once, ensure, keys, put};
 use crate::state::{Commit, Expected, StateKey, Write};
 
 const INSTANCES: usize = 8;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::state::conformance::Fixture;
-use crate::state::conformance::instance::{Instance, LONG, Outcome, ensure, keys, put};
+use crate::conformance::Fixture;
+use crate::conformance::instance::{Instance, LONG, Outcome, ensure, keys, put};
 use crate::state::{Commit, Expected, StateKey, Version, Write};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use crate::client::{
     AssertionKey, AuthenticatedClient, Client, ClientAssertion, ClientAuthentication, Grant, InMemoryClients,
 };
+use crate::conformance::Fixture;
+use crate::conformance::instance::{ANSWER, Instance, LONG, Outcome, at_once, ensure};
 use crate::grant::{AttemptLimits, AttemptsOn, PasswordGrant, RefreshTokens};
 use crate::http::HttpRequest;
-use crate::state::conformance::Fixture;
-use crate::state::conformance::instance::{ANSWER, Instance, LONG, Outcome, at_once, ensure};
 use crate::state::{Commit, Expected, Loaded, Row, StateKey, StateSecret, StateStore, Version, Write};
 use crate::token::{InMemoryTokens, OpaqueIssuer, RefreshKeys};
 use crate::user::{AccountGate, Admission, Login, LoginAttempt, UserAuthenticator};

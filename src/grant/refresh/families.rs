@@ -1,0 +1,359 @@
+//! Families over the rows that remember them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::client::{AuthenticatedClient, Grant};
+use crate::grant::refresh::RefreshTokens;
+use crate::state::family::{Family, FamilyRule, Holder, Presented, SecretDigest, Step};
+use crate::state::log_out::{self, LogOut};
+use crate::state::revoked::Revocations;
+use crate::state::sessions::Sessions;
+use crate::token::refresh::{FamilyId, RefreshToken, SECRET, TokenSecret};
+use crate::user::AccountGate;
+use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::context::RequestContext;
+use crate::vocabulary::error::{BoxError, TokenFault};
+use crate::vocabulary::identifier::Subject;
+use crate::vocabulary::random::Randomness;
+use crate::vocabulary::scope::Scope;
+use crate::vocabulary::secret::Secret;
+
+/// Families, and where they are remembered.
+pub(crate) struct Families {
+    pub(crate) config: RefreshTokens,
+    pub(crate) revocations: Revocations,
+    pub(crate) randomness: Arc<dyn Randomness>,
+}
+
+/// Bytes of a row: what a store is promised.
+const LONGEST_ROW: usize = 16 * 1024;
+
+/// A refresh token, and the family that it belongs to.
+pub(crate) struct Session {
+    pub(crate) id: String,
+    pub(crate) token: Secret<'static>,
+}
+
+/// What became of a family that was to begin.
+enum Creation {
+    /// In the place of another one that was there, or not.
+    Begun { replaces: bool },
+    /// Its subject was logged out since the login began.
+    LoggedOut,
+    /// Another login of the same user was quicker: another family is to be replaced.
+    Again,
+}
+
+/// A refresh token as it was presented.
+pub(super) struct Used {
+    token: RefreshToken,
+    /// The family's name, as access tokens have it.
+    pub(super) session_id: String,
+    digest: SecretDigest,
+    successors: Vec<TokenSecret>,
+    digests: Vec<SecretDigest>,
+}
+
+/// Whether a step is only looked at, or also made.
+#[derive(Clone, Copy)]
+pub(super) enum Intent<'a> {
+    Look,
+    /// The subject is known then. So long it may take, for the client to come again before the window is over.
+    Take {
+        subject: &'a str,
+        patience: Duration,
+    },
+}
+
+impl Intent<'_> {
+    fn takes(self) -> bool {
+        matches!(self, Self::Take { .. })
+    }
+}
+
+impl Families {
+    /// Whether a login through this client that asks for this scope may yield a refresh token.
+    pub(crate) fn are_for(&self, client: &AuthenticatedClient, scope: &Scope) -> bool {
+        let needed = self.config.needed_scope.as_ref();
+        client.registration().may_use(Grant::RefreshToken) && needed.is_none_or(|needed| scope.includes(needed))
+    }
+
+    /// The longest that a refused client may be told to wait: long enough, and a retry comes too late for the window.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        (self.config.window / 5).max(Duration::from_secs(1))
+    }
+
+    /// How long a token may take to be used up: half of the window, or a second, so that whoever is told 503 then, and comes
+    /// again at once, is not taken for a thief if it had been used up all the same.
+    pub(super) fn patience(&self) -> Duration {
+        if self.config.window.is_zero() { Duration::MAX } else { (self.config.window / 2).max(Duration::from_secs(1)) }
+    }
+
+    /// The number of the last log-out of anybody. To be had before the password is looked at.
+    pub(super) async fn last_log_out(&self) -> Result<u64, BoxError> {
+        let key = [self.revocations.log_outs_key()];
+        let last = self.revocations.memory.rows.change(&key, |rows, _| Ok(LogOut::read(rows, 0)?.number));
+        last.await
+    }
+
+    pub(super) async fn last_log_out_of(&self, subject: &Subject) -> Result<u64, BoxError> {
+        let key = [self.revocations.subject_key(subject.as_str())];
+        let last = self.revocations.memory.rows.change(&key, |rows, _| Ok(LogOut::read(rows, 0)?.number));
+        last.await
+    }
+
+    /// Begins a family, in the place of the subject's oldest one through this client where there are too many, which is
+    /// named then. `None` if the subject was logged out after `began_after`. A row that is there is never written over.
+    pub(super) async fn create(
+        &self,
+        holder: Holder,
+        subject: &Subject,
+        began_after: u64,
+        granted: (Scope, Vec<String>),
+        linger: Duration,
+    ) -> Result<Option<(Session, Option<String>)>, BoxError> {
+        let (id, secret) = self.random_token()?;
+        let session_id = id.to_text();
+        let list_key = self.revocations.sessions_key(&holder.tenant, &holder.client, subject.as_str());
+        let (absolute, idle) = (millis(self.config.absolute_life), self.config.idle_life.map(millis));
+        let (rows, most) = (&self.revocations.memory.rows, self.config.sessions);
+        for _ in 0..Self::ROUNDS {
+            let surplus = rows.change(&[list_key], |rows, _| Ok(Sessions::read(rows, 0)?.surplus(most))).await?;
+            let replaced = surplus.map(|id| FamilyId(id).to_text());
+            let mut keys = vec![
+                self.revocations.family_key(&session_id),
+                self.revocations.subject_key(subject.as_str()),
+                list_key,
+            ];
+            keys.extend(replaced.as_deref().map(|family| self.revocations.family_key(family)));
+            let create = rows.change(&keys, |rows, changes| {
+                let now = rows.now.unix_millis();
+                let list = Sessions::read(rows, 2)?;
+                if LogOut::read(rows, 1)?.number > began_after {
+                    return Ok(Creation::LoggedOut);
+                }
+                if list.surplus(most) != surplus {
+                    return Ok(Creation::Again);
+                }
+                if rows.row(0).is_some() {
+                    return Err("the random generator has repeated itself".into());
+                }
+                let ends = (now.saturating_add(absolute), idle.map(|idle| now.saturating_add(idle)));
+                let (holder, subject, granted) = (holder.clone(), subject.to_string(), granted.clone());
+                let family = Family::new(holder, subject, began_after, granted, secret.digest(), ends);
+                let life = life(&family, now, linger);
+                let row = family.to_bytes();
+                if row.len() > LONGEST_ROW {
+                    return Err("subject, scope and audiences are too long to be remembered".into());
+                }
+                changes.put(0, row, life);
+                changes.rely_on(1);
+                changes.put(2, list.with(id.0, most), life);
+                let replaces = rows.row(3).is_some();
+                if replaces {
+                    changes.delete(3);
+                }
+                Ok(Creation::Begun { replaces })
+            });
+            match create.await? {
+                Creation::Begun { replaces } => {
+                    let token =
+                        self.config.keys.write(0, id, 0, &secret).ok_or("there is no key for refresh tokens")?;
+                    return Ok(Some((Session { id: session_id, token }, replaced.filter(|_| replaces))));
+                }
+                Creation::LoggedOut => return Ok(None),
+                Creation::Again => {}
+            }
+        }
+        Err("too many logins of the same user at once".into())
+    }
+
+    /// A new family's name, and the secret of its first token.
+    fn random_token(&self) -> Result<(FamilyId, TokenSecret), BoxError> {
+        let mut bytes = Zeroizing::new([0; 16 + SECRET]);
+        self.randomness.fill(&mut *bytes)?;
+        let (id, secret) = bytes.split_first_chunk().ok_or("there are more bytes than that")?;
+        Ok((FamilyId(*id), TokenSecret::new(secret.try_into()?)))
+    }
+
+    /// How often a login looks anew which session it replaces.
+    const ROUNDS: usize = 100;
+
+    /// What this text is, if it is a refresh token of ours.
+    pub(super) fn read(&self, text: &str) -> Option<Used> {
+        let token = self.config.keys.read(text)?;
+        let successors = self.config.keys.successors(&token);
+        Some(Used {
+            session_id: token.family.to_text(),
+            digest: token.secret.digest(),
+            digests: successors.iter().map(TokenSecret::digest).collect(),
+            successors,
+            token,
+        })
+    }
+
+    /// What a token is good for, and the family as it is then. What shows that it was stolen is written down whatever the
+    /// intent.
+    pub(super) async fn step(
+        &self,
+        used: &Used,
+        holder: &Holder,
+        (rotates, linger): (bool, Duration),
+        intent: Intent<'_>,
+    ) -> Result<(Step, Option<Family>), BoxError> {
+        let rule = FamilyRule {
+            window: millis(self.config.window),
+            repeats: self.config.repeats,
+            idle: self.config.idle_life.map(millis),
+            rotates,
+        };
+        let presented = Presented { generation: used.token.generation, digest: used.digest, successors: &used.digests };
+        self.change(&used.session_id, intent, |family, logged_out, now| {
+            let before = family.clone();
+            let step = family.use_token(presented, holder, logged_out, &rule, now);
+            let writes = step == Step::Reused || intent.takes() && *family != before;
+            (step, writes.then_some(linger))
+        })
+        .await
+        .map(|seen| seen.map_or((Step::Refused(TokenFault::Unknown), None), |(step, family)| (step, Some(family))))
+    }
+
+    /// Changes the row of a family, over its subject's. The change says for how long beyond the family's end the row stays,
+    /// where it is to be written.
+    async fn change<T>(
+        &self,
+        session_id: &str,
+        intent: Intent<'_>,
+        change: impl Fn(&mut Family, u64, u64) -> (T, Option<Duration>),
+    ) -> Result<Option<(T, Family)>, BoxError> {
+        let family_key = self.revocations.family_key(session_id);
+        let rows = &self.revocations.memory.rows;
+        // A family never changes its subject, so it can be looked at for that first.
+        let subject = match intent {
+            Intent::Take { subject, .. } => Some(subject.to_owned()),
+            Intent::Look => self.family(session_id).await?.map(|family| family.subject),
+        };
+        let Some(subject) = subject else { return Ok(None) };
+        let keys = [family_key, self.revocations.subject_key(&subject)];
+        let patience = match intent {
+            Intent::Take { patience, .. } => patience,
+            Intent::Look => Duration::MAX,
+        };
+        let step = rows.change_within(patience, &keys, |rows, changes| {
+            let Some(mut family) = Family::stored(rows, 0)? else { return Ok(None) };
+            let (logged_out, now) = (LogOut::read(rows, 1)?.number, rows.now.unix_millis());
+            let (output, linger) = change(&mut family, logged_out, now);
+            if let Some(linger) = linger {
+                changes.put(0, family.to_bytes(), life(&family, now, linger));
+                changes.rely_on(1);
+            }
+            Ok(Some((output, family)))
+        });
+        step.await
+    }
+
+    /// The successor that was decided on, as a token.
+    pub(super) fn successor(&self, used: &Used, index: usize) -> Option<Secret<'static>> {
+        let generation = used.token.generation.saturating_add(1);
+        self.config.keys.write(index, used.token.family, generation, used.successors.get(index)?)
+    }
+}
+
+/// How a token stands that was presented to be introspected or revoked.
+pub(crate) struct Found {
+    pub(crate) session_id: String,
+    pub(crate) family: Family,
+}
+
+impl Families {
+    /// The family of this token, if it is the current one and good; for introspection.
+    pub(crate) async fn active(&self, text: &str) -> Result<Option<Found>, BoxError> {
+        let Some(used) = self.read(text) else { return Ok(None) };
+        let (generation, digest) = (used.token.generation, used.digest);
+        let look = self.change(&used.session_id, Intent::Look, |family, logged_out, now| {
+            let ended = family.end(logged_out).is_some() || family.has_expired(now);
+            (!ended && family.is_current(generation, &digest), None)
+        });
+        let found = look.await?.filter(|(active, _)| *active);
+        Ok(found.map(|(_, family)| Found { session_id: used.session_id, family }))
+    }
+
+    /// Ends the family of this token, of whatever generation, if it is this holder's. `None` where there is nothing to
+    /// revoke.
+    pub(crate) async fn revoke(&self, text: &str, holder: &Holder) -> Result<Option<(bool, Found)>, BoxError> {
+        let Some(token) = self.config.keys.read(text) else { return Ok(None) };
+        let session_id = token.family.to_text();
+        let ended = self.end(&session_id, Some(holder)).await?;
+        Ok(ended.map(|(own, family)| (own, Found { session_id, family })))
+    }
+
+    /// Ends a family, if it is this holder's where one is named, and takes it from the list of sessions. `None` where there
+    /// is none.
+    pub(crate) async fn end(
+        &self,
+        session_id: &str,
+        holder: Option<&Holder>,
+    ) -> Result<Option<(bool, Family)>, BoxError> {
+        let Some(known) = self.family(session_id).await? else { return Ok(None) };
+        let Family { holder: Holder { tenant, client, .. }, subject, .. } = &known;
+        let list_key = self.revocations.sessions_key(tenant, client, subject);
+        let keys = [self.revocations.family_key(session_id), list_key];
+        let end = self.revocations.memory.rows.change(&keys, |rows, changes| {
+            let (Some(mut family), now) = (Family::stored(rows, 0)?, rows.now.unix_millis()) else { return Ok(None) };
+            let own = holder.is_none_or(|holder| family.holder == *holder);
+            if own {
+                family.revoke(now);
+                // Once the row is gone its tokens are unknown, so it need not outlive the family.
+                changes.put(0, family.to_bytes(), life(&family, now, Duration::ZERO));
+                let list = FamilyId::from_text(session_id).and_then(|id| Sessions::read(rows, 1).ok()?.without(id.0));
+                list.into_iter().for_each(|list| changes.put(1, list, life(&family, now, Duration::ZERO)));
+            }
+            Ok(Some((own, family)))
+        });
+        end.await
+    }
+
+    async fn family(&self, session_id: &str) -> Result<Option<Family>, BoxError> {
+        let key = [self.revocations.family_key(session_id)];
+        self.revocations.memory.rows.change(&key, |rows, _| Family::stored(rows, 0)).await
+    }
+
+    pub(crate) fn gate(&self) -> &dyn AccountGate {
+        &*self.config.gate
+    }
+}
+
+/// Ends everything of a subject.
+pub(crate) async fn log_out(revocations: &Revocations, subject: &Subject, now: Timestamp) -> Result<(), BoxError> {
+    let keys = [revocations.log_outs_key(), revocations.subject_key(subject.as_str())];
+    let now = now.unix_millis();
+    revocations.memory.rows.change(&keys, |rows, changes| log_out::log_out(rows, changes, now)).await
+}
+
+/// Who holds the tokens of a client that authenticated in this context.
+pub(crate) fn holder(client: &AuthenticatedClient, context: &RequestContext) -> Holder {
+    Holder {
+        tenant: context.tenant().unwrap_or_default().to_owned(),
+        client: client.id().to_string(),
+        binding: Vec::new(),
+    }
+}
+
+/// A row outlives its family by as long as the family's access tokens do, which ask for it.
+fn life(family: &Family, now: u64, linger: Duration) -> Duration {
+    const MARGIN: Duration = Duration::from_secs(60);
+    let left = Duration::from_millis(family.absolute_expiry().saturating_sub(now));
+    left.saturating_add(linger).saturating_add(MARGIN)
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// When a family expires, in whole seconds since 1970.
+pub(crate) fn expires_at(family: &Family) -> u64 {
+    Timestamp::from_unix_millis(family.expires_at()).unix_seconds()
+}
