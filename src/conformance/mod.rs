@@ -1,4 +1,4 @@
-//! The suite that proves a [`StateStore`](crate::StateStore).
+//! The suite that proves a [`StateStore`].
 //!
 //! Say in a [`Fixture`] how your store is reached, and call [`check_all`] in a test. The suite brings keys of its own,
 //! chosen at random: it needs no empty store, and leaves rows behind. A call that takes ten seconds has failed.

@@ -1,6 +1,5 @@
 //! The endpoints at which a client speaks about a token: revocation (RFC 7009) and introspection (RFC 7662).
 
-use crate::client::authentication::Presented;
 use crate::client::{AuthenticatedClient, Sees};
 use crate::endpoint::{Introspection, Revoked};
 use crate::grant::Engine;
@@ -22,8 +21,7 @@ impl Engine {
         let now = self.settings.clock.now();
         let context = std::mem::take(&mut request.context);
         let report = self.report(&context);
-        let presented = Presented::by(request).map_err(|reason| report.refused(reason))?;
-        let client = self.authenticate(&presented, self.endpoints.revocation(), now, report).await?;
+        let client = self.client_of(request, self.endpoints.revocation(), now, report).await?;
         let report = report.about(client.id());
         let token = token_in(request).map_err(|fault| report.refused(fault))?;
         match &self.families {
@@ -87,8 +85,7 @@ impl Engine {
         let now = self.settings.clock.now();
         let context = std::mem::take(&mut request.context);
         let report = self.report(&context);
-        let presented = Presented::by(request).map_err(|reason| report.refused(reason))?;
-        let caller = self.authenticate(&presented, self.endpoints.introspection(), now, report).await?;
+        let caller = self.client_of(request, self.endpoints.introspection(), now, report).await?;
         if caller.registration().is_public() {
             return Err(report.client(Some(caller.id().as_str()), ClientFault::Public));
         }

@@ -376,8 +376,7 @@ impl Engine {
         let context = std::mem::take(&mut request.context);
         let report = self.report(&context);
         rules::check_limits(request, &self.settings.limits).map_err(|fault| report.refused(fault))?;
-        let presented = Presented::by(request).map_err(|reason| report.refused(reason))?;
-        let client = self.authenticate(&presented, &self.endpoints.token, now, report).await?;
+        let client = self.client_of(request, &self.endpoints.token, now, report).await?;
         let report = report.about(client.id());
         let grant = rules::grant_for(request, &self.grants, &client).map_err(|reason| report.refused(reason))?;
         match (grant, &self.families) {
@@ -445,6 +444,18 @@ impl Engine {
         };
         let token = self.settings.tokens.issue(&authorization).await;
         token.map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))
+    }
+
+    /// The client that sends a request to this endpoint, once it has proved who it is.
+    async fn client_of(
+        &self,
+        request: &TokenRequest<'_>,
+        endpoint: &str,
+        now: Timestamp,
+        report: Report<'_>,
+    ) -> Result<AuthenticatedClient, TokenError> {
+        let presented = Presented::by(request).map_err(|reason| report.refused(reason))?;
+        self.authenticate(&presented, endpoint, now, report).await
     }
 
     /// Who has failed too often from where it is may not try. What could have been guessed and was not right counts.

@@ -65,23 +65,11 @@ pub(crate) fn log_out(rows: &Snapshot<'_>, changes: &mut Changes, now: u64) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::InMemoryState;
-    use crate::state::key::{Keys, Purpose, StateKey};
-    use crate::{Clock, ManualClock, SystemRandomness, Timestamp};
-
-    struct Memory {
-        state: InMemoryState,
-        clock: ManualClock,
-        keys: Keys,
-    }
+    use crate::state::key::{Purpose, StateKey};
+    use crate::state::scratch::Memory;
+    use crate::{Clock, Timestamp};
 
     impl Memory {
-        fn new() -> Self {
-            let clock = ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000));
-            let state = InMemoryState::new().clock(clock.clone());
-            Self { state, clock, keys: Keys::local(&SystemRandomness::new()).unwrap() }
-        }
-
         fn keys(&self, subject: &str) -> [StateKey; 2] {
             [self.keys.key(Purpose::LogOuts, &[]), self.keys.key(Purpose::Subject, &[subject.as_bytes()])]
         }

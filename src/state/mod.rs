@@ -12,6 +12,8 @@ pub(crate) mod log_out;
 mod memory;
 pub(crate) mod replay;
 pub(crate) mod revoked;
+#[cfg(test)]
+mod scratch;
 pub(crate) mod sessions;
 
 use std::fmt;

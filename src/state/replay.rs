@@ -91,23 +91,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::state::InMemoryState;
-    use crate::state::key::{Keys, Purpose};
-    use crate::{ManualClock, SystemRandomness, Timestamp};
-
-    struct Memory {
-        state: InMemoryState,
-        clock: ManualClock,
-        keys: Keys,
-    }
+    use crate::state::key::Purpose;
+    use crate::state::scratch::Memory;
 
     impl Memory {
-        fn new() -> Self {
-            let clock = ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000));
-            let state = InMemoryState::new().clock(clock.clone());
-            Self { state, clock, keys: Keys::local(&SystemRandomness::new()).unwrap() }
-        }
-
         fn uses(&self, id: u32, seconds: u64, most: u64) -> Use {
             use crate::Clock;
             let end = self.clock.now().plus(Duration::from_secs(seconds)).unix_millis();

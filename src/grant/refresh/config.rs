@@ -12,7 +12,7 @@ use crate::vocabulary::scope::Scope;
 /// Refresh tokens ([RFC 6749 section 6]), to be switched on by
 /// [`Builder::refresh_tokens`](crate::Builder::refresh_tokens).
 ///
-/// A login then also yields a refresh token if its client may use [`Grant::RefreshToken`] and the granted scope holds
+/// A login then also yields a refresh token if its client may use [`Grant::RefreshToken`](crate::Grant::RefreshToken) and the granted scope holds
 /// `offline_access`. Each use yields another one. All that follow from one login are a *family*, or seen from outside a
 /// *session*; its name is the claim `sid` of its access tokens.
 ///
@@ -111,7 +111,8 @@ impl RefreshTokens {
     }
 
     /// The scope that must be granted for a refresh token to be issued. Default `offline_access`. The empty scope gives
-    /// every login through a client with [`Grant::RefreshToken`] one.
+    /// every login through a client with
+    /// [`Grant::RefreshToken`](crate::Grant::RefreshToken) one.
     pub fn when_granted(mut self, scope: Scope) -> Self {
         self.needed_scope = Some(scope).filter(|scope| !scope.is_empty());
         self
