@@ -127,6 +127,18 @@ fn an_rs256_token_costs_at_most_seven_allocations_beyond_its_signature() {
     a_token_costs_at_most_seven_allocations_beyond_its_signature(Algorithm::Rs256);
 }
 
+/// Beyond the seven: what the family's rows, their keys and the token are made of.
+const FOR_A_REFRESH_TOKEN: usize = 20;
+
+#[test]
+fn a_refresh_token_costs_a_bounded_number_of_allocations() {
+    let case = support::sessions::SessionCase::new();
+    let without = most_asked_by(|| case.login_without());
+    let with = most_asked_by(|| case.login());
+    println!("login {without}, with a refresh token {with}");
+    assert!(with.count <= without.count + FOR_A_REFRESH_TOKEN, "{without}; {with}");
+}
+
 #[test]
 fn a_verification_is_within_what_its_token_says() {
     for algorithm in support::ALGORITHMS {
