@@ -179,22 +179,20 @@ impl<'r> Presented<'r> {
 
     /// The secret in either reading: many clients do not form-encode the two halves of Basic, although RFC 6749 section
     /// 2.3.1 wants it. An empty secret is none at all.
-    fn readings(&self) -> impl Iterator<Item = Secret<'_>> {
+    fn readings(&self) -> [Option<Secret<'_>>; 2] {
         let (decoded, raw) = match self {
             Self::Basic(basic) => (basic.decoded_secret(), Some(basic.secret())),
             Self::Post { secret, .. } => (Some(Secret::new(*secret)), None),
             Self::Public { .. } | Self::Assertion(_) => (None, None),
         };
-        let raw = raw.filter(|raw| decoded.as_ref().map(Secret::expose) != Some(raw)).map(Secret::new);
-        [decoded, raw].into_iter().flatten().filter(|reading| {
-            let length = reading.expose().len();
-            0 < length && length <= Limits::CLIENT_SECRET
-        })
+        let may_be_one = |text: &str| (1..=Limits::CLIENT_SECRET).contains(&text.len());
+        let raw = raw.filter(|raw| may_be_one(raw) && decoded.as_ref().map(Secret::expose) != Some(raw));
+        [decoded.filter(|decoded| may_be_one(decoded.expose())), raw.map(Secret::new)]
     }
 
     /// Whether the secret presented is one of these. Looks at every one of them, whatever it finds.
     fn matches_any(&self, secrets: &[ClientSecret], now: Timestamp) -> bool {
-        self.readings().fold(false, |found, reading| {
+        self.readings().iter().flatten().fold(false, |found, reading| {
             let digest = sha256(reading.expose().as_bytes());
             secrets.iter().fold(found, |found, secret| secret.matches(&digest, now) | found)
         })
@@ -204,7 +202,7 @@ impl<'r> Presented<'r> {
     /// hash. Where there is none, a decoy is verified in its place.
     async fn compare_slowly(&self, phc: Option<&str>, slow: &dyn SlowSecrets) -> Result<Comparison, Overloaded> {
         let mut comparison = Comparison::Different;
-        for reading in self.readings() {
+        for reading in self.readings().iter().flatten() {
             comparison = slow.compare(phc, reading.expose()).await?;
             if comparison == Comparison::Same {
                 break;

@@ -380,7 +380,8 @@ impl Engine {
         let report = report.about(client.id());
         let grant = rules::grant_for(request, &self.grants, &client).map_err(|reason| report.refused(reason))?;
         match (grant, &self.families) {
-            (Grant::RefreshToken, Some(families)) => self.refresh(families, request, &client, report).await,
+            // In memory of its own, or every login's future would be as large as this one.
+            (Grant::RefreshToken, Some(families)) => Box::pin(self.refresh(families, request, &client, report)).await,
             _ => self.password(request, &client, report).await,
         }
     }

@@ -102,7 +102,8 @@ impl Driver {
         match &self.state {
             State::Local(state) => state.change(keys, step),
             State::Shared(store) => {
-                let change = self.change_shared(&**store, keys, step);
+                // In memory of its own: it is large, and whoever keeps state in the process never needs it.
+                let change = Box::pin(self.change_shared(&**store, keys, step));
                 let in_time = before(change, self.clock.sleep(patience.min(self.patience))).await;
                 in_time.unwrap_or_else(|| Err("the state store did not answer in time".into()))
             }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Error, Map, Value};
 
-/// Writes an object member by member.
+/// Writes an object member by member. Inlined, so that names are copied by their known lengths.
 ///
 /// serde_json writes the values. Only a text in which nothing has to be escaped, which is nearly every one, is copied as
 /// a whole instead of byte by byte: what serde_json would have written, in a fraction of the time.
@@ -21,12 +21,14 @@ impl ObjectWriter {
     }
 
     /// A text under a name of ours, in which nothing has to be escaped.
+    #[inline]
     pub(crate) fn text(&mut self, name: &'static str, value: &str) {
         self.own_name(name);
         self.quoted(value);
     }
 
     /// A text that by its own grammar holds nothing that has to be escaped, such as a scope or base64url.
+    #[inline]
     pub(crate) fn plain(&mut self, name: &'static str, value: &[u8]) {
         debug_assert!(
             std::str::from_utf8(value).is_ok_and(|value| !is_special(value)),
@@ -39,6 +41,7 @@ impl ObjectWriter {
     }
 
     /// Any value under a name of ours, in which nothing has to be escaped.
+    #[inline]
     pub(crate) fn value(&mut self, name: &'static str, value: &impl Serialize) {
         self.own_name(name);
         self.write(value);
@@ -68,6 +71,7 @@ impl ObjectWriter {
         }
     }
 
+    #[inline]
     fn own_name(&mut self, name: &'static str) {
         debug_assert!(!is_special(name), "{name:?} is a name of ours");
         self.separate();

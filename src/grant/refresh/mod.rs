@@ -48,7 +48,7 @@ impl Engine {
         }
         let holder = holder(client, report.context());
         let what = (scope.clone(), granted.audiences.to_vec());
-        let created = families.create(holder, &accepted.subject, began_after, what, granted.lifetime).await;
+        let created = Box::pin(families.create(holder, &accepted.subject, began_after, what, granted.lifetime)).await;
         let Some((session, replaced)) = created.map_err(failed)? else { return logged_out_meanwhile() };
         if let Some(session_id) = replaced.as_deref() {
             let (client_id, subject, context) = (client.id(), &accepted.subject, report.context());
