@@ -13,9 +13,9 @@ use common::sessions::{Gate, OFFLINE, Pair, Sessions, keys, refreshing, register
 use common::{AUDIENCE, Answer, Events, FORM, ISSUER, Users, World, basic, noon, segment};
 use password_grant::{
     AccessToken, Admission, Authorization, BoxError, BoxFuture, BuildError, Client, ClientSecret, Commit, Expected,
-    Grant, HttpRequest, InMemoryClients, InMemoryState, JwtIssuer, Loaded, Login, LoginAttempt, ManualClock,
-    PasswordGrant, RefreshKeys, RefreshTokens, Rejection, RequestContext, SigningKeys, StateKey, StateSecret,
-    StateStore, TokenIssuer, UserAuthenticator, Write, async_trait,
+    Grant, HttpRequest, InMemoryClients, InMemoryState, InMemoryTokens, JwtIssuer, Loaded, Login, LoginAttempt,
+    ManualClock, OpaqueIssuer, PasswordGrant, RefreshKeys, RefreshTokens, Rejection, RequestContext, SigningKeys,
+    StateKey, StateSecret, StateStore, TokenIssuer, UserAuthenticator, Write, async_trait,
 };
 
 // --- Who is given one --------------------------------------------------------------------------------------------------
@@ -744,9 +744,15 @@ async fn every_interleaving_of_an_end_and_a_refresh_ends_with_nothing_alive() {
     }
 }
 
-/// The same while a login creates its family.
+/// The same while a login creates its family, or gets an access token alone, at whose end the log-out finds it.
 #[tokio::test]
-async fn every_interleaving_of_a_log_out_and_a_login_ends_with_no_family_of_before_it() {
+async fn every_interleaving_of_a_log_out_and_a_login_ends_with_nothing_of_before_it() {
+    for form in [OFFLINE.to_owned(), OFFLINE.replace("+offline_access", "")] {
+        every_interleaving_of_a_log_out_and_a_login(&form).await;
+    }
+}
+
+async fn every_interleaving_of_a_log_out_and_a_login(form: &str) {
     let mut interleaved = 0;
     for before_call in 0.. {
         let store = InMemoryState::new();
@@ -761,7 +767,7 @@ async fn every_interleaving_of_a_log_out_and_a_login_ends_with_no_family_of_befo
                 acted.store(true, Ordering::SeqCst);
             })
         });
-        let answer = Instance::over(between.clone()).send("app", OFFLINE).await;
+        let answer = Instance::over(between.clone()).send("app", form).await;
         if !seen.load(Ordering::SeqCst) {
             break;
         }
@@ -769,11 +775,46 @@ async fn every_interleaving_of_a_log_out_and_a_login_ends_with_no_family_of_befo
         // The number of the last log-out is the first thing that a login reads: one before that is before the password.
         let after_the_password_may_have_been_read = before_call > 0;
         match answer.status {
-            200 => assert!(!after_the_password_may_have_been_read, "before call {before_call}"),
+            // Either it began after the log-out, or what it got is good for nothing.
+            200 if after_the_password_may_have_been_read => {
+                assert!(!other.is_active(&answer.access_token()).await, "before call {before_call}");
+            }
+            200 => {}
             status => assert_eq!(status, 503),
         }
     }
-    assert!(interleaved >= 3, "{interleaved}");
+    assert!(interleaved >= 2, "{interleaved}");
+}
+
+/// An access token alone is dated before it is asked who was logged out, and a log-out after it is done: whatever the clock
+/// shows in between, the token is older.
+#[tokio::test]
+async fn a_log_out_is_dated_later_than_every_token_that_was_made_before_its_end() {
+    let clock = ManualClock::at(noon());
+    let (store, moving) = (InMemoryState::new().clock(clock.clone()), clock.clone());
+    let sessions = |store: Arc<dyn StateStore>| {
+        let clock = clock.clone();
+        Sessions::over(
+            Users::default(),
+            |refresh| refresh,
+            |builder| builder.clock(clock).shared_state(store, StateSecret::new([0x5a; 32]).unwrap()),
+        )
+    };
+    let logging_in = sessions(Arc::new(store.clone()));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let (grant, sender) = (logging_in.world.grant.clone(), Mutex::new(sender));
+    // A second before the log-out is committed, somebody logs in.
+    let between = Between::new(&store, 1, move || -> BoxFuture<'static, ()> {
+        let (grant, sender, moving) = (grant.clone(), sender.lock().unwrap().clone(), moving.clone());
+        Box::pin(async move {
+            moving.advance(Duration::from_secs(5));
+            sender.send(send(&grant, "app", &OFFLINE.replace("+offline_access", ""), "token").await).unwrap();
+        })
+    });
+    let logging_out = sessions(between);
+    logging_out.world.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
+    let token = receiver.recv().unwrap().access_token();
+    assert!(!logging_in.is_active(&token).await);
 }
 
 /// Incidents R2 and R6: what was decided outlives the process, and the request that was refused for it.
@@ -879,12 +920,14 @@ impl TokenIssuer for Failing {
 async fn an_issuer_that_fails_costs_nobody_the_session() {
     let fails = Arc::new(AtomicBool::new(false));
     let tokens = Failing { tokens: JwtIssuer::new(signing(), AUDIENCE), fails: fails.clone() };
-    let refresh = RefreshTokens::new(keys(), Gate::default());
+    let refresh = RefreshTokens::new(keys(), Gate::default()).sessions(1);
     let clock = ManualClock::at(noon());
     let instance = Instance::issuing(InMemoryState::new().clock(clock.clone()), Users::default(), tokens, refresh);
     let first = instance.login().await;
     fails.store(true, Ordering::SeqCst);
     instance.refresh(&first.refresh).await.is(500, "server_error");
+    // Nor does a login that fails end another session.
+    instance.send("app", OFFLINE).await.is(500, "server_error");
     clock.advance(Duration::from_secs(3_600));
     fails.store(false, Ordering::SeqCst);
     let second = Pair::of(&instance.refresh(&first.refresh).await);
@@ -1067,13 +1110,38 @@ async fn a_session_that_has_ended_counts_no_more() {
     sessions.refresh("app", &lasting.refresh).await.is_granted();
 }
 
+/// Of whatever age: neither the end of an old session nor a stolen one makes the others uncounted.
+#[tokio::test]
+async fn sessions_are_counted_whatever_has_become_of_others() {
+    let day = 86_400;
+    let sessions = Sessions::with(|refresh| refresh.sessions(3).retry_window(Duration::ZERO));
+    let old = sessions.login("app").await;
+    sessions.advance(30 * day - 60);
+    let mut others = vec![sessions.login("app").await, sessions.login("app").await];
+    sessions.revoke("app", &old.refresh).await;
+    sessions.advance(day);
+    others.extend([sessions.login("app").await, sessions.login("app").await]);
+    sessions.refresh("app", &others[0].refresh).await.is(400, "invalid_grant"); // replaced
+
+    // One that was stolen leaves its place to the next.
+    let stolen = &others[1];
+    sessions.refresh("app", &stolen.refresh).await.is_granted();
+    sessions.refresh("app", &stolen.refresh).await.is(400, "invalid_grant");
+    sessions.login("app").await;
+    for pair in &others[2..] {
+        sessions.refresh("app", &pair.refresh).await.is_granted();
+    }
+}
+
 /// A row is no longer than stores are promised.
 #[tokio::test]
 async fn what_is_too_long_to_be_remembered_is_not_granted() {
     let users = Users::who(|attempt| Ok(Login::accepted(attempt.username().repeat(4_000))));
-    let sessions = Sessions::over(users, |refresh| refresh, |builder| builder);
-    sessions.ask("app", OFFLINE).await.is(503, "temporarily_unavailable");
-    assert!(sessions.world.events.last().contains("too long to be remembered"));
+    let tokens = OpaqueIssuer::new(InMemoryTokens::new(), AUDIENCE);
+    let refresh = RefreshTokens::new(keys(), Gate::default());
+    let instance = Instance::issuing(InMemoryState::new(), users, tokens, refresh);
+    instance.send("app", OFFLINE).await.is(503, "temporarily_unavailable");
+    assert!(instance.events.last().contains("too long to be remembered"));
 }
 
 /// At once too: none of the lists is overwritten.

@@ -41,7 +41,7 @@ pub trait JwksSource: Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any await; it is then asked for again within a minute at the earliest.
+    /// May be dropped at any await.
     async fn fetch(&self, jwks_uri: &str) -> Result<Vec<u8>, BoxError>;
 }
 
@@ -133,7 +133,7 @@ impl PublishedKeys {
             set.at = set.at.min(now);
             let recent = wanted == Wanted::Recent && now.since(set.at) < FRESH;
             let too_soon = now.since(set.began) < FLOOR;
-            match &set.keys {
+            match set.keys.as_ref().filter(|_| now.since(set.at) < STALE) {
                 Some(keys) if recent || too_soon => return Ok(Some(keys.clone())),
                 None if too_soon => return Err("the key set could not be fetched just now".into()),
                 _ => set.began = now,

@@ -162,7 +162,8 @@ pub(super) fn attempt_limiter_under_faults(fixture: &impl Fixture) -> Outcome {
             ensure([400, 429, 503].contains(&status), format!("{what}: a guess was answered with {status}"))?;
         }
         ensure(users.asked() <= BURST, format!("{what}: {} guesses were verified", users.asked()))?;
-        let count = store.wait(grant.attempts(AttemptsOn::Account { username: &name }, &RequestContext::new()))?;
+        let whole = engine(store.store.clone(), &users, LONG_ENOUGH)?;
+        let count = store.wait(whole.attempts(AttemptsOn::Account { username: &name }, &RequestContext::new()))?;
         let counted = count.ok().flatten().map(|count| count.failures as usize);
         let enough = counted.is_some_and(|counted| counted >= users.asked());
         ensure(enough, format!("{what}: {} guesses were verified, and {counted:?} counted", users.asked()))?;

@@ -228,7 +228,7 @@ impl PasswordGrant {
     ///
     /// Dropped, it has happened or not.
     pub async fn log_out_everywhere(&self, subject: &Subject, context: &RequestContext) -> Result<(), BoxError> {
-        refresh::log_out(&self.0.revocations, subject, self.0.settings.clock.now()).await?;
+        refresh::log_out(&self.0.revocations, subject, &*self.0.settings.clock).await?;
         self.0.report(context).tell(&Event::LoggedOut { subject, context });
         Ok(())
     }
@@ -415,11 +415,14 @@ impl Engine {
         let scope = rules::final_scope(scope, &accepted).map_err(refused)?;
         rules::check_what_the_host_said(&accepted).map_err(refused)?;
         let granted = Granted { client, username: Some(username), audiences: &audiences, lifetime, scope, accepted };
-        let session = self.begin_session(beginning, &granted, report).await?;
-        let session_id = session.as_ref().map(|session| &*session.id);
+        let new = self.new_session(&granted, report)?;
+        let session_id = new.as_ref().map(|new| &*new.session_id);
         let mut id = [0; TokenIds::LENGTH];
         let token_id = self.token_ids.next(&mut id);
         let access_token = self.make_token(&granted, token_id, session_id, report).await?;
+        // Last, so that nothing is begun or replaced for a token that could not be made; and dated before it is asked who was
+        // logged out meanwhile.
+        let session = self.begin_session(beginning, new, &granted, report).await?;
         Ok(answer(granted, access_token, token_id, session, report))
     }
 

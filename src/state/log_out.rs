@@ -62,6 +62,15 @@ pub(crate) fn log_out(rows: &Snapshot<'_>, changes: &mut Changes, now: u64) -> R
     Ok(())
 }
 
+/// Dates a log-out, whose row is the first of the snapshot, no earlier than this.
+pub(crate) fn date(rows: &Snapshot<'_>, changes: &mut Changes, now: u64) -> Result<(), BoxError> {
+    let own = LogOut::read(rows, 0)?;
+    if own.number > 0 && own.at < now {
+        changes.put(0, LogOut { at: now, ..own }.to_bytes(), LogOut::LIFE);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

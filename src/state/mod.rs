@@ -64,6 +64,8 @@ pub(crate) struct Remembered {
 ///   insert with `ON CONFLICT DO NOTHING` and roll back if that inserted nothing.
 /// * What the database refuses since another transaction got in its way, so that nothing was written (SQLSTATE 40001,
 ///   40P01), is a [`Commit::Conflict`], not an error.
+/// * A statement that waits is given up by the database after two seconds or so: one that takes effect long after its caller
+///   has gone could make the next try of an honest client look like a theft.
 /// * Rows past their life are yours to delete, now and then.
 ///
 /// # Cancel safety

@@ -33,7 +33,8 @@ pub(crate) struct Standing {
 
 impl Revocations {
     /// Those of this issuer, for a resource server in another process that shares the engine's store. The secret is the
-    /// engine's too: whoever has it and can write to the store can end any session.
+    /// engine's too: with another one, nothing is found that was revoked. Whoever has it and can write to the store can end any
+    /// session.
     #[must_use]
     pub fn shared(issuer: impl Into<Arc<str>>, store: impl StateStore, secret: StateSecret) -> Self {
         let memory = Remembered {

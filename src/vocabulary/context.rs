@@ -33,7 +33,8 @@ impl RequestContext {
     /// The identity domain (tenant) in which client and user are to be looked up. It is passed on as given: a host
     /// that takes it from a header passes on what the caller sent, unvalidated.
     ///
-    /// Attempts are counted within a tenant. So give one only if your look-ups heed it, and the same one for every
+    /// Attempts are counted within a tenant, whatever the issuer: engines over one state that have different users need
+    /// tenants of their own. So give one only if your look-ups heed it, and the same one for every
     /// spelling of it: each further spelling that finds the same user gives whoever guesses another full allowance.
     #[must_use]
     pub fn with_tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {

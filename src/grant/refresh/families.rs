@@ -13,7 +13,7 @@ use crate::state::revoked::Revocations;
 use crate::state::sessions::Sessions;
 use crate::token::refresh::{FamilyId, RefreshToken, SECRET, TokenSecret};
 use crate::user::AccountGate;
-use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::clock::{Clock, Timestamp};
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, TokenFault};
 use crate::vocabulary::identifier::Subject;
@@ -45,6 +45,13 @@ enum Creation {
     LoggedOut,
     /// Another login of the same user was quicker: another family is to be replaced.
     Again,
+}
+
+/// A family that is to begin: its name, and the secret of its first token.
+pub(crate) struct NewSession {
+    id: FamilyId,
+    secret: TokenSecret,
+    pub(crate) session_id: String,
 }
 
 /// A refresh token as it was presented.
@@ -109,14 +116,13 @@ impl Families {
     /// named then. `None` if the subject was logged out after `began_after`. A row that is there is never written over.
     pub(super) async fn create(
         &self,
+        NewSession { id, secret, session_id }: NewSession,
         holder: Holder,
         subject: &Subject,
         began_after: u64,
         granted: (Scope, Vec<String>),
         linger: Duration,
     ) -> Result<Option<(Session, Option<String>)>, BoxError> {
-        let (id, secret) = self.random_token()?;
-        let session_id = id.to_text();
         let list_key = self.revocations.sessions_key(&holder.tenant, &holder.client, subject.as_str());
         let (absolute, idle) = (millis(self.config.absolute_life), self.config.idle_life.map(millis));
         let (rows, most) = (&self.revocations.memory.rows, self.config.sessions);
@@ -151,7 +157,7 @@ impl Families {
                 }
                 changes.put(0, row, life);
                 changes.rely_on(1);
-                changes.put(2, list.with(id.0, most), life);
+                changes.put(2, list.with(id.0, most), self.list_life(linger));
                 let replaces = rows.row(3).is_some();
                 if replaces {
                     changes.delete(3);
@@ -171,12 +177,18 @@ impl Families {
         Err("too many logins of the same user at once".into())
     }
 
-    /// A new family's name, and the secret of its first token.
-    fn random_token(&self) -> Result<(FamilyId, TokenSecret), BoxError> {
+    /// Nothing is written yet.
+    pub(super) fn new_session(&self) -> Result<NewSession, BoxError> {
         let mut bytes = Zeroizing::new([0; 16 + SECRET]);
         self.randomness.fill(&mut *bytes)?;
         let (id, secret) = bytes.split_first_chunk().ok_or("there are more bytes than that")?;
-        Ok((FamilyId(*id), TokenSecret::new(secret.try_into()?)))
+        let id = FamilyId(*id);
+        Ok(NewSession { id, secret: TokenSecret::new(secret.try_into()?), session_id: id.to_text() })
+    }
+
+    /// As long as a family that begins now, or sooner.
+    fn list_life(&self, linger: Duration) -> Duration {
+        self.config.absolute_life.saturating_add(linger).saturating_add(MARGIN)
     }
 
     /// How often a login looks anew which session it replaces.
@@ -211,14 +223,21 @@ impl Families {
             rotates,
         };
         let presented = Presented { generation: used.token.generation, digest: used.digest, successors: &used.digests };
-        self.change(&used.session_id, intent, |family, logged_out, now| {
-            let before = family.clone();
-            let step = family.use_token(presented, holder, logged_out, &rule, now);
-            let writes = step == Step::Reused || intent.takes() && *family != before;
-            (step, writes.then_some(linger))
-        })
-        .await
-        .map(|seen| seen.map_or((Step::Refused(TokenFault::Unknown), None), |(step, family)| (step, Some(family))))
+        let seen = self
+            .change(&used.session_id, intent, |family, logged_out, now| {
+                let before = family.clone();
+                let step = family.use_token(presented, holder, logged_out, &rule, now);
+                let writes = step == Step::Reused || intent.takes() && *family != before;
+                (step, writes.then_some(linger))
+            })
+            .await
+            .map(|seen| {
+                seen.map_or((Step::Refused(TokenFault::Unknown), None), |(step, family)| (step, Some(family)))
+            })?;
+        if seen.0 == Step::Reused {
+            self.end(&used.session_id, None).await?; // which takes it from the list of sessions too
+        }
+        Ok(seen)
     }
 
     /// Changes the row of a family, over its subject's. The change says for how long beyond the family's end the row stays,
@@ -309,7 +328,7 @@ impl Families {
                 // Once the row is gone its tokens are unknown, so it need not outlive the family.
                 changes.put(0, family.to_bytes(), life(&family, now, Duration::ZERO));
                 let list = FamilyId::from_text(session_id).and_then(|id| Sessions::read(rows, 1).ok()?.without(id.0));
-                list.into_iter().for_each(|list| changes.put(1, list, life(&family, now, Duration::ZERO)));
+                list.into_iter().for_each(|list| changes.put(1, list, self.list_life(Duration::ZERO)));
             }
             Ok(Some((own, family)))
         });
@@ -326,11 +345,14 @@ impl Families {
     }
 }
 
-/// Ends everything of a subject.
-pub(crate) async fn log_out(revocations: &Revocations, subject: &Subject, now: Timestamp) -> Result<(), BoxError> {
+/// Ends everything of a subject. Dated once more when that is done: an access token that a login got in between was dated
+/// before then.
+pub(crate) async fn log_out(revocations: &Revocations, subject: &Subject, clock: &dyn Clock) -> Result<(), BoxError> {
     let keys = [revocations.log_outs_key(), revocations.subject_key(subject.as_str())];
-    let now = now.unix_millis();
-    revocations.memory.rows.change(&keys, |rows, changes| log_out::log_out(rows, changes, now)).await
+    let (rows, now) = (&revocations.memory.rows, clock.now().unix_millis());
+    rows.change(&keys, |rows, changes| log_out::log_out(rows, changes, now)).await?;
+    let now = clock.now().unix_millis();
+    rows.change(&keys[1..], |rows, changes| log_out::date(rows, changes, now)).await
 }
 
 /// Who holds the tokens of a client that authenticated in this context.
@@ -342,9 +364,11 @@ pub(crate) fn holder(client: &AuthenticatedClient, context: &RequestContext) -> 
     }
 }
 
+/// As much as clocks may be apart.
+const MARGIN: Duration = Duration::from_secs(60);
+
 /// A row outlives its family by as long as the family's access tokens do, which ask for it.
 fn life(family: &Family, now: u64, linger: Duration) -> Duration {
-    const MARGIN: Duration = Duration::from_secs(60);
     let left = Duration::from_millis(family.absolute_expiry().saturating_sub(now));
     left.saturating_add(linger).saturating_add(MARGIN)
 }

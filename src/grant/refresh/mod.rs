@@ -5,7 +5,7 @@ mod families;
 
 use crate::client::AuthenticatedClient;
 pub use crate::grant::refresh::config::RefreshTokens;
-pub(crate) use crate::grant::refresh::families::{Families, Found, Session, expires_at, holder, log_out};
+pub(crate) use crate::grant::refresh::families::{Families, Found, NewSession, Session, expires_at, holder, log_out};
 use crate::grant::refresh::families::{Intent, Used};
 use crate::grant::token_id::TokenIds;
 use crate::grant::{Engine, Granted, answer, rules};
@@ -30,11 +30,23 @@ impl Engine {
         last.map(|last| Some(Beginning(last))).map_err(|cause| report.failed(Trouble::StateStore, &cause))
     }
 
+    /// What a family begins with, if what was granted is to have a refresh token.
+    pub(crate) fn new_session(
+        &self,
+        granted: &Granted<'_>,
+        report: Report<'_>,
+    ) -> Result<Option<NewSession>, TokenError> {
+        let families = self.families.as_ref().filter(|families| families.are_for(granted.client, &granted.scope));
+        let new = families.map(|families| families.new_session()).transpose();
+        new.map_err(|cause| report.failed(Trouble::StateStore, &cause))
+    }
+
     /// Begins a family for what was granted, if it is to have a refresh token. Whoever was logged out since the login began
     /// gets nothing: the password may have been the former one.
     pub(crate) async fn begin_session(
         &self,
         beginning: Option<Beginning>,
+        new: Option<NewSession>,
         granted: &Granted<'_>,
         report: Report<'_>,
     ) -> Result<Option<Session>, TokenError> {
@@ -42,13 +54,14 @@ impl Engine {
         let Granted { client, scope, accepted, .. } = granted;
         let failed = |cause: BoxError| report.failed(Trouble::StateStore, &cause);
         let logged_out_meanwhile = || Err(report.refused(Trouble::LoggedOutMeanwhile));
-        if !families.are_for(client, scope) {
+        let Some(new) = new else {
             let last = families.last_log_out_of(&accepted.subject).await.map_err(failed)?;
             return if last > began_after { logged_out_meanwhile() } else { Ok(None) };
-        }
+        };
         let holder = holder(client, report.context());
         let what = (scope.clone(), granted.audiences.to_vec());
-        let created = Box::pin(families.create(holder, &accepted.subject, began_after, what, granted.lifetime)).await;
+        let created =
+            Box::pin(families.create(new, holder, &accepted.subject, began_after, what, granted.lifetime)).await;
         let Some((session, replaced)) = created.map_err(failed)? else { return logged_out_meanwhile() };
         if let Some(session_id) = replaced.as_deref() {
             let (client_id, subject, context) = (client.id(), &accepted.subject, report.context());
