@@ -37,7 +37,7 @@ impl Engine {
         report: Report<'_>,
     ) -> Result<Option<NewSession>, TokenError> {
         let families = self.families.as_ref().filter(|families| families.are_for(granted.client, &granted.scope));
-        let new = families.map(|families| families.new_session()).transpose();
+        let new = families.map(Families::new_session).transpose();
         new.map_err(|cause| report.failed(Trouble::StateStore, &cause))
     }
 
