@@ -526,6 +526,11 @@ async fn tenants_are_told_apart_where_a_token_has_a_family() {
         let answer = ask(client, &form, tenant, "introspect").await;
         assert_eq!(answer.json()["active"], active, "{client} of {tenant:?}");
     }
+    // Whoever asks: the account is judged in the tenant in which it has logged in.
+    assert_eq!(sessions.gate.asked_in().as_deref(), Some("a"));
+    let nowhere = Pair::of(&ask("app", OFFLINE, None, "token").await);
+    ask("reports", &format!("token={}", nowhere.access), None, "introspect").await.is_granted();
+    assert_eq!(sessions.gate.asked_in(), None);
     for token in [&pair.access, &pair.refresh] {
         ask("app", &format!("token={token}"), Some("b"), "revoke").await.is(400, "invalid_grant");
     }

@@ -20,19 +20,26 @@ pub fn keys() -> RefreshKeys {
 
 type Judge = dyn Fn(&Subject) -> Result<Admission, BoxError> + Send + Sync;
 
-/// A gate that a test scripts.
+/// A gate that a test scripts, and which remembers in which tenant it was asked last.
 #[derive(Clone)]
-pub struct Gate(Arc<Mutex<Box<Judge>>>);
+pub struct Gate {
+    judge: Arc<Mutex<Box<Judge>>>,
+    tenant: Arc<Mutex<Option<String>>>,
+}
 
 impl Default for Gate {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Box::new(|_| Ok(Admission::admitted())))))
+        Self { judge: Arc::new(Mutex::new(Box::new(|_| Ok(Admission::admitted())))), tenant: Arc::default() }
     }
 }
 
 impl Gate {
     pub fn says(&self, judge: impl Fn(&Subject) -> Result<Admission, BoxError> + Send + Sync + 'static) {
-        *self.0.lock().unwrap() = Box::new(judge);
+        *self.judge.lock().unwrap() = Box::new(judge);
+    }
+
+    pub fn asked_in(&self) -> Option<String> {
+        self.tenant.lock().unwrap().clone()
     }
 }
 
@@ -42,9 +49,10 @@ impl AccountGate for Gate {
         &self,
         subject: &Subject,
         _: &AuthenticatedClient,
-        _: &RequestContext,
+        context: &RequestContext,
     ) -> Result<Admission, BoxError> {
-        (self.0.lock().unwrap())(subject)
+        *self.tenant.lock().unwrap() = context.tenant().map(str::to_owned);
+        (self.judge.lock().unwrap())(subject)
     }
 }
 
