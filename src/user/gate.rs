@@ -153,3 +153,24 @@ impl fmt::Debug for Admission {
         }
     }
 }
+
+#[cfg(all(test, feature = "argon2"))]
+mod tests {
+    use super::*;
+    use crate::AccountState;
+
+    #[test]
+    fn an_account_is_admitted_in_the_states_in_which_it_may_go_on() {
+        let refused = |state: AccountState| Admission::from(state).rejection();
+        for (state, rejection) in [
+            (AccountState::Active, None),
+            (AccountState::SecondFactorRequired, None), // it was asked for that when it logged in
+            (AccountState::Disabled, Some(Rejection::Disabled)),
+            (AccountState::Locked, Some(Rejection::Locked)),
+            (AccountState::Expired, Some(Rejection::Expired)),
+            (AccountState::PasswordChangeRequired, Some(Rejection::PasswordChangeRequired)),
+        ] {
+            assert_eq!(refused(state), rejection, "{state:?}");
+        }
+    }
+}
