@@ -14,8 +14,9 @@ use common::{AUDIENCE, Answer, Events, FORM, ISSUER, Users, World, basic, noon, 
 use password_grant::{
     AccessToken, Admission, Authorization, BoxError, BoxFuture, BuildError, Client, ClientSecret, Commit, Expected,
     Grant, HttpRequest, InMemoryClients, InMemoryState, InMemoryTokens, JwtIssuer, Loaded, Login, LoginAttempt,
-    ManualClock, OpaqueIssuer, PasswordGrant, RefreshKeys, RefreshTokens, Rejection, RequestContext, SigningKeys,
-    StateKey, StateSecret, StateStore, TokenIssuer, UserAuthenticator, Write, async_trait,
+    ManualClock, OpaqueIssuer, PasswordGrant, Randomness, RandomnessError, RefreshKeys, RefreshTokens, Rejection,
+    RequestContext, SigningKeys, StateKey, StateSecret, StateStore, SystemRandomness, TokenIssuer, UserAuthenticator,
+    Write, async_trait,
 };
 
 // --- Who is given one --------------------------------------------------------------------------------------------------
@@ -932,6 +933,30 @@ async fn an_issuer_that_fails_costs_nobody_the_session() {
     fails.store(false, Ordering::SeqCst);
     let second = Pair::of(&instance.refresh(&first.refresh).await);
     instance.refresh(&second.refresh).await.is_granted();
+}
+
+/// Requirement 137: without randomness there is no refresh token, and none that is weaker.
+#[tokio::test]
+async fn without_randomness_nothing_is_granted() {
+    struct Failing(Arc<AtomicBool>);
+    impl Randomness for Failing {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
+            if self.0.load(Ordering::SeqCst) {
+                Err(RandomnessError::new())
+            } else {
+                SystemRandomness::new().fill(bytes)
+            }
+        }
+    }
+
+    let fails = Arc::new(AtomicBool::new(false));
+    let randomness = Failing(fails.clone());
+    let sessions = Sessions::over(Users::default(), |refresh| refresh, |builder| builder.randomness(randomness));
+    let pair = sessions.login("app").await;
+    fails.store(true, Ordering::SeqCst);
+    sessions.ask("app", OFFLINE).await.is(500, "server_error");
+    // What follows a token that is there needs none.
+    sessions.refresh("app", &pair.refresh).await.is_granted();
 }
 
 /// Fails one call, before or after it took effect.

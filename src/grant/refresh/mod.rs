@@ -38,7 +38,8 @@ impl Engine {
     ) -> Result<Option<NewSession>, TokenError> {
         let families = self.families.as_ref().filter(|families| families.are_for(granted.client, &granted.scope));
         let new = families.map(Families::new_session).transpose();
-        new.map_err(|cause| report.failed(Trouble::StateStore, &cause))
+        // Without randomness there is no token.
+        new.map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))
     }
 
     /// Begins a family for what was granted, if it is to have a refresh token. Whoever was logged out since the login began
