@@ -726,6 +726,20 @@ async fn it_can_prove_who_it_is_by_assertions() {
     }
 }
 
+/// Nothing is sent in the name of nobody.
+#[tokio::test]
+async fn without_its_own_proof_it_does_not_ask() {
+    let remote = Remote::new();
+    let pair = remote.sessions.login("app").await;
+    let url = "https://id.example.com/oauth/introspect";
+    let no_proof = || Err::<Vec<(String, String)>, BoxError>("the key could not be read".into());
+    let tokens = IntrospectedTokens::with_parameters(url, no_proof, remote.wire.clone());
+    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).observer(remote.events.clone());
+    assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), AccessFault::Trouble);
+    assert_eq!(remote.asked(), 0);
+    assert!(remote.events.last().contains("the key could not be read"), "{}", remote.events.last());
+}
+
 /// Requirement 129: for a short while, and never beyond the token's end.
 #[tokio::test]
 async fn an_answer_is_remembered_for_a_moment() {

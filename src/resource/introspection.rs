@@ -144,7 +144,8 @@ impl IntrospectedTokens {
         Self::with_credentials(url.into(), Credentials::Header(header), transport)
     }
 
-    /// The same with form parameters that prove who asks, made anew for each request, such as those of a client assertion:
+    /// The same with form parameters that prove who asks, made anew for each request, such as those of a client assertion
+    /// (RFC 7521 section 4.2). Where they cannot be made, nothing is sent, and the caller gets 503.
     ///
     /// ```
     /// # use password_grant::*;

@@ -15,7 +15,7 @@ use crate::vocabulary::digest::sha256;
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::secret::Secret;
 
-/// The keys that refresh tokens are made and recognised with, all of them secret.
+/// The keys that refresh tokens ([RFC 6749 section 1.5]) are made and recognised with, all of them secret.
 ///
 /// The first one makes tokens. To rotate without a gap: add the next key ([`and`](Self::and)) on every instance; once all
 /// have it, put it first there, one instance after the other, and keep the former one behind it for as long as the
@@ -29,6 +29,8 @@ use crate::vocabulary::secret::Secret;
 /// let keys = RefreshKeys::new(secret)?.and(former_secret)?;
 /// # Ok::<(), password_grant::KeyError>(())
 /// ```
+///
+/// [RFC 6749 section 1.5]: https://www.rfc-editor.org/rfc/rfc6749#section-1.5
 #[derive(Clone)]
 pub struct RefreshKeys(Vec<Key>);
 

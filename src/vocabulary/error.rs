@@ -241,7 +241,9 @@ pub enum Rejection {
     Other(&'static str),
 }
 
-/// Why a refresh token yields nothing, or a token is not active or not revoked: private, one answer for all of them.
+/// Why a refresh token yields nothing, or a token is not active or not revoked: private, one answer for all of them. That is
+/// 400 `invalid_grant` from the token and the revocation endpoint, `{"active":false}` from introspection, and 401
+/// `invalid_token` from a verifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenFault {

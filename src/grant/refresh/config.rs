@@ -24,6 +24,8 @@ use crate::vocabulary::scope::Scope;
 /// * [`PasswordGrant::log_out_everywhere`](crate::PasswordGrant::log_out_everywhere) ends all families of a subject: call
 ///   it when a password was changed.
 ///
+/// A number beyond what is said of it here is an error of [`Builder::build`](crate::Builder::build).
+///
 /// A store that loses what it had committed, as an asynchronous replica may when it takes over, logs clients out.
 ///
 /// ```
@@ -98,7 +100,8 @@ impl RefreshTokens {
         self
     }
 
-    /// How long a family lives without being used. Unless set, only [`absolute_life`](Self::absolute_life) ends it.
+    /// How long a family lives without being used; a minute or more. Unless set, only
+    /// [`absolute_life`](Self::absolute_life) ends it.
     pub fn idle_life(mut self, life: Duration) -> Self {
         self.idle_life = Some(life);
         self

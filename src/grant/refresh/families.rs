@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::client::{AuthenticatedClient, Grant};
 use crate::grant::refresh::RefreshTokens;
+use crate::state::StateKey;
 use crate::state::family::{Family, FamilyRule, Holder, Presented, SecretDigest, Step};
 use crate::state::log_out::{self, LogOut};
 use crate::state::revoked::Revocations;
@@ -101,13 +102,15 @@ impl Families {
 
     /// The number of the last log-out of anybody. To be had before the password is looked at.
     pub(super) async fn last_log_out(&self) -> Result<u64, BoxError> {
-        let key = [self.revocations.log_outs_key()];
-        let last = self.revocations.memory.rows.change(&key, |rows, _| Ok(LogOut::read(rows, 0)?.number));
-        last.await
+        self.number_in(self.revocations.log_outs_key()).await
     }
 
     pub(super) async fn last_log_out_of(&self, subject: &Subject) -> Result<u64, BoxError> {
-        let key = [self.revocations.subject_key(subject.as_str())];
+        self.number_in(self.revocations.subject_key(subject.as_str())).await
+    }
+
+    async fn number_in(&self, log_out: StateKey) -> Result<u64, BoxError> {
+        let key = [log_out];
         let last = self.revocations.memory.rows.change(&key, |rows, _| Ok(LogOut::read(rows, 0)?.number));
         last.await
     }
@@ -251,16 +254,14 @@ impl Families {
         let family_key = self.revocations.family_key(session_id);
         let rows = &self.revocations.memory.rows;
         // A family never changes its subject, so it can be looked at for that first.
-        let subject = match intent {
-            Intent::Take { subject, .. } => Some(subject.to_owned()),
-            Intent::Look => self.family(session_id).await?.map(|family| family.subject),
+        let (subject, patience) = match intent {
+            Intent::Take { subject, patience } => (subject.to_owned(), patience),
+            Intent::Look => match self.family(session_id).await? {
+                Some(family) => (family.subject, Duration::MAX),
+                None => return Ok(None),
+            },
         };
-        let Some(subject) = subject else { return Ok(None) };
         let keys = [family_key, self.revocations.subject_key(&subject)];
-        let patience = match intent {
-            Intent::Take { patience, .. } => patience,
-            Intent::Look => Duration::MAX,
-        };
         let step = rows.change_within(patience, &keys, |rows, changes| {
             let Some(mut family) = Family::stored(rows, 0)? else { return Ok(None) };
             let (logged_out, now) = (LogOut::read(rows, 1)?.number, rows.now.unix_millis());
