@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::body::to_bytes;
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
@@ -34,6 +34,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 const AUDIENCE: &str = "https://api.example.com";
+
+/// Every scope there is; the metadata lists them.
+const SCOPES: &str = "profile orders:read offline_access";
 
 /// The one identity domain.
 const DOMAIN: &str = "demo";
@@ -103,7 +106,7 @@ impl TryFrom<ClientRow> for Client {
             }
             "client_secret_jwt" => {
                 let secret = ClientAuthentication::client_secret_jwt(&credential)?;
-                Client::confidential(row.id, secret.algorithms([Algorithm::Hs256]).compatibility(compatible))
+                Client::confidential(row.id, secret.algorithms([Algorithm::Hs256])?.compatibility(compatible))
             }
             other => return Err(format!("client {:?} has the unknown method {other:?}", row.id).into()),
         };
@@ -180,10 +183,10 @@ fn routes(app: App) -> Router {
 /// The three endpoints that clients post forms to.
 async fn oauth(State(app): State<App>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, app.grant.body_limit()).await;
+    let body = read_body(body, app.grant.body_limit()).await;
     let http = match &body {
-        Ok(body) => HttpRequest::from_parts(&parts, body),
-        Err(_) => HttpRequest::from_parts(&parts, &[]).body_too_large(),
+        Some(body) => HttpRequest::from_parts(&parts, body),
+        None => HttpRequest::from_parts(&parts, &[]).body_too_large(),
     };
     // Behind a proxy this would be its address: take the caller's from the header that your own proxy sets.
     let http = http.peer(peer.ip()).tenant(&tenant(&parts.headers));
@@ -193,6 +196,12 @@ async fn oauth(State(app): State<App>, ConnectInfo(peer): ConnectInfo<SocketAddr
         _ => app.grant.token(http).await,
     };
     answer.into()
+}
+
+/// The body, if it has no more bytes than this. One whose `Content-Length` says that it has is not waited for.
+async fn read_body(body: Body, limit: usize) -> Option<Bytes> {
+    let declared = body.size_hint().lower();
+    if declared > limit as u64 { None } else { to_bytes(body, limit).await.ok() }
 }
 
 /// The identity domain that the caller names, or means by naming none: attempts on a user are counted in one domain, so
@@ -248,7 +257,7 @@ async fn serve() -> Result<(), Problem> {
     let database: Sqlite = setting("DATABASE_URL", "sqlite::memory:")?;
     let keys_dir: String = setting("KEYS_DIR", "examples/keys")?;
     let burst: u32 = setting("LOGIN_BURST", "10")?;
-    let retry_window: u64 = setting("REFRESH_RETRY_WINDOW", "10")?;
+    let retry_window: u64 = setting("REFRESH_RETRY_WINDOW", "60")?;
     let issuer = variable("ISSUER")?;
 
     let listener = TcpListener::bind(address).await.map_err(|error| wrong("LISTEN_ADDR", error))?;
@@ -294,13 +303,14 @@ async fn serve() -> Result<(), Problem> {
 
 fn build(issuer: &str, shop: Shop, keys: Keys, burst: u32, retry_window: Duration) -> Result<App, BoxError> {
     let Keys { signing, refresh } = keys;
-    let verifier = AccessTokenVerifier::new(issuer, AUDIENCE, [Algorithm::EdDsa], signing.verification_keys()?)?;
+    let verifier = AccessTokenVerifier::new(issuer, AUDIENCE, [Algorithm::Es256], signing.verification_keys()?)?;
     let users = HashedPasswords::new(shop.clone())?;
     // A demo is tried out from one address, which must not have to wait for that: a real server keeps the defaults.
     let (any, minute) = (1_000_000, Duration::from_secs(60));
     let limits = AttemptLimits::default().burst(burst).source(any, minute).network(any, minute).client(any, minute);
     let refresh = RefreshTokens::new(refresh, shop.clone()).retry_window(retry_window);
     let grant = PasswordGrant::builder(issuer, shop, users, JwtIssuer::new(signing, AUDIENCE))
+        .scopes(SCOPES.parse()?)
         .attempt_limits(limits)
         .refresh_tokens(refresh)
         .revocation_endpoint(format!("{issuer}/oauth/revoke"))
@@ -317,7 +327,7 @@ struct Keys {
 }
 
 fn read_keys(folder: &str) -> Result<Keys, BoxError> {
-    let signing = SigningKeys::from_pem(read(folder, "token-ed25519.pem")?)?;
+    let signing = SigningKeys::from_pem(read(folder, "token-es256.pem")?)?;
     let refresh = RefreshKeys::new(read(folder, "refresh-token.key")?.trim_ascii())?;
     Ok(Keys { signing, refresh })
 }

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::{Router, body::to_bytes, response::Response, routing::any, routing::get};
+use axum::{Router, body::HttpBody, body::to_bytes, response::Response, routing::any, routing::get};
 use password_grant::*;
 
 struct Users; // your user table
@@ -23,10 +23,11 @@ type App = (PasswordGrant, AccessTokenVerifier);
 
 async fn token(State((grant, _)): State<App>, peer: ConnectInfo<SocketAddr>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, grant.body_limit()).await;
+    let fits = body.size_hint().lower() <= grant.body_limit() as u64; // by its Content-Length
+    let body = if fits { to_bytes(body, grant.body_limit()).await.ok() } else { None };
     let http = match &body {
-        Ok(body) => HttpRequest::from_parts(&parts, body),
-        Err(_) => HttpRequest::from_parts(&parts, &[]).body_too_large(),
+        Some(body) => HttpRequest::from_parts(&parts, body),
+        None => HttpRequest::from_parts(&parts, &[]).body_too_large(),
     };
     grant.token(http.peer(peer.ip())).await.into()
 }
@@ -43,7 +44,7 @@ async fn main() -> Result<(), BoxError> {
     let web = Client::confidential("web", secret).grants([Grant::Password]);
     let web = web.scope("profile".parse()?).default_scope("profile".parse()?);
     let keys = SigningKeys::generate()?; // SigningKeys::from_pem in earnest
-    let verifier = AccessTokenVerifier::new(issuer, api, [Algorithm::EdDsa], keys.verification_keys()?)?;
+    let verifier = AccessTokenVerifier::new(issuer, api, [Algorithm::Es256], keys.verification_keys()?)?;
     let (clients, users) = (InMemoryClients::new([web]), HashedPasswords::new(Users)?);
     let grant = PasswordGrant::builder(issuer, clients, users, JwtIssuer::new(keys, api)).build()?;
 

@@ -147,6 +147,14 @@ impl<'a> Header<'a> {
     }
 }
 
+/// What stands in an `Authorization` header behind this scheme, given in lower case: one or more spaces in between, no
+/// tab (RFC 9110 section 11.4, RFC 6750 section 2.1). `None` for another scheme, or for none of these spaces.
+pub(crate) fn credentials<'a>(header: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
+    let (own, rest) = header.split_at_checked(scheme.len())?;
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    (own.eq_ignore_ascii_case(scheme) && spaces > 0).then(|| rest.get(spaces..))?
+}
+
 /// An answer, ready to be sent as it is: status, headers, body.
 ///
 /// With the feature `http` it converts into `http::Response<B>` for every body that can be made from bytes, which

@@ -39,7 +39,7 @@
 //! let registered = JwkSet::from_json(public_keys)?; // {"keys": […]}, which the client's owner has sent
 //! let backend = Client::confidential("backend", ClientAuthentication::private_key_jwt(&registered)?);
 //! let secret = ClientAuthentication::client_secret_jwt(shared_secret)?; // 32 random bytes or more
-//! let partner = Client::confidential("partner", secret.algorithms([Algorithm::Hs256]));
+//! let partner = Client::confidential("partner", secret.algorithms([Algorithm::Hs256])?);
 //! # Ok([backend, partner])
 //! # }
 //! # registered(br#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#, &[7; 32])?;
@@ -158,7 +158,7 @@ pub use crate::grant::{
     AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BuildError, Builder, PasswordGrant, RefreshTokens,
 };
 pub use crate::http::{HttpRequest, HttpResponse};
-pub use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, SigningKey, SigningKeys, VerificationKeys};
+pub use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, SigningKey, SigningKeys, UnusableKey, VerificationKeys};
 pub use crate::request::TokenRequest;
 pub use crate::resource::{
     AccessTokenVerifier, BearerRequest, IntrospectedTokens, IntrospectionTransport, TokenLookup, VerifiedToken,

@@ -1,10 +1,12 @@
+//! The strict parse of a request: from bytes, or from a form that the host has parsed, to its parameters.
+
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::http::{Header, HttpRequest};
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{RequestFault, TokenError};
-use crate::vocabulary::form::{self, BadEncoding};
+use crate::vocabulary::form;
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::scope;
 use crate::vocabulary::secret::Secret;
@@ -12,7 +14,8 @@ use crate::vocabulary::secret::Secret;
 /// A token request ([RFC 6749 section 4.3.2]), parsed strictly.
 ///
 /// A value of this type has no repeated parameter, and every parameter it holds is within its length and made of the
-/// characters its grammar allows (RFC 6749 appendix A). A parameter without a value is as if it were not there.
+/// characters its grammar allows (RFC 6749 appendix A); but for tokens and assertions, which are whatever was sent, and
+/// are unknown if they are no such thing. A parameter without a value is as if it were not there.
 /// Unknown parameters are ignored, but counted and checked for repetition. What is not judged yet: whether what is
 /// needed is there, whether it is registered, whether it is right.
 ///
@@ -59,7 +62,8 @@ impl<'a> TokenRequest<'a> {
     /// The pairs must be *all* pairs of the body in their order, repeated ones included: a map would hide a repeated
     /// parameter, which must be refused. Names and values are decoded already. The host answers for what
     /// [`from_http`](Self::from_http) would have checked before: the method, the content type, strict decoding, and
-    /// that nothing was taken from the query.
+    /// that nothing was taken from the query. A name or value that holds U+FFFD is refused, since that is what a lenient
+    /// decoder makes of bytes that are no text, and two passwords could become the same.
     ///
     /// ```
     /// use password_grant::TokenRequest;
@@ -73,7 +77,11 @@ impl<'a> TokenRequest<'a> {
     ///
     /// 400 `invalid_request`, or `invalid_scope` for a malformed scope.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Result<Self, TokenError> {
-        let pairs = pairs.into_iter().map(|(name, value)| Ok((name, Secret::new(value))));
+        let pairs = pairs.into_iter().map(|(name, value)| {
+            let (name, value) = (name, Secret::new(value));
+            let decoded = ![&name, value.expose()].iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER));
+            if decoded { Ok((name, value)) } else { Err(RequestFault::Encoding) }
+        });
         let mut parsed = Self::empty();
         parsed.collect(pairs, Endpoint::Token, &Limits::widest_password()).map_err(TokenError::new)?;
         Ok(parsed)
@@ -134,12 +142,12 @@ impl<'a> TokenRequest<'a> {
         if request.query.is_some_and(|query| holds_credential(query, endpoint)) {
             return Err(RequestFault::CredentialsInQuery);
         }
-        if !is_form(request.content_type) {
-            return Err(RequestFault::ContentType);
-        }
+        let charset = charset_of(request.content_type).ok_or(RequestFault::ContentType)?;
         let pairs = form::pairs(request.body).map(|(name, value)| {
-            let value = Secret::new(form::decode(value)?);
-            Ok((form::decode(name)?, value))
+            let value = Secret::new(form::decode(value).map_err(|_| RequestFault::Encoding)?);
+            let name = form::decode(name).map_err(|_| RequestFault::Encoding)?;
+            let as_labelled = charset == Charset::Utf8 || name.is_ascii() && value.expose().is_ascii();
+            if as_labelled { Ok((name, value)) } else { Err(RequestFault::ContentType) }
         });
         self.authorization = request.authorization;
         self.context = request.context.clone();
@@ -158,21 +166,54 @@ impl fmt::Debug for TokenRequest<'_> {
     }
 }
 
-/// `application/x-www-form-urlencoded`, with no parameter but `charset=utf-8`.
-fn is_form(content_type: Header<'_>) -> bool {
-    let Header::Once(value) = content_type else { return false };
-    let Ok(value) = std::str::from_utf8(value) else { return false };
-    let mut parts = value.split(';').map(|part| part.trim_matches([' ', '\t']));
-    let essence = parts.next().unwrap_or_default();
-    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
-        && parts.all(|parameter| {
-            // RFC 9110 section 5.6.6 allows a semicolon with nothing behind it.
-            parameter.is_empty()
-                || parameter.split_once('=').is_some_and(|(name, value)| {
-                    let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
-                    name.eq_ignore_ascii_case("charset") && unquoted.eq_ignore_ascii_case("utf-8")
-                })
-        })
+/// How a form says that its text is encoded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Charset {
+    Utf8,
+    /// Some other way, in which ASCII text is the same as in UTF-8.
+    AsciiSuperset,
+}
+
+/// Of `application/x-www-form-urlencoded`, with no parameter but `charset`; `None` for any other type. A form has no such
+/// parameter by its registration, but widely used clients add one, some of them always `ISO-8859-1`.
+fn charset_of(content_type: Header<'_>) -> Option<Charset> {
+    let Header::Once(value) = content_type else { return None };
+    let mut parts = std::str::from_utf8(value).ok()?.split(';').map(|part| part.trim_matches([' ', '\t']));
+    if !parts.next()?.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return None;
+    }
+    let mut charset = None;
+    // RFC 9110 section 5.6.6 allows a semicolon with nothing behind it.
+    for parameter in parts.filter(|parameter| !parameter.is_empty()) {
+        let (_, label) = parameter.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset"))?;
+        let label = label.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(label);
+        let named = charset_named(label)?;
+        if charset.is_some_and(|former| former != named) {
+            return None;
+        }
+        charset = Some(named);
+    }
+    Some(charset.unwrap_or(Charset::Utf8))
+}
+
+/// `None` for what is no label, and for encodings in which an octet below 128 need not be the ASCII character.
+fn charset_named(label: &str) -> Option<Charset> {
+    const NO_SUPERSETS: [&str; 13] = [
+        "utf16", "utf32", "utf7", "ucs", "iso10646", "unicode", "ebcdic", "ibm037", "ibm500", "ibm1047", "cp037",
+        "cp500", "cp1047",
+    ];
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:()".contains(&byte);
+    if label.is_empty() || !label.bytes().all(is_token) {
+        return None;
+    }
+    if ["utf-8", "utf8"].iter().any(|utf_8| utf_8.eq_ignore_ascii_case(label)) {
+        return Some(Charset::Utf8);
+    }
+    let bare = label.to_ascii_lowercase().replace(['-', '_'], "");
+    // Aliases begin so, such as `csUTF16` and `x-UTF-16LE-BOM`.
+    let bare = bare.strip_prefix("cs").or_else(|| bare.strip_prefix('x')).unwrap_or(&bare);
+    let is_superset = !NO_SUPERSETS.iter().any(|prefix| bare.starts_with(prefix));
+    is_superset.then_some(Charset::AsciiSuperset)
 }
 
 /// Whether a credential stands in the query, where logs and histories keep it (RFC 6749 section 2.3.1).
@@ -228,33 +269,39 @@ impl Parameter {
         })
     }
 
-    /// Its length limit in bytes after decoding, and the characters it may hold (RFC 6749 appendix A).
-    fn grammar(self, limits: &Limits) -> (usize, fn(&str) -> bool) {
+    /// What a value of it may be (RFC 6749 appendix A). `None` for a token or an assertion: one that is odd is not malformed
+    /// but unknown, and is answered as any that is.
+    fn grammar(self, limits: &Limits) -> Option<Grammar> {
+        let grammar = |longest, allows| Some(Grammar { longest, allows });
         match self {
-            Self::ClientId => (Limits::CLIENT_ID, form::is_vschar),
-            Self::ClientSecret => (Limits::CLIENT_SECRET, form::is_vschar),
-            Self::ClientAssertion => (Limits::ASSERTION, form::is_vschar),
-            Self::Username => (Limits::USERNAME, form::is_unicode_no_crlf),
-            Self::Password => (limits.password, form::is_unicode_no_crlf),
-            Self::Scope => (Limits::SCOPE, scope::is_scope),
-            Self::RefreshToken => (Limits::REFRESH_TOKEN, form::is_vschar),
-            Self::Token => (Limits::ACCESS_TOKEN, form::is_vschar),
-            Self::GrantType | Self::ClientAssertionType | Self::Target => (Limits::SHORT, form::is_vschar),
+            Self::ClientId => grammar(Limits::CLIENT_ID, form::is_vschar),
+            Self::ClientSecret => grammar(Limits::CLIENT_SECRET, form::is_vschar),
+            Self::Username => grammar(Limits::USERNAME, form::is_unicode_no_crlf),
+            Self::Password => grammar(limits.password, form::is_unicode_no_crlf),
+            Self::Scope => grammar(Limits::SCOPE, scope::is_scope),
+            Self::GrantType | Self::ClientAssertionType | Self::Target => grammar(Limits::SHORT, form::is_vschar),
+            Self::ClientAssertion | Self::RefreshToken | Self::Token => None,
         }
     }
 
     /// Judges a value that is not empty.
     fn check(self, value: &str, limits: &Limits) -> Result<(), RequestFault> {
-        let (limit, allowed) = self.grammar(limits);
-        let too_long = value.len() > limit || self == Self::Scope && spaces(value) >= Limits::SCOPE_TOKENS;
+        let Some(Grammar { longest, allows }) = self.grammar(limits) else { return Ok(()) };
+        let too_long = value.len() > longest || self == Self::Scope && spaces(value) >= Limits::SCOPE_TOKENS;
         match (too_long, self) {
             (true, Self::Scope) => Err(RequestFault::Scope),
             (true, _) => Err(RequestFault::TooLong),
-            (false, _) if allowed(value) => Ok(()),
+            (false, _) if allows(value) => Ok(()),
             (false, Self::Scope) => Err(RequestFault::Scope),
             (false, _) => Err(RequestFault::Character),
         }
     }
+}
+
+struct Grammar {
+    /// Bytes after decoding.
+    longest: usize,
+    allows: fn(&str) -> bool,
 }
 
 fn spaces(value: &str) -> usize {
@@ -293,13 +340,13 @@ impl<'a> TokenRequest<'a> {
     /// Takes in all pairs, then holds every value against its grammar: a repeated parameter is found first.
     fn collect(
         &mut self,
-        pairs: impl Iterator<Item = Result<(Cow<'a, str>, Secret<'a>), BadEncoding>>,
+        pairs: impl Iterator<Item = Result<(Cow<'a, str>, Secret<'a>), RequestFault>>,
         endpoint: Endpoint,
         limits: &Limits,
     ) -> Result<(), RequestFault> {
         let mut seen = Seen::default();
         for (count, pair) in pairs.enumerate() {
-            let (name, value) = pair.map_err(|BadEncoding| RequestFault::Encoding)?;
+            let (name, value) = pair?;
             if count >= Limits::PARAMETERS {
                 return Err(RequestFault::TooManyParameters);
             }
@@ -362,10 +409,7 @@ impl<'a> TokenRequest<'a> {
         text(Parameter::Username, &self.username)?;
         text(Parameter::Scope, &self.scope)?;
         secret(Parameter::ClientSecret, &self.client_secret)?;
-        secret(Parameter::ClientAssertion, &self.client_assertion)?;
         secret(Parameter::Password, &self.password)?;
-        secret(Parameter::RefreshToken, &self.refresh_token)?;
-        secret(Parameter::Token, &self.token)?;
         self.targets.iter().try_for_each(|target| Parameter::Target.check(target, limits))
     }
 }

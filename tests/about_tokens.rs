@@ -192,9 +192,7 @@ async fn whoever_asks_about_a_token_authenticates_first() {
 async fn what_is_no_request_about_a_token_is_refused() {
     let sessions = Sessions::new();
     for endpoint in ["revoke", "introspect"] {
-        let long = format!("token={}", "a".repeat(8193));
-        for form in ["", "token=", "token=a&token=b", "token=%zz", "token=a%00", "token_type_hint=access_token", &long]
-        {
+        for form in ["", "token=", "token=a&token=b", "token=%zz", "token=%FF", "token_type_hint=access_token"] {
             sessions.about("app", form, endpoint).await.is(400, "invalid_request");
         }
         // Parameters of the token endpoint mean nothing here, not even a malformed scope.
@@ -383,7 +381,7 @@ async fn a_client_is_told_of_its_own_refresh_token() {
     assert_eq!(
         sessions.introspect("app", &pair.refresh).await.json(),
         json!({
-            "active": true, "scope": "profile offline_access", "client_id": "app", "token_type": "refresh_token",
+            "active": true, "scope": "profile offline_access", "client_id": "app",
             "exp": noon().unix_seconds() + 3_600, "sub": "user-1", "iss": ISSUER,
         })
     );

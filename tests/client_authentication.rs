@@ -184,7 +184,11 @@ async fn the_basic_header_is_read_strictly() {
         (format!("Basic {token}"), true),
         (format!("basic {token}"), true),
         (format!("BASIC {token}"), true),
-        (format!("Basic  {token}"), false),
+        (format!("Basic  {token}"), true), // RFC 9110 section 11.4: 1*SP
+        (format!("basic     {token}"), true),
+        (format!("Basic \t{token}"), false),
+        (format!("Basic\t {token}"), false),
+        (format!("Basic\u{a0}{token}"), false),
         (format!("Basic\t{token}"), false),
         (format!(" Basic {token}"), false),
         (format!("Basic {token} "), false),

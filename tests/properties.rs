@@ -242,7 +242,7 @@ fn issued() -> (AccessTokenVerifier, String) {
             let world = World::default();
             let token = now(world.post(common::GOOD)).access_token();
             let keys = world.keys.verification_keys().unwrap();
-            let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::EdDsa], keys).unwrap();
+            let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Es256], keys).unwrap();
             (verifier.clock(ManualClock::at(noon())).observer(()), token)
         })
         .clone()

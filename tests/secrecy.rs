@@ -144,7 +144,7 @@ async fn full_run(observer: impl Observer + Clone) -> (Vec<Answer>, Vec<String>)
     });
     let signing = SigningKeys::generate().unwrap();
     let verification = signing.verification_keys().unwrap();
-    let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::EdDsa], verification);
+    let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Es256], verification);
     let verifier = verifier.unwrap().observer(observer.clone());
     let tokens = JwtIssuer::new(signing, AUDIENCE);
     // Each token is good for one use, so that a second one is a theft.

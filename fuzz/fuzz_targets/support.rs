@@ -42,7 +42,7 @@ pub fn engine(client: Client, users: impl UserAuthenticator) -> PasswordGrant {
 pub fn verifier(issuer: &str) -> AccessTokenVerifier {
     static KEYS: OnceLock<SigningKeys> = OnceLock::new();
     let keys = KEYS.get_or_init(|| SigningKeys::generate().expect("randomness")).verification_keys();
-    let verifier = AccessTokenVerifier::new(issuer, AUDIENCE, [Algorithm::EdDsa], keys.expect("a public key"));
+    let verifier = AccessTokenVerifier::new(issuer, AUDIENCE, [Algorithm::Es256], keys.expect("a public key"));
     verifier.expect("a key for the algorithm").observer(())
 }
 

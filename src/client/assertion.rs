@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 
 use crate::client::registered::{AssertionCompatibility, AssertionCredentials};
 use crate::jose::compact::Compact;
-use crate::jose::{Algorithm, VerificationKeys};
+use crate::jose::{Algorithm, NumericDate, VerificationKeys, numeric_date};
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::error::ClientFault;
+use crate::vocabulary::limits::Limits;
 
 /// The registered `client_assertion_type` (RFC 7523 section 2.2).
 pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -55,8 +56,11 @@ pub(crate) struct Sound {
 }
 
 impl<'r> PresentedAssertion<'r> {
-    /// Strict in form; `None` for anything that is not a JWT with a subject.
+    /// Strict in form; `None` for anything that is not a JWT with a subject, or a longer one than is read.
     pub(crate) fn parse(text: &'r str) -> Option<Self> {
+        if text.len() > Limits::ASSERTION {
+            return None;
+        }
         let jws = Compact::parse(text)?;
         let claims = jws.unverified_claims()?;
         let client_id = claims.get("sub")?.as_str().filter(|id| !id.is_empty())?.to_owned();
@@ -121,19 +125,22 @@ impl<'r> PresentedAssertion<'r> {
         }
     }
 
-    /// `exp` is there and neither past nor too far ahead; `nbf` and `iat`, if there, are not ahead. Whole or fractional
-    /// seconds, and nothing that is not a number.
+    /// `exp` is there and neither past nor too far ahead; `nbf` and `iat`, if there, are not ahead.
     fn times(&self, expected: &Expectations<'_>) -> Result<Timestamp, ClientFault> {
-        let time = |claim: &str| match self.claims.get(claim) {
+        let time = |claim: &str, date| match self.claims.get(claim) {
             None => Ok(None),
-            Some(value) => numeric_date(value).map(Some).ok_or(ClientFault::AssertionTime),
+            Some(value) => match numeric_date(value, date) {
+                Some(seconds) => Ok(Some(Timestamp::from_unix_seconds(seconds))),
+                None => Err(ClientFault::AssertionTime),
+            },
         };
-        let end = time("exp")?.ok_or(ClientFault::AssertionTime)?;
+        let end = time("exp", NumericDate::End)?.ok_or(ClientFault::AssertionTime)?;
         let latest = expected.now.plus(SKEW);
         let ahead = |time: Option<Timestamp>| time.is_some_and(|time| time > latest);
         let expired = end.plus(SKEW) <= expected.now;
         let too_long = end > latest.plus(expected.longest_life);
-        if expired || too_long || ahead(time("nbf")?) || ahead(time("iat")?) {
+        let [nbf, iat] = ["nbf", "iat"].map(|claim| time(claim, NumericDate::Beginning));
+        if expired || too_long || ahead(nbf?) || ahead(iat?) {
             return Err(ClientFault::AssertionTime);
         }
         Ok(end.plus(SKEW))
@@ -155,14 +162,4 @@ fn is_assertion_type(typ: &str) -> bool {
         _ => typ,
     };
     [ASSERTION_TYPE, "JWT"].iter().any(|own| own.eq_ignore_ascii_case(short))
-}
-
-/// A `NumericDate` (RFC 7519 section 2), which may have a fraction.
-fn numeric_date(value: &Value) -> Option<Timestamp> {
-    if let Some(seconds) = value.as_u64() {
-        return Some(Timestamp::from_unix_seconds(seconds));
-    }
-    // Neither negative nor more than there is time for.
-    let span = Duration::try_from_secs_f64(value.as_f64()?).ok()?;
-    Some(Timestamp::from_unix_seconds(0).plus(span))
 }

@@ -17,7 +17,7 @@ use crate::client::registered::{
 };
 use crate::client::secret::ClientSecret;
 use crate::client::store::ClientStore;
-use crate::http::Header;
+use crate::http::{self, Header};
 use crate::jose::VerificationKeys;
 use crate::request::TokenRequest;
 use crate::state::Remembered;
@@ -122,9 +122,10 @@ impl<'r> Presented<'r> {
             (Some(header), None, body_id) => {
                 let basic = Basic::parse(header).ok_or(ClientFault::MalformedAuthorization)?;
                 match body_id {
-                    Some(body_id) if body_id != basic.client_id() => Err(RequestFault::ClientIdMismatch.into()),
-                    _ => Ok(Self::Basic(basic)),
+                    Some(body_id) => basic.narrowed_to(body_id).ok_or(RequestFault::ClientIdMismatch).map(Self::Basic),
+                    None => Ok(Self::Basic(basic)),
                 }
+                .map_err(Into::into)
             }
             (None, Some(secret), Some(client_id)) => Ok(Self::Post { client_id, secret }),
             (None, None, Some(client_id)) => Ok(Self::Public { client_id }),
@@ -145,12 +146,15 @@ impl<'r> Presented<'r> {
         }
     }
 
-    pub(crate) fn client_id(&self) -> &str {
-        match self {
-            Self::Assertion(asserted) => asserted.assertion.client_id(),
-            Self::Basic(basic) => basic.client_id(),
-            Self::Post { client_id, .. } | Self::Public { client_id } => client_id,
-        }
+    /// Every client that the request may mean, each once: there are several only where the identifier in a Basic header
+    /// can be read in several ways. Never none, at most three. Raw.
+    pub(crate) fn client_ids(&self) -> impl Iterator<Item = &str> {
+        let (one, several) = match self {
+            Self::Assertion(asserted) => (Some(asserted.assertion.client_id()), [].iter()),
+            Self::Basic(basic) => (basic.raw_id().filter(|_| basic.ids.is_empty()), basic.ids.iter()),
+            Self::Post { client_id, .. } | Self::Public { client_id } => (Some(*client_id), [].iter()),
+        };
+        one.into_iter().chain(several.map(String::as_str))
     }
 
     /// Whether there is a proof, so something that could have been guessed.
@@ -169,25 +173,18 @@ impl<'r> Presented<'r> {
             Self::Basic(basic) if client_is_public && basic.secret().is_empty() => AuthenticationMethod::None,
             Self::Basic(_) => AuthenticationMethod::ClientSecretBasic,
             Self::Post { .. } => AuthenticationMethod::ClientSecretPost,
-            Self::Assertion(asserted) if asserted.assertion.algorithm().is_symmetric() => {
-                AuthenticationMethod::ClientSecretJwt
-            }
-            Self::Assertion(_) => AuthenticationMethod::PrivateKeyJwt,
+            Self::Assertion(asserted) => asserted.method(),
             Self::Public { .. } => AuthenticationMethod::None,
         }
     }
 
-    /// The secret in either reading: many clients do not form-encode the two halves of Basic, although RFC 6749 section
-    /// 2.3.1 wants it. An empty secret is none at all.
-    fn readings(&self) -> [Option<Secret<'_>>; 2] {
-        let (decoded, raw) = match self {
-            Self::Basic(basic) => (basic.decoded_secret(), Some(basic.secret())),
-            Self::Post { secret, .. } => (Some(Secret::new(*secret)), None),
-            Self::Public { .. } | Self::Assertion(_) => (None, None),
-        };
-        let may_be_one = |text: &str| (1..=Limits::CLIENT_SECRET).contains(&text.len());
-        let raw = raw.filter(|raw| may_be_one(raw) && decoded.as_ref().map(Secret::expose) != Some(raw));
-        [decoded.filter(|decoded| may_be_one(decoded.expose())), raw.map(Secret::new)]
+    /// The secret in each of its readings.
+    fn readings(&self) -> [Option<Secret<'_>>; 3] {
+        match self {
+            Self::Basic(basic) => readings(basic.secret(), Limits::CLIENT_SECRET),
+            Self::Post { secret, .. } => [Some(Secret::new(*secret)), None, None],
+            Self::Public { .. } | Self::Assertion(_) => [None, None, None],
+        }
     }
 
     /// Whether the secret presented is one of these. Looks at every one of them, whatever it finds.
@@ -233,16 +230,16 @@ pub(crate) struct Basic {
     text: Zeroizing<String>,
     /// Where the first colon is.
     colon: usize,
-    /// The identifier, where it was form-encoded.
-    decoded_id: Option<String>,
+    /// The identifier in each of its readings; empty where there is but the raw one.
+    ids: Vec<String>,
 }
 
 impl Basic {
-    /// Strict: one space, base64 in its canonical form with padding, text of the characters that RFC 6749 appendix A
-    /// allows, an identifier that is not empty. `None` for anything else.
+    /// Strict: base64 in its canonical form with padding, text of the characters that RFC 6749 appendix A allows, an
+    /// identifier that is one in some reading. `None` for anything else.
     fn parse(header: &[u8]) -> Option<Self> {
-        let (scheme, encoded) = header.split_at_checked(6)?;
-        if !scheme.eq_ignore_ascii_case(b"basic ") || encoded.len() > Limits::BASIC.div_ceil(3) * 4 {
+        let encoded = http::credentials(header, b"basic")?;
+        if encoded.len() > Limits::BASIC.div_ceil(3) * 4 {
             return None;
         }
         let text = match String::from_utf8(STANDARD.decode(encoded).ok()?) {
@@ -253,19 +250,25 @@ impl Basic {
             }
         };
         let colon = text.bytes().position(|byte| byte == b':')?;
-        let decoded_id = match form::decode(text.as_bytes().get(..colon)?).ok()? {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(id) => Some(id),
-        };
-        let basic = Self { text, colon, decoded_id };
-        let id = basic.client_id();
-        let well_formed =
-            !id.is_empty() && id.len() <= Limits::CLIENT_ID && form::is_vschar(id) && form::is_vschar(&basic.text);
-        well_formed.then_some(basic)
+        let ids = Self::ids_in(text.get(..colon)?)?;
+        form::is_vschar(&text).then_some(Self { text, colon, ids })
     }
 
-    fn client_id(&self) -> &str {
-        self.decoded_id.as_deref().or_else(|| self.text.get(..self.colon)).unwrap_or_default()
+    /// The readings of an identifier, if there is one at all. Only where there are several, since an allocation would be
+    /// made for each.
+    fn ids_in(raw: &str) -> Option<Vec<String>> {
+        let ids = readings(raw, Limits::CLIENT_ID);
+        let mut ids = ids.iter().flatten().map(Secret::expose);
+        if form::is_escaped(raw.as_bytes()) {
+            Some(ids.map(str::to_owned).collect()).filter(|ids: &Vec<String>| !ids.is_empty())
+        } else {
+            ids.next().map(|_| Vec::new())
+        }
+    }
+
+    /// The identifier as it came.
+    fn raw_id(&self) -> Option<&str> {
+        self.text.get(..self.colon)
     }
 
     /// The secret as it came.
@@ -273,11 +276,38 @@ impl Basic {
         self.text.get(self.colon + 1..).unwrap_or_default()
     }
 
-    /// The secret, form-decoded; `None` where it is no encoding of a secret.
-    fn decoded_secret(&self) -> Option<Secret<'_>> {
-        let secret = Secret::new(form::decode(self.secret().as_bytes()).ok()?);
-        form::is_vschar(secret.expose()).then_some(secret)
+    /// As the credentials of this client alone, if that is one that the identifier can be read as.
+    fn narrowed_to(mut self, client_id: &str) -> Option<Self> {
+        if self.ids.is_empty() {
+            return (self.raw_id() == Some(client_id)).then_some(self);
+        }
+        self.ids.retain(|id| id == client_id);
+        (!self.ids.is_empty()).then_some(self)
     }
+
+    fn names(&self, client_id: &str) -> bool {
+        self.ids.iter().any(|id| id == client_id) || self.ids.is_empty() && self.raw_id() == Some(client_id)
+    }
+}
+
+/// What one half of Basic credentials may mean, each meaning once: form-decoded, as RFC 6749 section 2.3.1 has it; as it
+/// is, since many clients do not encode; percent-decoded with each `+` kept, as some encode. What is too long, empty, or
+/// of other characters than RFC 6749 appendix A allows is no meaning.
+fn readings(half: &str, limit: usize) -> [Option<Secret<'_>>; 3] {
+    let fits = |text: &str| (1..=limit).contains(&text.len()) && form::is_vschar(text);
+    let decoded = |decode: fn(&[u8]) -> Result<Cow<'_, str>, form::BadEncoding>| {
+        Some(Secret::new(decode(half.as_bytes()).ok()?)).filter(|reading| fits(reading.expose()))
+    };
+    let raw = Some(Secret::new(half)).filter(|_| fits(half));
+    if !form::is_escaped(half.as_bytes()) {
+        return [raw, None, None];
+    }
+    let (form_decoded, percent_decoded) = (decoded(form::decode), decoded(form::percent_decode));
+    let differs =
+        |own: &Secret<'_>, other: &Option<Secret<'_>>| other.as_ref().map(Secret::expose) != Some(own.expose());
+    let raw = raw.filter(|own| differs(own, &form_decoded));
+    let percent_decoded = percent_decoded.filter(|own| differs(own, &form_decoded) && differs(own, &raw));
+    [form_decoded, raw, percent_decoded]
 }
 
 /// What clients are held against.
@@ -299,53 +329,136 @@ pub(crate) async fn authenticate(
     registry: Registry<'_>,
     report: Report<'_>,
 ) -> Result<AuthenticatedClient, TokenError> {
-    let (claimed, now) = (presented.client_id(), registry.assertions.now);
-    let found = registry.clients.find(claimed, report.context()).await;
-    let found = found.map_err(|cause| report.failed(Trouble::ClientStore, &cause))?;
-    // A store that compares without regard to case or to trailing spaces finds clients that were not named.
-    let client = found.filter(|client| client.id().as_str() == claimed);
-
-    let registered = client.as_ref().map(Client::authentication);
-    if let Presented::Assertion(asserted) = presented {
-        asserted.check_what_came_with_it(registered).map_err(|fault| report.refused(fault))?;
+    match presented {
+        Presented::Assertion(asserted) => asserted.authenticate(&registry, report).await,
+        _ => by_secret(presented, &registry, report).await,
     }
-    let proved = match presented {
-        Presented::Assertion(_) => true, // that is judged once the client is known to be in order
-        _ => is_proved(presented, registered, &registry, report).await?,
-    };
-    let client = judge(presented, client, proved, registry.switched_on, now)
-        .map_err(|fault| report.client(Some(claimed), fault))?;
-    if let Presented::Assertion(asserted) = presented {
-        asserted.prove(&client, &registry, report).await?;
-    }
-    Ok(client)
 }
 
-/// Whether the secret presented is one of those that are registered.
-async fn is_proved(
+/// Looks at every client that may be meant, whatever it finds: how many there are is a matter of the request alone. One
+/// of them has the secret. Where two have it, it cannot be told which is meant.
+async fn by_secret(
     presented: &Presented<'_>,
-    registered: Option<&ClientAuthentication>,
     registry: &Registry<'_>,
     report: Report<'_>,
-) -> Result<bool, TokenError> {
-    let proved = presented.matches_any(secrets_to_compare(registered), registry.assertions.now);
-    let slow_hash = registered.and_then(ClientAuthentication::slow_hash);
+) -> Result<AuthenticatedClient, TokenError> {
+    let mut authenticated = None;
+    // Of the client that came furthest, who is the one that an administrator looks for.
+    let mut refusal: Option<(&str, ClientFault)> = None;
+    let mut stored_slowly: Option<(&str, Client)> = None;
+    for claimed in presented.client_ids() {
+        let client = registry.find(claimed, report).await?;
+        let registered = client.as_ref().map(Client::authentication);
+        let proved = presented.matches_any(secrets_to_compare(registered), registry.assertions.now);
+        if stored_slowly.is_none() {
+            let slow = client.as_ref().filter(|client| client.authentication().slow_hash().is_some());
+            stored_slowly = slow.map(|client| (claimed, client.clone()));
+        }
+        match registry.judge(|public| presented.method(public), client, proved) {
+            Ok(_) if authenticated.is_some() => return Err(report.client(Some(claimed), ClientFault::Ambiguous)),
+            Ok(client) => authenticated = Some(client),
+            Err(fault) if refusal.is_none_or(|(_, former)| former == ClientFault::Unknown) => {
+                refusal = Some((claimed, fault));
+            }
+            Err(_) => {}
+        }
+    }
+    if let Some(client) = authenticated {
+        return Ok(client);
+    }
+    if let Some((claimed, client)) = by_slow_hash(presented, stored_slowly, registry, report).await? {
+        match registry.judge(|public| presented.method(public), Some(client), true) {
+            Ok(client) => return Ok(client),
+            Err(fault) => refusal = Some((claimed, fault)),
+        }
+    }
+    let (claimed, fault) = refusal.unzip();
+    Err(report.client(claimed, fault.unwrap_or(ClientFault::Unidentified)))
+}
+
+/// The client whose secret is stored as a slow hash, if that is the one presented. One hash is compared for a request,
+/// or a decoy, however many clients may be meant.
+async fn by_slow_hash<'p>(
+    presented: &'p Presented<'_>,
+    stored: Option<(&'p str, Client)>,
+    registry: &Registry<'_>,
+    report: Report<'_>,
+) -> Result<Option<(&'p str, Client)>, TokenError> {
+    let phc = stored.as_ref().and_then(|(_, client)| client.authentication().slow_hash());
     let comparison = match registry.slow {
-        Some(slow) if !proved => {
-            let comparison = presented.compare_slowly(slow_hash, slow).await;
+        Some(slow) => {
+            let comparison = presented.compare_slowly(phc, slow).await;
             comparison.map_err(|cause| report.failed(Trouble::Overloaded, &cause.into()))?
         }
-        None if !proved && slow_hash.is_some() => Comparison::Unusable,
-        _ => Comparison::Different,
+        None if phc.is_some() => Comparison::Unusable,
+        None => Comparison::Different,
     };
     if comparison == Comparison::Unusable {
         // The observer is told that something is wrong here; the caller is not told that there is such a client.
         drop(report.refused(Trouble::ClientRegistration));
     }
-    Ok(proved || comparison == Comparison::Same)
+    Ok(stored.filter(|_| comparison == Comparison::Same))
+}
+
+impl Registry<'_> {
+    /// The client of this identifier. A store that compares without regard to case or to trailing spaces finds clients that
+    /// were not named.
+    async fn find(&self, claimed: &str, report: Report<'_>) -> Result<Option<Client>, TokenError> {
+        let found = self.clients.find(claimed, report.context()).await;
+        let found = found.map_err(|cause| report.failed(Trouble::ClientStore, &cause))?;
+        Ok(found.filter(|client| client.id().as_str() == claimed))
+    }
+
+    /// `method` tells what was presented, which for Basic without a secret depends on whether the client is public.
+    fn judge(
+        &self,
+        method: impl FnOnce(bool) -> AuthenticationMethod,
+        client: Option<Client>,
+        proved: bool,
+    ) -> Result<AuthenticatedClient, ClientFault> {
+        let client = client.ok_or(ClientFault::Unknown)?;
+        let method = method(client.is_public());
+        if client.is_disabled() {
+            return Err(ClientFault::Disabled);
+        }
+        if client.has_expired(self.assertions.now) {
+            return Err(ClientFault::Expired);
+        }
+        if !client.authentication().allows(method) || !self.switched_on.contains(&method) {
+            return Err(ClientFault::Method);
+        }
+        if method != AuthenticationMethod::None && !proved {
+            return Err(ClientFault::Secret);
+        }
+        Ok(AuthenticatedClient { client, method })
+    }
 }
 
 impl Asserted<'_> {
+    async fn authenticate(
+        &self,
+        registry: &Registry<'_>,
+        report: Report<'_>,
+    ) -> Result<AuthenticatedClient, TokenError> {
+        let claimed = self.assertion.client_id();
+        let client = registry.find(claimed, report).await?;
+        let registered = client.as_ref().map(Client::authentication);
+        self.check_what_came_with_it(registered).map_err(|fault| report.refused(fault))?;
+        // Whether it is proved is judged once the client is known to be in order.
+        let client = registry.judge(|_| self.method(), client, true);
+        let client = client.map_err(|fault| report.client(Some(claimed), fault))?;
+        self.prove(&client, registry, report).await?;
+        Ok(client)
+    }
+
+    fn method(&self) -> AuthenticationMethod {
+        if self.assertion.algorithm().is_symmetric() {
+            AuthenticationMethod::ClientSecretJwt
+        } else {
+            AuthenticationMethod::PrivateKeyJwt
+        }
+    }
+
     /// The spelling of the type, and a second mechanism, are for clients that are registered for them.
     fn check_what_came_with_it(&self, registered: Option<&ClientAuthentication>) -> Result<(), RequestFault> {
         let registered = registered.and_then(ClientAuthentication::assertion);
@@ -356,7 +469,7 @@ impl Asserted<'_> {
         match &self.beside {
             None => Ok(()),
             Some(_) if !allows(AssertionCompatibility::BasicBeside) => Err(RequestFault::SeveralClientAuthentications),
-            Some(Some(basic)) if basic.client_id() == self.assertion.client_id() => Ok(()),
+            Some(Some(basic)) if basic.names(self.assertion.client_id()) => Ok(()),
             Some(_) => Err(RequestFault::ClientIdMismatch),
         }
     }
@@ -373,9 +486,14 @@ impl Asserted<'_> {
         let credentials = credentials.ok_or_else(|| refused(ClientFault::Method))?;
         let keys = match credentials.keys() {
             AssertionKeys::Known(keys) => keys.clone(),
-            AssertionKeys::At(uri) => self.published_keys(uri, registry, report).await?,
+            AssertionKeys::At(uri) => self.published_keys(uri, client.id(), registry, report).await?,
         };
-        let sound = self.assertion.judge(credentials, &keys, &registry.assertions).map_err(refused)?;
+        let sound = self.assertion.judge(credentials, &keys, &registry.assertions).map_err(|fault| {
+            if matches!(fault, ClientFault::AssertionSignature | ClientFault::AssertionAlgorithm) {
+                tell_of_unusable(&keys, client.id(), report);
+            }
+            refused(fault)
+        })?;
         let used = registry.used.once(registry.assertions.issuer, client.id(), &sound).await;
         match used.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
             Use::First => {}
@@ -392,16 +510,29 @@ impl Asserted<'_> {
     async fn published_keys(
         &self,
         uri: &str,
+        client_id: &ClientId,
         registry: &Registry<'_>,
         report: Report<'_>,
     ) -> Result<Arc<VerificationKeys>, TokenError> {
         let failed = |cause: BoxError| report.failed(Trouble::JwksSource, &cause);
         let source = registry.published.ok_or_else(|| failed("there is no JwksSource".into()))?;
-        let keys = source.at(uri, Wanted::Recent).await.map_err(failed)?;
-        if self.assertion.names_none_of(&keys) {
-            return source.at(uri, Wanted::Newer).await.map_err(failed);
+        let mut had = source.at(uri, Wanted::Recent).await.map_err(failed)?;
+        if self.assertion.names_none_of(&had.keys) {
+            let before = had.just_fetched;
+            had = source.at(uri, Wanted::Newer).await.map_err(failed)?;
+            had.just_fetched |= before;
         }
-        Ok(keys)
+        if had.just_fetched {
+            tell_of_unusable(&had.keys, client_id, report);
+        }
+        Ok(had.keys)
+    }
+}
+
+/// Names the entries of a client's key set that were passed over.
+fn tell_of_unusable(keys: &VerificationKeys, client_id: &ClientId, report: Report<'_>) {
+    for key in keys.unusable() {
+        report.tell(&Event::KeyPassedOver { client_id, key, context: report.context() });
     }
 }
 
@@ -433,30 +564,6 @@ impl UsedAssertions {
 fn secrets_to_compare(registered: Option<&ClientAuthentication>) -> &[ClientSecret] {
     static DECOY: [ClientSecret; 1] = [ClientSecret::from_sha256([0; 32])];
     registered.map(ClientAuthentication::secrets).filter(|secrets| !secrets.is_empty()).unwrap_or(&DECOY)
-}
-
-fn judge(
-    presented: &Presented<'_>,
-    client: Option<Client>,
-    proved: bool,
-    switched_on: &[AuthenticationMethod],
-    now: Timestamp,
-) -> Result<AuthenticatedClient, ClientFault> {
-    let client = client.ok_or(ClientFault::Unknown)?;
-    let method = presented.method(client.is_public());
-    if client.is_disabled() {
-        return Err(ClientFault::Disabled);
-    }
-    if client.has_expired(now) {
-        return Err(ClientFault::Expired);
-    }
-    if !client.authentication().allows(method) || !switched_on.contains(&method) {
-        return Err(ClientFault::Method);
-    }
-    if method != AuthenticationMethod::None && !proved {
-        return Err(ClientFault::Secret);
-    }
-    Ok(AuthenticatedClient { client, method })
 }
 
 #[cfg(test)]

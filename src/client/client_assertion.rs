@@ -26,7 +26,7 @@ use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 /// ```
 /// use password_grant::{AssertionKey, ClientAssertion};
 ///
-/// # let pem = std::fs::read("examples/keys/token-ed25519.pem")?;
+/// # let pem = std::fs::read("examples/keys/backend-es256.pem")?;
 /// let key = AssertionKey::from_pem(pem)?.kid("backend-1");
 /// let assertions = ClientAssertion::new("backend", "https://id.example.com", key);
 ///
@@ -54,6 +54,7 @@ pub struct AssertionKey {
     key: Arc<dyn SigningKey>,
     kid: Option<String>,
     thumbprints: Thumbprints,
+    fully_specified: bool,
 }
 
 /// Why an assertion was not made.
@@ -72,34 +73,35 @@ pub enum AssertionError {
 }
 
 impl AssertionKey {
-    /// The private key in a PEM text: Ed25519 (EdDSA), EC P-256 (ES256), EC P-384 (ES384) or RSA of 2,048 bits and more
-    /// (RS256), as PKCS#8, SEC1 or PKCS#1.
+    /// The private key in a PEM text: EC P-256 (ES256), P-384 (ES384) or P-521 (ES512), Ed25519 (EdDSA), or RSA of 2,048
+    /// bits and more (RS256), as PKCS#8, SEC1 or PKCS#1.
     ///
     /// # Errors
     ///
-    /// When there is no private key in it, or one of another kind.
+    /// When there is no private key in it, or one of another kind; as
+    /// [`SigningKeys::from_pem`](crate::SigningKeys::from_pem).
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Ok(Self::from_key(private_key_from_pem(pem.as_ref(), None)?))
     }
 
-    /// The same for one algorithm: with [`Algorithm::Ps256`], an RSA key signs by PSS.
+    /// The same for one algorithm: an RSA key signs by RS256, RS384, RS512, PS256, PS384 or PS512.
     ///
     /// # Errors
     ///
-    /// As [`from_pem`](Self::from_pem), and when the key is not one for this algorithm.
+    /// As [`from_pem`](Self::from_pem), and [`KeyError::Algorithm`] when the key is not one for this algorithm.
     pub fn from_pem_for(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Ok(Self::from_key(private_key_from_pem(pem.as_ref(), Some(algorithm))?))
     }
 
-    /// A private JSON Web Key (RFC 7517) of the kinds that [`from_pem`](Self::from_pem) takes. Its `alg`, `kid`, `x5t` and
-    /// `x5t#S256` are kept.
+    /// A private JSON Web Key (RFC 7517) of the kinds that [`from_pem`](Self::from_pem) takes. Its `alg` (by the name it
+    /// has there), `kid`, `x5t` and `x5t#S256` are kept.
     ///
     /// # Errors
     ///
     /// When it is malformed, has no private members, or is of another kind.
     pub fn from_jwk(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        let PrivateJwk { key, kid, thumbprints } = private_key_from_jwk(json.as_ref())?;
-        Ok(Self { key, kid, thumbprints })
+        let PrivateJwk { key, kid, thumbprints, fully_specified } = private_key_from_jwk(json.as_ref())?;
+        Ok(Self { key, kid, thumbprints, fully_specified })
     }
 
     /// A secret that client and server share, of 32 bytes or more, by HS256.
@@ -123,7 +125,16 @@ impl AssertionKey {
     /// A key that lives elsewhere, such as in a security module.
     #[must_use]
     pub fn from_key(key: Arc<dyn SigningKey>) -> Self {
-        Self { key, kid: None, thumbprints: Thumbprints::default() }
+        Self { key, kid: None, thumbprints: Thumbprints::default(), fully_specified: false }
+    }
+
+    /// Names the algorithm of an Ed25519 key `Ed25519`, as [RFC 9864] does, in the place of `EdDSA`: for servers that know
+    /// no other name. With other keys nothing changes.
+    ///
+    /// [RFC 9864]: https://www.rfc-editor.org/rfc/rfc9864#section-2.2
+    #[must_use]
+    pub fn fully_specified(self) -> Self {
+        Self { fully_specified: true, ..self }
     }
 
     /// The `kid` that the server knows the key by. Without a name the server takes the only key that fits.
@@ -150,7 +161,7 @@ impl AssertionKey {
     /// The public half, to register with the server: under this key's `kid`, where it has one. A shared secret has none.
     #[must_use]
     pub fn public_jwk(&self) -> Option<Jwk> {
-        let jwk = self.key.public_jwk()?.with_thumbprints(self.thumbprints.clone());
+        let jwk = self.key.public_jwk()?.with_thumbprints(self.thumbprints.clone()).named_fully(self.fully_specified);
         Some(match &self.kid {
             Some(kid) => jwk.with_kid(kid),
             None => jwk,
@@ -265,10 +276,10 @@ impl ClientAssertion {
     }
 
     fn header(&self) -> Map<String, Value> {
-        let AssertionKey { key, kid, thumbprints } = &self.key;
+        let AssertionKey { key, kid, thumbprints, fully_specified } = &self.key;
         let members = [
             ("typ", Some(&*self.typ)),
-            ("alg", Some(key.algorithm().as_str())),
+            ("alg", Some(key.algorithm().name(*fully_specified))),
             ("kid", kid.as_deref()),
             ("x5t", thumbprints.sha1.as_deref()),
             ("x5t#S256", thumbprints.sha256.as_deref()),

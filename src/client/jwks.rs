@@ -1,3 +1,5 @@
+//! The key sets that clients publish at a URI (`jwks_uri`): fetched by the host, read and kept here.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,6 +73,13 @@ struct Fetched {
     at: Timestamp,
 }
 
+/// The keys of a set.
+pub(crate) struct Had {
+    pub(crate) keys: Arc<VerificationKeys>,
+    /// They were fetched for this request.
+    pub(crate) just_fetched: bool,
+}
+
 /// Whether keys may have changed since they were fetched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
@@ -101,10 +110,10 @@ impl PublishedKeys {
     /// # Errors
     ///
     /// When they cannot be fetched, are no key set, or were fetched in vain just now.
-    pub(crate) async fn at(&self, uri: &str, wanted: Wanted) -> Result<Arc<VerificationKeys>, BoxError> {
+    pub(crate) async fn at(&self, uri: &str, wanted: Wanted) -> Result<Had, BoxError> {
         let now = self.clock.now();
-        if let Some(known) = self.known(uri, wanted, now)? {
-            return Ok(known);
+        if let Some(keys) = self.known(uri, wanted, now)? {
+            return Ok(Had { keys, just_fetched: false });
         }
         let fetched = self.source.fetch(uri).await.and_then(|document| {
             let set = JwkSet::from_json(&document)?;
@@ -115,12 +124,12 @@ impl PublishedKeys {
         match fetched {
             Ok(keys) => {
                 sets.insert(uri.to_owned(), Fetched { keys: Some(keys.clone()), began: now, at: now });
-                Ok(keys)
+                Ok(Had { keys, just_fetched: true })
             }
             Err(cause) => {
                 sets.entry(uri.to_owned()).or_insert(Fetched { keys: None, began: now, at: now });
                 let at_hand = sets.get(uri).filter(|set| now.since(set.at) < STALE).and_then(|set| set.keys.clone());
-                at_hand.ok_or(cause)
+                at_hand.map(|keys| Had { keys, just_fetched: false }).ok_or(cause)
             }
         }
     }

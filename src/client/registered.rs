@@ -1,3 +1,5 @@
+//! Clients as the host registers them, and how they authenticate.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -419,15 +421,16 @@ impl ClientAuthentication {
         Self::by_secret(true, false).or_slow_hash(phc)
     }
 
-    /// `private_key_jwt`: a JWT that the client signs with the private half of one of these keys, by EdDSA, ES256, ES384,
-    /// RS256 or PS256; see [`algorithms`](Self::algorithms).
+    /// `private_key_jwt`: a JWT that the client signs with the private half of one of these keys, by any algorithm that the
+    /// key is for; see [`algorithms`](Self::algorithms).
     ///
     /// # Errors
     ///
-    /// When there is no key, or one that is not valid.
+    /// When there is no key, one that is not valid, or two that are named alike; as [`VerificationKeys::from_jwks`].
     pub fn private_key_jwt(keys: &JwkSet) -> Result<Self, KeyError> {
         let keys = VerificationKeys::from_jwks(keys)?;
-        Ok(Self::by_assertion(AssertionKeys::Known(Arc::new(keys)), &Algorithm::ASYMMETRIC))
+        let algorithms = keys.algorithms();
+        Ok(Self::by_assertion(AssertionKeys::Known(Arc::new(keys)), &algorithms))
     }
 
     /// The same with the keys that the client publishes at this URI. They are fetched by the
@@ -459,15 +462,22 @@ impl ClientAuthentication {
     }
 
     /// The algorithms that the client is registered to sign its assertions with
-    /// (`token_endpoint_auth_signing_alg`). Of those given, the ones of the client's kind of key count. Default all of
-    /// them. Of no effect on other methods.
-    #[must_use]
-    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+    /// (`token_endpoint_auth_signing_alg`). Of those given, the ones that its keys are for count. Default all of them. Of no
+    /// effect on other methods.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Algorithm`] when its keys are for none of these, so that it could never authenticate: an RSA key and
+    /// ES256, a secret of 32 bytes and HS512. Of keys that are published elsewhere nothing is known but that they are public.
+    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Result<Self, KeyError> {
         if let Credentials::Assertion(own) = &mut self.0 {
             let registered: Vec<Algorithm> = algorithms.into_iter().collect();
             own.algorithms.retain(|algorithm| registered.contains(algorithm));
+            if own.algorithms.is_empty() {
+                return Err(KeyError::Algorithm);
+            }
         }
-        self
+        Ok(self)
     }
 
     /// What this client may do although the specifications do not want it. Of no effect on other methods.

@@ -1,3 +1,5 @@
+//! The answers of the introspection endpoint (RFC 7662) and of the revocation endpoint (RFC 7009).
+
 use serde_json::Value;
 
 use crate::http::HttpResponse;
@@ -10,6 +12,7 @@ pub(crate) enum Introspection {
     /// Whatever the cause: exactly one member.
     Inactive,
     AccessToken(Box<TokenDetails>),
+    /// Without `token_type`, which tells how an access token is to be used (RFC 6749 section 5.1).
     RefreshToken {
         issuer: String,
         client_id: String,
@@ -58,7 +61,6 @@ impl From<Introspection> for HttpResponse {
             Introspection::RefreshToken { issuer, client_id, subject, scope, expires_at } => {
                 body.plain("scope", scope.as_str().as_bytes());
                 body.text("client_id", &client_id);
-                body.plain("token_type", b"refresh_token");
                 body.value("exp", &expires_at);
                 body.text("sub", &subject);
                 body.text("iss", &issuer);

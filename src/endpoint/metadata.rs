@@ -1,3 +1,5 @@
+//! The authorization server metadata document (RFC 8414).
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -82,7 +84,7 @@ impl Metadata {
         let names = |methods: &mut dyn Iterator<Item = &AuthenticationMethod>| -> Vec<&'static str> {
             methods.map(|method| method.as_str()).collect()
         };
-        let algorithms: Vec<_> = algorithms.iter().filter(is_on).map(|algorithm| algorithm.as_str()).collect();
+        let algorithms: Vec<_> = algorithms.iter().filter(is_on).flat_map(|algorithm| algorithm.names()).collect();
         let proving = |method: &&AuthenticationMethod| **method != AuthenticationMethod::None;
         let at =
             |endpoint: &Option<String>, what: Vec<&'static str>| if endpoint.is_some() { what } else { Vec::new() };

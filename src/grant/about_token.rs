@@ -14,7 +14,7 @@ use crate::vocabulary::error::{BoxError, ClientFault, RequestFault, TokenError, 
 use crate::vocabulary::event::Event;
 use crate::vocabulary::report::Report;
 use crate::vocabulary::secret::Secret;
-use crate::vocabulary::token::TokenDetails;
+use crate::vocabulary::token::{TokenDetails, is_b64token};
 
 impl Engine {
     pub(crate) async fn revoke(&self, request: &mut TokenRequest<'_>) -> Result<Revoked, TokenError> {
@@ -160,6 +160,10 @@ impl Engine {
         now: Timestamp,
         report: Report<'_>,
     ) -> Result<Option<TokenDetails>, TokenError> {
+        // Nobody has ever made another one; nor is an issuer of the host's to be shown what may be anything.
+        if !is_b64token(token.expose()) {
+            return Ok(None);
+        }
         let details = self.settings.tokens.inspect(token.expose(), now).await;
         let details = details.map_err(|cause| report.failed(Trouble::TokenLookup, &cause))?;
         // An issuer of the host's may know tokens of others, or ones that have expired.

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -396,6 +397,7 @@ impl Builder {
             token_ids: TokenIds::new(&*settings.randomness)?,
             settings,
             metadata,
+            missing_address_told: AtomicBool::new(false),
         })))
     }
 }

@@ -10,6 +10,7 @@ mod token_id;
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::client::assertion::Expectations;
@@ -93,6 +94,7 @@ struct Engine {
     token_ids: TokenIds,
     endpoints: Endpoints,
     metadata: Metadata,
+    missing_address_told: AtomicBool,
 }
 
 impl PasswordGrant {
@@ -208,7 +210,8 @@ impl PasswordGrant {
     /// meanwhile, and may have seen the former password, is answered 503.
     ///
     /// Access tokens without a family are refused by [`introspect`](Self::introspect) and
-    /// [`revocations`](Self::revocations) if they were issued before, or in the same second, by the engine's clock.
+    /// [`revocations`](Self::revocations) if they were issued before, or in the same second, by the engine's clock; a login
+    /// without a refresh token waits for that second to pass.
     ///
     /// Change the password first, then call this. Whoever asked is logged out too. The context only reaches the observer.
     ///
@@ -255,8 +258,8 @@ impl PasswordGrant {
         self.0.handle(&mut request).await
     }
 
-    /// Bytes of a request body that are read. Stop there and call
-    /// [`HttpRequest::body_too_large`](crate::HttpRequest::body_too_large).
+    /// Bytes of a request body that are read. Stop there, and do not begin where `Content-Length` says that there are more:
+    /// call [`HttpRequest::body_too_large`](crate::HttpRequest::body_too_large) then.
     #[must_use]
     pub fn body_limit(&self) -> usize {
         self.0.settings.limits.body
@@ -398,7 +401,8 @@ impl Engine {
         let password = request.password.take();
 
         let scope = rules::scope_for(request, client, self.settings.scopes.as_ref()).map_err(refused)?;
-        let audiences = rules::audiences_for(request, client).map_err(refused)?;
+        let own_audience = self.settings.tokens.default_audience();
+        let audiences = rules::audiences_for(request, client, own_audience).map_err(refused)?;
         let lifetime = rules::lifetime_for(client, self.settings.access_token_lifetime).map_err(refused)?;
         let (username, password) = rules::credentials_in(request, password).map_err(refused)?;
 
@@ -416,6 +420,9 @@ impl Engine {
         rules::check_what_the_host_said(&accepted).map_err(refused)?;
         let granted = Granted { client, username: Some(username), audiences: &audiences, lifetime, scope, accepted };
         let new = self.new_session(&granted, report)?;
+        if new.is_none() {
+            self.outlast_log_out(&granted.accepted.subject, report).await?;
+        }
         let session_id = new.as_ref().map(|new| &*new.session_id);
         let mut id = [0; TokenIds::LENGTH];
         let token_id = self.token_ids.next(&mut id);
@@ -458,8 +465,18 @@ impl Engine {
         now: Timestamp,
         report: Report<'_>,
     ) -> Result<AuthenticatedClient, TokenError> {
+        self.tell_of_missing_address(report);
         let presented = Presented::by(request).map_err(|reason| report.refused(reason))?;
         self.authenticate(&presented, endpoint, now, report).await
+    }
+
+    /// Says once that limits by address are off, because the host gives none.
+    fn tell_of_missing_address(&self, report: Report<'_>) {
+        let context = report.context();
+        let is_missing = self.attempts.is_some() && context.peer().is_none();
+        if is_missing && !self.missing_address_told.swap(true, Ordering::Relaxed) {
+            report.tell(&Event::NoPeerAddress { context });
+        }
     }
 
     /// Who has failed too often from where it is may not try. What could have been guessed and was not right counts.
@@ -473,12 +490,16 @@ impl Engine {
         let Some(attempts) = self.attempts.as_ref().filter(|_| presented.has_proof()) else {
             return authenticate(presented, self.registry(endpoint, now), report).await;
         };
-        attempts.check_client(presented.client_id(), report).await?;
+        for claimed in presented.client_ids() {
+            attempts.check_client(claimed, report).await?;
+        }
         let client = authenticate(presented, self.registry(endpoint, now), report).await;
         if let Err(refusal) = &client
             && let Reason::Client(fault) = refusal.reason()
         {
-            attempts.client_failed(presented.client_id(), *fault, report).await?;
+            for claimed in presented.client_ids() {
+                attempts.client_failed(claimed, *fault, report).await?;
+            }
         }
         client
     }

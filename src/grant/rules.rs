@@ -52,33 +52,35 @@ pub(crate) fn scope_for(
     }
 }
 
-/// The audiences that are asked for, all of them registered for the client; or its first. None: the issuer's own.
+/// The audiences that are asked for, all of them registered for the client; or its first. None: the issuer's own, which a
+/// client that is registered for no other may also name.
 pub(crate) fn audiences_for<'c>(
     request: &TokenRequest<'_>,
     client: &'c AuthenticatedClient,
+    own: Option<&str>,
 ) -> Result<Cow<'c, [String]>, Reason> {
     let registered = client.registration().registered_audiences();
-    let asked = targets_among(registered, request, NotAllowed::Target)?;
+    let asked = targets_among(registered, own, request).ok_or(NotAllowed::Target)?;
     if asked.is_empty() {
         return Ok(Cow::Borrowed(registered.get(..1).unwrap_or_default()));
     }
     Ok(Cow::Owned(asked))
 }
 
-/// The audiences that are asked for, each once and all of them among these.
-fn targets_among(
-    known: &[String],
-    request: &TokenRequest<'_>,
-    otherwise: NotAllowed,
-) -> Result<Vec<String>, NotAllowed> {
+/// The audiences that are asked for, each once, if all of them are among these. Where these are none, what is meant is the
+/// issuer's own audience, and that may be asked for, which changes nothing.
+fn targets_among(known: &[String], own: Option<&str>, request: &TokenRequest<'_>) -> Option<Vec<String>> {
     let mut asked: Vec<String> = Vec::new();
     for target in &request.targets {
-        let known = known.iter().find(|audience| *audience == target).ok_or(otherwise)?;
+        if known.is_empty() && own == Some(target) {
+            continue;
+        }
+        let known = known.iter().find(|audience| *audience == target)?;
         if !asked.contains(known) {
             asked.push(known.clone());
         }
     }
-    Ok(asked)
+    Some(asked)
 }
 
 /// The scope that a refresh asks for, or all that its token was issued for. It lies within that (RFC 6749 section 6), and
@@ -106,8 +108,9 @@ pub(crate) fn refreshed_audiences(
     request: &TokenRequest<'_>,
     issued: &[String],
     client: &AuthenticatedClient,
+    own: Option<&str>,
 ) -> Result<Vec<String>, Reason> {
-    let asked = targets_among(issued, request, NotAllowed::RefreshedTarget)?;
+    let asked = targets_among(issued, own, request).ok_or(NotAllowed::RefreshedTarget)?;
     let audiences = if asked.is_empty() { issued.to_vec() } else { asked };
     let registered = client.registration().registered_audiences();
     // None is the issuer's own audience, which is for clients that are registered for no other.

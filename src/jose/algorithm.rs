@@ -1,22 +1,52 @@
-use std::fmt;
+//! The signature algorithms, and the names they have in headers, keys, registrations and metadata.
 
-/// A signature algorithm ([RFC 7518], [RFC 8037]). `none` is not one of them.
+use std::fmt;
+use std::str::FromStr;
+
+use crate::jose::KeyError;
+
+/// A signature algorithm ([RFC 7518], [RFC 8037], [RFC 9864]). `none` is not one of them.
+///
+/// Parses from either name of an algorithm that has two, as it stands in a registration
+/// (`token_endpoint_auth_signing_alg`); case matters. [`KeyError::Algorithm`] for any other name.
+///
+/// ```
+/// use password_grant::Algorithm;
+///
+/// assert_eq!("Ed25519".parse::<Algorithm>()?, Algorithm::EdDsa);
+/// assert_eq!("EdDSA".parse::<Algorithm>()?, Algorithm::EdDsa);
+/// assert!("none".parse::<Algorithm>().is_err());
+/// # Ok::<(), password_grant::KeyError>(())
+/// ```
 ///
 /// [RFC 7518]: https://www.rfc-editor.org/rfc/rfc7518#section-3
 /// [RFC 8037]: https://www.rfc-editor.org/rfc/rfc8037#section-3.1
+/// [RFC 9864]: https://www.rfc-editor.org/rfc/rfc9864#section-2
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// Ed25519. The default: fast, small, nothing to get wrong.
+    /// Ed25519. It has two names, `EdDSA` (RFC 8037) and `Ed25519`, by which RFC 9864 replaces it: both are read
+    /// everywhere, and `EdDSA` is written unless [`SigningKeys::fully_specified`](crate::SigningKeys::fully_specified)
+    /// says otherwise. Many verifiers know only one of the two.
     EdDsa,
-    /// ECDSA on P-256 with SHA-256.
+    /// ECDSA on P-256 with SHA-256. The default: fast, small, and known to every verifier.
     Es256,
     /// ECDSA on P-384 with SHA-384.
     Es384,
+    /// ECDSA on P-521 with SHA-512.
+    Es512,
     /// RSA PKCS#1 v1.5 with SHA-256.
     Rs256,
+    /// RSA PKCS#1 v1.5 with SHA-384.
+    Rs384,
+    /// RSA PKCS#1 v1.5 with SHA-512.
+    Rs512,
     /// RSA PSS with SHA-256.
     Ps256,
+    /// RSA PSS with SHA-384.
+    Ps384,
+    /// RSA PSS with SHA-512.
+    Ps512,
     /// HMAC with SHA-256. Whoever can verify can sign, so only where both are one, or trust each other.
     Hs256,
     /// HMAC with SHA-384.
@@ -26,33 +56,78 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// Those of an RSA key. PKCS#1 v1.5 with SHA-256 is first: what a key that does not say is used with.
+    pub(crate) const RSA: [Self; 6] = [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
     /// Those with a public key.
-    pub(crate) const ASYMMETRIC: [Self; 5] = [Self::EdDsa, Self::Es256, Self::Es384, Self::Rs256, Self::Ps256];
+    pub(crate) const ASYMMETRIC: [Self; 10] = [
+        Self::EdDsa,
+        Self::Es256,
+        Self::Es384,
+        Self::Es512,
+        Self::Rs256,
+        Self::Rs384,
+        Self::Rs512,
+        Self::Ps256,
+        Self::Ps384,
+        Self::Ps512,
+    ];
     /// Those with a shared secret.
     pub(crate) const SYMMETRIC: [Self; 3] = [Self::Hs256, Self::Hs384, Self::Hs512];
 
-    /// The value of `alg`.
+    /// The value of `alg`; for Ed25519 the older of its two names, `EdDSA`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::EdDsa => "EdDSA",
             Self::Es256 => "ES256",
             Self::Es384 => "ES384",
+            Self::Es512 => "ES512",
             Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
             Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
             Self::Hs256 => "HS256",
             Self::Hs384 => "HS384",
             Self::Hs512 => "HS512",
         }
     }
 
+    /// The name by RFC 9864, where it is another one than [`as_str`](Self::as_str).
+    const fn second_name(self) -> Option<&'static str> {
+        match self {
+            Self::EdDsa => Some("Ed25519"),
+            _ => None,
+        }
+    }
+
+    /// Every name it is read under, the one that is written first.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        [Some(self.as_str()), self.second_name()].into_iter().flatten()
+    }
+
+    /// The name that says all (RFC 9864), or the usual one.
+    pub(crate) fn name(self, fully_specified: bool) -> &'static str {
+        self.second_name().filter(|_| fully_specified).unwrap_or(self.as_str())
+    }
+
     pub(crate) fn is_symmetric(self) -> bool {
         Self::SYMMETRIC.contains(&self)
     }
 
-    /// Exactly as registered; case matters.
+    /// The algorithm of this name, exactly as registered; case matters.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ASYMMETRIC.into_iter().chain(Self::SYMMETRIC).find(|algorithm| algorithm.as_str() == name)
+        let known = |algorithm: &Self| algorithm.names().any(|own| own == name);
+        Self::ASYMMETRIC.into_iter().chain(Self::SYMMETRIC).find(known)
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = KeyError;
+
+    fn from_str(name: &str) -> Result<Self, KeyError> {
+        Self::named(name).ok_or(KeyError::Algorithm)
     }
 }
 

@@ -1,9 +1,12 @@
+//! A public JSON Web Key (RFC 7517): reading it strictly, writing it, and parsing it for verification.
+
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents,
+    ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
+    RsaPublicKeyComponents,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,6 +14,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
+use crate::jose::curve::Curve;
 use crate::jose::json::strict_object;
 use crate::jose::{Algorithm, KeyError};
 use crate::vocabulary::digest::sha256;
@@ -27,6 +31,8 @@ pub struct Jwk {
     kid: String,
     /// The one algorithm it is used with, where its kind has several.
     algorithm: Option<Algorithm>,
+    /// Its `alg` is written by the name of RFC 9864.
+    fully_specified: bool,
     thumbprints: Thumbprints,
 }
 
@@ -50,17 +56,25 @@ impl Thumbprints {
 /// The numbers of a key, big-endian and of the one length they may have.
 #[derive(Clone, PartialEq, Eq)]
 enum Material {
-    Ed25519 { x: [u8; 32] },
-    P256 { x: [u8; 32], y: [u8; 32] },
-    P384 { x: [u8; 48], y: [u8; 48] },
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Ed25519 {
+        x: [u8; 32],
+    },
+    /// The uncompressed point: 4, x, y.
+    Ec {
+        curve: Curve,
+        point: Vec<u8>,
+    },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
 }
 
 /// What a public key is made of.
 pub(crate) enum Numbers<'a> {
     Ed25519(&'a [u8]),
     /// The uncompressed point.
-    Ec(Vec<u8>),
+    Ec(Curve, &'a [u8]),
     Rsa {
         n: &'a [u8],
         e: &'a [u8],
@@ -68,107 +82,99 @@ pub(crate) enum Numbers<'a> {
 }
 
 impl Jwk {
+    /// Bytes of a `kid`.
+    pub(crate) const KID: usize = 256;
+
     /// An Ed25519 key from its 32 bytes.
     pub(crate) fn ed25519(x: &[u8]) -> Result<Self, KeyError> {
-        let x: [u8; 32] = x.try_into().map_err(|_| KeyError::Unsupported)?;
+        let x: [u8; 32] = x.try_into().map_err(|_| KeyError::Malformed("x"))?;
         if is_weak_ed25519(x) {
-            return Err(KeyError::Unsupported);
+            return Err(KeyError::Invalid);
         }
         Ok(Self::from_material(Material::Ed25519 { x }))
     }
 
-    /// A P-256 or P-384 key from its uncompressed point.
-    pub(crate) fn ec(point: &[u8]) -> Result<Self, KeyError> {
-        let Some((4, coordinates)) = point.split_first() else { return Err(KeyError::Unsupported) };
-        let (x, y) = coordinates.split_at(coordinates.len() / 2);
-        let material = match (x.try_into(), y.try_into()) {
-            (Ok(x), Ok(y)) => Material::P256 { x, y },
-            _ => Material::P384 {
-                x: x.try_into().map_err(|_| KeyError::Unsupported)?,
-                y: y.try_into().map_err(|_| KeyError::Unsupported)?,
-            },
-        };
-        Ok(Self::from_material(material))
+    /// An EC key from its uncompressed point. Whether that lies on the curve is found when it is parsed.
+    pub(crate) fn ec(curve: Curve, point: &[u8]) -> Result<Self, KeyError> {
+        if point.first() != Some(&4) || point.len() != 1 + 2 * curve.coordinate() {
+            return Err(KeyError::Invalid);
+        }
+        Ok(Self::from_material(Material::Ec { curve, point: point.to_vec() }))
     }
 
-    /// An RSA key from modulus and exponent.
+    /// An RSA key from modulus and exponent, big-endian. Leading zeros, which some publishers write although RFC 7518
+    /// section 6.3.1.1 does not want them, change nothing.
     pub(crate) fn rsa(n: &[u8], e: &[u8]) -> Result<Self, KeyError> {
+        let (n, e) = (without_leading_zeros(n), without_leading_zeros(e));
         if n.len() < 256 || n.first().is_none_or(|high| *high < 0x80) && n.len() == 256 {
             return Err(KeyError::TooShort);
         }
-        // Canonical: no leading zero. The exponent is odd and at least 3, and small, or verifying gets expensive.
-        let canonical = n.first() != Some(&0) && e.first().is_some_and(|high| *high != 0) && n.len() <= 1024;
+        // The exponent is odd and at least 3, and small, or verifying gets expensive.
         let odd = |number: &[u8]| number.last().is_some_and(|low| low % 2 == 1);
-        let sound = odd(n) && odd(e) && e.len() <= 8 && e != [1];
-        if canonical && sound {
+        if n.len() <= 1024 && e.len() <= 8 && odd(n) && odd(e) && e != [1] {
             Ok(Self::from_material(Material::Rsa { n: n.to_vec(), e: e.to_vec() }))
         } else {
-            Err(KeyError::Unsupported)
+            Err(KeyError::Invalid)
         }
     }
 
     fn from_material(material: Material) -> Self {
         let kid = URL_SAFE_NO_PAD.encode(sha256(material.canonical_json().as_bytes()));
-        Self { material, kid, algorithm: None, thumbprints: Thumbprints::default() }
+        Self { material, kid, algorithm: None, fully_specified: false, thumbprints: Thumbprints::default() }
     }
 
-    /// Reads one key. A `kid` is kept, a missing one becomes the thumbprint (RFC 7638).
+    /// Reads one key. A `kid` is kept, a missing one becomes the thumbprint (RFC 7638). A member that is `null` is as if
+    /// it were not there.
     ///
     /// # Errors
     ///
     /// For a key with private or symmetric members, one that is not for verifying (`use`, `key_ops`), one that is
-    /// malformed, too short or of a kind that is not supported.
+    /// malformed, too short or of a kind that is not supported, and one whose `alg` is not an algorithm of its kind.
     pub fn from_json(json: &[u8]) -> Result<Self, KeyError> {
-        Self::from_object(&strict_object(json).ok_or(KeyError::Unsupported)?)
+        Self::from_object(&strict_object(json).ok_or(KeyError::NotAnObject)?)
     }
 
     pub(crate) fn from_object(object: &Map<String, Value>) -> Result<Self, KeyError> {
         const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-        if PRIVATE.iter().any(|member| object.contains_key(*member)) {
+        let members = Members(object);
+        if PRIVATE.iter().any(|member| members.get(member).is_some()) {
             return Err(KeyError::Private);
         }
-        let text = |name: &str| match object.get(name) {
-            None => Ok(None),
-            Some(value) => value.as_str().map(Some).ok_or(KeyError::Unsupported),
-        };
-        let number = |name: &str| {
-            let encoded = text(name)?.ok_or(KeyError::Unsupported)?;
-            URL_SAFE_NO_PAD.decode(encoded).map_err(|_| KeyError::Unsupported)
-        };
-        let mut key = match (text("kty")?, text("crv")?) {
-            (Some("OKP"), Some("Ed25519")) => Self::ed25519(&number("x")?)?,
-            (Some("EC"), Some(curve @ ("P-256" | "P-384"))) => {
-                let (x, y) = (number("x")?, number("y")?);
-                let length = if curve == "P-256" { 32 } else { 48 };
-                if x.len() != length || y.len() != length {
-                    return Err(KeyError::Unsupported);
-                }
-                Self::ec(&[&[4], &*x, &*y].concat())?
-            }
-            (Some("RSA"), None) => Self::rsa(&number("n")?, &number("e")?)?,
-            _ => return Err(KeyError::Unsupported),
-        };
-        key.algorithm = match text("alg")? {
-            None => None,
-            Some(alg) => Some(Algorithm::named(alg).ok_or(KeyError::Unsupported)?),
-        };
-        let algorithm_fits = key.algorithm.is_none_or(|algorithm| key.fits().contains(&algorithm));
-        key.algorithm = key.algorithm.filter(|_| key.fits().len() > 1);
-        let for_signatures = text("use")?.is_none_or(|usage| usage == "sig");
-        let for_verifying = match object.get("key_ops") {
+        let for_signatures = members.text("use")?.is_none_or(|usage| usage == "sig");
+        let for_verifying = match members.get("key_ops") {
             None => true,
             Some(operations) => operations.as_array().is_some_and(|list| list.iter().any(|entry| entry == "verify")),
         };
-        if !(algorithm_fits && for_signatures && for_verifying) {
-            return Err(KeyError::Unsupported);
+        if !(for_signatures && for_verifying) {
+            return Err(KeyError::Purpose);
         }
-        match text("kid")? {
+        let mut key = match (members.text("kty")?, members.text("crv")?) {
+            (Some("OKP"), Some("Ed25519")) => Self::ed25519(&members.number("x")?)?,
+            (Some("EC"), Some(curve)) => {
+                let curve = Curve::named(curve).ok_or(KeyError::Unsupported)?;
+                // Each coordinate has its full length (RFC 7518 section 6.2.1.2), or there would be two spellings.
+                let coordinate = |name| match members.number(name)? {
+                    number if number.len() == curve.coordinate() => Ok(number),
+                    _ => Err(KeyError::Malformed(name)),
+                };
+                Self::ec(curve, &[&[4], &*coordinate("x")?, &*coordinate("y")?].concat())?
+            }
+            (Some("RSA"), None) => Self::rsa(&members.number("n")?, &members.number("e")?)?,
+            (Some(_), _) => return Err(KeyError::Unsupported),
+            (None, _) => return Err(KeyError::Malformed("kty")),
+        };
+        if let Some(alg) = members.text("alg")? {
+            let algorithm: Algorithm = alg.parse()?;
+            key = key.for_algorithm(algorithm)?;
+            key.fully_specified = alg != algorithm.as_str();
+        }
+        match members.text("kid")? {
             None => {}
-            Some(kid) if (1..=256).contains(&kid.len()) => key.kid = kid.to_owned(),
-            Some(_) => return Err(KeyError::Unsupported),
+            Some(kid) if (1..=Self::KID).contains(&kid.len()) => key.kid = kid.to_owned(),
+            Some(_) => return Err(KeyError::Malformed("kid")),
         }
-        let thumbprint = |name: &str| match text(name)? {
-            Some(thumbprint) if thumbprint.len() > 64 => Err(KeyError::Unsupported),
+        let thumbprint = |name| match members.text(name)? {
+            Some(thumbprint) if thumbprint.len() > 64 => Err(KeyError::Malformed(name)),
             thumbprint => Ok(thumbprint.map(str::to_owned)),
         };
         key.thumbprints = Thumbprints { sha1: thumbprint("x5t")?, sha256: thumbprint("x5t#S256")? };
@@ -178,15 +184,36 @@ impl Jwk {
 
     /// For this one of the algorithms of its kind.
     pub(crate) fn for_algorithm(mut self, algorithm: Algorithm) -> Result<Self, KeyError> {
-        self.algorithm = Some(algorithm);
-        if self.fits().contains(&algorithm) { Ok(self) } else { Err(KeyError::Unsupported) }
+        if !self.fits().contains(&algorithm) {
+            return Err(KeyError::Algorithm);
+        }
+        self.algorithm = Some(algorithm).filter(|_| self.fits().len() > 1);
+        Ok(self)
+    }
+
+    /// Writes `alg` by the name that [RFC 9864] gives it: `Ed25519` in the place of `EdDSA`. Of no effect on keys of other
+    /// kinds, whose names say all already.
+    ///
+    /// [RFC 9864]: https://www.rfc-editor.org/rfc/rfc9864#section-2.2
+    #[must_use]
+    pub fn fully_specified(self) -> Self {
+        self.named_fully(true)
+    }
+
+    pub(crate) fn named_fully(self, fully_specified: bool) -> Self {
+        let fully_specified = fully_specified && self.algorithm().name(true) != self.algorithm().as_str();
+        Self { fully_specified, ..self }
+    }
+
+    pub(crate) fn is_fully_specified(&self) -> bool {
+        self.fully_specified
     }
 
     /// With another identifier, of 1 to 256 bytes; one of another length is not taken over.
     #[must_use]
     pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
         let kid = kid.into();
-        if (1..=256).contains(&kid.len()) {
+        if (1..=Self::KID).contains(&kid.len()) {
             self.kid = kid;
         }
         self
@@ -223,12 +250,19 @@ impl Jwk {
 
     /// The algorithms of its kind; never none.
     fn fits(&self) -> &'static [Algorithm] {
-        match self.material {
+        match &self.material {
             Material::Ed25519 { .. } => &[Algorithm::EdDsa],
-            Material::P256 { .. } => &[Algorithm::Es256],
-            Material::P384 { .. } => &[Algorithm::Es384],
-            Material::Rsa { .. } => &[Algorithm::Rs256, Algorithm::Ps256],
+            Material::Ec { curve, .. } => curve.algorithms(),
+            Material::Rsa { .. } => &Algorithm::RSA,
         }
+    }
+
+    /// Whether a signature that names a key by `kid` and algorithm could mean either of them, and they are not the same.
+    pub(crate) fn is_confused_with(&self, other: &Self) -> bool {
+        let algorithms = other.algorithms();
+        self.kid == other.kid
+            && self.material != other.material
+            && self.algorithms().iter().any(|algorithm| algorithms.contains(algorithm))
     }
 
     pub(crate) fn with_thumbprints(self, thumbprints: Thumbprints) -> Self {
@@ -238,8 +272,7 @@ impl Jwk {
     pub(crate) fn numbers(&self) -> Numbers<'_> {
         match &self.material {
             Material::Ed25519 { x } => Numbers::Ed25519(x),
-            Material::P256 { x, y } => Numbers::Ec([&[4], &x[..], &y[..]].concat()),
-            Material::P384 { x, y } => Numbers::Ec([&[4], &x[..], &y[..]].concat()),
+            Material::Ec { curve, point } => Numbers::Ec(*curve, point),
             Material::Rsa { n, e } => Numbers::Rsa { n, e },
         }
     }
@@ -251,19 +284,54 @@ impl Jwk {
     /// To verify with, by one of its algorithms.
     pub(crate) fn parsed(&self, algorithm: Algorithm) -> Result<ParsedPublicKey, KeyError> {
         // AWS-LC refuses points that are not on the curve.
-        match (self.numbers(), algorithm) {
-            (Numbers::Ed25519(x), _) => ParsedPublicKey::new(&ED25519, x),
-            (Numbers::Ec(point), Algorithm::Es384) => ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point),
-            (Numbers::Ec(point), _) => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point),
-            (Numbers::Rsa { n, e }, Algorithm::Ps256) => {
-                RsaPublicKeyComponents { n, e }.to_parsed_public_key(&RSA_PSS_2048_8192_SHA256)
+        let parsed = match &self.material {
+            Material::Ed25519 { x } => ParsedPublicKey::new(&ED25519, x),
+            Material::Ec { curve, point } => ParsedPublicKey::new(curve.verification(), point),
+            Material::Rsa { n, e } => {
+                let padding = rsa_padding(algorithm).ok_or(KeyError::Algorithm)?;
+                RsaPublicKeyComponents { n, e }.to_parsed_public_key(padding)
             }
-            (Numbers::Rsa { n, e }, _) => {
-                RsaPublicKeyComponents { n, e }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
-            }
-        }
-        .map_err(|_| KeyError::Unsupported)
+        };
+        parsed.map_err(|_| KeyError::Invalid)
     }
+}
+
+fn rsa_padding(algorithm: Algorithm) -> Option<&'static RsaParameters> {
+    match algorithm {
+        Algorithm::Rs256 => Some(&RSA_PKCS1_2048_8192_SHA256),
+        Algorithm::Rs384 => Some(&RSA_PKCS1_2048_8192_SHA384),
+        Algorithm::Rs512 => Some(&RSA_PKCS1_2048_8192_SHA512),
+        Algorithm::Ps256 => Some(&RSA_PSS_2048_8192_SHA256),
+        Algorithm::Ps384 => Some(&RSA_PSS_2048_8192_SHA384),
+        Algorithm::Ps512 => Some(&RSA_PSS_2048_8192_SHA512),
+        _ => None,
+    }
+}
+
+/// The members of a key; one that is `null` is as if it were not there.
+struct Members<'a>(&'a Map<String, Value>);
+
+impl<'a> Members<'a> {
+    fn get(&self, name: &str) -> Option<&'a Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    fn text(&self, name: &'static str) -> Result<Option<&'a str>, KeyError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(value) => value.as_str().map(Some).ok_or(KeyError::Malformed(name)),
+        }
+    }
+
+    fn number(&self, name: &'static str) -> Result<Vec<u8>, KeyError> {
+        let encoded = self.text(name)?.ok_or(KeyError::Malformed(name))?;
+        URL_SAFE_NO_PAD.decode(encoded).map_err(|_| KeyError::Malformed(name))
+    }
+}
+
+fn without_leading_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|octet| **octet == 0).count();
+    number.get(zeros..).unwrap_or_default()
 }
 
 /// Whether these bytes are a point of small order, under which anybody can sign anything, or not the one spelling of
@@ -294,11 +362,9 @@ impl Material {
         let encode = |number: &[u8]| URL_SAFE_NO_PAD.encode(number);
         match self {
             Self::Ed25519 { x } => vec![("crv", "Ed25519".into()), ("kty", "OKP".into()), ("x", encode(x))],
-            Self::P256 { x, y } => {
-                vec![("crv", "P-256".into()), ("kty", "EC".into()), ("x", encode(x)), ("y", encode(y))]
-            }
-            Self::P384 { x, y } => {
-                vec![("crv", "P-384".into()), ("kty", "EC".into()), ("x", encode(x)), ("y", encode(y))]
+            Self::Ec { curve, point } => {
+                let (x, y) = point.get(1..).unwrap_or_default().split_at(curve.coordinate());
+                vec![("crv", curve.name().into()), ("kty", "EC".into()), ("x", encode(x)), ("y", encode(y))]
             }
             Self::Rsa { n, e } => vec![("e", encode(e)), ("kty", "RSA".into()), ("n", encode(n))],
         }
@@ -319,7 +385,7 @@ impl Serialize for Jwk {
         map.serialize_entry("use", "sig")?;
         // A key that is for several says nothing, or it would be read back as one for the first alone.
         if let [algorithm] = &*self.algorithms() {
-            map.serialize_entry("alg", algorithm.as_str())?;
+            map.serialize_entry("alg", algorithm.name(self.fully_specified))?;
         }
         map.serialize_entry("kid", &self.kid)?;
         for (name, thumbprint) in [("x5t", &self.thumbprints.sha1), ("x5t#S256", &self.thumbprints.sha256)] {
@@ -334,60 +400,5 @@ impl Serialize for Jwk {
 impl fmt::Debug for Jwk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Jwk").field("alg", &self.algorithm()).field("kid", &self.kid).finish_non_exhaustive()
-    }
-}
-
-/// A set of public keys: the JWKS document.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct JwkSet {
-    /// The keys.
-    pub keys: Vec<Jwk>,
-}
-
-impl JwkSet {
-    /// Reads a JWKS document, such as another server publishes.
-    ///
-    /// Keys of kinds that are not supported here are passed over, as RFC 7517 section 5 asks for. One that holds
-    /// private members spoils the whole set: whoever publishes it has lost it.
-    ///
-    /// # Errors
-    ///
-    /// For what is not a key set, for more than 20 keys, for private or symmetric members, for two keys with the same
-    /// `kid`, and where no usable key is left.
-    pub fn from_json(json: &[u8]) -> Result<Self, KeyError> {
-        let object = strict_object(json).ok_or(KeyError::Set)?;
-        let entries = object.get("keys").and_then(Value::as_array).ok_or(KeyError::Set)?;
-        if entries.len() > 20 {
-            return Err(KeyError::Set);
-        }
-        let mut set = Self::default();
-        for entry in entries {
-            match Jwk::from_object(entry.as_object().ok_or(KeyError::Set)?) {
-                Ok(key) => set.push(key)?,
-                Err(KeyError::Private) => return Err(KeyError::Private),
-                Err(_) => {}
-            }
-        }
-        if set.keys.is_empty() { Err(KeyError::Empty) } else { Ok(set) }
-    }
-
-    pub(crate) fn push(&mut self, key: Jwk) -> Result<(), KeyError> {
-        if self.keys.iter().any(|own| own.kid == key.kid) {
-            return Err(KeyError::RepeatedKid);
-        }
-        self.keys.push(key);
-        Ok(())
-    }
-}
-
-impl FromIterator<Jwk> for JwkSet {
-    /// Of several keys with the same `kid`, the first is kept.
-    fn from_iter<I: IntoIterator<Item = Jwk>>(keys: I) -> Self {
-        let mut set = Self::default();
-        for key in keys {
-            let _ = set.push(key);
-        }
-        set
     }
 }

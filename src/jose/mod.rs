@@ -3,29 +3,59 @@
 
 mod algorithm;
 pub(crate) mod compact;
+mod curve;
+mod date;
 mod json;
 mod jwk;
+mod jwk_set;
 mod signing;
 mod verification;
 
 pub use algorithm::Algorithm;
+pub(crate) use date::{NumericDate, numeric_date};
 pub(crate) use json::strict_object;
+pub use jwk::Jwk;
 pub(crate) use jwk::Thumbprints;
-pub use jwk::{Jwk, JwkSet};
+pub use jwk_set::{JwkSet, UnusableKey};
 pub(crate) use signing::{Hmac, PrivateJwk, private_key_from_jwk, private_key_from_pem};
 pub use signing::{SigningKey, SigningKeys};
 pub use verification::VerificationKeys;
 
 /// Why a key or a key set was not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// There is no private key in this PEM text.
     #[error("no private key found in the PEM text")]
     Pem,
-    /// The key is malformed, or of a kind that is not supported (supported: Ed25519, EC P-256 and P-384, RSA).
-    #[error("the key is malformed or of a kind that is not supported")]
+    /// The private key is an Ed25519 key in the PKCS#8 form that the crate ring writes. It is not that of RFC 8410, and
+    /// hardly any other program reads it. [`SigningKeys::from_pem`] says how to convert the file.
+    #[error(
+        "an Ed25519 key in the PKCS#8 form of the crate ring, which is not that of RFC 8410: convert it to PKCS#8 \
+         version 1, keeping its seed (see SigningKeys::from_pem), or make a new one with \
+         `openssl genpkey -algorithm ed25519`"
+    )]
+    RingPkcs8,
+    /// The key is of a kind that is not supported (supported: Ed25519, EC P-256, P-384 and P-521, RSA), or a private key
+    /// that cannot be read.
+    #[error("the key is of a kind that is not supported (supported: Ed25519, EC P-256, P-384 and P-521, RSA)")]
     Unsupported,
+    /// The key is no JSON object, or one that repeats a member.
+    #[error("the key is not a JSON object without repeated members")]
+    NotAnObject,
+    /// This member of the key is missing, or not what it should be.
+    #[error("its member {0:?} is missing or malformed")]
+    Malformed(&'static str),
+    /// The numbers are not those of a sound key: a point that is not on its curve or of small order, an RSA modulus or
+    /// exponent that is even or too large.
+    #[error("the numbers in it are not those of a sound key")]
+    Invalid,
+    /// The algorithm is not supported, or not one of the key's kind; or no key of the client's is for one of these.
+    #[error("the algorithm is not supported, or not one that this key is for")]
+    Algorithm,
+    /// The key is not for verifying signatures, by its `use` or `key_ops`.
+    #[error("the key is not for verifying signatures (use, key_ops)")]
+    Purpose,
     /// An RSA key under 2,048 bits, or an HMAC secret shorter than its hash: 32, 48 or 64 bytes.
     #[error("the key is too short")]
     TooShort,
@@ -35,16 +65,24 @@ pub enum KeyError {
     /// The JSON is not a key set, or holds more than 20 keys.
     #[error("not a JSON Web Key set of at most 20 keys")]
     Set,
-    /// Two keys of a set have the same `kid`.
-    #[error("two keys have the same kid")]
+    /// Two different keys of a set have the same `kid`, for the same algorithm.
+    #[error("two different keys have the same kid, for the same algorithm")]
     RepeatedKid,
     /// There is no key for verifying.
     #[error("no key is left to verify with")]
     Empty,
+    /// No entry of the set can be used. Each is named with its reason.
+    #[error("no key of the set can be used: {}", listed(.0))]
+    Unusable(Vec<UnusableKey>),
     /// A signature of the private key does not verify with its public key.
     #[error("the private and the public key do not belong together")]
     Mismatch,
     /// The key could not be made, for want of randomness.
     #[error("the key could not be generated")]
     Generation,
+}
+
+/// Entries that were passed over, in one line.
+fn listed(keys: &[UnusableKey]) -> String {
+    keys.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

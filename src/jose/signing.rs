@@ -1,3 +1,5 @@
+//! Private keys that sign, from PEM or JWK, and the key set of an issuer.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -6,8 +8,8 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPairComponents;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair, RsaPublicKeyComponents,
+    EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
+    RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair, RsaPublicKeyComponents,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,6 +18,7 @@ use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::jose::curve::Curve;
 use crate::jose::json::strict_object;
 use crate::jose::jwk::{Numbers, Thumbprints};
 use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, VerificationKeys};
@@ -54,6 +57,7 @@ pub struct SigningKeys {
     current: Arc<dyn SigningKey>,
     verifier: Verifier,
     others: JwkSet,
+    fully_specified: bool,
 }
 
 #[derive(Clone)]
@@ -63,24 +67,43 @@ enum Verifier {
 }
 
 impl SigningKeys {
-    /// The private key in a PEM text: Ed25519 (EdDSA), EC P-256 (ES256), EC P-384 (ES384) or RSA of 2,048 bits and more
-    /// (RS256), as PKCS#8, SEC1 or PKCS#1. `openssl genpkey -algorithm ed25519` makes one.
+    /// The private key in a PEM text: EC P-256 (ES256), P-384 (ES384) or P-521 (ES512), Ed25519 (EdDSA), or RSA of 2,048
+    /// bits and more (RS256), as PKCS#8, SEC1 or PKCS#1. `openssl genpkey -algorithm ec -pkeyopt
+    /// ec_paramgen_curve:P-256` makes one. With an Ed25519 key, see [`fully_specified`](Self::fully_specified).
+    ///
+    /// The Ed25519 files that the crate ring writes are PKCS#8 version 2 in a form that is not that of RFC 8410; they are
+    /// refused with [`KeyError::RingPkcs8`]. This turns one (DER) into PKCS#8 version 1 with the same seed, as PEM:
+    ///
+    /// ```text
+    /// (printf '\060\056\002\001\000'; tail -c +6 ring.der | head -c 43) | openssl pkey -inform DER -out token.pem
+    /// ```
     ///
     /// # Errors
     ///
-    /// When there is no private key in it, or one of another kind.
+    /// [`KeyError::Pem`] when there is no private key in it, [`KeyError::Unsupported`] for one of another kind and for a
+    /// shorter RSA key, [`KeyError::RingPkcs8`] as said above.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Ok(Self::from_key(private_key_from_pem(pem.as_ref(), None)?))
     }
 
-    /// A new Ed25519 key, which nobody else has and which is gone when the process ends: for tests and first steps.
+    /// The same for one algorithm: an RSA key signs by RS256, RS384, RS512, PS256, PS384 or PS512.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_pem`](Self::from_pem), and [`KeyError::Algorithm`] when the key is not one for this algorithm.
+    pub fn from_pem_for(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Ok(Self::from_key(private_key_from_pem(pem.as_ref(), Some(algorithm))?))
+    }
+
+    /// A new EC P-256 key (ES256), which nobody else has and which is gone when the process ends: for tests and first
+    /// steps.
     ///
     /// # Errors
     ///
     /// When the system's random generator fails.
     pub fn generate() -> Result<Self, KeyError> {
-        let pair = Ed25519KeyPair::generate().map_err(|_| KeyError::Generation)?;
-        Ok(Self::from_key(Arc::new(Ed25519::new(pair)?)))
+        let pair = EcdsaKeyPair::generate(Curve::P256.signing()).map_err(|_| KeyError::Generation)?;
+        Ok(Self::from_key(Arc::new(Ec::new(Curve::P256, pair)?)))
     }
 
     /// An HS256 key from a shared secret of at least 32 random bytes (RFC 7518 section 3.2). It is never published, so
@@ -92,13 +115,24 @@ impl SigningKeys {
     pub fn from_hs256_secret(secret: &[u8]) -> Result<Self, KeyError> {
         let key = Hmac::new(secret, Algorithm::Hs256)?;
         let shared = key.key.clone();
-        Ok(Self { current: Arc::new(key), verifier: Verifier::Shared(shared), others: JwkSet::default() })
+        Ok(Self { verifier: Verifier::Shared(shared), ..Self::from_key(Arc::new(key)) })
     }
 
     /// A key of the host's own, with its public half.
     #[must_use]
     pub fn from_key(key: Arc<dyn SigningKey>) -> Self {
-        Self { current: key, verifier: Verifier::Public, others: JwkSet::default() }
+        let fully_specified = key.public_jwk().is_some_and(|jwk| jwk.is_fully_specified());
+        Self { current: key, verifier: Verifier::Public, others: JwkSet::default(), fully_specified }
+    }
+
+    /// Names the algorithm by [RFC 9864] in the header of tokens and in the JWKS document: with an Ed25519 key `Ed25519`
+    /// in the place of `EdDSA`, which that RFC deprecates. Verifiers of this crate take both names; of others, many know
+    /// one of the two. With a key of another kind, which has one name everywhere, nothing changes.
+    ///
+    /// [RFC 9864]: https://www.rfc-editor.org/rfc/rfc9864#section-2.2
+    #[must_use]
+    pub fn fully_specified(self) -> Self {
+        Self { fully_specified: true, ..self }
     }
 
     /// One more public key to publish and to verify with: of a key that signed before, or will sign next.
@@ -110,20 +144,23 @@ impl SigningKeys {
         if self.current.kid().as_deref() == Some(key.kid()) {
             return Err(KeyError::RepeatedKid);
         }
-        self.others.push(key)?;
+        if self.others.keys.iter().any(|other| other.kid() == key.kid()) {
+            return Err(KeyError::RepeatedKid);
+        }
+        self.others.keys.push(key);
         Ok(self)
     }
 
     /// The public key of the signing key.
     #[must_use]
     pub fn public_jwk(&self) -> Option<Jwk> {
-        self.current.public_jwk()
+        self.current.public_jwk().map(|jwk| jwk.named_fully(self.fully_specified))
     }
 
     /// All public keys.
     #[must_use]
     pub fn public_keys(&self) -> JwkSet {
-        self.current.public_jwk().into_iter().chain(self.others.keys.iter().cloned()).collect()
+        self.public_jwk().into_iter().chain(self.others.keys.iter().cloned()).collect()
     }
 
     /// The keys for a verifier in the same process.
@@ -147,6 +184,11 @@ impl SigningKeys {
 
     pub(crate) fn current(&self) -> &dyn SigningKey {
         &*self.current
+    }
+
+    /// What stands as `alg` in the header of tokens.
+    pub(crate) fn algorithm_name(&self) -> &'static str {
+        self.current.algorithm().name(self.fully_specified)
     }
 }
 
@@ -193,8 +235,8 @@ struct Ec {
 }
 
 impl Ec {
-    fn new(pair: EcdsaKeyPair) -> Result<Self, KeyError> {
-        let public = Jwk::ec(pair.public_key().as_ref())?;
+    fn new(curve: Curve, pair: EcdsaKeyPair) -> Result<Self, KeyError> {
+        let public = Jwk::ec(curve, pair.public_key().as_ref())?;
         Ok(Self { pair, public })
     }
 }
@@ -218,16 +260,26 @@ struct Rsa {
     pair: RsaKeyPair,
     public: Jwk,
     algorithm: Algorithm,
+    padding: &'static dyn RsaEncoding,
 }
 
 impl Rsa {
     fn new(pair: RsaKeyPair, algorithm: Algorithm) -> Result<Self, KeyError> {
+        let padding: &dyn RsaEncoding = match algorithm {
+            Algorithm::Rs256 => &RSA_PKCS1_SHA256,
+            Algorithm::Rs384 => &RSA_PKCS1_SHA384,
+            Algorithm::Rs512 => &RSA_PKCS1_SHA512,
+            Algorithm::Ps256 => &RSA_PSS_SHA256,
+            Algorithm::Ps384 => &RSA_PSS_SHA384,
+            Algorithm::Ps512 => &RSA_PSS_SHA512,
+            _ => return Err(KeyError::Algorithm),
+        };
         let key = pair.public_key();
         let public = Jwk::rsa(
             key.modulus().big_endian_without_leading_zero(),
             key.exponent().big_endian_without_leading_zero(),
         )?;
-        Ok(Self { public: public.for_algorithm(algorithm)?, pair, algorithm })
+        Ok(Self { public: public.for_algorithm(algorithm)?, pair, algorithm, padding })
     }
 }
 
@@ -237,14 +289,10 @@ impl SigningKey for Rsa {
     }
 
     fn sign(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), BoxError> {
-        let padding: &dyn RsaEncoding = match self.algorithm {
-            Algorithm::Ps256 => &RSA_PSS_SHA256,
-            _ => &RSA_PKCS1_SHA256,
-        };
         let start = out.len();
         out.resize(start + self.pair.public_modulus_len(), 0);
         let signature = out.get_mut(start..).unwrap_or_default();
-        self.pair.sign(padding, &SystemRandom::new(), message, signature)?;
+        self.pair.sign(self.padding, &SystemRandom::new(), message, signature)?;
         Ok(())
     }
 
@@ -302,12 +350,13 @@ pub(crate) fn private_key_from_pem(pem: &[u8], algorithm: Option<Algorithm>) -> 
         PrivateKeyDer::Pkcs8(der) => from_pkcs8(der.secret_pkcs8_der(), algorithm)?,
         PrivateKeyDer::Sec1(der) => {
             let der = der.secret_sec1_der();
-            Arc::new(Ec::new(either_curve(|curve| EcdsaKeyPair::from_private_key_der(curve, der))?)?)
+            let key = on_its_curve(|curve| EcdsaKeyPair::from_private_key_der(curve.signing(), der));
+            Arc::new(key.ok_or(KeyError::Unsupported)??)
         }
         PrivateKeyDer::Pkcs1(der) => Arc::new(rsa(RsaKeyPair::from_der(der.secret_pkcs1_der()), algorithm)?),
         _ => return Err(KeyError::Unsupported),
     };
-    if algorithm.is_none_or(|algorithm| algorithm == key.algorithm()) { Ok(key) } else { Err(KeyError::Unsupported) }
+    if algorithm.is_none_or(|algorithm| algorithm == key.algorithm()) { Ok(key) } else { Err(KeyError::Algorithm) }
 }
 
 fn from_pkcs8(der: &[u8], algorithm: Option<Algorithm>) -> Result<Arc<dyn SigningKey>, KeyError> {
@@ -315,18 +364,28 @@ fn from_pkcs8(der: &[u8], algorithm: Option<Algorithm>) -> Result<Arc<dyn Signin
     if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
         return Ok(Arc::new(Ed25519::new(pair)?));
     }
-    if let Ok(pair) = either_curve(|curve| EcdsaKeyPair::from_pkcs8(curve, der)) {
-        return Ok(Arc::new(Ec::new(pair)?));
+    if let Some(key) = on_its_curve(|curve| EcdsaKeyPair::from_pkcs8(curve.signing(), der)) {
+        return Ok(Arc::new(key?));
+    }
+    if is_of_ring(der) {
+        return Err(KeyError::RingPkcs8);
     }
     Ok(Arc::new(rsa(RsaKeyPair::from_pkcs8(der), algorithm)?))
 }
 
-fn either_curve(
-    read: impl Fn(&'static EcdsaSigningAlgorithm) -> Result<EcdsaKeyPair, KeyRejected>,
-) -> Result<EcdsaKeyPair, KeyError> {
-    read(&ECDSA_P256_SHA256_FIXED_SIGNING)
-        .or_else(|_| read(&ECDSA_P384_SHA384_FIXED_SIGNING))
-        .map_err(|_| KeyError::Unsupported)
+/// Whether this is an Ed25519 key as ring writes it. Its public half stands in a BIT STRING *within* the context tag 1,
+/// which RFC 8410 section 7 (with the implicit tags of RFC 5958) puts in the place of it.
+fn is_of_ring(der: &[u8]) -> bool {
+    const BEGINNING: &[u8] = &[0x30, 0x53, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    const SEED: usize = 32;
+    const PUBLIC: &[u8] = &[0xa1, 0x23, 3, 0x21, 0];
+    let after_seed = der.strip_prefix(BEGINNING).and_then(|rest| rest.get(SEED..));
+    after_seed.and_then(|rest| rest.strip_prefix(PUBLIC)).is_some_and(|key| key.len() == 32)
+}
+
+/// The key, read on the curve that it is on.
+fn on_its_curve(read: impl Fn(Curve) -> Result<EcdsaKeyPair, KeyRejected>) -> Option<Result<Ec, KeyError>> {
+    Curve::ALL.into_iter().find_map(|curve| Some(Ec::new(curve, read(curve).ok()?)))
 }
 
 fn rsa(pair: Result<RsaKeyPair, KeyRejected>, algorithm: Option<Algorithm>) -> Result<Rsa, KeyError> {
@@ -338,20 +397,22 @@ pub(crate) struct PrivateJwk {
     pub(crate) key: Arc<dyn SigningKey>,
     pub(crate) kid: Option<String>,
     pub(crate) thumbprints: Thumbprints,
+    pub(crate) fully_specified: bool,
 }
 
 /// A private JWK (RFC 7517).
 pub(crate) fn private_key_from_jwk(json: &[u8]) -> Result<PrivateJwk, KeyError> {
-    let mut object = strict_object(json).ok_or(KeyError::Unsupported)?;
-    let mut private = |name: &str| match object.remove(name) {
+    let mut object = strict_object(json).ok_or(KeyError::NotAnObject)?;
+    object.retain(|_, value| !value.is_null());
+    let mut private = |name: &'static str| match object.remove(name) {
         None => Ok(None),
         Some(Value::String(encoded)) => {
             let number = URL_SAFE_NO_PAD.decode(Zeroizing::new(encoded).as_bytes());
-            number.map(|number| Some(Zeroizing::new(number))).map_err(|_| KeyError::Unsupported)
+            number.map(|number| Some(Zeroizing::new(number))).map_err(|_| KeyError::Malformed(name))
         }
-        Some(_) => Err(KeyError::Unsupported),
+        Some(_) => Err(KeyError::Malformed(name)),
     };
-    let d = private("d")?.ok_or(KeyError::Unsupported)?;
+    let d = private("d")?.ok_or(KeyError::Malformed("d"))?;
     let factors = [private("p")?, private("q")?, private("dp")?, private("dq")?, private("qi")?];
     let named = object.contains_key("kid");
     // What is for signing says so of its own half.
@@ -361,13 +422,9 @@ pub(crate) fn private_key_from_jwk(json: &[u8]) -> Result<PrivateJwk, KeyError> 
         (Numbers::Ed25519(x), [None, None, None, None, None]) => {
             Arc::new(Ed25519::new(Ed25519KeyPair::from_seed_and_public_key(&d, x).map_err(|_| KeyError::Mismatch)?)?)
         }
-        (Numbers::Ec(point), [None, None, None, None, None]) => {
-            let curve = match public.algorithm() {
-                Algorithm::Es384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
-                _ => &ECDSA_P256_SHA256_FIXED_SIGNING,
-            };
-            let pair = EcdsaKeyPair::from_private_key_and_public_key(curve, &d, &point);
-            Arc::new(Ec::new(pair.map_err(|_| KeyError::Mismatch)?)?)
+        (Numbers::Ec(curve, point), [None, None, None, None, None]) => {
+            let pair = EcdsaKeyPair::from_private_key_and_public_key(curve.signing(), &d, point);
+            Arc::new(Ec::new(curve, pair.map_err(|_| KeyError::Mismatch)?)?)
         }
         (Numbers::Rsa { n, e }, [Some(p), Some(q), Some(dp), Some(dq), Some(qi)]) => {
             let factors = [&*d, &*p, &*q, &*dp, &*dq, &*qi].map(Vec::as_slice);
@@ -380,5 +437,6 @@ pub(crate) fn private_key_from_jwk(json: &[u8]) -> Result<PrivateJwk, KeyError> 
         _ => return Err(KeyError::Unsupported),
     };
     let kid = named.then(|| public.kid().to_owned());
-    Ok(PrivateJwk { key, kid, thumbprints: public.thumbprints().clone() })
+    let fully_specified = public.is_fully_specified();
+    Ok(PrivateJwk { key, kid, thumbprints: public.thumbprints().clone(), fully_specified })
 }

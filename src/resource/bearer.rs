@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::http::{Header, HttpRequest};
+use crate::http::{self, Header, HttpRequest};
 use crate::vocabulary::event::AccessFault;
 use crate::vocabulary::form;
 use crate::vocabulary::token::is_b64token;
@@ -24,7 +24,7 @@ impl<'a> BearerRequest<'a> {
         Self { authorization: HttpRequest::new("", None, headers, &[]).authorization, query }
     }
 
-    /// The token: `Bearer`, one space, `b64token` (RFC 6750 section 2.1).
+    /// The token: `Bearer`, one or more spaces, `b64token` (RFC 6750 section 2.1).
     pub(crate) fn token(&self) -> Result<&'a str, AccessFault> {
         let header = match self.authorization {
             Header::Absent => return Err(AccessFault::NoToken),
@@ -32,11 +32,13 @@ impl<'a> BearerRequest<'a> {
             Header::Once(header) => header,
         };
         // Another scheme is no bearer token at all, also one whose name only begins in the same way.
-        let credentials = match header.split_at_checked(6) {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer") && !begins_with_token(rest) => rest,
-            _ => return Err(AccessFault::NoToken),
-        };
-        let token = credentials.strip_prefix(b" ").and_then(|token| std::str::from_utf8(token).ok());
+        let is_bearer = header
+            .split_at_checked(SCHEME.len())
+            .is_some_and(|(scheme, rest)| scheme.eq_ignore_ascii_case(SCHEME) && !begins_with_token(rest));
+        if !is_bearer {
+            return Err(AccessFault::NoToken);
+        }
+        let token = http::credentials(header, SCHEME).and_then(|token| std::str::from_utf8(token).ok());
         let token = token.filter(|token| is_b64token(token)).ok_or(AccessFault::Malformed)?;
         if self.query.is_some_and(holds_token) {
             return Err(AccessFault::Malformed);
@@ -52,15 +54,15 @@ impl<'a> From<&HttpRequest<'a>> for BearerRequest<'a> {
 }
 
 #[cfg(feature = "http")]
-impl<'a> From<&'a http::HeaderMap> for BearerRequest<'a> {
-    fn from(headers: &'a http::HeaderMap) -> Self {
+impl<'a> From<&'a ::http::HeaderMap> for BearerRequest<'a> {
+    fn from(headers: &'a ::http::HeaderMap) -> Self {
         Self::new(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), None)
     }
 }
 
 #[cfg(feature = "http")]
-impl<'a> From<&'a http::request::Parts> for BearerRequest<'a> {
-    fn from(parts: &'a http::request::Parts) -> Self {
+impl<'a> From<&'a ::http::request::Parts> for BearerRequest<'a> {
+    fn from(parts: &'a ::http::request::Parts) -> Self {
         Self { query: parts.uri.query(), ..Self::from(&parts.headers) }
     }
 }
@@ -70,6 +72,8 @@ impl fmt::Debug for BearerRequest<'_> {
         f.write_str("BearerRequest(…)")
     }
 }
+
+const SCHEME: &[u8] = b"bearer";
 
 /// Whether the name of the scheme goes on.
 fn begins_with_token(rest: &[u8]) -> bool {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::jose::compact::Compact;
-use crate::jose::{Algorithm, VerificationKeys};
+use crate::jose::{Algorithm, NumericDate, VerificationKeys, numeric_date};
 use crate::vocabulary::event::AccessFault;
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::scope::Scope;
@@ -43,15 +43,15 @@ fn details(mut claims: Map<String, Value>) -> Option<TokenDetails> {
         audiences: strings(claims.remove("aud")?)?,
         scope: match claims.remove("scope") {
             None => Scope::empty(),
-            Some(scope) => string(scope).filter(|scope| !scope.is_empty())?.parse().ok()?,
+            Some(scope) => string(scope)?.parse().ok()?, // also the empty text, as some issuers write none
         },
         token_id: string(claims.remove("jti")?)?,
         session_id: match claims.remove("sid") {
             None => None,
             Some(session_id) => Some(string(session_id)?),
         },
-        issued_at: claims.remove("iat")?.as_u64()?,
-        expires_at: claims.remove("exp")?.as_u64()?,
+        issued_at: numeric_date(&claims.remove("iat")?, NumericDate::Beginning)?,
+        expires_at: numeric_date(&claims.remove("exp")?, NumericDate::End)?,
         claims,
     })
 }

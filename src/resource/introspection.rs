@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use crate::jose::strict_object;
+use crate::jose::{NumericDate, numeric_date, strict_object};
 use crate::resource::claims::strings;
 use crate::resource::verifier::TokenLookup;
 use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock, Timestamp};
@@ -299,9 +299,9 @@ fn details(mut members: Map<String, Value>) -> Option<TokenDetails> {
         session_id,
         issued_at: match members.remove("iat") {
             None => 0,
-            Some(issued_at) => issued_at.as_u64()?,
+            Some(issued_at) => numeric_date(&issued_at, NumericDate::Beginning)?,
         },
-        expires_at: members.remove("exp")?.as_u64()?,
+        expires_at: numeric_date(&members.remove("exp")?, NumericDate::End)?,
         claims: members,
     })
 }

@@ -1,3 +1,5 @@
+//! Verifying access tokens, by signature or by look-up, and the challenges for those that are not valid.
+
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::http::{HttpResponse, challenge};
-use crate::jose::{Algorithm, KeyError, VerificationKeys};
+use crate::jose::{Algorithm, KeyError, NumericDate, VerificationKeys, numeric_date};
 use crate::resource::bearer::BearerRequest;
 use crate::resource::claims::read_jwt;
 use crate::state::Revocations;
@@ -29,7 +31,7 @@ use crate::vocabulary::token::{TokenDetails, is_b64token};
 /// let verifier = AccessTokenVerifier::new(
 ///     "https://id.example.com",     // the issuer,
 ///     "https://api.example.com",    // the audience: this resource server,
-///     [Algorithm::EdDsa],           // the algorithms; nothing else is tried
+///     [Algorithm::Es256],           // the algorithms; nothing else is tried
 ///     keys.verification_keys()?,    // VerificationKeys::from_jwks elsewhere
 /// )?;
 ///
@@ -273,7 +275,7 @@ impl AccessTokenVerifier {
         }
         let not_before = match details.claims.get("nbf") {
             None => 0,
-            Some(nbf) => nbf.as_u64().ok_or(AccessFault::NotOurs)?,
+            Some(nbf) => numeric_date(nbf, NumericDate::Beginning).ok_or(AccessFault::NotOurs)?,
         };
         if Timestamp::from_unix_seconds(details.issued_at.max(not_before)) > now.plus(self.skew) {
             return Err(AccessFault::NotYetValid);

@@ -110,6 +110,30 @@ impl Driver {
         }
     }
 
+    /// Looks at one row, whatever is being done to it; for what nothing else is decided by.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails or does not answer in time.
+    pub(crate) async fn look<T>(
+        &self,
+        key: StateKey,
+        read: impl FnOnce(Option<&[u8]>) -> Result<T, BoxError>,
+    ) -> Result<T, BoxError> {
+        match &self.state {
+            State::Local(state) => state.look(key, read),
+            State::Shared(store) => {
+                let load = Box::pin(async move { store.load(&[key]).await });
+                let loaded = before(load, self.clock.sleep(self.patience)).await;
+                let loaded = loaded.unwrap_or_else(|| Err("the state store did not answer in time".into()))?;
+                match &*loaded.rows {
+                    [row] => read(row.as_ref().map(|row| &*row.value)),
+                    _ => Err("the state store did not return a row for each key".into()),
+                }
+            }
+        }
+    }
+
     async fn change_shared<T>(
         &self,
         store: &dyn StateStore,

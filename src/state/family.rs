@@ -101,7 +101,7 @@ pub(crate) enum Contention {
 
 impl Family {
     /// How many rotations within one window are told apart.
-    const RECENT: usize = 16;
+    const RECENT: usize = 64;
     const FORM: u8 = 1;
 
     pub(crate) fn new(

@@ -30,8 +30,12 @@ impl LogOut {
 
     /// What stands in a subject's row, or in the one that counts; where there is none, nobody was logged out.
     pub(crate) fn read(rows: &Snapshot<'_>, index: usize) -> Result<Self, UnreadableRow> {
-        let Some(seen) = rows.row(index) else { return Ok(Self::default()) };
-        let mut reader = Reader::new(seen.value);
+        Self::stored(rows.row(index).map(|seen| seen.value))
+    }
+
+    pub(crate) fn stored(row: Option<&[u8]>) -> Result<Self, UnreadableRow> {
+        let Some(bytes) = row else { return Ok(Self::default()) };
+        let mut reader = Reader::new(bytes);
         let mut read = || {
             (reader.byte()? == Self::FORM).then_some(())?;
             let log_out = Self { number: reader.number()?, at: reader.number()? };

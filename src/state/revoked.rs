@@ -66,6 +66,11 @@ impl Revocations {
         look.await
     }
 
+    /// The last log-out of this subject.
+    pub(crate) async fn last_log_out(&self, subject: &str) -> Result<LogOut, BoxError> {
+        self.memory.rows.look(self.subject_key(subject), |row| Ok(LogOut::stored(row)?)).await
+    }
+
     /// Remembers that this token is revoked.
     pub(crate) async fn revoke(&self, details: &TokenDetails) -> Result<(), BoxError> {
         if details.token_id.is_empty() {

@@ -16,10 +16,14 @@ impl<'a> Sessions<'a> {
     const FORM: u8 = 1;
 
     pub(crate) fn read(rows: &'a Snapshot<'_>, index: usize) -> Result<Self, UnreadableRow> {
-        let Some(seen) = rows.row(index) else { return Ok(Self(&[])) };
-        match seen.value.split_first() {
-            Some((&Self::FORM, ids)) if ids.len().is_multiple_of(16) => Ok(Self(ids.as_chunks().0)),
-            _ => Err(UnreadableRow("the sessions of a user")),
+        Self::stored(rows.row(index).map(|seen| seen.value))
+    }
+
+    pub(crate) fn stored(row: Option<&'a [u8]>) -> Result<Self, UnreadableRow> {
+        match row.map(<[u8]>::split_first) {
+            None => Ok(Self(&[])),
+            Some(Some((&Self::FORM, ids))) if ids.len().is_multiple_of(16) => Ok(Self(ids.as_chunks().0)),
+            Some(_) => Err(UnreadableRow("the sessions of a user")),
         }
     }
 

@@ -1,3 +1,5 @@
+//! What makes access tokens, and what it is told.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +30,8 @@ pub trait TokenIssuer: Send + Sync + 'static {
     /// When the token cannot be made; the caller gets 500 `server_error`.
     async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError>;
 
-    /// What a token of this issuer says, if it is one and has not expired. `token` is raw.
+    /// What a token of this issuer says, if it is one and has not expired. `token` is within 8 KiB and of the characters
+    /// of RFC 6750 section 2.1, else raw.
     ///
     /// Unless overridden it knows no token, and then none is revoked or active at the endpoints for that
     /// ([`PasswordGrant::revoke`](crate::PasswordGrant::revoke), [`introspect`](crate::PasswordGrant::introspect)). A
@@ -44,6 +47,12 @@ pub trait TokenIssuer: Send + Sync + 'static {
     async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
         let _ = (token, now);
         Ok(None)
+    }
+
+    /// The audience of tokens whose [`Authorization::audiences`] are empty: a request whose `audience` or `resource` names
+    /// that one gets what it would have got anyway. `None`, unless overridden: then such a request is `invalid_target`.
+    fn default_audience(&self) -> Option<&str> {
+        None
     }
 
     /// The public keys that verify this issuer's tokens, for the JWKS document. Empty unless overridden.
@@ -86,6 +95,10 @@ impl<T: TokenIssuer + ?Sized> TokenIssuer for Arc<T> {
         Self: 'c,
     {
         (**self).inspect(token, now)
+    }
+
+    fn default_audience(&self) -> Option<&str> {
+        (**self).default_audience()
     }
 
     fn public_keys(&self) -> JwkSet {

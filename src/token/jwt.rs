@@ -1,3 +1,5 @@
+//! JWT access tokens (RFC 9068): making them, and telling what one says.
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -64,7 +66,7 @@ impl JwtIssuer {
     pub fn new(keys: SigningKeys, audience: impl Into<String>) -> Self {
         let key = keys.current();
         let kid = key.kid();
-        let header = Header { typ: JWT_TYPE, alg: key.algorithm().as_str(), kid: kid.as_deref() };
+        let header = Header { typ: JWT_TYPE, alg: keys.algorithm_name(), kid: kid.as_deref() };
         // Three texts always serialise; without a header no signature would verify, which `check` would find.
         let header = serde_json::to_vec(&header).unwrap_or_default();
         let prefix = URL_SAFE_NO_PAD.encode(header) + ".";
@@ -73,7 +75,13 @@ impl JwtIssuer {
         let signature = match key.algorithm() {
             Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Hs512 => 64,
             Algorithm::Es384 => 96,
-            Algorithm::Rs256 | Algorithm::Ps256 => 512,
+            Algorithm::Es512 => 132,
+            Algorithm::Rs256
+            | Algorithm::Rs384
+            | Algorithm::Rs512
+            | Algorithm::Ps256
+            | Algorithm::Ps384
+            | Algorithm::Ps512 => 512,
             Algorithm::Hs256 => 32,
             Algorithm::Hs384 => 48,
         };
@@ -126,9 +134,13 @@ impl TokenIssuer for JwtIssuer {
     }
 
     async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
-        let keys = self.verification.as_ref().map_err(|error| *error)?;
+        let keys = self.verification.as_ref().map_err(Clone::clone)?;
         let details = read_jwt(token, &keys.algorithms(), keys).ok();
         Ok(details.filter(|details| now.unix_seconds() < details.expires_at))
+    }
+
+    fn default_audience(&self) -> Option<&str> {
+        Some(&self.audience)
     }
 
     fn public_keys(&self) -> JwkSet {
@@ -139,7 +151,7 @@ impl TokenIssuer for JwtIssuer {
     fn check(&self) -> Result<(), BoxError> {
         let claims = r#"{"iss":"i","sub":"s","aud":"a","client_id":"c","iat":0,"exp":1,"jti":"j"}"#;
         let token = self.sign(claims.into())?;
-        let keys = self.verification.as_ref().map_err(|error| *error)?;
+        let keys = self.verification.as_ref().map_err(Clone::clone)?;
         read_jwt(token.expose(), &[self.keys.current().algorithm()], keys).map_err(|_| KeyError::Mismatch)?;
         Ok(())
     }

@@ -1,3 +1,5 @@
+//! Opaque access tokens, whose meaning is kept in a table of the host's.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,6 +119,10 @@ impl TokenIssuer for OpaqueIssuer {
     async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
         let found = self.tokens.find(&sha256(token.as_bytes())).await?;
         Ok(found.filter(|details| now.unix_seconds() < details.expires_at))
+    }
+
+    fn default_audience(&self) -> Option<&str> {
+        Some(&self.audience)
     }
 }
 

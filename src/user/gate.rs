@@ -1,3 +1,5 @@
+//! Whether an account may still be used, asked after the login.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -78,7 +80,8 @@ impl<T: AccountGate + ?Sized> AccountGate for Arc<T> {
     }
 }
 
-/// What an [`AccountGate`] says: admitted, with what the next access token is to say, or refused.
+/// What an [`AccountGate`] says: admitted, with what the next access token and the answer that carries it are to say, or
+/// refused.
 #[derive(Clone)]
 pub struct Admission(Result<Admitted, Rejection>);
 
@@ -86,6 +89,7 @@ pub struct Admission(Result<Admitted, Rejection>);
 struct Admitted {
     scope: Option<Scope>,
     claims: Map<String, Value>,
+    members: Map<String, Value>,
 }
 
 impl Admission {
@@ -122,10 +126,20 @@ impl Admission {
         self
     }
 
+    /// A further member for the answer to a refresh, as [`Login::member`](crate::Login::member) has it for that to a login.
+    /// Of no effect when refused, and at introspection.
+    #[must_use]
+    pub fn member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        if let Ok(admitted) = &mut self.0 {
+            admitted.members.insert(name.into(), value.into());
+        }
+        self
+    }
+
     /// As if the subject had just logged in.
     pub(crate) fn into_accepted(self, subject: Subject) -> Result<Accepted, Rejection> {
-        let Admitted { scope, claims } = self.0?;
-        Ok(Accepted { subject, second_factor: false, scope, claims, members: Map::new() })
+        let Admitted { scope, claims, members } = self.0?;
+        Ok(Accepted { subject, second_factor: false, scope, claims, members })
     }
 
     pub(crate) fn rejection(&self) -> Option<Rejection> {

@@ -113,7 +113,8 @@ pub enum Reason {
 pub enum RequestFault {
     /// The method is not POST.
     Method,
-    /// The content type is missing or not `application/x-www-form-urlencoded`, or its charset is not UTF-8.
+    /// The content type is missing or not `application/x-www-form-urlencoded`, or names a charset that is neither UTF-8
+    /// nor, for an all-ASCII body, one in which that is the same.
     ContentType,
     /// The body is larger than [`Limits::body`](crate::Limits::body).
     BodyTooLarge,
@@ -121,7 +122,7 @@ pub enum RequestFault {
     RepeatedHeader,
     /// The query part of the URI holds a credential.
     CredentialsInQuery,
-    /// A bad percent escape, or text that is not UTF-8.
+    /// A bad percent escape, or text that is not UTF-8; from a host that has parsed the form, U+FFFD in its place.
     Encoding,
     /// More than 32 parameters.
     TooManyParameters,
@@ -171,7 +172,10 @@ pub enum ClientFault {
     Method,
     /// The secret is none of the client's live ones.
     Secret,
-    /// The assertion is not a well-formed JWT with a subject.
+    /// Two clients are meant, and the secret is right for both: their identifiers are two readings of the one in the Basic
+    /// header, such as `a b` and `a+b`.
+    Ambiguous,
+    /// The assertion is not a well-formed JWT with a subject, or is longer than 8 KiB.
     AssertionMalformed,
     /// The assertion's `typ` is that of something else.
     AssertionType,

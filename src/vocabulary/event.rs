@@ -1,3 +1,5 @@
+//! What happened, for the audit log, metrics and alarms.
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -150,6 +152,13 @@ pub enum Event<'a> {
         /// What surrounded the request.
         context: &'a RequestContext,
     },
+    /// A request came without its caller's address ([`HttpRequest::peer`](crate::HttpRequest::peer)), so that limits by
+    /// address are off, which is nearly always a mistake in the host's adapter. Told once in the life of an engine.
+    #[non_exhaustive]
+    NoPeerAddress {
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
     /// A client did not authenticate.
     #[non_exhaustive]
     ClientRefused {
@@ -167,6 +176,17 @@ pub enum Event<'a> {
     LenientAudience {
         /// Which client.
         client_id: &'a ClientId,
+        /// What surrounded the request.
+        context: &'a RequestContext,
+    },
+    /// An entry of a client's key set cannot be used and was passed over: told when its keys are fetched, and when an
+    /// assertion of its is signed by none of the others.
+    #[non_exhaustive]
+    KeyPassedOver {
+        /// Which client. It has not authenticated.
+        client_id: &'a ClientId,
+        /// The entry and why it cannot be used: an [`UnusableKey`](crate::UnusableKey).
+        key: &'a (dyn std::error::Error + 'static),
         /// What surrounded the request.
         context: &'a RequestContext,
     },
@@ -429,12 +449,21 @@ impl fmt::Display for Event<'_> {
             }
             Self::LoggedOut { subject, .. } => write!(f, "subject {subject:?} logged out everywhere"),
             Self::RequestRefused { fault, .. } => write!(f, "request refused: {fault:?}"),
+            Self::NoPeerAddress { .. } => {
+                write!(
+                    f,
+                    "a request came without the address of its caller: limits by address are off (HttpRequest::peer)"
+                )
+            }
             Self::ClientRefused { client_id: Some(client_id), fault, .. } => {
                 write!(f, "client {client_id:?} not authenticated: {fault:?}")
             }
             Self::ClientRefused { fault, .. } => write!(f, "client not authenticated: {fault:?}"),
             Self::LenientAudience { client_id, .. } => {
                 write!(f, "client {client_id:?} authenticated by an assertion that is not for the issuer alone")
+            }
+            Self::KeyPassedOver { client_id, key, .. } => {
+                write!(f, "key of client {client_id:?} passed over: {:?}", key.to_string())
             }
             Self::NotAllowed { client_id, refused, .. } => {
                 write!(f, "client {client_id:?} is not registered for what it asked: {refused:?}")

@@ -11,12 +11,21 @@ pub(crate) struct BadEncoding;
 /// Decodes one name or value. Never lossy: what is not an encoding of UTF-8 text is refused, since two different
 /// passwords must never decode to the same one. Text without escapes is borrowed.
 pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, BadEncoding> {
+    unescaped(encoded, b' ')
+}
+
+/// The same for text in which a `+` stands for itself (RFC 3986 section 2.1).
+pub(crate) fn percent_decode(encoded: &[u8]) -> Result<Cow<'_, str>, BadEncoding> {
+    unescaped(encoded, b'+')
+}
+
+fn unescaped(encoded: &[u8], plus: u8) -> Result<Cow<'_, str>, BadEncoding> {
     if !is_escaped(encoded) {
         return std::str::from_utf8(encoded).map(Cow::Borrowed).map_err(|_| BadEncoding);
     }
     // Decoding never lengthens, so the buffer is never moved and leaves no copy of a password behind.
     let mut decoded = Vec::with_capacity(encoded.len());
-    let complete = unescape(encoded, &mut decoded);
+    let complete = unescape(encoded, plus, &mut decoded);
     match String::from_utf8(decoded) {
         Ok(text) if complete => Ok(Cow::Owned(text)),
         Ok(mut text) => {
@@ -43,17 +52,18 @@ pub(crate) fn encode(text: &str) -> String {
     encoded
 }
 
-fn is_escaped(encoded: &[u8]) -> bool {
+/// Whether it holds a `%` or a `+`, so that it may mean something else than it says.
+pub(crate) fn is_escaped(encoded: &[u8]) -> bool {
     // Without an early end, and in bytes, the compiler looks at many at once.
     encoded.iter().fold(0, |found, byte| found | u8::from((*byte == b'%') | (*byte == b'+'))) != 0
 }
 
-/// Appends the unescaped bytes; false at the first bad escape.
-fn unescape(encoded: &[u8], decoded: &mut Vec<u8>) -> bool {
+/// Appends the unescaped bytes, with this one for each `+`; false at the first bad escape.
+fn unescape(encoded: &[u8], plus: u8, decoded: &mut Vec<u8>) -> bool {
     let mut bytes = encoded.iter();
     while let Some(&byte) = bytes.next() {
         let byte = match byte {
-            b'+' => b' ',
+            b'+' => plus,
             b'%' => match (bytes.next().and_then(hex), bytes.next().and_then(hex)) {
                 (Some(high), Some(low)) => high << 4 | low,
                 _ => return false,

@@ -1,8 +1,10 @@
+//! Events as lines of `tracing`.
+
 use crate::vocabulary::error::Trouble;
 use crate::vocabulary::event::{AccessFault, Event, Observer};
 
 /// Writes every event to [`tracing`], with the target `password_grant`: refusals as `WARN`, trouble as `ERROR`
-/// (`WARN` where a client retries too often), the
+/// (`WARN` where a client retries too often), and so that there is no address to limit by; the
 /// rest as `INFO`; single hashes, attempts that are admitted, and requests without a token as `DEBUG`. The default observer.
 ///
 /// What the caller typed is quoted and escaped, so it cannot break or forge a line of the log.
@@ -25,10 +27,11 @@ impl Observer for TracingObserver {
             Event::Trouble { trouble: Trouble::RefreshContended, context, .. } => {
                 tracing::warn!(target: "password_grant", peer = ?context.peer(), tenant = ?context.tenant(), "{event}");
             }
-            Event::Trouble { context, .. } => {
+            Event::Trouble { context, .. } | Event::NoPeerAddress { context } => {
                 tracing::error!(target: "password_grant", peer = ?context.peer(), tenant = ?context.tenant(), "{event}");
             }
             Event::ClientRefused { context, .. }
+            | Event::KeyPassedOver { context, .. }
             | Event::LoginRejected { context, .. }
             | Event::NotAllowed { context, .. }
             | Event::AttemptDenied { context, .. }

@@ -150,7 +150,7 @@ impl Sessions {
 
 pub fn verifier(keys: &SigningKeys) -> AccessTokenVerifier {
     let keys = keys.verification_keys().unwrap();
-    AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::EdDsa], keys).unwrap()
+    AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Es256], keys).unwrap()
 }
 
 pub fn refreshing(token: &str) -> String {

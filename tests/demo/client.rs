@@ -24,6 +24,18 @@ pub(crate) fn every_client_gets_a_token_by_each_method_it_is_registered_for(prog
             Request::token(ALICE).header("Authorization", basic("web:web-secret").replace("Basic", "BASIC")),
             "web",
         ),
+        // RFC 9110 section 11.4: one space or more.
+        (
+            "several spaces",
+            Request::token(ALICE).header("Authorization", basic("web:web-secret").replace(' ', "   ")),
+            "web",
+        ),
+        // Dart's `oauth2` escapes by percent, and keeps `+` as it is.
+        (
+            "escaped, but for plus",
+            Request::token(ALICE).basic("odd%3Aclient", "s3cr%3At%20+%25%26%3D%2F%3F~"),
+            "odd:client",
+        ),
         ("Basic and the same client_id", alice().body(format!("{ALICE}&client_id=web")), "web"),
         ("post", post("web", "web-secret"), "web"),
         (
@@ -101,7 +113,7 @@ pub(crate) fn an_unreadable_basic_header_is_answered_as_a_wrong_secret_is(progra
     let cases: [(&str, Vec<u8>); 21] = [
         ("empty", "".into()),
         ("no credentials", "Basic".into()),
-        ("two spaces", "Basic  d2ViOndlYi1zZWNyZXQ=".into()),
+        ("a space and a tab", "Basic \td2ViOndlYi1zZWNyZXQ=".into()),
         ("a tab", "Basic\td2ViOndlYi1zZWNyZXQ=".into()),
         ("no space", "Basicd2ViOndlYi1zZWNyZXQ=".into()),
         ("no base64", "Basic web:web-secret".into()),

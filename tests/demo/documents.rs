@@ -17,11 +17,15 @@ pub(crate) fn the_metadata_says_what_the_server_can_do_and_nothing_else(program:
     let server = program.start();
     let metadata = document(&server, &Request::get(METADATA));
     let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "none"];
-    let algorithms = ["EdDSA", "ES256", "ES384", "RS256", "PS256", "HS256", "HS384", "HS512"];
+    let algorithms = [
+        "EdDSA", "Ed25519", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "HS256",
+        "HS384", "HS512",
+    ];
     let expected = json!({
         "issuer": server.url,
         "token_endpoint": format!("{}/oauth/token", server.url),
         "jwks_uri": format!("{}{KEYS}", server.url),
+        "scopes_supported": ["profile", "orders:read", "offline_access"],
         "response_types_supported": [], // required, though there is no authorization endpoint
         "grant_types_supported": ["password", "refresh_token"],
         "token_endpoint_auth_methods_supported": methods,
@@ -46,7 +50,7 @@ pub(crate) fn the_metadata_says_what_the_server_can_do_and_nothing_else(program:
     assert_eq!(unknown.status, 404, "the check above would pass for anything");
 }
 
-/// RFC 7517 section 5; RFC 8037 section 2 for the members of an Ed25519 key.
+/// RFC 7517 section 5; RFC 7518 section 6.2.1 for the members of an EC key.
 pub(crate) fn the_key_set_holds_public_keys_only(program: &Program) {
     let server = program.start();
     let set = document(&server, &Request::get(KEYS));
@@ -55,8 +59,8 @@ pub(crate) fn the_key_set_holds_public_keys_only(program: &Program) {
     assert_eq!(keys.len(), 1);
     for key in keys {
         let members: BTreeSet<_> = key.as_object().expect("an object").keys().map(String::as_str).collect();
-        assert_eq!(members, BTreeSet::from(["alg", "crv", "kid", "kty", "use", "x"]));
-        let fixed = [("kty", "OKP"), ("crv", "Ed25519"), ("alg", "EdDSA"), ("use", "sig")];
+        assert_eq!(members, BTreeSet::from(["alg", "crv", "kid", "kty", "use", "x", "y"]));
+        let fixed = [("kty", "EC"), ("crv", "P-256"), ("alg", "ES256"), ("use", "sig")];
         for (name, value) in fixed {
             assert_eq!(key[name], value, "{name}");
         }

@@ -63,7 +63,7 @@ pub(crate) fn a_setting_that_cannot_be_used_ends_the_program_with_one_line_that_
     for folder in [&empty, &spoilt] {
         fs::create_dir_all(folder).expect("make a folder");
     }
-    fs::write(spoilt.join("token-ed25519.pem"), "not a key\nat all\n").expect("write a file");
+    fs::write(spoilt.join("token-es256.pem"), "not a key\nat all\n").expect("write a file");
     let unreachable = format!("sqlite:{}/missing/demo.db", empty.display());
     let (empty, spoilt) = (empty.to_str().expect("a path in UTF-8"), spoilt.to_str().expect("a path in UTF-8"));
 

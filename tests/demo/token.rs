@@ -57,7 +57,7 @@ pub(crate) fn the_token_is_a_signed_jwt_with_the_claims_of_rfc_9068(program: &Pr
 
     let header = decode_header(&token).expect("a header");
     assert_eq!(header.typ.as_deref(), Some("at+jwt"));
-    assert_eq!(header.alg, Algorithm::EdDSA);
+    assert_eq!(header.alg, Algorithm::ES256);
 
     let claims = verified(&token, &server);
     let (issued_at, id) = (claims["iat"].as_u64().expect("a number"), text(&claims["jti"]));
@@ -82,7 +82,7 @@ pub(super) fn verified(token: &str, server: &Server) -> Value {
         serde_json::from_slice(&server.send(&Request::get("/.well-known/jwks.json")).body).expect("a key set");
     let kid = decode_header(token).expect("a header").kid.expect("a kid");
     let key = DecodingKey::from_jwk(keys.find(&kid).expect("the key is served")).expect("a key");
-    let mut validation = Validation::new(Algorithm::EdDSA);
+    let mut validation = Validation::new(Algorithm::ES256);
     validation.set_audience(&[AUDIENCE]);
     decode::<Value>(token, &key, &validation).expect("a valid token").claims
 }

@@ -1,3 +1,5 @@
+//! What a host may set about refresh tokens.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,8 +74,8 @@ impl RefreshTokens {
         Self {
             keys,
             gate: Arc::new(gate),
-            window: Duration::from_secs(10),
-            repeats: 8,
+            window: Duration::from_secs(60),
+            repeats: 32,
             absolute_life: Duration::from_secs(30 * 86_400),
             idle_life: None,
             sessions: 200,
@@ -82,13 +84,13 @@ impl RefreshTokens {
     }
 
     /// For how long a token that was used yields the same successor again; zero turns that off, so that a lost answer logs
-    /// its client out. At most ten minutes. Default 10 s.
+    /// its client out. At most ten minutes. Default 60 s: clients time out after half a minute, and come back a while later.
     pub fn retry_window(mut self, window: Duration) -> Self {
         self.window = window;
         self
     }
 
-    /// How often it does. Beyond that the answer is 503 until the window is over. Default 8.
+    /// How often it does. Beyond that the answer is 503 until the window is over. Default 32.
     pub fn retries(mut self, repeats: u32) -> Self {
         self.repeats = repeats;
         self

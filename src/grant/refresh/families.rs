@@ -7,7 +7,6 @@ use zeroize::Zeroizing;
 
 use crate::client::{AuthenticatedClient, Grant};
 use crate::grant::refresh::RefreshTokens;
-use crate::state::StateKey;
 use crate::state::family::{Family, FamilyRule, Holder, Presented, SecretDigest, Step};
 use crate::state::log_out::{self, LogOut};
 use crate::state::revoked::Revocations;
@@ -102,17 +101,8 @@ impl Families {
 
     /// The number of the last log-out of anybody. To be had before the password is looked at.
     pub(super) async fn last_log_out(&self) -> Result<u64, BoxError> {
-        self.number_in(self.revocations.log_outs_key()).await
-    }
-
-    pub(super) async fn last_log_out_of(&self, subject: &Subject) -> Result<u64, BoxError> {
-        self.number_in(self.revocations.subject_key(subject.as_str())).await
-    }
-
-    async fn number_in(&self, log_out: StateKey) -> Result<u64, BoxError> {
-        let key = [log_out];
-        let last = self.revocations.memory.rows.change(&key, |rows, _| Ok(LogOut::read(rows, 0)?.number));
-        last.await
+        let key = self.revocations.log_outs_key();
+        self.revocations.memory.rows.look(key, |row| Ok(LogOut::stored(row)?.number)).await
     }
 
     /// Begins a family, in the place of the subject's oldest one through this client where there are too many, which is
@@ -130,7 +120,7 @@ impl Families {
         let (absolute, idle) = (millis(self.config.absolute_life), self.config.idle_life.map(millis));
         let (rows, most) = (&self.revocations.memory.rows, self.config.sessions);
         for _ in 0..Self::ROUNDS {
-            let surplus = rows.change(&[list_key], |rows, _| Ok(Sessions::read(rows, 0)?.surplus(most))).await?;
+            let surplus = rows.look(list_key, |row| Ok(Sessions::stored(row)?.surplus(most))).await?;
             let replaced = surplus.map(|id| FamilyId(id).to_text());
             let mut keys = vec![
                 self.revocations.family_key(&session_id),

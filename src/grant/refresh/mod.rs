@@ -3,6 +3,8 @@
 mod config;
 mod families;
 
+use std::time::Duration;
+
 use crate::client::AuthenticatedClient;
 pub use crate::grant::refresh::config::RefreshTokens;
 pub(crate) use crate::grant::refresh::families::{Families, Found, NewSession, Session, expires_at, holder, log_out};
@@ -13,6 +15,7 @@ use crate::request::TokenRequest;
 use crate::response::TokenResponse;
 use crate::state::family::{Contention, Family, Step};
 use crate::user::Accepted;
+use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::error::{BoxError, Reason, RequestFault, TokenError, TokenFault, Trouble};
 use crate::vocabulary::event::Event;
 use crate::vocabulary::identifier::Subject;
@@ -42,6 +45,31 @@ impl Engine {
         new.map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))
     }
 
+    /// Waits until a token without a session can be told from those of before its subject's last log-out: both are dated in
+    /// whole seconds, and of the same second the log-out counts as later, so the token would be dead from its beginning.
+    ///
+    /// Where the log-out lies further ahead, by a clock that is ahead of ours, the client is told to come again.
+    pub(crate) async fn outlast_log_out(&self, subject: &Subject, report: Report<'_>) -> Result<(), TokenError> {
+        let mut first = None;
+        loop {
+            let last = self.revocations.last_log_out(subject.as_str()).await;
+            let last = last.map_err(|cause| report.failed(Trouble::StateStore, &cause))?;
+            if last.number != *first.get_or_insert(last.number) {
+                // Once more since, and the password that was right may have been the former one.
+                return Err(report.refused(Trouble::LoggedOutMeanwhile));
+            }
+            let over = Timestamp::from_unix_seconds((last.at / 1000).saturating_add(1));
+            let left = if last.number == 0 { Duration::ZERO } else { over.since(self.settings.clock.now()) };
+            if left.is_zero() {
+                return Ok(());
+            }
+            if left > Duration::from_secs(2) {
+                return Err(report.refused(Trouble::LoggedOutMeanwhile).after(left));
+            }
+            self.settings.clock.sleep(left).await;
+        }
+    }
+
     /// Begins a family for what was granted, if it is to have a refresh token. Whoever was logged out since the login began
     /// gets nothing: the password may have been the former one.
     pub(crate) async fn begin_session(
@@ -56,8 +84,8 @@ impl Engine {
         let failed = |cause: BoxError| report.failed(Trouble::StateStore, &cause);
         let logged_out_meanwhile = || Err(report.refused(Trouble::LoggedOutMeanwhile));
         let Some(new) = new else {
-            let last = families.last_log_out_of(&accepted.subject).await.map_err(failed)?;
-            return if last > began_after { logged_out_meanwhile() } else { Ok(None) };
+            let last = self.revocations.last_log_out(accepted.subject.as_str()).await.map_err(failed)?;
+            return if last.number > began_after { logged_out_meanwhile() } else { Ok(None) };
         };
         let holder = holder(client, report.context());
         let what = (scope.clone(), granted.audiences.to_vec());
@@ -103,7 +131,9 @@ impl Engine {
 
         let scope = rules::refreshed_scope(request, &family.scope, client, self.settings.scopes.as_ref());
         let scope = scope.map_err(refused)?;
-        let audiences = rules::refreshed_audiences(request, &family.audiences, client).map_err(refused)?;
+        let own_audience = self.settings.tokens.default_audience();
+        let audiences =
+            rules::refreshed_audiences(request, &family.audiences, client, own_audience).map_err(refused)?;
         let accepted = self.admit(families, &family.subject.as_str().into(), client, &used, report).await?;
         let scope = rules::final_scope(scope, &accepted).map_err(refused)?;
         rules::check_what_the_host_said(&accepted).map_err(refused)?;

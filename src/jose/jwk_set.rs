@@ -1,0 +1,143 @@
+//! Sets of public keys (RFC 7517 section 5), as they are published and as others publish them.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::jose::json::strict_object;
+use crate::jose::{Jwk, KeyError};
+
+/// A set of public keys: the JWKS document.
+#[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
+pub struct JwkSet {
+    /// The keys.
+    pub keys: Vec<Jwk>,
+    #[serde(skip)]
+    unusable: Vec<UnusableKey>,
+}
+
+/// An entry of a key set that was passed over, and why. Prints as one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusableKey {
+    position: usize,
+    kid: Option<String>,
+    reason: KeyError,
+}
+
+/// Entries of a set that is read.
+const ENTRIES: usize = 20;
+
+impl JwkSet {
+    /// Reads a JWKS document, such as another server publishes.
+    ///
+    /// An entry that cannot be used is passed over, as [RFC 7517 section 5] asks for: [`unusable`](Self::unusable)
+    /// names each with the reason. One that holds private members spoils the whole set: whoever publishes it has lost
+    /// the key. A member that is `null` is as if it were not there.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Set`] for what is not a key set, or one of more than 20 entries; [`KeyError::Private`] for private or
+    /// symmetric members; [`KeyError::RepeatedKid`] where a `kid` and an algorithm name two different keys;
+    /// [`KeyError::Empty`] for no entry at all, and [`KeyError::Unusable`], which names them, if none can be used.
+    ///
+    /// [RFC 7517 section 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
+    pub fn from_json(json: &[u8]) -> Result<Self, KeyError> {
+        let object = strict_object(json).ok_or(KeyError::Set)?;
+        let entries = object.get("keys").and_then(Value::as_array).ok_or(KeyError::Set)?;
+        if entries.len() > ENTRIES {
+            return Err(KeyError::Set);
+        }
+        let mut set = Self::default();
+        for (position, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.is_null()) {
+            let key = entry.as_object().ok_or(KeyError::NotAnObject).and_then(Jwk::from_object);
+            match key {
+                Ok(key) => set.keys.push(key),
+                Err(KeyError::Private) => return Err(KeyError::Private),
+                Err(reason) => {
+                    let kid = entry.get("kid").and_then(Value::as_str).filter(|kid| kid.len() <= Jwk::KID);
+                    set.unusable.push(UnusableKey { position, kid: kid.map(str::to_owned), reason });
+                }
+            }
+        }
+        set.check_names()?;
+        match (set.keys.is_empty(), set.unusable.is_empty()) {
+            (true, true) => Err(KeyError::Empty),
+            (true, false) => Err(KeyError::Unusable(set.unusable)),
+            (false, _) => Ok(set),
+        }
+    }
+
+    /// The entries that [`from_json`](Self::from_json) has passed over.
+    #[must_use]
+    pub fn unusable(&self) -> &[UnusableKey] {
+        &self.unusable
+    }
+
+    /// No two keys are named alike: by `kid` and algorithm together, so that one `kid` may stand for a key of each kind,
+    /// or for one key under several algorithms. The same key twice is one.
+    pub(crate) fn check_names(&self) -> Result<(), KeyError> {
+        let ambiguous =
+            |(index, key): (usize, &Jwk)| self.keys.iter().take(index).any(|other| key.is_confused_with(other));
+        if self.keys.iter().enumerate().any(ambiguous) { Err(KeyError::RepeatedKid) } else { Ok(()) }
+    }
+}
+
+/// Equal if their keys are: what could not be used belongs to the document, not to the set.
+impl PartialEq for JwkSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.keys == other.keys
+    }
+}
+
+impl Eq for JwkSet {}
+
+impl FromIterator<Jwk> for JwkSet {
+    /// Of several keys with the same `kid`, the first is kept.
+    fn from_iter<I: IntoIterator<Item = Jwk>>(keys: I) -> Self {
+        let mut set = Self::default();
+        for key in keys {
+            if set.keys.iter().all(|own| own.kid() != key.kid()) {
+                set.keys.push(key);
+            }
+        }
+        set
+    }
+}
+
+impl UnusableKey {
+    /// Which entry of the set it is, counted from zero.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Its `kid`, if it has one that is a text of at most 256 bytes. Raw.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// Why it cannot be used.
+    #[must_use]
+    pub fn reason(&self) -> &KeyError {
+        &self.reason
+    }
+}
+
+impl fmt::Display for UnusableKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key {}", self.position)?;
+        if let Some(kid) = &self.kid {
+            write!(f, " (kid {kid:?})")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+impl std::error::Error for UnusableKey {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.reason)
+    }
+}
