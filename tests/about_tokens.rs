@@ -440,6 +440,100 @@ async fn a_log_out_ends_access_tokens_without_a_family_too() {
     assert!(sessions.verifier().verify(&after).await.is_ok());
 }
 
+/// Tokens and log-outs are dated in whole seconds, so a login in the second of a log-out would yield a token that is dead
+/// for its whole life: it waits for the second to pass.
+#[tokio::test]
+async fn a_login_in_the_second_of_a_log_out_waits_for_the_next() {
+    let plain = OFFLINE.replace("+offline_access", "");
+    let log_out = async |world: &World| {
+        world.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
+    };
+    let without_refresh_tokens = World::default();
+    register(&without_refresh_tokens.clients);
+    for world in [Sessions::new().world, without_refresh_tokens] {
+        let login = async || world.send(&[("authorization", &basic("app", "app-secret"))], &plain).await;
+        world.clock.advance(Duration::from_millis(400));
+        log_out(&world).await;
+        let (mut waiting, clock) = (std::pin::pin!(login()), &world.clock);
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        clock.advance(Duration::from_millis(599));
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        clock.advance(Duration::from_millis(1));
+        let token = waiting.await.access_token();
+        assert_eq!(common::segment(&token, 1)["iat"], clock.now().unix_seconds());
+        let verifier = verifier(&world.keys).clock(clock.clone()).observer(()).revocations(world.grant.revocations());
+        verifier.verify(&token).await.unwrap();
+        // In the same second once more: now the log-out is the later one.
+        log_out(&world).await;
+        assert_eq!(verifier.verify(&token).await.unwrap_err(), AccessFault::Revoked);
+
+        // Logged out again while it waits: the password that was right may be the former one.
+        let mut waiting = std::pin::pin!(login());
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        clock.advance(Duration::from_millis(500));
+        log_out(&world).await;
+        clock.advance(Duration::from_millis(500));
+        waiting.await.is(503, "temporarily_unavailable");
+
+        // Others, and whoever gets a session, wait for nothing.
+        clock.advance(Duration::from_millis(200));
+        log_out(&world).await;
+        if world.grant.metadata().body().windows(13).any(|text| text == b"refresh_token") {
+            let session = world.send(&[("authorization", &basic("app", "app-secret"))], OFFLINE).await;
+            verifier.verify(&session.access_token()).await.unwrap();
+        }
+        // A log-out that lies ahead, by a clock that was set back since: come again, and when.
+        clock.set(clock.now().minus(Duration::from_secs(30)));
+        let answer = login().await;
+        answer.is(503, "temporarily_unavailable");
+        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((30..=31).contains(&wait), "{wait}");
+        clock.advance(Duration::from_secs(wait));
+        login().await.is_granted();
+    }
+}
+
+/// What our tokens are never made of is unknown, and not a fault of whoever asks about it.
+#[tokio::test]
+async fn an_odd_token_is_unknown_and_not_malformed() {
+    struct Never;
+    #[async_trait]
+    impl TokenIssuer for Never {
+        async fn issue(&self, _: &Authorization<'_>) -> Result<AccessToken, BoxError> {
+            Ok(AccessToken::new("token")?)
+        }
+        async fn inspect(&self, token: &str, _: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
+            panic!("asked for {token:?}")
+        }
+    }
+    let hosts =
+        PasswordGrant::builder(ISSUER, common::clients(), Users::default(), Never).observer(()).build().unwrap();
+    let hosts = World { grant: hosts, ..World::default() };
+    let sessions = Sessions::new();
+    for odd in [
+        "a".repeat(8_193),
+        format!("rt1.{}", "A".repeat(20_000)),
+        "%C3%A9".to_owned(),
+        "rt1.%C3%A9".to_owned(),
+        "a%00".to_owned(),
+        "a%0A".to_owned(),
+        "a+b".to_owned(),
+        "%EF%BF%BD".to_owned(),
+        "%22".to_owned(),
+        "=".to_owned(),
+    ] {
+        assert_eq!(sessions.introspect("reports", &odd).await.body, INACTIVE, "{odd}");
+        is_revoked(&sessions.revoke("app", &odd).await);
+        let form = format!("token={odd}");
+        for endpoint in ["introspect", "revoke"] {
+            let web = basic("web", "web-secret");
+            assert_eq!(about(&hosts, &[("authorization", &web)], &form, endpoint).await.status, 200, "{odd}");
+        }
+        // Whoever has not authenticated is told nothing, whatever it asks about.
+        sessions.about("", &form, "introspect").await.is(401, "invalid_client");
+    }
+}
+
 /// Without refresh tokens too: revocation and introspection need none.
 #[tokio::test]
 async fn an_engine_without_refresh_tokens_revokes_access_tokens() {
@@ -789,8 +883,19 @@ async fn what_is_no_clear_answer_opens_nothing() {
         changed.to_string()
     };
     let verifier = remote.verifier(|tokens| tokens.cached_for(Duration::ZERO));
-    remote.answers(200, &good.to_string());
-    assert!(verifier.verify(&pair.access).await.is_ok());
+    let now = noon().unix_seconds() as f64;
+    for answer in [
+        good.to_string(),
+        with("exp", json!(now + 60.5)),
+        with("exp", json!(now - 28.5)),
+        with("iat", json!(now + 29.5)),
+        with("nbf", json!(now - 0.5)),
+        with("exp", json!(1.9e9)),
+        with("scope", json!("")).replace("\"profile\"", "\"\""),
+    ] {
+        remote.answers(200, &answer);
+        assert!(verifier.verify(&pair.access).await.is_ok(), "{answer}");
+    }
     let trouble = AccessFault::Trouble;
     let cases = [
         (0, String::new(), trouble),
@@ -811,7 +916,13 @@ async fn what_is_no_clear_answer_opens_nothing() {
         (200, without("client_id"), trouble),
         (200, without("exp"), trouble),
         (200, with("exp", json!("9999999999")), trouble),
+        (200, with("exp", json!(-1)), trouble),
+        (200, with("exp", json!(1e300)), trouble),
         (200, with("iat", json!("1")), trouble),
+        (200, with("exp", json!(now - 29.5)), AccessFault::Expired),
+        (200, with("iat", json!(now + 30.5)), AccessFault::NotYetValid),
+        (200, with("nbf", json!(now + 30.5)), AccessFault::NotYetValid),
+        (200, with("nbf", json!("0")), AccessFault::NotOurs),
         (200, with("aud", json!([AUDIENCE, 1])), trouble),
         (200, with("scope", json!("a  b")), trouble),
         (200, with("filler", json!("x".repeat(70_000))), trouble),

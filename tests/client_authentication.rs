@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -161,6 +161,167 @@ async fn basic_credentials_are_read_encoded_and_raw() {
         let post = format!("{GOOD}&client_id=c&client_secret={}", stored.replace('%', "%25").replace('+', "%2B"));
         world.send(&[], &post).await.is(401, "invalid_client"); // registered for Basic only
     }
+}
+
+/// Three readings of each half, one by one and together: form-decoded (RFC 6749 section 2.3.1), as it is, and
+/// percent-decoded with each `+` kept, as Dart's `oauth2` encodes.
+#[tokio::test]
+async fn each_half_of_basic_credentials_is_read_in_three_ways() {
+    for (id, secret, sent, granted) in [
+        // The identifier, in each of its readings.
+        ("a b", "s", "a+b:s", true),
+        ("a b", "s", "a%20b:s", true),
+        ("a b", "s", "a b:s", true),
+        ("a+b", "s", "a%2Bb:s", true),
+        ("a+b", "s", "a+b:s", true),
+        ("a+b:c", "s", "a+b%3Ac:s", true), // percent-encoded, but for the plus
+        ("a b:c", "s", "a+b%3Ac:s", true),
+        ("50%", "s", "50%:s", true), // no encoding of anything, so it is what it says
+        ("100%zz", "s", "100%zz:s", true),
+        ("%41", "s", "%41:s", true),
+        ("A", "s", "%41:s", true),
+        ("é", "s", "%C3%A9:s", false), // RFC 6749 appendix A.1
+        ("a\u{fffd}", "s", "a%FF:s", false),
+        ("a%FF", "s", "a%FF:s", true), // as it is, and never replaced
+        ("A", "s", "%2541:s", false),  // decoded twice
+        ("a", "s", "%61%00:s", false),
+        // The secret, in each of its.
+        ("c", "p q", "c:p+q", true),
+        ("c", "p+q", "c:p+q", true),
+        ("c", "p+q", "c:p%2Bq", true),
+        ("c", "p+q=r", "c:p+q%3Dr", true),
+        ("c", "p q=r", "c:p+q%3Dr", true),
+        ("c", "p+q%3Dr", "c:p+q%3Dr", true),
+        ("c", "p q%3Dr", "c:p+q%3Dr", false), // no reading decodes the one and keeps the other
+        ("c", "A", "c:%2541", false),
+        ("c", "p\u{fffd}", "c:p%FF", false),
+        // Each half in a way of its own.
+        ("a+b", "p q", "a+b:p+q", true),
+        ("a b", "p+q", "a+b:p+q", true),
+        ("a+b:c", "p%q", "a+b%3Ac:p%q", true),
+    ] {
+        let world = world_with(Client::confidential(id, digest(secret)));
+        let header = format!("Basic {}", STANDARD.encode(sent));
+        let answer = with_header(&world, &header).await;
+        if granted {
+            assert_eq!(answer.claims()["client_id"], id, "{sent}");
+        } else {
+            answer.is(401, "invalid_client");
+        }
+    }
+}
+
+/// `client_id` in the body may be any reading, and then is the one that is meant.
+#[tokio::test]
+async fn a_client_id_in_the_body_says_which_reading_is_meant() {
+    let world = world_with(Client::confidential("a b", digest("first")));
+    let plus = Client::confidential("a+b", digest("second")).grants([Grant::Password]);
+    world.clients.insert(plus.scope("profile".parse().unwrap()));
+    for (sent, body_id, expected) in [
+        ("a+b:first", "", Ok("a b")),
+        ("a+b:second", "", Ok("a+b")),
+        ("a+b:first", "&client_id=a+b", Ok("a b")),
+        ("a+b:second", "&client_id=a%2Bb", Ok("a+b")),
+        // The other client's secret, and the name of this one.
+        ("a+b:first", "&client_id=a%2Bb", Err((401, "invalid_client"))),
+        ("a+b:second", "&client_id=a+b", Err((401, "invalid_client"))),
+        ("a+b:neither", "", Err((401, "invalid_client"))),
+        ("a+b:first", "&client_id=c", Err((400, "invalid_request"))),
+        ("a+b:first", "&client_id=a%2520b", Err((400, "invalid_request"))),
+        ("a%2Bb:second", "&client_id=a%252Bb", Err((401, "invalid_client"))), // a reading, but no client
+    ] {
+        let header = format!("Basic {}", STANDARD.encode(sent));
+        let answer = world.send(&[("authorization", &header)], &format!("{GOOD}{body_id}")).await;
+        match expected {
+            Ok(id) => assert_eq!(answer.claims()["client_id"], id, "{sent} {body_id}"),
+            Err((status, error)) => answer.is(status, error),
+        }
+    }
+}
+
+/// Credentials that are right for two clients name neither.
+#[tokio::test]
+async fn two_readings_that_name_two_clients_are_refused() {
+    let world = world_with(Client::confidential("a b", digest("the same")));
+    let same = |id: &str| Client::confidential(id, digest("the same")).grants([Grant::Password]);
+    world.clients.insert(same("a+b").scope("profile".parse().unwrap()));
+    let unknown = with_header(&world, &basic("nobody", "the same")).await;
+    assert_eq!(with_header(&world, &basic("a+b", "the same")).await, unknown);
+    assert!(world.events.last().ends_with("Ambiguous"), "{}", world.events.last());
+    // Where it is said, it is known; so it is where only one reading is a client.
+    let header = basic("a+b", "the same");
+    let said = world.send(&[("authorization", &header)], &format!("{GOOD}&client_id=a%2Bb")).await;
+    assert_eq!(said.claims()["client_id"], "a+b");
+    assert_eq!(with_header(&world, &basic("a%20b", "the same")).await.claims()["client_id"], "a b");
+    world.clients.remove("a b");
+    assert_eq!(with_header(&world, &header).await.claims()["client_id"], "a+b");
+
+    // Two public ones likewise, which have no secret that would tell them apart.
+    for id in ["p q", "p+q"] {
+        world.clients.insert(Client::public(id).grants([Grant::Password]).scope("profile".parse().unwrap()));
+    }
+    assert_eq!(with_header(&world, &basic("p+q", "")).await.status, 401);
+    world.clients.remove("p q");
+    assert_eq!(with_header(&world, &basic("p+q", "")).await.claims()["client_id"], "p+q");
+}
+
+/// At most three look-ups, and one for all who need no reading; how many is a matter of the request alone.
+#[tokio::test]
+async fn an_identifier_is_looked_up_once_in_each_reading_that_differs() {
+    struct Counting(Arc<Mutex<Vec<String>>>);
+    #[async_trait]
+    impl ClientStore for Counting {
+        async fn find(&self, client_id: &str, _: &RequestContext) -> Result<Option<Client>, BoxError> {
+            self.0.lock().unwrap().push(client_id.to_owned());
+            Ok((client_id == "known+%41").then(|| anybody("known+%41")))
+        }
+    }
+    let looked_up = Arc::new(Mutex::new(Vec::new()));
+    let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), common::AUDIENCE);
+    let clients = Counting(looked_up.clone());
+    let grant = PasswordGrant::builder(common::ISSUER, clients, Users::default(), tokens).observer(()).build().unwrap();
+    for (id, expected) in [
+        ("plain", &["plain"][..]),
+        ("a%3Ab", &["a:b", "a%3Ab"]),
+        ("a+b", &["a b", "a+b"]),
+        ("a+b%3Ac", &["a b:c", "a+b%3Ac", "a+b:c"]),
+        ("50%", &["50%"]),
+        ("%C3%A9", &["%C3%A9"]),
+        ("known+%41", &["known A", "known+%41", "known+A"]),
+    ] {
+        let header = basic(id, "secret");
+        let headers = [("content-type", FORM.as_bytes()), ("authorization", header.as_bytes())];
+        grant.token(HttpRequest::new("POST", None, headers, GOOD.as_bytes())).await;
+        assert_eq!(std::mem::take(&mut *looked_up.lock().unwrap()), expected, "{id}");
+    }
+}
+
+/// Requirement 41: whatever reading a guess is meant in, it is counted on each client that it could have been right for.
+#[tokio::test]
+async fn guesses_are_counted_whichever_way_the_identifier_is_spelt() {
+    let world = world_with(Client::confidential("a+b", digest("secret")));
+    let from = |id: &str, secret: &str| {
+        let header = basic(id, secret);
+        let grant = world.grant.clone();
+        async move {
+            let headers = [("content-type", FORM.as_bytes()), ("authorization", header.as_bytes())];
+            let request = HttpRequest::new("POST", None, headers, GOOD.as_bytes()).peer("192.0.2.1".parse().unwrap());
+            grant.token(request).await.status()
+        }
+    };
+    assert_eq!(from("a+b", "secret").await, 200);
+    let mut refused = 0;
+    for spelling in ["a+b", "a%2Bb", "%61+b", "a+%62", "%61%2B%62"].iter().cycle() {
+        match from(spelling, "guess").await {
+            401 => refused += 1,
+            429 => break,
+            other => panic!("{other}"),
+        }
+        assert!(refused < 100);
+    }
+    assert_eq!(refused, 20, "the limit of one client at one address");
+    assert_eq!(from("a+b", "secret").await, 429);
+    assert_eq!(from("web", "web-secret").await, 200);
 }
 
 /// C28: every character that a secret may hold makes the round trip, encoded and raw.

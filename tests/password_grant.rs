@@ -3,14 +3,15 @@
 mod common;
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{AUDIENCE, Answer, GOOD, ISSUER, Users, World, basic, noon, segment};
+use common::{AUDIENCE, Answer, FORM, GOOD, ISSUER, Users, World, basic, noon, segment};
 use password_grant::{
-    AccessToken, Authorization, BoxError, BuildError, Client, ErrorCode, Grant, InMemoryClients, JwtIssuer, Limits,
-    Login, ManualClock, PasswordGrant, Randomness, RandomnessError, Reason, Rejection, Scope, SigningKeys, TokenIssuer,
-    TokenRequest, async_trait,
+    AccessToken, Authorization, BoxError, BuildError, Builder, Client, ErrorCode, Event, Grant, HttpRequest,
+    InMemoryClients, InMemoryTokens, JwtIssuer, Limits, Login, ManualClock, Observer, OpaqueIssuer, PasswordGrant,
+    Randomness, RandomnessError, Reason, Rejection, Scope, SigningKeys, TokenIssuer, TokenRequest, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -176,6 +177,84 @@ async fn the_audience_is_the_registered_one_that_was_asked_for() {
     assert_eq!(world.post(GOOD).await.claims()["aud"], AUDIENCE, "the issuer's own, where none is registered");
 }
 
+/// Whoever asks for what they get anyway is not refused for it.
+#[tokio::test]
+async fn the_audience_that_a_token_has_anyway_may_be_named() {
+    let world = World::default();
+    for (asked, granted) in [
+        (format!("&audience={AUDIENCE}"), true),
+        (format!("&resource={AUDIENCE}"), true),
+        (format!("&resource={AUDIENCE}&audience={AUDIENCE}"), true),
+        (format!("&resource=&audience={AUDIENCE}"), true),
+        (format!("&audience={AUDIENCE}/"), false),
+        (format!("&audience={}", AUDIENCE.to_uppercase()), false),
+        (format!("&audience={AUDIENCE}&resource=https://other.example.com"), false),
+        (format!("&audience={ISSUER}"), false),
+    ] {
+        let answer = world.post(&format!("{GOOD}{asked}")).await;
+        if granted {
+            assert_eq!(answer.claims()["aud"], AUDIENCE, "{asked}");
+        } else {
+            answer.is(400, "invalid_target");
+        }
+    }
+    // A client that is registered for others does not get it anyway.
+    let client = Client::public("app").grants([Grant::Password]).scope(scope("profile"));
+    world.clients.insert(client.audiences(["https://a.example.com"]));
+    world.send(&[], &format!("{GOOD}&client_id=app&audience={AUDIENCE}")).await.is(400, "invalid_target");
+    // Opaque tokens have one too; an issuer of the host's that says none has none.
+    struct Silent;
+    #[async_trait]
+    impl TokenIssuer for Silent {
+        async fn issue(&self, _: &Authorization<'_>) -> Result<AccessToken, BoxError> {
+            Ok(AccessToken::new("token")?)
+        }
+    }
+    let opaque: Arc<dyn TokenIssuer> = Arc::new(OpaqueIssuer::new(InMemoryTokens::new(), AUDIENCE));
+    for (issuer, status) in [(opaque, 200), (Arc::new(Silent), 400)] {
+        let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), issuer);
+        let grant = builder.observer(()).build().unwrap();
+        let form = format!("{GOOD}&client_id=mobile&resource={AUDIENCE}");
+        let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
+        assert_eq!(grant.token(request).await.status(), status);
+    }
+}
+
+/// The most frequent mistake in an adapter, which otherwise nobody notices.
+#[tokio::test]
+async fn it_is_told_once_that_requests_come_without_an_address() {
+    #[derive(Clone, Default)]
+    struct Missing(Arc<AtomicUsize>);
+    impl Observer for Missing {
+        fn observe(&self, event: &Event<'_>) {
+            if let Event::NoPeerAddress { .. } = event {
+                assert!(event.to_string().contains("limits by address are off"), "{event}");
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+    let told_by = async |configure: fn(Builder) -> Builder, peers: &[Option<&str>]| {
+        let missing = Missing::default();
+        let observer = missing.clone();
+        let world = World::with(Users::default(), |builder| configure(builder).observer(observer));
+        for peer in peers {
+            let form = format!("{GOOD}&client_id=mobile");
+            let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
+            let request = match peer {
+                Some(peer) => request.peer(peer.parse().unwrap()),
+                None => request,
+            };
+            assert_eq!(world.grant.token(request).await.status(), 200);
+        }
+        missing.0.load(Ordering::SeqCst)
+    };
+    let (some, none) = (Some("192.0.2.1"), None);
+    assert_eq!(told_by(|builder| builder, &[some, some]).await, 0);
+    assert_eq!(told_by(|builder| builder, &[none, none, none]).await, 1);
+    assert_eq!(told_by(|builder| builder, &[some, none, some, none]).await, 1);
+    assert_eq!(told_by(Builder::dangerous_without_attempt_limits, &[none, none]).await, 0, "there are no limits");
+}
+
 /// I20, requirement 25.
 #[tokio::test]
 async fn every_rejection_gets_the_same_bytes_and_its_reason_stays_private() {
@@ -303,8 +382,8 @@ async fn a_token_is_issued_when_the_login_is_over() {
     let builder = PasswordGrant::builder(ISSUER, common::clients(), world.users.clone(), tokens);
     let grant = builder.clock(clock).observer(()).build().unwrap();
     let form = format!("{GOOD}&client_id=mobile");
-    let headers = [("content-type", common::FORM.as_bytes())];
-    let request = password_grant::HttpRequest::new("POST", None, headers, form.as_bytes());
+    let headers = [("content-type", FORM.as_bytes())];
+    let request = HttpRequest::new("POST", None, headers, form.as_bytes());
     assert_eq!(Answer::from(grant.token(request).await).claims()["iat"], noon().unix_seconds() + 7);
 }
 
@@ -320,8 +399,8 @@ async fn a_parsed_request_is_held_against_the_engines_limits() {
         let pairs = form.split('&').map(|pair| pair.split_once('=').unwrap()).map(|(n, v)| (n.into(), v.into()));
         let request = TokenRequest::from_pairs(pairs).unwrap();
         assert_eq!(world.grant.handle(request).await.is_ok(), fine, "{limit} {length}");
-        let headers = [("content-type", common::FORM.as_bytes())];
-        let http = password_grant::HttpRequest::new("POST", None, headers, form.as_bytes());
+        let headers = [("content-type", FORM.as_bytes())];
+        let http = HttpRequest::new("POST", None, headers, form.as_bytes());
         assert_eq!(world.grant.handle(TokenRequest::from_http(&http).unwrap()).await.is_ok(), fine);
         assert_eq!(world.users.asked(), if fine { 2 } else { 0 });
     }
@@ -409,9 +488,8 @@ async fn an_issuer_that_fails_is_500_and_its_text_stays_here() {
     let grant = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens).observer(events.clone());
     let grant = grant.build().unwrap();
     let form = format!("{GOOD}&client_id=mobile");
-    let headers = [("content-type", common::FORM.as_bytes())];
-    let answer: Answer =
-        grant.token(password_grant::HttpRequest::new("POST", None, headers, form.as_bytes())).await.into();
+    let headers = [("content-type", FORM.as_bytes())];
+    let answer: Answer = grant.token(HttpRequest::new("POST", None, headers, form.as_bytes())).await.into();
     answer.is(500, "server_error");
     assert!(!answer.body.contains("4711"));
     assert_eq!(events.last(), r#"trouble: TokenIssuer with client "mobile": "hsm slot 3 pin 4711""#);
@@ -478,7 +556,7 @@ async fn what_happened_is_observed_in_lines_that_cannot_be_forged() {
     assert_eq!(line, r#"login of "\u{2028}eve\"\\\u{85}" through client "web" rejected: WrongPassword"#);
 }
 
-fn builder(issuer: &str) -> password_grant::Builder {
+fn builder(issuer: &str) -> Builder {
     let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
     PasswordGrant::builder(issuer, InMemoryClients::default(), Users::default(), tokens)
 }
@@ -578,8 +656,8 @@ async fn an_engine_is_cheap_to_share_and_serves_in_parallel() {
 fn the_future_of_a_request_can_move_between_threads() {
     fn sendable<T: Send>(_: T) {}
     let world = World::default();
-    let headers = [("content-type", common::FORM.as_bytes())];
-    sendable(world.grant.token(password_grant::HttpRequest::new("POST", None, headers, b"")));
+    let headers = [("content-type", FORM.as_bytes())];
+    sendable(world.grant.token(HttpRequest::new("POST", None, headers, b"")));
 }
 
 /// RFC 6750 section 2.1: what no client could send back is not a token.
@@ -605,8 +683,7 @@ fn an_access_token_is_of_the_characters_of_a_bearer_token() {
 #[test]
 fn a_parsed_request_shows_what_is_no_secret() {
     let form = format!("{GOOD}&client_id=mobile");
-    let http =
-        password_grant::HttpRequest::new("POST", None, [("content-type", common::FORM.as_bytes())], form.as_bytes());
+    let http = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
     let request = TokenRequest::from_http(&http).unwrap();
     let shown = (request.grant_type(), request.client_id(), request.username());
     assert_eq!(shown, (Some("password"), Some("mobile"), Some("alice")));
@@ -629,8 +706,8 @@ async fn a_login_is_observed_even_if_no_token_follows() {
 #[tokio::test]
 async fn an_observer_that_panics_changes_no_answer() {
     struct Panics;
-    impl password_grant::Observer for Panics {
-        fn observe(&self, _: &password_grant::Event<'_>) {
+    impl Observer for Panics {
+        fn observe(&self, _: &Event<'_>) {
             panic!("on purpose");
         }
     }
@@ -641,8 +718,8 @@ async fn an_observer_that_panics_changes_no_answer() {
     let wrong = GOOD.replace("wonderland", "wrong");
     for (form, status) in [(GOOD, 200), (&*wrong, 400), ("%zz", 400), ("grant_type=password&scope=admin", 400)] {
         let form = format!("{form}&client_id=mobile");
-        let headers = [("content-type", common::FORM.as_bytes())];
-        let request = password_grant::HttpRequest::new("POST", None, headers, form.as_bytes());
+        let headers = [("content-type", FORM.as_bytes())];
+        let request = HttpRequest::new("POST", None, headers, form.as_bytes());
         assert_eq!(grant.token(request).await.status(), status, "{form}");
     }
 }

@@ -395,6 +395,114 @@ async fn a_refresh_gets_no_other_audience_than_its_login() {
     assert_eq!(answer.claims()["aud"], "https://b.example.com");
 }
 
+/// The audience that the tokens have anyway may be named, at a refresh as at the login.
+#[tokio::test]
+async fn a_refresh_may_name_the_audience_that_its_token_has_anyway() {
+    let sessions = Sessions::new();
+    let login = format!("{OFFLINE}&resource={AUDIENCE}");
+    let mut pair = Pair::of(&sessions.ask("app", &login).await);
+    for name in ["audience", "resource"] {
+        let answer = sessions.ask("app", &format!("{}&{name}={AUDIENCE}", refreshing(&pair.refresh))).await;
+        assert_eq!(answer.claims()["aud"], AUDIENCE);
+        pair = Pair::of(&answer);
+    }
+    for other in ["https://other.example.com".to_owned(), format!("{AUDIENCE}/"), format!("{AUDIENCE}&audience=x")] {
+        let form = format!("{}&audience={other}", refreshing(&pair.refresh));
+        sessions.ask("app", &form).await.is(400, "invalid_target");
+    }
+    sessions.refresh("app", &pair.refresh).await.is_granted();
+}
+
+/// What is no refresh token of ours, whatever it is made of, is answered as any that is not valid: a client of the server
+/// that we replace then logs in anew.
+#[tokio::test]
+async fn an_odd_refresh_token_is_unknown_and_not_malformed() {
+    let sessions = Sessions::new();
+    let refused = sessions.refresh("app", "rt1.nonsense").await;
+    refused.is(400, "invalid_grant");
+    for odd in [
+        "a".repeat(2_049),
+        "a".repeat(60_000),
+        format!("rt1.{}", "A".repeat(9_000)),
+        "%C3%A9".to_owned(),
+        "rt1.%C3%A9".to_owned(),
+        "%00".to_owned(),
+        "a%0D%0Ab".to_owned(),
+        "%EF%BF%BD".to_owned(),
+        "+".to_owned(),
+        "=".to_owned(),
+        "%22%5C".to_owned(),
+    ] {
+        assert_eq!(sessions.refresh("app", &odd).await, refused, "{odd}");
+    }
+    for malformed in ["%FF", "%zz", "", "a&refresh_token=a"] {
+        sessions.refresh("app", malformed).await.is(400, "invalid_request");
+    }
+}
+
+/// A member that is there at the login is not gone at the refresh.
+#[tokio::test]
+async fn the_gate_adds_members_to_the_answer_as_the_login_does() {
+    let users = Users::who(|_| Ok(Login::accepted("user-1").member("plan", "gold")));
+    let sessions = Sessions::over(users, |refresh| refresh, |builder| builder);
+    let login = sessions.ask("app", OFFLINE).await;
+    assert_eq!(login.json()["plan"], "gold");
+    let plan = |admission: Admission| admission.member("plan", "silver").member("seats", 3);
+    sessions.gate.says(move |_| Ok(plan(Admission::admitted())));
+    let answer = sessions.refresh("app", &Pair::of(&login).refresh).await;
+    assert_eq!((&answer.json()["plan"], &answer.json()["seats"]), (&"silver".into(), &3.into()));
+    let again = sessions.refresh("app", &Pair::of(&login).refresh).await;
+    assert_eq!(again.json()["plan"], "silver", "an answer that was lost");
+    // None that would say something else than the engine, and none for whoever is refused.
+    let pair = Pair::of(&answer);
+    for reserved in ["access_token", "expires_in", "scope", "error", "refresh_token", ""] {
+        sessions.gate.says(move |_| Ok(Admission::admitted().member(reserved, "x")));
+        sessions.refresh("app", &pair.refresh).await.is(500, "server_error");
+    }
+    sessions.gate.says(move |_| Ok(plan(Admission::refused(Rejection::Disabled))));
+    let refused = sessions.refresh("app", &pair.refresh).await;
+    refused.is(400, "invalid_grant");
+    assert_eq!(refused.json().get("plan"), None);
+    sessions.gate.says(|_| Ok(Admission::admitted()));
+    assert_eq!(sessions.refresh("app", &pair.refresh).await.json().get("plan"), None, "members are not carried over");
+}
+
+/// Clients time out after half a minute and come back a while later: one large provider lost five devices of a hundred a
+/// day to a shorter window.
+#[tokio::test]
+async fn by_default_a_lost_answer_is_given_again_for_a_minute_and_thirty_two_times() {
+    let sessions = Sessions::new();
+    let first = sessions.login("app").await;
+    let second = Pair::of(&sessions.refresh("app", &first.refresh).await);
+    for _ in 0..31 {
+        assert_eq!(Pair::of(&sessions.refresh("app", &first.refresh).await).refresh, second.refresh);
+    }
+    sessions.advance(59);
+    assert_eq!(Pair::of(&sessions.refresh("app", &first.refresh).await).refresh, second.refresh);
+    let busy = sessions.refresh("app", &first.refresh).await;
+    busy.is(503, "temporarily_unavailable");
+    // Two behind within the window: told to wait, and nothing is revoked.
+    let third = Pair::of(&sessions.refresh("app", &second.refresh).await);
+    sessions.refresh("app", &first.refresh).await.is(503, "temporarily_unavailable");
+    sessions.refresh("app", &third.refresh).await.is_granted();
+    sessions.advance(1);
+    sessions.refresh("app", &first.refresh).await.is(400, "invalid_grant");
+}
+
+/// A client that refreshes every second for a while, and whose first retry comes in late, is no thief.
+#[tokio::test]
+async fn a_straggler_is_known_through_a_minute_of_rotations() {
+    let sessions = Sessions::new();
+    let first = sessions.login("app").await;
+    let mut pair = first.clone();
+    for _ in 0..59 {
+        pair = Pair::of(&sessions.refresh("app", &pair.refresh).await);
+        sessions.advance(1);
+    }
+    sessions.refresh("app", &first.refresh).await.is(503, "temporarily_unavailable");
+    sessions.refresh("app", &pair.refresh).await.is_granted();
+}
+
 /// Requirement 111.
 #[tokio::test]
 async fn what_a_client_may_no_longer_have_it_gets_by_no_refresh() {
