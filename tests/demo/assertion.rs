@@ -32,9 +32,19 @@ pub(crate) fn an_assertion_stands_in_for_the_header(program: &Program) {
             with(&client.sign(&without(good(), "iat"))),
             with(&client.sign_under("typ", json!("JWT"), &good())),
             with(&client.sign_under("typ", json!("client-authentication+jwt"), &good())),
+            // RFC 7519 section 2: a NumericDate may have a fraction.
+            with(&client.sign(&changed(good(), "exp", json!(now() as f64 + 60.5)))),
+            with(&client.sign(&changed(good(), "iat", json!(now() as f64 - 0.5)))),
+            // A thumbprint is held against keys that have one.
+            with(&client.sign_under("x5t", json!("of a certificate that nobody registered"), &good())),
         ] {
             assert_granted(&server, &request, client.id);
         }
+    }
+    // A shared secret that was registered without a name has none that a `kid` could differ from.
+    for kid in ["any", "partner-1", ""] {
+        let request = with(&partner().sign_under("kid", json!(kid), &partner().claims(&server.url)));
+        assert_granted(&server, &request, "partner");
     }
 }
 
@@ -208,6 +218,14 @@ pub(crate) fn every_assertion_that_is_not_right_is_answered_with_the_same_bytes(
         ("no signature", unsigned("HS256", &good())),
         ("no JWT", "canary".into()),
         ("dots", ".".repeat(4_000)),
+        // What cannot be a JWT is answered as any that is none.
+        ("padding", format!("{}=", partner.good(&server))),
+        ("a signature cut short", partner.good(&server)[..own.len().min(120)].to_owned()),
+        ("characters that no JWT has", "can%C3%A1ry".into()),
+        ("a control character", format!("{}%00", partner.good(&server))),
+        ("a long one", "c".repeat(8_193)),
+        ("dots without end", ".".repeat(50_000)),
+        ("a date that has just passed, by a fraction", but("exp", json!(now as f64 - 30.5))),
     ] {
         let request = with(&assertion);
         assert_eq!(server.send(&request).visible(), refusal.visible(), "{case}: {request:?}");

@@ -105,6 +105,7 @@ macro_rules! test_every_check {
                 the_content_type_is_a_form_in_utf_8
                 a_body_is_read_up_to_64_kib
                 too_large_a_body_is_refused_before_it_has_all_come
+                a_body_that_is_announced_as_too_large_is_refused_at_once
                 a_malformed_body_is_refused_before_anybody_is_looked_up
                 credentials_in_the_query_are_refused_unread
                 a_repeated_header_is_refused
@@ -118,11 +119,13 @@ macro_rules! test_every_check {
                 a_used_refresh_token_is_a_retry_within_the_window_and_theft_after_it
                 of_many_refreshes_at_once_there_is_one_lineage
                 every_refresh_token_that_is_not_valid_is_answered_with_the_same_bytes
+                an_odd_token_is_unknown_at_every_endpoint
                 a_revoked_token_is_refused_everywhere
                 introspection_tells_a_resource_server_and_nobody_else
             }
             scope {
                 the_answer_and_the_token_hold_the_scope_that_was_granted
+                the_audience_that_a_token_has_anyway_may_be_asked_for
                 a_scope_that_is_not_registered_is_refused_before_the_password_is_tried
                 a_malformed_scope_is_refused
             }

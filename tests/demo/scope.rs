@@ -23,6 +23,25 @@ pub(crate) fn the_answer_and_the_token_hold_the_scope_that_was_granted(program: 
     }
 }
 
+/// RFC 8707: naming the resource server that tokens are for anyway changes nothing.
+pub(crate) fn the_audience_that_a_token_has_anyway_may_be_asked_for(program: &Program) {
+    let server = program.start();
+    for (more, granted) in [
+        ("&audience=https%3A%2F%2Fapi.example.com", true),
+        ("&resource=https://api.example.com", true),
+        ("&resource=https://api.example.com&audience=https://api.example.com", true),
+        ("&audience=https://api.example.com/", false),
+        ("&audience=https://api.example.com&audience=https://other.example.com", false),
+    ] {
+        let answer = server.send(&alice().body(format!("{ALICE}{more}")));
+        if granted {
+            assert_eq!(answer.status, 200, "{more}: {answer:?}");
+        } else {
+            answer.assert_error(400, "invalid_target", &more);
+        }
+    }
+}
+
 /// Never silently narrowed; and what the client may not have is no reason to hash a password.
 pub(crate) fn a_scope_that_is_not_registered_is_refused_before_the_password_is_tried(program: &Program) {
     let server = program.start();

@@ -157,6 +157,23 @@ pub(crate) fn every_refresh_token_that_is_not_valid_is_answered_with_the_same_by
     pair(&refresh(&server, Web, &token));
 }
 
+/// Longer than any, or of characters that none of ours has: the clients of a server that is replaced come with its tokens.
+pub(crate) fn an_odd_token_is_unknown_at_every_endpoint(program: &Program) {
+    let server = program.start();
+    let nonsense = refresh(&server, Web, "nonsense");
+    for odd in ["a".repeat(2_049), "a".repeat(8_193), "é".into(), "rt1.é".into(), "a b\n".into(), "\u{fffd}".into()] {
+        assert_eq!(refresh(&server, Web, &odd).visible(), nonsense.visible(), "{odd}");
+        assert_eq!(introspect(&server, Reports, &odd), json!({ "active": false }), "{odd}");
+        let answer = revoke(&server, Web, &odd);
+        assert_eq!((answer.status, answer.body.as_slice()), (200, b"{}".as_slice()), "{odd}");
+    }
+    for malformed in ["token=%ff", "token=%zz", "token=a&token=a", "token="] {
+        for path in ["/oauth/introspect", "/oauth/revoke"] {
+            server.send(&Reports.sends(path, malformed)).assert_error(400, "invalid_request", &malformed);
+        }
+    }
+}
+
 pub(crate) fn a_revoked_token_is_refused_everywhere(program: &Program) {
     let server = program.start();
     for client in [Web, Mobile] {
@@ -201,7 +218,10 @@ pub(crate) fn introspection_tells_a_resource_server_and_nobody_else(program: &Pr
     }
     assert_eq!(told["exp"].as_u64(), told["iat"].as_u64().map(|issued| issued + 600));
     assert_eq!(introspect(&server, Web, &access), told, "its own client");
-    assert_eq!(introspect(&server, Web, &token)["active"], true, "its own refresh token");
+    let refresh_token = introspect(&server, Web, &token);
+    assert_eq!(refresh_token["active"], true, "its own refresh token");
+    // RFC 7662 section 2.2 means the type by which an access token is used.
+    assert_eq!(refresh_token.get("token_type"), None, "{refresh_token}");
     let (mobiles, _) = login(&server, Mobile);
     for (caller, token) in [(Web, &mobiles), (Reports, &token), (Reports, &"nonsense".to_owned())] {
         assert_eq!(introspect(&server, caller, token), json!({ "active": false }), "{caller:?}");

@@ -86,6 +86,18 @@ pub(crate) fn a_body_is_read_up_to_64_kib(program: &Program) {
     server.send(&request).assert_error(413, "invalid_request", &"no client");
 }
 
+/// A body that is announced to be larger than what is read is not waited for: nobody has to send any of it.
+pub(crate) fn a_body_that_is_announced_as_too_large_is_refused_at_once(program: &Program) {
+    let server = program.start();
+    for target in ["/oauth/token", "/oauth/revoke", "/oauth/introspect"] {
+        for announced in [65_537, 1 << 40] {
+            let mut connection = connect(server.address);
+            connection.write_all(&alice().target(target).head(announced)).expect("send the head");
+            read_answer(&mut connection, "POST").assert_error(413, "invalid_request", &(target, announced));
+        }
+    }
+}
+
 /// Nobody has to send the rest, and no memory is kept for it.
 pub(crate) fn too_large_a_body_is_refused_before_it_has_all_come(program: &Program) {
     let server = program.start();
