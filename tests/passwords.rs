@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use common::{AUDIENCE, Answer, Events, FORM, ISSUER, noon};
 use password_grant::{
     AccountState, Argon2Parameters, BoxError, Builder, Client, ClientAuthentication, ClientSecret, Grant, HashError,
@@ -168,6 +170,37 @@ async fn every_cause_costs_one_equal_hash() {
             let verified: Vec<_> = lines.iter().filter(|line| line.starts_with("password verified")).collect();
             assert_eq!(verified, ["password verified with m=64,t=1,p=1"], "{username} {password}");
         }
+    }
+}
+
+/// What is said of salts, outputs and passes is so.
+#[tokio::test]
+async fn stored_hashes_are_taken_up_to_the_lengths_and_the_work_that_are_documented() {
+    let phc = |passes: u32, salt: usize, output: usize| {
+        let (salt, mut hash) = (vec![7; salt], vec![0; output]);
+        let parameters = argon2::Params::new(64, passes, 1, Some(output)).unwrap();
+        let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, parameters);
+        argon2.hash_password_into(b"wonderland", &salt, &mut hash).unwrap();
+        format!("$argon2id$v=19$m=64,t={passes},p=1${}${}", BASE64.encode(salt), BASE64.encode(hash))
+    };
+    let table = Table::default();
+    let passwords = HashedPasswords::builder(table.clone()).parameters(cheap()).observer(()).build().unwrap();
+    let (grant, events) = grant_over(passwords);
+    for (stored, taken) in [
+        (phc(1, 16, 32), true),
+        (phc(1, 8, 32), true),
+        (phc(1, 48, 32), true),
+        (phc(1, 49, 32), false),
+        (phc(1, 16, 16), true),
+        (phc(1, 16, 64), true),
+        (phc(1, 16, 65), false),
+        (phc(5, 16, 32), true), // more than four passes, and less work than is allowed
+        (phc(64, 16, 32), true),
+    ] {
+        table.users.lock().unwrap().insert("alice".into(), User::new("user-1", Some(stored.clone())));
+        let answer = login(&grant, "alice", "wonderland").await;
+        assert_eq!(answer.status == 200, taken, "{stored}");
+        assert_eq!(events.last().contains("UnusableHash"), !taken, "{stored}");
     }
 }
 

@@ -189,8 +189,8 @@ impl Builder {
 
     /// Verifies client secrets that are stored as slow hashes
     /// ([`ClientAuthentication::or_slow_hash`](crate::ClientAuthentication::or_slow_hash)), on the hashing threads of
-    /// the users' passwords. From then on every client secret that is refused costs a hash (two where it can be read as
-    /// form-encoded and raw), so that an unknown client is not told from one with such a secret. That holds for hashes
+    /// the users' passwords. From then on every client secret that is refused costs a hash (up to three where it can be
+    /// read in several ways), so that an unknown client is not told from one with such a secret. That holds for hashes
     /// with the current parameters; for others choose a [`failure_floor`](Self::failure_floor), which then applies to
     /// clients too. Callers that are not authenticated can keep those threads busy, which limits on the number of
     /// requests must bound. Off by default.

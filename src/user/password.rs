@@ -33,6 +33,13 @@ use crate::vocabulary::random::{Randomness, SystemRandomness};
 ///   it keeps. What they cannot take on within their queue and their patience is refused at once with 503. An async
 ///   worker never hashes, and a caller who goes away frees no place before the work is done.
 ///
+/// Stored hashes are Argon2id PHC strings with a salt of at most 48 bytes and an output of at most 64, within the memory,
+/// the work (memory times passes) and the lanes of [`strongest_stored`](HashedPasswordsBuilder::strongest_stored). Whoever
+/// has another one cannot log in, and the observer is told ([`Event::StoredHashRefused`](crate::Event)).
+///
+/// Passwords are compared as they come, byte for byte. Some systems type `é` as one character and others as two, so bring
+/// them into one Unicode form (NFC) when they are set, and in your clients before they are sent.
+///
 /// Clones are cheap and share the threads: give one to the engine, and keep one for [`hash`](Self::hash)ing at enrolment.
 ///
 /// ```
@@ -245,9 +252,10 @@ impl HashedPasswordsBuilder {
         self
     }
 
-    /// The most that a stored hash may cost: its memory, its work (memory times passes) and its lanes. A stronger one
-    /// is refused before anything is allocated. Default the greater of the current parameters and 64 MiB, four passes,
-    /// 16 lanes.
+    /// The most that a stored hash may cost: its memory, its work and its lanes. A stronger one is refused before anything
+    /// is allocated. Passes are not bounded by themselves, but memory times passes is: with the default of 64 MiB, four
+    /// passes and 16 lanes, 16 MiB may have sixteen. What the current [`parameters`](Self::parameters) cost is allowed
+    /// anyway.
     pub fn strongest_stored(mut self, strongest: Argon2Parameters) -> Self {
         self.strongest = Some(strongest);
         self
