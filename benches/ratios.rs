@@ -134,7 +134,7 @@ fn sessions(rounds: usize) {
 
 /// None is taken twice, so all that a table needs are made before it is measured.
 fn assertions(rounds: usize) {
-    const EACH_ROUND: usize = 120;
+    const EACH_ROUND: usize = 400;
     println!("\none token request by client assertion, µs\n");
     println!(
         "| algorithm | bare verification | by Basic | by assertion | assertion − Basic | assertion − Basic − bare |"
