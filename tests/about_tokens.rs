@@ -493,6 +493,32 @@ async fn a_login_in_the_second_of_a_log_out_waits_for_the_next() {
     }
 }
 
+/// A password that is changed while a login with the former one is under way: what it would have got is not given out,
+/// with refresh tokens or without them.
+#[tokio::test]
+async fn a_login_under_way_during_a_log_out_of_its_subject_gets_nothing() {
+    for refresh_tokens in [true, false] {
+        for (logged_out, status) in [("user-1", 503), ("user-2", 200)] {
+            let grant = Arc::new(std::sync::OnceLock::<PasswordGrant>::new());
+            let engine = grant.clone();
+            let users = Users::who(move |_| {
+                let log_out = engine.get().unwrap().clone();
+                let context = RequestContext::new();
+                let log_out = async move { log_out.log_out_everywhere(&logged_out.into(), &context).await };
+                futures_util::FutureExt::now_or_never(log_out).unwrap().unwrap();
+                Ok(Login::accepted("user-1"))
+            });
+            let world = match refresh_tokens {
+                true => Sessions::over(users, |refresh| refresh, |builder| builder).world,
+                false => World::of(users),
+            };
+            grant.set(world.grant.clone()).ok().unwrap();
+            let answer = world.post(common::GOOD).await;
+            assert_eq!(answer.status, status, "{refresh_tokens} {logged_out}: {}", answer.body);
+        }
+    }
+}
+
 /// What our tokens are never made of is unknown, and not a fault of whoever asks about it.
 #[tokio::test]
 async fn an_odd_token_is_unknown_and_not_malformed() {

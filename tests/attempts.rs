@@ -1011,9 +1011,13 @@ fn over(store: Arc<Faulty>) -> World {
 async fn a_store_that_fails_or_holds_what_cannot_be_read_denies_before_anything_is_judged() {
     let form = format!("{GOOD}&client_id=mobile");
     for (case, fault) in [
-        ("the load fails", (|call| if call == 0 { Fault::Fails } else { Fault::None }) as fn(usize) -> Fault),
-        ("the commit fails", |call| if call == 1 { Fault::Fails } else { Fault::None }),
-        ("the commit fails afterwards", |call| if call == 1 { Fault::FailsAfterwards } else { Fault::None }),
+        (
+            "where log-outs stand cannot be told",
+            (|call| if call == 0 { Fault::Fails } else { Fault::None }) as fn(usize) -> Fault,
+        ),
+        ("the load fails", |call| if call == 1 { Fault::Fails } else { Fault::None }),
+        ("the commit fails", |call| if call == 2 { Fault::Fails } else { Fault::None }),
+        ("the commit fails afterwards", |call| if call == 2 { Fault::FailsAfterwards } else { Fault::None }),
         ("a row is empty", |_| Fault::Garbage(b"")),
         ("a row is text", |_| Fault::Garbage(b"0")),
         ("a row is of another form", |_| Fault::Garbage(b"\x02aaaaaaaaaaaaaaaaaaaaaaaaaaaa")),
@@ -1032,7 +1036,7 @@ async fn a_store_that_fails_or_holds_what_cannot_be_read_denies_before_anything_
 #[tokio::test]
 async fn a_login_that_cannot_be_settled_is_not_granted() {
     let form = format!("{GOOD}&client_id=mobile");
-    for (password, settle) in [("wonderland", 2), ("wonderland", 3), ("wrong", 2), ("wrong", 3)] {
+    for (password, settle) in [("wonderland", 3), ("wonderland", 4), ("wrong", 3), ("wrong", 4)] {
         let world = over(Faulty::new(move |call| if call == settle { Fault::Fails } else { Fault::None }));
         let answer = world.send(&[], &form.replace("wonderland", password)).await;
         answer.is(503, "temporarily_unavailable");

@@ -250,8 +250,11 @@ impl Basic {
             }
         };
         let colon = text.bytes().position(|byte| byte == b':')?;
+        if !form::is_vschar(&text) {
+            return None;
+        }
         let ids = Self::ids_in(text.get(..colon)?)?;
-        form::is_vschar(&text).then_some(Self { text, colon, ids })
+        Some(Self { text, colon, ids })
     }
 
     /// The readings of an identifier, if there is one at all. Only where there are several, since an allocation would be
@@ -291,12 +294,13 @@ impl Basic {
 }
 
 /// What one half of Basic credentials may mean, each meaning once: form-decoded, as RFC 6749 section 2.3.1 has it; as it
-/// is, since many clients do not encode; percent-decoded with each `+` kept, as some encode. What is too long, empty, or
-/// of other characters than RFC 6749 appendix A allows is no meaning.
+/// is, since many clients do not encode; percent-decoded with each `+` kept, as some encode. `half` is of the characters
+/// that RFC 6749 appendix A allows. What is too long, empty, or decodes to other characters is no meaning.
 fn readings(half: &str, limit: usize) -> [Option<Secret<'_>>; 3] {
-    let fits = |text: &str| (1..=limit).contains(&text.len()) && form::is_vschar(text);
+    let fits = |text: &str| (1..=limit).contains(&text.len());
     let decoded = |decode: fn(&[u8]) -> Result<Cow<'_, str>, form::BadEncoding>| {
-        Some(Secret::new(decode(half.as_bytes()).ok()?)).filter(|reading| fits(reading.expose()))
+        Some(Secret::new(decode(half.as_bytes()).ok()?))
+            .filter(|reading| fits(reading.expose()) && form::is_vschar(reading.expose()))
     };
     let raw = Some(Secret::new(half)).filter(|_| fits(half));
     if !form::is_escaped(half.as_bytes()) {

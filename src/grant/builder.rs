@@ -379,7 +379,7 @@ impl Builder {
             (&settings.authentication_methods, &settings.assertion_algorithms),
             metadata,
         );
-        let revocations = Revocations { memory: memory.clone(), issuer: settings.issuer.as_str().into() };
+        let revocations = Revocations::new(memory.clone(), settings.issuer.as_str().into());
         let families = self.refresh.map(|config| Families {
             config,
             revocations: revocations.clone(),

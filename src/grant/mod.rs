@@ -3,6 +3,7 @@
 mod about_token;
 mod attempts;
 mod builder;
+mod log_out;
 mod refresh;
 mod rules;
 mod token_id;
@@ -206,8 +207,8 @@ impl PasswordGrant {
 
     /// Ends every family of refresh tokens that this subject has, on whatever device, with their access tokens: for a
     /// password that was changed, an account that was disabled, a device that was lost. One commit, however many there
-    /// are, and in every tenant that has this subject. With [refresh tokens](crate::RefreshTokens), a login that is under way
-    /// meanwhile, and may have seen the former password, is answered 503.
+    /// are, and in every tenant that has this subject. A login that is under way meanwhile, and may have seen the former
+    /// password, is answered 503.
     ///
     /// Access tokens without a family are refused by [`introspect`](Self::introspect) and
     /// [`revocations`](Self::revocations) if they were issued before, or in the same second, by the engine's clock; a login
@@ -421,7 +422,7 @@ impl Engine {
         let granted = Granted { client, username: Some(username), audiences: &audiences, lifetime, scope, accepted };
         let new = self.new_session(&granted, report)?;
         if new.is_none() {
-            self.outlast_log_out(&granted.accepted.subject, report).await?;
+            self.outlast_log_out(beginning, &granted.accepted.subject, report).await?;
         }
         let session_id = new.as_ref().map(|new| &*new.session_id);
         let mut id = [0; TokenIds::LENGTH];
@@ -429,7 +430,13 @@ impl Engine {
         let access_token = self.make_token(&granted, token_id, session_id, report).await?;
         // Last, so that nothing is begun or replaced for a token that could not be made; and dated before it is asked who was
         // logged out meanwhile.
-        let session = self.begin_session(beginning, new, &granted, report).await?;
+        let session = match new {
+            Some(new) => self.begin_session(beginning, new, &granted, report).await?,
+            None => {
+                self.not_logged_out_since(beginning, &granted.accepted.subject, report).await?;
+                None
+            }
+        };
         Ok(answer(granted, access_token, token_id, session, report))
     }
 

@@ -16,7 +16,8 @@ use crate::vocabulary::error::BoxError;
 pub(crate) struct LogOut {
     /// Greater than that of every log-out before it.
     pub(crate) number: u64,
-    /// When it was, in milliseconds since 1970, by the clock that tokens are dated by.
+    /// When it was, in milliseconds since 1970, by the clock that tokens are dated by. Of the row that counts: no earlier
+    /// than that of any subject.
     pub(crate) at: u64,
 }
 
@@ -60,19 +61,23 @@ pub(crate) fn log_out(rows: &Snapshot<'_>, changes: &mut Changes, now: u64) -> R
     let own = LogOut::read(rows, 1)?;
     // The time alone would not do, since clocks step back; a count alone would begin anew if its row were lost.
     let number = last.number.max(own.number).saturating_add(1).max(now);
-    let log_out = LogOut { number, at: now.max(own.at) };
-    changes.put(0, log_out.to_bytes(), LogOut::FOR_EVER);
-    changes.put(1, log_out.to_bytes(), LogOut::LIFE);
+    put(changes, LogOut { number, at: now.max(last.at) }, LogOut { number, at: now.max(own.at) });
     Ok(())
 }
 
-/// Dates a log-out, whose row is the first of the snapshot, no earlier than this.
+/// Dates a log-out no earlier than this, in both rows.
 pub(crate) fn date(rows: &Snapshot<'_>, changes: &mut Changes, now: u64) -> Result<(), BoxError> {
-    let own = LogOut::read(rows, 0)?;
+    let (last, own) = (LogOut::read(rows, 0)?, LogOut::read(rows, 1)?);
     if own.number > 0 && own.at < now {
-        changes.put(0, LogOut { at: now, ..own }.to_bytes(), LogOut::LIFE);
+        put(changes, LogOut { at: now.max(last.at), ..last }, LogOut { at: now, ..own });
     }
     Ok(())
+}
+
+/// The row that counts is dated no earlier than any subject's.
+fn put(changes: &mut Changes, last: LogOut, own: LogOut) {
+    changes.put(0, last.to_bytes(), LogOut::FOR_EVER);
+    changes.put(1, own.to_bytes(), LogOut::LIFE);
 }
 
 #[cfg(test)]
@@ -91,6 +96,10 @@ mod tests {
             let now = self.clock.now().unix_millis();
             self.state.change(&self.keys(subject), |rows, changes| log_out(rows, changes, now)).unwrap();
             self.of(subject)
+        }
+
+        fn last(&self) -> LogOut {
+            self.state.change(&self.keys("anybody"), |rows, _| Ok(LogOut::read(rows, 0)?)).unwrap()
         }
 
         fn of(&self, subject: &str) -> LogOut {
@@ -136,10 +145,13 @@ mod tests {
         assert_eq!(first.at, 1_800_000_000_000);
         memory.clock.set(Timestamp::from_unix_seconds(1_700_000_000));
         assert_eq!(memory.log_out("alice").at, first.at, "a clock that was set back makes no token good again");
+        assert_eq!(memory.log_out("bob").at, 1_700_000_000_000);
+        assert_eq!(memory.last().at, first.at, "the row that counts is as late as the latest");
         memory.clock.advance(Duration::from_secs(400 * 86_400 + 366 * 86_400));
         assert!(memory.of("alice").number > 0);
         memory.clock.advance(Duration::from_secs(40 * 86_400));
         assert_eq!(memory.of("alice"), LogOut::default());
         assert_eq!(memory.of("bob"), LogOut::default());
+        assert_eq!(memory.of("carol"), LogOut::default());
     }
 }

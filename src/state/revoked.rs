@@ -23,6 +23,8 @@ use crate::vocabulary::token::TokenDetails;
 pub struct Revocations {
     pub(crate) memory: Arc<Remembered>,
     pub(crate) issuer: Arc<str>,
+    /// Of the row that numbers log-outs, which every login looks at.
+    pub(crate) log_outs: StateKey,
 }
 
 /// Why a token that was signed is good no more, and the tenant in which its family was created.
@@ -46,7 +48,12 @@ impl Revocations {
                 patience: Duration::from_secs(10),
             },
         };
-        Self { memory: Arc::new(memory), issuer: issuer.into() }
+        Self::new(Arc::new(memory), issuer.into())
+    }
+
+    pub(crate) fn new(memory: Arc<Remembered>, issuer: Arc<str>) -> Self {
+        let log_outs = memory.keys.key(Purpose::LogOuts, &[issuer.as_bytes(), b""]);
+        Self { memory, issuer, log_outs }
     }
 
     /// For how long beyond its end a revoked token is remembered: a verifier takes it for as long as its skew is, by a
@@ -66,8 +73,13 @@ impl Revocations {
         look.await
     }
 
+    /// The last log-out of anybody.
+    pub(crate) async fn last_log_out(&self) -> Result<LogOut, BoxError> {
+        self.memory.rows.look(self.log_outs, |row| Ok(LogOut::stored(row)?)).await
+    }
+
     /// The last log-out of this subject.
-    pub(crate) async fn last_log_out(&self, subject: &str) -> Result<LogOut, BoxError> {
+    pub(crate) async fn last_log_out_of(&self, subject: &str) -> Result<LogOut, BoxError> {
         self.memory.rows.look(self.subject_key(subject), |row| Ok(LogOut::stored(row)?)).await
     }
 
@@ -104,11 +116,6 @@ impl Revocations {
     pub(crate) fn sessions_key(&self, tenant: &str, client: &str, subject: &str) -> StateKey {
         let parts = [&*self.issuer, tenant, client, subject].map(str::as_bytes);
         self.memory.keys.key(Purpose::Sessions, &parts)
-    }
-
-    /// Of the row that numbers log-outs.
-    pub(crate) fn log_outs_key(&self) -> StateKey {
-        self.key(Purpose::LogOuts, "")
     }
 
     fn key(&self, purpose: Purpose, what: &str) -> StateKey {

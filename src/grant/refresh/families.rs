@@ -99,12 +99,6 @@ impl Families {
         if self.config.window.is_zero() { Duration::MAX } else { (self.config.window / 2).max(Duration::from_secs(1)) }
     }
 
-    /// The number of the last log-out of anybody. To be had before the password is looked at.
-    pub(super) async fn last_log_out(&self) -> Result<u64, BoxError> {
-        let key = self.revocations.log_outs_key();
-        self.revocations.memory.rows.look(key, |row| Ok(LogOut::stored(row)?.number)).await
-    }
-
     /// Begins a family, in the place of the subject's oldest one through this client where there are too many, which is
     /// named then. `None` if the subject was logged out after `began_after`. A row that is there is never written over.
     pub(super) async fn create(
@@ -339,11 +333,11 @@ impl Families {
 /// Ends everything of a subject. Dated once more when that is done: an access token that a login got in between was dated
 /// before then.
 pub(crate) async fn log_out(revocations: &Revocations, subject: &Subject, clock: &dyn Clock) -> Result<(), BoxError> {
-    let keys = [revocations.log_outs_key(), revocations.subject_key(subject.as_str())];
+    let keys = [revocations.log_outs, revocations.subject_key(subject.as_str())];
     let (rows, now) = (&revocations.memory.rows, clock.now().unix_millis());
     rows.change(&keys, |rows, changes| log_out::log_out(rows, changes, now)).await?;
     let now = clock.now().unix_millis();
-    rows.change(&keys[1..], |rows, changes| log_out::date(rows, changes, now)).await
+    rows.change(&keys, |rows, changes| log_out::date(rows, changes, now)).await
 }
 
 /// Who holds the tokens of a client that authenticated in this context.

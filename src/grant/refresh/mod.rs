@@ -3,9 +3,8 @@
 mod config;
 mod families;
 
-use std::time::Duration;
-
 use crate::client::AuthenticatedClient;
+use crate::grant::log_out::Beginning;
 pub use crate::grant::refresh::config::RefreshTokens;
 pub(crate) use crate::grant::refresh::families::{Families, Found, NewSession, Session, expires_at, holder, log_out};
 use crate::grant::refresh::families::{Intent, Used};
@@ -15,24 +14,12 @@ use crate::request::TokenRequest;
 use crate::response::TokenResponse;
 use crate::state::family::{Contention, Family, Step};
 use crate::user::Accepted;
-use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::error::{BoxError, Reason, RequestFault, TokenError, TokenFault, Trouble};
 use crate::vocabulary::event::Event;
 use crate::vocabulary::identifier::Subject;
 use crate::vocabulary::report::Report;
 
-/// The number of the last log-out when a login began, before its password was looked at.
-#[derive(Clone, Copy)]
-pub(crate) struct Beginning(u64);
-
 impl Engine {
-    /// Notes where log-outs stand, where there are sessions to be logged out of.
-    pub(crate) async fn beginning(&self, report: Report<'_>) -> Result<Option<Beginning>, TokenError> {
-        let Some(families) = &self.families else { return Ok(None) };
-        let last = families.last_log_out().await;
-        last.map(|last| Some(Beginning(last))).map_err(|cause| report.failed(Trouble::StateStore, &cause))
-    }
-
     /// What a family begins with, if what was granted is to have a refresh token.
     pub(crate) fn new_session(
         &self,
@@ -45,53 +32,26 @@ impl Engine {
         new.map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))
     }
 
-    /// Waits until a token without a session can be told from those of before its subject's last log-out: both are dated in
-    /// whole seconds, and of the same second the log-out counts as later, so the token would be dead from its beginning.
-    ///
-    /// Where the log-out lies further ahead, by a clock that is ahead of ours, the client is told to come again.
-    pub(crate) async fn outlast_log_out(&self, subject: &Subject, report: Report<'_>) -> Result<(), TokenError> {
-        let mut first = None;
-        loop {
-            let last = self.revocations.last_log_out(subject.as_str()).await;
-            let last = last.map_err(|cause| report.failed(Trouble::StateStore, &cause))?;
-            if last.number != *first.get_or_insert(last.number) {
-                // Once more since, and the password that was right may have been the former one.
-                return Err(report.refused(Trouble::LoggedOutMeanwhile));
-            }
-            let over = Timestamp::from_unix_seconds((last.at / 1000).saturating_add(1));
-            let left = if last.number == 0 { Duration::ZERO } else { over.since(self.settings.clock.now()) };
-            if left.is_zero() {
-                return Ok(());
-            }
-            if left > Duration::from_secs(2) {
-                return Err(report.refused(Trouble::LoggedOutMeanwhile).after(left));
-            }
-            self.settings.clock.sleep(left).await;
-        }
-    }
-
-    /// Begins a family for what was granted, if it is to have a refresh token. Whoever was logged out since the login began
-    /// gets nothing: the password may have been the former one.
+    /// Begins a family for what was granted. Whoever was logged out since the login began gets nothing: the password may have
+    /// been the former one.
     pub(crate) async fn begin_session(
         &self,
-        beginning: Option<Beginning>,
-        new: Option<NewSession>,
+        beginning: Beginning,
+        new: NewSession,
         granted: &Granted<'_>,
         report: Report<'_>,
     ) -> Result<Option<Session>, TokenError> {
-        let (Some(Beginning(began_after)), Some(families)) = (beginning, &self.families) else { return Ok(None) };
+        let Some(families) = &self.families else { return Ok(None) };
         let Granted { client, scope, accepted, .. } = granted;
         let failed = |cause: BoxError| report.failed(Trouble::StateStore, &cause);
-        let logged_out_meanwhile = || Err(report.refused(Trouble::LoggedOutMeanwhile));
-        let Some(new) = new else {
-            let last = self.revocations.last_log_out(accepted.subject.as_str()).await.map_err(failed)?;
-            return if last.number > began_after { logged_out_meanwhile() } else { Ok(None) };
-        };
         let holder = holder(client, report.context());
         let what = (scope.clone(), granted.audiences.to_vec());
+        let began_after = beginning.number();
         let created =
             Box::pin(families.create(new, holder, &accepted.subject, began_after, what, granted.lifetime)).await;
-        let Some((session, replaced)) = created.map_err(failed)? else { return logged_out_meanwhile() };
+        let Some((session, replaced)) = created.map_err(failed)? else {
+            return Err(report.refused(Trouble::LoggedOutMeanwhile));
+        };
         if let Some(session_id) = replaced.as_deref() {
             let (client_id, subject, context) = (client.id(), &accepted.subject, report.context());
             report.tell(&Event::SessionReplaced { client_id, subject, session_id, context });

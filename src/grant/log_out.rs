@@ -1,0 +1,79 @@
+//! A login beside a log-out of the same subject, which may have come since the password was looked at: the engine's side
+//! of [`state::log_out`](crate::state::log_out).
+
+use std::time::Duration;
+
+use crate::grant::Engine;
+use crate::state::log_out::LogOut;
+use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::error::{BoxError, TokenError, Trouble};
+use crate::vocabulary::identifier::Subject;
+use crate::vocabulary::report::Report;
+
+/// The last log-out of anybody when a login began, before its password was looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct Beginning(LogOut);
+
+impl Beginning {
+    /// A log-out with a greater number came later.
+    pub(crate) fn number(self) -> u64 {
+        self.0.number
+    }
+}
+
+/// The longest that a login waits for the second of a log-out to pass. One that lies further ahead was dated by a clock
+/// that is ahead of ours.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// Notes where log-outs stand.
+    pub(crate) async fn beginning(&self, report: Report<'_>) -> Result<Beginning, TokenError> {
+        let last = self.revocations.last_log_out().await;
+        last.map(Beginning).map_err(|cause| report.failed(Trouble::StateStore, &cause))
+    }
+
+    /// Waits until a token without a session can be told from those of before its subject's last log-out. Both are dated in
+    /// whole seconds, and of the same second the log-out counts as later: the token would be dead from its beginning.
+    pub(crate) async fn outlast_log_out(
+        &self,
+        Beginning(last): Beginning,
+        subject: &Subject,
+        report: Report<'_>,
+    ) -> Result<(), TokenError> {
+        let left = |log_out: LogOut| {
+            let over = Timestamp::from_unix_seconds((log_out.at / 1000).saturating_add(1));
+            if log_out.number == 0 { Duration::ZERO } else { over.since(self.settings.clock.now()) }
+        };
+        // Nearly always that was long ago, and then it does not matter whose it was.
+        while !left(last).is_zero() {
+            let own = self.log_out_since(last.number, subject, report).await?;
+            match left(own) {
+                Duration::ZERO => break,
+                wait if wait <= LONGEST_WAIT => self.settings.clock.sleep(wait).await,
+                wait => return Err(report.refused(Trouble::LoggedOutMeanwhile).after(wait)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a token without a session whose subject was logged out since the login began: the password that was right
+    /// may have been the former one. To be asked once the token is dated.
+    pub(crate) async fn not_logged_out_since(
+        &self,
+        Beginning(last): Beginning,
+        subject: &Subject,
+        report: Report<'_>,
+    ) -> Result<(), TokenError> {
+        if self.beginning(report).await?.number() > last.number {
+            self.log_out_since(last.number, subject, report).await?;
+        }
+        Ok(())
+    }
+
+    /// The subject's last log-out, which must not be later than this one.
+    async fn log_out_since(&self, number: u64, subject: &Subject, report: Report<'_>) -> Result<LogOut, TokenError> {
+        let own = self.revocations.last_log_out_of(subject.as_str()).await;
+        let own = own.map_err(|cause: BoxError| report.failed(Trouble::StateStore, &cause))?;
+        if own.number > number { Err(report.refused(Trouble::LoggedOutMeanwhile)) } else { Ok(own) }
+    }
+}
