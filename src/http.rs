@@ -147,8 +147,8 @@ impl<'a> Header<'a> {
     }
 }
 
-/// What stands in an `Authorization` header behind this scheme, given in lower case: one or more spaces in between, no
-/// tab (RFC 9110 section 11.4, RFC 6750 section 2.1). `None` for another scheme, or for none of these spaces.
+/// The credentials of an `Authorization` header after this scheme, in lower case, and one or more spaces (RFC 9110 section
+/// 11.4, RFC 6750 section 2.1); `None` if the scheme differs or no space follows it. A tab is no space.
 pub(crate) fn credentials<'a>(header: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
     let (own, rest) = header.split_at_checked(scheme.len())?;
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();

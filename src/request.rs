@@ -14,8 +14,8 @@ use crate::vocabulary::secret::Secret;
 /// A token request ([RFC 6749 section 4.3.2]), parsed strictly.
 ///
 /// A value of this type has no repeated parameter, and every parameter it holds is within its length and made of the
-/// characters its grammar allows (RFC 6749 appendix A); but for tokens and assertions, which are whatever was sent, and
-/// are unknown if they are no such thing. A parameter without a value is as if it were not there.
+/// characters its grammar allows (RFC 6749 appendix A). Tokens and assertions are not checked here: one that is malformed is
+/// answered later, as one that is unknown. A parameter without a value is as if it were not there.
 /// Unknown parameters are ignored, but counted and checked for repetition. What is not judged yet: whether what is
 /// needed is there, whether it is registered, whether it is right.
 ///
@@ -174,8 +174,8 @@ enum Charset {
     AsciiSuperset,
 }
 
-/// Of `application/x-www-form-urlencoded`, with no parameter but `charset`; `None` for any other type. A form has no such
-/// parameter by its registration, but widely used clients add one, some of them always `ISO-8859-1`.
+/// The charset that the `Content-Type` of a form names, UTF-8 if it names none; `None` for any other media type or
+/// parameter. A form has no `charset` by its registration, but widely used clients add one, some always `ISO-8859-1`.
 fn charset_of(content_type: Header<'_>) -> Option<Charset> {
     let Header::Once(value) = content_type else { return None };
     let mut parts = std::str::from_utf8(value).ok()?.split(';').map(|part| part.trim_matches([' ', '\t']));
@@ -198,10 +198,6 @@ fn charset_of(content_type: Header<'_>) -> Option<Charset> {
 
 /// `None` for what is no label, and for encodings in which an octet below 128 need not be the ASCII character.
 fn charset_named(label: &str) -> Option<Charset> {
-    const NO_SUPERSETS: [&str; 13] = [
-        "utf16", "utf32", "utf7", "ucs", "iso10646", "unicode", "ebcdic", "ibm037", "ibm500", "ibm1047", "cp037",
-        "cp500", "cp1047",
-    ];
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:()".contains(&byte);
     if label.is_empty() || !label.bytes().all(is_token) {
         return None;
@@ -212,8 +208,39 @@ fn charset_named(label: &str) -> Option<Charset> {
     let bare = label.to_ascii_lowercase().replace(['-', '_'], "");
     // Aliases begin so, such as `csUTF16` and `x-UTF-16LE-BOM`.
     let bare = bare.strip_prefix("cs").or_else(|| bare.strip_prefix('x')).unwrap_or(&bare);
-    let is_superset = !NO_SUPERSETS.iter().any(|prefix| bare.starts_with(prefix));
+    let code_page =
+        ["cp", "ibm", "ccsid", "windows", "ms", ""].iter().find_map(|of| bare.strip_prefix(of)?.parse().ok());
+    let is_superset = match code_page {
+        Some(number) => is_ascii_code_page(number),
+        None => !NO_SUPERSETS.iter().any(|family| bare.starts_with(family)),
+    };
     is_superset.then_some(Charset::AsciiSuperset)
+}
+
+/// UTF-16 and its like, UTF-7, encodings that switch between alphabets, EBCDIC; under each of their names.
+const NO_SUPERSETS: [&str; 15] = [
+    "utf16",
+    "utf32",
+    "utf7",
+    "u16",
+    "u32",
+    "u7",
+    "imap",
+    "iso10646",
+    "unicode",
+    "ucs",
+    "iso2022",
+    "hz",
+    "ebcdic",
+    "utfebcdic",
+    "cp1047",
+];
+
+/// Whether a code page of that number has ASCII as its first half. The others are EBCDIC (most of those below 437, some of
+/// 500 to 1399) or UTF-16 and UTF-7 (1200, 12000, 65000).
+fn is_ascii_code_page(number: u32) -> bool {
+    matches!(number, 437 | 720 | 737 | 775 | 850..=869 | 874 | 932 | 936 | 949 | 950 | 1250..=1258 | 1361 | 10000..=10099
+        | 20127 | 20866 | 21866 | 28591..=28606 | 38598 | 51932..=51949 | 54936)
 }
 
 /// Whether a credential stands in the query, where logs and histories keep it (RFC 6749 section 2.3.1).

@@ -448,9 +448,12 @@ async fn a_login_in_the_second_of_a_log_out_waits_for_the_next() {
     let log_out = async |world: &World| {
         world.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
     };
-    let without_refresh_tokens = World::default();
+    let anybody =
+        || Users::who(|attempt| Ok(Login::accepted(if attempt.username() == "bob" { "user-2" } else { "user-1" })));
+    let without_refresh_tokens = World::of(anybody());
     register(&without_refresh_tokens.clients);
-    for world in [Sessions::new().world, without_refresh_tokens] {
+    let with = Sessions::over(anybody(), |refresh| refresh, |builder| builder).world;
+    for (world, has_sessions) in [(with, true), (without_refresh_tokens, false)] {
         let login = async || world.send(&[("authorization", &basic("app", "app-secret"))], &plain).await;
         world.clock.advance(Duration::from_millis(400));
         log_out(&world).await;
@@ -478,7 +481,12 @@ async fn a_login_in_the_second_of_a_log_out_waits_for_the_next() {
         // Others, and whoever gets a session, wait for nothing.
         clock.advance(Duration::from_millis(200));
         log_out(&world).await;
-        if world.grant.metadata().body().windows(13).any(|text| text == b"refresh_token") {
+        let bob = plain.replace("alice", "bob");
+        verifier
+            .verify(&world.send(&[("authorization", &basic("app", "app-secret"))], &bob).await.access_token())
+            .await
+            .unwrap();
+        if has_sessions {
             let session = world.send(&[("authorization", &basic("app", "app-secret"))], OFFLINE).await;
             verifier.verify(&session.access_token()).await.unwrap();
         }
@@ -486,11 +494,43 @@ async fn a_login_in_the_second_of_a_log_out_waits_for_the_next() {
         clock.set(clock.now().minus(Duration::from_secs(30)));
         let answer = login().await;
         answer.is(503, "temporarily_unavailable");
+        assert!(world.events.last().starts_with("trouble: LogOutAhead"), "{}", world.events.last());
         let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((30..=31).contains(&wait), "{wait}");
         clock.advance(Duration::from_secs(wait));
         login().await.is_granted();
     }
+}
+
+/// Nobody who was never logged out waits, whatever time it is.
+#[tokio::test]
+async fn at_the_beginning_of_time_a_login_waits_for_nothing() {
+    let clock = ManualClock::at(Timestamp::from_unix_seconds(0));
+    let world = World::with(Users::default(), |builder| builder.clock(clock));
+    world.post(common::GOOD).await.is_granted();
+}
+
+/// A clock whose sleep ends at once, as the system's does where no timer can be started.
+#[tokio::test]
+async fn a_clock_that_does_not_sleep_is_not_asked_for_ever() {
+    #[derive(Clone)]
+    struct Sleepless(ManualClock, Arc<AtomicUsize>);
+    impl Clock for Sleepless {
+        fn now(&self) -> Timestamp {
+            self.0.now()
+        }
+        fn sleep(&self, span: Duration) -> password_grant::BoxFuture<'static, ()> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            assert!(span <= Duration::from_secs(1));
+            Box::pin(std::future::ready(()))
+        }
+    }
+    let sleeps = Arc::new(AtomicUsize::new(0));
+    let clock = Sleepless(ManualClock::at(noon()), sleeps.clone());
+    let world = World::with(Users::default(), |builder| builder.clock(clock));
+    world.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
+    world.post(common::GOOD).await.is(503, "temporarily_unavailable");
+    assert!((1..10).contains(&sleeps.load(Ordering::SeqCst)));
 }
 
 /// A password that is changed while a login with the former one is under way: what it would have got is not given out,

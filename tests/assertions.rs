@@ -1036,6 +1036,28 @@ async fn keys_that_a_client_publishes_are_fetched_and_kept() {
 }
 
 /// Whoever is down is not asked at every request, and a clock that is put back does not change when.
+/// A thumbprint that no key of the set has may be that of a newer one.
+#[tokio::test]
+async fn a_key_that_is_named_by_an_unknown_thumbprint_alone_is_asked_for_anew() {
+    let (one, two) = (Forge::new().key(), Forge::new().key());
+    let source = Publishes::default();
+    source.set(&[&one]);
+    let world = publishing_world(&source);
+    let send = async |key: &AssertionKey| ask(&world, &assertions(&world, key).sign().unwrap()).await;
+    send(&one).await.is_granted();
+    assert_eq!(source.fetched(), 1);
+    source.set(&[&two]);
+    world.clock.advance(Duration::from_secs(60));
+    send(&two.clone().certificate(b"DER")).await.is_granted();
+    assert_eq!(source.fetched(), 1);
+    // A `kid` that is known says enough.
+    world.clock.advance(Duration::from_secs(60));
+    let kid = two.public_jwk().unwrap().kid().to_owned();
+    send(&two.clone().kid(kid).certificate(b"DER")).await.is_granted();
+    send(&two).await.is_granted();
+    assert_eq!(source.fetched(), 0);
+}
+
 #[tokio::test]
 async fn a_key_set_that_was_never_had_is_asked_for_once_a_minute() {
     let key = Forge::new().key();

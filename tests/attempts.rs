@@ -796,6 +796,37 @@ async fn a_client_that_authenticates_is_not_counted() {
 // --- Alarms and events -------------------------------------------------------------------------------------------------
 
 /// Requirement 96: what no limit meets is told, once.
+/// Whatever ways an identifier is spelt in, the alarm is that of the client that is registered, and nothing is kept for
+/// the spellings.
+#[tokio::test]
+async fn an_alarm_of_wrong_secrets_names_the_client_that_is_registered() {
+    let world = World::default();
+    let spelt = |number: usize| {
+        let letters = "web".chars().enumerate();
+        letters
+            .map(|(at, letter)| if number >> at & 1 == 1 { format!("%{:02X}", letter as u32) } else { letter.into() })
+            .collect::<String>()
+    };
+    for number in 0..800 {
+        let header = basic(&spelt(number % 8), "guess");
+        world.send(&[("authorization", &header)], GOOD).await.is(401, "invalid_client");
+    }
+    let alarms: Vec<_> = world.events.lines().into_iter().filter(|line| line.starts_with("alarm")).collect();
+    assert_eq!(alarms, [r#"alarm: ManySecrets through client "web", 100 failures"#]);
+    // Of two clients that may be meant, the one whose secret it was not.
+    let public = Client::public("a b").grants([Grant::Password]);
+    let confidential = Client::confidential("a+b", ClientSecret::digest_of("secret")).grants([Grant::Password]);
+    for client in [public, confidential] {
+        world.clients.insert(client.scope("profile".parse().unwrap()));
+    }
+    let header = basic("a+b", "guess");
+    world.send(&[("authorization", &header)], GOOD).await.is(401, "invalid_client");
+    assert_eq!(world.events.last(), r#"client "a+b" not authenticated: Secret"#);
+    let header = basic("x+y%3Az", "guess");
+    world.send(&[("authorization", &header)], GOOD).await.is(401, "invalid_client");
+    assert_eq!(world.events.last(), r#"client "x y:z" not authenticated: Unknown"#, "as RFC 6749 reads it");
+}
+
 #[tokio::test]
 async fn guesses_that_are_spread_raise_an_alarm() {
     let alarms = |events: &Events| -> Vec<String> {

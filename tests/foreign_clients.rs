@@ -3,7 +3,8 @@
 //! Not among the tests that `cargo test` runs, since it needs Node.js and the library:
 //!
 //! ```text
-//! npm install --prefix target/foreign-clients openid-client@6
+//! mkdir -p target/foreign-clients && cp tests/foreign_clients/package*.json target/foreign-clients/
+//! npm ci --prefix target/foreign-clients
 //! cargo test --test foreign_clients
 //! ```
 

@@ -228,7 +228,7 @@ async fn it_is_told_once_that_requests_come_without_an_address() {
     impl Observer for Missing {
         fn observe(&self, event: &Event<'_>) {
             if let Event::NoPeerAddress { .. } = event {
-                assert!(event.to_string().contains("limits by address are off"), "{event}");
+                assert!(event.to_string().contains("limits by address did not apply"), "{event}");
                 self.0.fetch_add(1, Ordering::SeqCst);
             }
         }

@@ -698,6 +698,24 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
     }
     clock.advance(Duration::from_secs(1));
     assert_eq!(waiting.await.0, refused);
+    // Where the identifier can be read in several ways, one client's hash is compared: of one that could log in by it.
+    let slow = |id: &str| Client::confidential(id, ClientAuthentication::basic_by_slow_hash(hash(cheap(), "legacy")));
+    let insert = |client: Client| clients.insert(client.grants([Grant::Password]).scope("profile".parse().unwrap()));
+    insert(slow("a+b"));
+    assert_eq!(ask(&grant, "a+b", "legacy").await.0.status, 200);
+    insert(slow("a b").disabled());
+    assert_eq!(ask(&grant, "a+b", "legacy").await.0.status, 200, "a disabled one stands in nobody's way");
+    insert(slow("a b"));
+    assert_eq!(
+        ask(&grant, "a+b", "legacy").await,
+        (refused.clone(), 1),
+        "either could be meant, and a decoy is compared"
+    );
+    assert_eq!(ask(&grant, "a%2Bb", "legacy").await.0.status, 200, "one of them is");
+    insert(Client::confidential("a b", ClientSecret::digest_of("fast secret")));
+    assert_eq!(ask(&grant, "a+b", "legacy").await.0.status, 200);
+    assert_eq!(ask(&grant, "a%20b", "fast secret").await.0.status, 200);
+    assert_eq!(ask(&grant, "a+b", "wrong").await, (refused.clone(), 1));
     let broken = ClientAuthentication::basic_by_slow_hash("$2b$12$of.another.kind");
     clients.insert(Client::confidential("broken", broken).grants([Grant::Password]));
     assert_eq!(ask(&grant, "broken", "x").await, (refused.clone(), 1));

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use common::sessions::{Gate, OFFLINE, Pair, Sessions, keys, refreshing, register, verifier};
@@ -390,6 +390,8 @@ async fn a_refresh_gets_no_other_audience_than_its_login() {
     let default = Pair::of(&sessions.ask("shop", login).await);
     register(&audiences[1..]);
     sessions.refresh("shop", &default.refresh).await.is(400, "invalid_target");
+    let named = format!("{}&audience={AUDIENCE}", refreshing(&default.refresh));
+    sessions.ask("shop", &named).await.is(400, "invalid_target"); // it would not get that one anyway
     sessions.refresh("shop", &pair.refresh).await.is(400, "invalid_target");
     let answer = sessions.ask("shop", &format!("{}&resource=https://b.example.com", refreshing(&pair.refresh))).await;
     assert_eq!(answer.claims()["aud"], "https://b.example.com");
@@ -924,6 +926,64 @@ async fn a_log_out_is_dated_later_than_every_token_that_was_made_before_its_end(
     logging_out.world.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
     let token = receiver.recv().unwrap().access_token();
     assert!(!logging_in.is_active(&token).await);
+}
+
+/// A store whose first commit takes a second, and which then does nothing until it is told.
+struct Halting {
+    store: InMemoryState,
+    clock: ManualClock,
+    calls: AtomicUsize,
+    done: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl StateStore for Halting {
+    async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
+        if self.calls.load(Ordering::SeqCst) > 0 {
+            let done = || if self.done.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending };
+            std::future::poll_fn(|_| done()).await;
+        }
+        self.store.load(keys).await
+    }
+
+    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+        if self.calls.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.clock.advance(Duration::from_secs(1));
+        }
+        self.store.commit(read, write).await
+    }
+}
+
+/// A log-out is dated once more when it is done. Of a login that began between the two, the token could be dated before
+/// the second and would be dead for its whole life.
+#[tokio::test]
+async fn a_login_between_the_two_steps_of_a_log_out_gets_no_dead_token() {
+    let clock = ManualClock::at(noon());
+    let store = InMemoryState::new().clock(clock.clone());
+    let done = Arc::new(AtomicBool::new(false));
+    let halting = Arc::new(Halting {
+        store: store.clone(),
+        clock: clock.clone(),
+        calls: AtomicUsize::new(0),
+        done: done.clone(),
+    });
+    let engine = |users: Users, store: Arc<dyn StateStore>| {
+        let clock = clock.clone();
+        World::with(users, |builder| builder.clock(clock).shared_state(store, StateSecret::new([0x5a; 32]).unwrap()))
+    };
+    let logging_out = engine(Users::default(), halting).grant;
+    let under_way = async move { logging_out.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await };
+    let mut under_way: BoxFuture<'static, Result<(), BoxError>> = Box::pin(under_way);
+    assert!(under_way.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "after its first step");
+    let under_way = Mutex::new(under_way);
+    let users = Users::who(move |_| {
+        done.store(true, Ordering::SeqCst);
+        let finished = under_way.lock().unwrap().as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(finished, Poll::Ready(Ok(()))));
+        Ok(Login::accepted("user-1"))
+    });
+    let logging_in = engine(users, Arc::new(store.clone()));
+    logging_in.post(common::GOOD).await.is(503, "temporarily_unavailable");
 }
 
 /// Incidents R2 and R6: what was decided outlives the process, and the request that was refused for it.

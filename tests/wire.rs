@@ -130,6 +130,23 @@ async fn another_charset_is_taken_where_it_changes_nothing() {
         "IBM037",
         "cp500",
         "EBCDIC-CP-US",
+        "ibm1140",
+        "CP875",
+        "x-ibm1025",
+        "037",
+        "500",
+        "cp1200",
+        "windows-1200",
+        "ccsid1200",
+        "u16",
+        "cp65000",
+        "u7",
+        "imap-utf-7",
+        "ISO-2022-JP",
+        "HZ-GB-2312",
+        "UTF-EBCDIC",
+        "utf_16",
+        "UCS2",
     ] {
         send(label, ascii.as_bytes()).await.is(400, "invalid_request");
     }

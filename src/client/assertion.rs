@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::client::registered::{AssertionCompatibility, AssertionCredentials};
 use crate::jose::compact::Compact;
-use crate::jose::{Algorithm, NumericDate, VerificationKeys, numeric_date};
+use crate::jose::{Algorithm, NumericDate, UnusableKey, VerificationKeys};
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::error::ClientFault;
 use crate::vocabulary::limits::Limits;
@@ -56,7 +56,7 @@ pub(crate) struct Sound {
 }
 
 impl<'r> PresentedAssertion<'r> {
-    /// Strict in form; `None` for anything that is not a JWT with a subject, or a longer one than is read.
+    /// `None` if the text is longer than 8 KiB or is not a JWT with a subject, read strictly.
     pub(crate) fn parse(text: &'r str) -> Option<Self> {
         if text.len() > Limits::ASSERTION {
             return None;
@@ -79,6 +79,11 @@ impl<'r> PresentedAssertion<'r> {
     /// Whether none of these keys has the name that the assertion names its key by.
     pub(crate) fn names_none_of(&self, keys: &VerificationKeys) -> bool {
         !keys.knows(self.jws.key_name())
+    }
+
+    /// Whether it may have been signed with a key that cannot be used: it names that one, or none.
+    pub(crate) fn may_mean(&self, unusable: &UnusableKey) -> bool {
+        self.jws.key_name().kid.is_none_or(|said| unusable.kid() == Some(said))
     }
 
     /// Everything but whether it was seen before: type, algorithm, signature, then each claim.
@@ -127,20 +132,19 @@ impl<'r> PresentedAssertion<'r> {
 
     /// `exp` is there and neither past nor too far ahead; `nbf` and `iat`, if there, are not ahead.
     fn times(&self, expected: &Expectations<'_>) -> Result<Timestamp, ClientFault> {
-        let time = |claim: &str, date| match self.claims.get(claim) {
+        let date = |claim: &str| match self.claims.get(claim) {
             None => Ok(None),
-            Some(value) => match numeric_date(value, date) {
-                Some(seconds) => Ok(Some(Timestamp::from_unix_seconds(seconds))),
-                None => Err(ClientFault::AssertionTime),
-            },
+            Some(value) => NumericDate::read(value).map(Some).ok_or(ClientFault::AssertionTime),
         };
-        let end = time("exp", NumericDate::End)?.ok_or(ClientFault::AssertionTime)?;
+        let end = date("exp")?.ok_or(ClientFault::AssertionTime)?;
+        let end = Timestamp::from_unix_seconds(end.rounded_down());
         let latest = expected.now.plus(SKEW);
-        let ahead = |time: Option<Timestamp>| time.is_some_and(|time| time > latest);
+        let ahead = |date: Option<NumericDate>| {
+            date.is_some_and(|date| Timestamp::from_unix_seconds(date.rounded_up()) > latest)
+        };
         let expired = end.plus(SKEW) <= expected.now;
         let too_long = end > latest.plus(expected.longest_life);
-        let [nbf, iat] = ["nbf", "iat"].map(|claim| time(claim, NumericDate::Beginning));
-        if expired || too_long || ahead(nbf?) || ahead(iat?) {
+        if expired || too_long || ahead(date("nbf")?) || ahead(date("iat")?) {
             return Err(ClientFault::AssertionTime);
         }
         Ok(end.plus(SKEW))

@@ -18,7 +18,7 @@ use crate::client::registered::{
 use crate::client::secret::ClientSecret;
 use crate::client::store::ClientStore;
 use crate::http::{self, Header};
-use crate::jose::VerificationKeys;
+use crate::jose::{UnusableKey, VerificationKeys};
 use crate::request::TokenRequest;
 use crate::state::Remembered;
 use crate::state::key::Purpose;
@@ -149,12 +149,12 @@ impl<'r> Presented<'r> {
     /// Every client that the request may mean, each once: there are several only where the identifier in a Basic header
     /// can be read in several ways. Never none, at most three. Raw.
     pub(crate) fn client_ids(&self) -> impl Iterator<Item = &str> {
-        let (one, several) = match self {
-            Self::Assertion(asserted) => (Some(asserted.assertion.client_id()), [].iter()),
-            Self::Basic(basic) => (basic.raw_id().filter(|_| basic.ids.is_empty()), basic.ids.iter()),
-            Self::Post { client_id, .. } | Self::Public { client_id } => (Some(*client_id), [].iter()),
+        let (one, basic) = match self {
+            Self::Basic(basic) => (None, Some(basic)),
+            Self::Assertion(asserted) => (Some(asserted.assertion.client_id()), None),
+            Self::Post { client_id, .. } | Self::Public { client_id } => (Some(*client_id), None),
         };
-        one.into_iter().chain(several.map(String::as_str))
+        one.into_iter().chain(basic.into_iter().flat_map(Basic::client_ids))
     }
 
     /// Whether there is a proof, so something that could have been guessed.
@@ -179,7 +179,7 @@ impl<'r> Presented<'r> {
     }
 
     /// The secret in each of its readings.
-    fn readings(&self) -> [Option<Secret<'_>>; 3] {
+    fn secret_readings(&self) -> [Option<Secret<'_>>; 3] {
         match self {
             Self::Basic(basic) => readings(basic.secret(), Limits::CLIENT_SECRET),
             Self::Post { secret, .. } => [Some(Secret::new(*secret)), None, None],
@@ -189,7 +189,7 @@ impl<'r> Presented<'r> {
 
     /// Whether the secret presented is one of these. Looks at every one of them, whatever it finds.
     fn matches_any(&self, secrets: &[ClientSecret], now: Timestamp) -> bool {
-        self.readings().iter().flatten().fold(false, |found, reading| {
+        self.secret_readings().iter().flatten().fold(false, |found, reading| {
             let digest = sha256(reading.expose().as_bytes());
             secrets.iter().fold(found, |found, secret| secret.matches(&digest, now) | found)
         })
@@ -199,7 +199,7 @@ impl<'r> Presented<'r> {
     /// hash. Where there is none, a decoy is verified in its place.
     async fn compare_slowly(&self, phc: Option<&str>, slow: &dyn SlowSecrets) -> Result<Comparison, Overloaded> {
         let mut comparison = Comparison::Different;
-        for reading in self.readings().iter().flatten() {
+        for reading in self.secret_readings().iter().flatten() {
             comparison = slow.compare(phc, reading.expose()).await?;
             if comparison == Comparison::Same {
                 break;
@@ -230,7 +230,7 @@ pub(crate) struct Basic {
     text: Zeroizing<String>,
     /// Where the first colon is.
     colon: usize,
-    /// The identifier in each of its readings; empty where there is but the raw one.
+    /// The identifier in each of its readings; empty where it has but one, which is in the text, and needs no allocation.
     ids: Vec<String>,
 }
 
@@ -257,8 +257,7 @@ impl Basic {
         Some(Self { text, colon, ids })
     }
 
-    /// The readings of an identifier, if there is one at all. Only where there are several, since an allocation would be
-    /// made for each.
+    /// The readings of an identifier, as they are kept; `None` if it has none.
     fn ids_in(raw: &str) -> Option<Vec<String>> {
         let ids = readings(raw, Limits::CLIENT_ID);
         let mut ids = ids.iter().flatten().map(Secret::expose);
@@ -269,33 +268,34 @@ impl Basic {
         }
     }
 
-    /// The identifier as it came.
-    fn raw_id(&self) -> Option<&str> {
-        self.text.get(..self.colon)
+    /// The readings of the identifier.
+    fn client_ids(&self) -> impl Iterator<Item = &str> {
+        let raw = self.text.get(..self.colon).filter(|_| self.ids.is_empty());
+        raw.into_iter().chain(self.ids.iter().map(String::as_str))
+    }
+
+    fn may_mean(&self, client_id: &str) -> bool {
+        self.client_ids().any(|id| id == client_id)
+    }
+
+    /// As the credentials of this client alone, if that is one that the identifier can be read as.
+    fn narrowed_to(mut self, client_id: &str) -> Option<Self> {
+        if !self.may_mean(client_id) {
+            return None;
+        }
+        self.ids.retain(|id| id == client_id);
+        Some(self)
     }
 
     /// The secret as it came.
     fn secret(&self) -> &str {
         self.text.get(self.colon + 1..).unwrap_or_default()
     }
-
-    /// As the credentials of this client alone, if that is one that the identifier can be read as.
-    fn narrowed_to(mut self, client_id: &str) -> Option<Self> {
-        if self.ids.is_empty() {
-            return (self.raw_id() == Some(client_id)).then_some(self);
-        }
-        self.ids.retain(|id| id == client_id);
-        (!self.ids.is_empty()).then_some(self)
-    }
-
-    fn names(&self, client_id: &str) -> bool {
-        self.ids.iter().any(|id| id == client_id) || self.ids.is_empty() && self.raw_id() == Some(client_id)
-    }
 }
 
-/// What one half of Basic credentials may mean, each meaning once: form-decoded, as RFC 6749 section 2.3.1 has it; as it
-/// is, since many clients do not encode; percent-decoded with each `+` kept, as some encode. `half` is of the characters
-/// that RFC 6749 appendix A allows. What is too long, empty, or decodes to other characters is no meaning.
+/// The readings of one half of Basic credentials, each once: form-decoded (RFC 6749 section 2.3.1); unchanged, since many
+/// clients do not encode; and percent-decoded with `+` kept, as some encode. `half` is of VSCHAR (RFC 6749 appendix A).
+/// Readings that are empty, too long or hold other characters are left out.
 fn readings(half: &str, limit: usize) -> [Option<Secret<'_>>; 3] {
     let fits = |text: &str| (1..=limit).contains(&text.len());
     let decoded = |decode: fn(&[u8]) -> Result<Cow<'_, str>, form::BadEncoding>| {
@@ -324,71 +324,104 @@ pub(crate) struct Registry<'a> {
     pub(crate) used: &'a UsedAssertions,
 }
 
+/// A client that did not authenticate, or could not.
+pub(crate) struct Unauthenticated<'p> {
+    /// The registered client whose secret it was not, if there is one.
+    pub(crate) wrong_secret_of: Option<&'p str>,
+    pub(crate) error: TokenError,
+}
+
+impl From<TokenError> for Unauthenticated<'_> {
+    fn from(error: TokenError) -> Self {
+        Self { wrong_secret_of: None, error }
+    }
+}
+
 /// Looks the client up and holds its proof against what is registered.
 ///
 /// An unknown client costs the digest and the comparison that a known one costs, and every failure gets the same
 /// bytes.
-pub(crate) async fn authenticate(
-    presented: &Presented<'_>,
+pub(crate) async fn authenticate<'p>(
+    presented: &'p Presented<'_>,
     registry: Registry<'_>,
     report: Report<'_>,
-) -> Result<AuthenticatedClient, TokenError> {
+) -> Result<AuthenticatedClient, Unauthenticated<'p>> {
     match presented {
-        Presented::Assertion(asserted) => asserted.authenticate(&registry, report).await,
+        Presented::Assertion(asserted) => Ok(asserted.authenticate(&registry, report).await?),
         _ => by_secret(presented, &registry, report).await,
     }
 }
 
-/// Looks at every client that may be meant, whatever it finds: how many there are is a matter of the request alone. One
-/// of them has the secret. Where two have it, it cannot be told which is meant.
-async fn by_secret(
-    presented: &Presented<'_>,
+/// Looks up every client that the identifier may mean, whatever it finds: how many there are is a matter of the request
+/// alone. Where the secret is that of two, it cannot be told which is meant. A secret that is stored as a slow hash is
+/// compared only if no digest is right.
+async fn by_secret<'p>(
+    presented: &'p Presented<'_>,
     registry: &Registry<'_>,
     report: Report<'_>,
-) -> Result<AuthenticatedClient, TokenError> {
-    let mut authenticated = None;
-    // Of the client that came furthest, who is the one that an administrator looks for.
+) -> Result<AuthenticatedClient, Unauthenticated<'p>> {
+    let mut right: Option<AuthenticatedClient> = None;
+    let mut slow: Option<(&str, Client)> = None;
     let mut refusal: Option<(&str, ClientFault)> = None;
-    let mut stored_slowly: Option<(&str, Client)> = None;
+    let (mut several_right, mut several_slow) = (false, false);
     for claimed in presented.client_ids() {
         let client = registry.find(claimed, report).await?;
         let registered = client.as_ref().map(Client::authentication);
         let proved = presented.matches_any(secrets_to_compare(registered), registry.assertions.now);
-        if stored_slowly.is_none() {
-            let slow = client.as_ref().filter(|client| client.authentication().slow_hash().is_some());
-            stored_slowly = slow.map(|client| (claimed, client.clone()));
-        }
-        match registry.judge(|public| presented.method(public), client, proved) {
-            Ok(_) if authenticated.is_some() => return Err(report.client(Some(claimed), ClientFault::Ambiguous)),
-            Ok(client) => authenticated = Some(client),
-            Err(fault) if refusal.is_none_or(|(_, former)| former == ClientFault::Unknown) => {
-                refusal = Some((claimed, fault));
+        match registry.judge(|public| presented.method(public), client.as_ref(), proved) {
+            Ok(client) => several_right |= right.replace(client).is_some(),
+            Err(fault) => {
+                if refusal.is_none_or(|(_, former)| tells_more(fault, former)) {
+                    refusal = Some((claimed, fault));
+                }
+                // All but the secret is in order.
+                let may_be_right = |client: &Client| client.authentication().slow_hash().is_some();
+                if let Some(client) = client.filter(may_be_right).filter(|_| fault == ClientFault::Secret) {
+                    several_slow |= slow.replace((claimed, client)).is_some();
+                }
             }
-            Err(_) => {}
         }
     }
-    if let Some(client) = authenticated {
-        return Ok(client);
+    let refuse = |(claimed, fault): (&'p str, ClientFault)| Unauthenticated {
+        wrong_secret_of: (fault == ClientFault::Secret).then_some(claimed),
+        error: report.client(Some(claimed), fault),
+    };
+    let (claimed, fault) = refusal.unwrap_or(("", ClientFault::Unidentified));
+    let ambiguous = if right.is_some() { several_right } else { several_slow };
+    match right {
+        Some(client) if !ambiguous => return Ok(client),
+        _ => {}
     }
-    if let Some((claimed, client)) = by_slow_hash(presented, stored_slowly, registry, report).await? {
-        match registry.judge(|public| presented.method(public), Some(client), true) {
-            Ok(client) => return Ok(client),
-            Err(fault) => refusal = Some((claimed, fault)),
-        }
+    // Of two slow hashes neither is compared, or a request would cost as many as it has readings.
+    let candidate = slow.filter(|_| !ambiguous);
+    let phc = candidate.as_ref().and_then(|(_, client)| client.authentication().slow_hash());
+    if by_slow_hash(presented, phc, registry, report).await?
+        && let Some((claimed, client)) = &candidate
+    {
+        let client = registry.judge(|public| presented.method(public), Some(client), true);
+        return client.map_err(|fault| refuse((claimed, fault)));
     }
-    let (claimed, fault) = refusal.unzip();
-    Err(report.client(claimed, fault.unwrap_or(ClientFault::Unidentified)))
+    Err(refuse((claimed, if ambiguous { ClientFault::Ambiguous } else { fault })))
 }
 
-/// The client whose secret is stored as a slow hash, if that is the one presented. One hash is compared for a request,
-/// or a decoy, however many clients may be meant.
-async fn by_slow_hash<'p>(
-    presented: &'p Presented<'_>,
-    stored: Option<(&'p str, Client)>,
+/// Whether an administrator who looks for a fault is better told of this one: the registered client whose secret is wrong,
+/// before one that is refused anyway, before one that does not exist.
+fn tells_more(fault: ClientFault, former: ClientFault) -> bool {
+    let rank = |fault: ClientFault| match fault {
+        ClientFault::Unknown => 0,
+        ClientFault::Secret => 2,
+        _ => 1,
+    };
+    rank(fault) > rank(former)
+}
+
+/// Compares the secret, in each of its readings, with a slow hash, or with a decoy where there is none.
+async fn by_slow_hash(
+    presented: &Presented<'_>,
+    phc: Option<&str>,
     registry: &Registry<'_>,
     report: Report<'_>,
-) -> Result<Option<(&'p str, Client)>, TokenError> {
-    let phc = stored.as_ref().and_then(|(_, client)| client.authentication().slow_hash());
+) -> Result<bool, TokenError> {
     let comparison = match registry.slow {
         Some(slow) => {
             let comparison = presented.compare_slowly(phc, slow).await;
@@ -401,7 +434,7 @@ async fn by_slow_hash<'p>(
         // The observer is told that something is wrong here; the caller is not told that there is such a client.
         drop(report.refused(Trouble::ClientRegistration));
     }
-    Ok(stored.filter(|_| comparison == Comparison::Same))
+    Ok(comparison == Comparison::Same)
 }
 
 impl Registry<'_> {
@@ -417,7 +450,7 @@ impl Registry<'_> {
     fn judge(
         &self,
         method: impl FnOnce(bool) -> AuthenticationMethod,
-        client: Option<Client>,
+        client: Option<&Client>,
         proved: bool,
     ) -> Result<AuthenticatedClient, ClientFault> {
         let client = client.ok_or(ClientFault::Unknown)?;
@@ -434,7 +467,7 @@ impl Registry<'_> {
         if method != AuthenticationMethod::None && !proved {
             return Err(ClientFault::Secret);
         }
-        Ok(AuthenticatedClient { client, method })
+        Ok(AuthenticatedClient { client: client.clone(), method })
     }
 }
 
@@ -449,7 +482,7 @@ impl Asserted<'_> {
         let registered = client.as_ref().map(Client::authentication);
         self.check_what_came_with_it(registered).map_err(|fault| report.refused(fault))?;
         // Whether it is proved is judged once the client is known to be in order.
-        let client = registry.judge(|_| self.method(), client, true);
+        let client = registry.judge(|_| self.method(), client.as_ref(), true);
         let client = client.map_err(|fault| report.client(Some(claimed), fault))?;
         self.prove(&client, registry, report).await?;
         Ok(client)
@@ -473,7 +506,7 @@ impl Asserted<'_> {
         match &self.beside {
             None => Ok(()),
             Some(_) if !allows(AssertionCompatibility::BasicBeside) => Err(RequestFault::SeveralClientAuthentications),
-            Some(Some(basic)) if basic.names(self.assertion.client_id()) => Ok(()),
+            Some(Some(basic)) if basic.may_mean(self.assertion.client_id()) => Ok(()),
             Some(_) => Err(RequestFault::ClientIdMismatch),
         }
     }
@@ -492,12 +525,13 @@ impl Asserted<'_> {
             AssertionKeys::Known(keys) => keys.clone(),
             AssertionKeys::At(uri) => self.published_keys(uri, client.id(), registry, report).await?,
         };
-        let sound = self.assertion.judge(credentials, &keys, &registry.assertions).map_err(|fault| {
-            if matches!(fault, ClientFault::AssertionSignature | ClientFault::AssertionAlgorithm) {
-                tell_of_unusable(&keys, client.id(), report);
-            }
-            refused(fault)
-        })?;
+        let judged = self.assertion.judge(credentials, &keys, &registry.assertions);
+        if let Err(ClientFault::AssertionSignature | ClientFault::AssertionAlgorithm) = judged {
+            // One at the most: whoever sends bad assertions is not to fill a log.
+            let meant = keys.unusable().iter().find(|key| self.assertion.may_mean(key));
+            meant.into_iter().for_each(|key| tell_of_unusable(key, client.id(), report));
+        }
+        let sound = judged.map_err(refused)?;
         let used = registry.used.once(registry.assertions.issuer, client.id(), &sound).await;
         match used.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
             Use::First => {}
@@ -522,22 +556,17 @@ impl Asserted<'_> {
         let source = registry.published.ok_or_else(|| failed("there is no JwksSource".into()))?;
         let mut had = source.at(uri, Wanted::Recent).await.map_err(failed)?;
         if self.assertion.names_none_of(&had.keys) {
-            let before = had.just_fetched;
             had = source.at(uri, Wanted::Newer).await.map_err(failed)?;
-            had.just_fetched |= before;
         }
         if had.just_fetched {
-            tell_of_unusable(&had.keys, client_id, report);
+            had.keys.unusable().iter().for_each(|key| tell_of_unusable(key, client_id, report));
         }
         Ok(had.keys)
     }
 }
 
-/// Names the entries of a client's key set that were passed over.
-fn tell_of_unusable(keys: &VerificationKeys, client_id: &ClientId, report: Report<'_>) {
-    for key in keys.unusable() {
-        report.tell(&Event::KeyPassedOver { client_id, key, context: report.context() });
-    }
+fn tell_of_unusable(key: &UnusableKey, client_id: &ClientId, report: Report<'_>) {
+    report.tell(&Event::KeyPassedOver { client_id, key, context: report.context() });
 }
 
 /// The assertions that were used: each is good for one request (RFC 7523 section 3).

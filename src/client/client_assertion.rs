@@ -84,7 +84,8 @@ impl AssertionKey {
         Ok(Self::from_key(private_key_from_pem(pem.as_ref(), None)?))
     }
 
-    /// The same for one algorithm: an RSA key signs by RS256, RS384, RS512, PS256, PS384 or PS512.
+    /// Reads the key for one algorithm. An RSA key can sign by RS256 to RS512 or PS256 to PS512; every other key has one
+    /// algorithm.
     ///
     /// # Errors
     ///
@@ -125,7 +126,8 @@ impl AssertionKey {
     /// A key that lives elsewhere, such as in a security module.
     #[must_use]
     pub fn from_key(key: Arc<dyn SigningKey>) -> Self {
-        Self { key, kid: None, thumbprints: Thumbprints::default(), fully_specified: false }
+        let fully_specified = key.public_jwk().is_some_and(|jwk| jwk.is_fully_specified());
+        Self { key, kid: None, thumbprints: Thumbprints::default(), fully_specified }
     }
 
     /// Names the algorithm of an Ed25519 key `Ed25519`, as [RFC 9864] does, in the place of `EdDSA`: for servers that know
@@ -133,7 +135,7 @@ impl AssertionKey {
     ///
     /// [RFC 9864]: https://www.rfc-editor.org/rfc/rfc9864#section-2.2
     #[must_use]
-    pub fn fully_specified(self) -> Self {
+    pub fn with_ed25519_name(self) -> Self {
         Self { fully_specified: true, ..self }
     }
 

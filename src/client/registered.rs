@@ -370,7 +370,9 @@ struct SecretCredentials {
 }
 
 impl ClientAuthentication {
-    /// `client_secret_basic`: HTTP Basic, and nothing else.
+    /// `client_secret_basic`: HTTP Basic, and nothing else. Identifier and secret are read in each way that clients write them:
+    /// form-encoded (RFC 6749 section 2.3.1), as they are, and percent-encoded with `+` kept. Identifiers without `%`, `+`
+    /// and spaces have but one reading, and are best.
     #[must_use]
     pub fn basic(secret: ClientSecret) -> Self {
         Self::by_secret(true, false).or_secret(secret)
@@ -424,6 +426,10 @@ impl ClientAuthentication {
     /// `private_key_jwt`: a JWT that the client signs with the private half of one of these keys, by any algorithm that the
     /// key is for; see [`algorithms`](Self::algorithms).
     ///
+    /// A key that has no `kid` is known by its thumbprint (RFC 7638). If the client names it otherwise in its assertions,
+    /// give it that name ([`Jwk::with_kid`](crate::Jwk::with_kid)), or they are refused; without a name in them, the only
+    /// key that fits is taken.
+    ///
     /// # Errors
     ///
     /// When there is no key, one that is not valid, or two that are named alike; as [`VerificationKeys::from_jwks`].
@@ -469,6 +475,8 @@ impl ClientAuthentication {
     ///
     /// [`KeyError::Algorithm`] when its keys are for none of these, so that it could never authenticate: an RSA key and
     /// ES256, a secret of 32 bytes and HS512. Of keys that are published elsewhere nothing is known but that they are public.
+    /// Try it when the client is registered: an error in [`ClientStore::find`](crate::ClientStore::find) is a 503 at each
+    /// of its requests.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Result<Self, KeyError> {
         if let Credentials::Assertion(own) = &mut self.0 {
             let registered: Vec<Algorithm> = algorithms.into_iter().collect();

@@ -33,8 +33,9 @@ pub trait ClientStore: Send + Sync + 'static {
     ///
     /// `client_id` is within its length and made of printable ASCII; beyond that it is whatever the caller sent, not
     /// authenticated. Compare it byte for byte: a client whose [`id`](Client::id) differs is taken as not found.
-    /// Called once for each request that names a client, and at introspection for the token's client too. May be cancelled at
-    /// any await.
+    /// Called once for each request that names a client, but up to three times where the identifier in a Basic header can be
+    /// read in several ways, since it holds a `%` or a `+`: once for each. At introspection it is called for the token's
+    /// client too. May be cancelled at any await.
     ///
     /// # Errors
     ///

@@ -160,7 +160,8 @@ impl Engine {
         now: Timestamp,
         report: Report<'_>,
     ) -> Result<Option<TokenDetails>, TokenError> {
-        // Nobody has ever made another one; nor is an issuer of the host's to be shown what may be anything.
+        // A bearer token has only these characters (RFC 6750 section 2.1): any other text is unknown, and an issuer of the
+        // host's is not asked about it.
         if !is_b64token(token.expose()) {
             return Ok(None);
         }

@@ -211,8 +211,9 @@ impl PasswordGrant {
     /// password, is answered 503.
     ///
     /// Access tokens without a family are refused by [`introspect`](Self::introspect) and
-    /// [`revocations`](Self::revocations) if they were issued before, or in the same second, by the engine's clock; a login
-    /// without a refresh token waits for that second to pass.
+    /// [`revocations`](Self::revocations) if they were issued in or before the second of the log-out, by the engine's clock. A
+    /// login without a refresh token waits for that second to pass, and is answered 503 with `Retry-After` if the log-out is
+    /// dated more than two seconds ahead.
     ///
     /// Change the password first, then call this. Whoever asked is logged out too. The context only reaches the observer.
     ///
@@ -424,14 +425,14 @@ impl Engine {
         if new.is_none() {
             self.outlast_log_out(beginning, &granted.accepted.subject, report).await?;
         }
-        let session_id = new.as_ref().map(|new| &*new.session_id);
+        let session_id = new.as_ref().map(|(_, new)| &*new.session_id);
         let mut id = [0; TokenIds::LENGTH];
         let token_id = self.token_ids.next(&mut id);
         let access_token = self.make_token(&granted, token_id, session_id, report).await?;
         // Last, so that nothing is begun or replaced for a token that could not be made; and dated before it is asked who was
         // logged out meanwhile.
         let session = match new {
-            Some(new) => self.begin_session(beginning, new, &granted, report).await?,
+            Some(new) => Some(self.begin_session(beginning, new, &granted, report).await?),
             None => {
                 self.not_logged_out_since(beginning, &granted.accepted.subject, report).await?;
                 None
@@ -477,7 +478,7 @@ impl Engine {
         self.authenticate(&presented, endpoint, now, report).await
     }
 
-    /// Says once that limits by address are off, because the host gives none.
+    /// Tells the observer, once per engine, that a request has no caller address.
     fn tell_of_missing_address(&self, report: Report<'_>) {
         let context = report.context();
         let is_missing = self.attempts.is_some() && context.peer().is_none();
@@ -495,20 +496,24 @@ impl Engine {
         report: Report<'_>,
     ) -> Result<AuthenticatedClient, TokenError> {
         let Some(attempts) = self.attempts.as_ref().filter(|_| presented.has_proof()) else {
-            return authenticate(presented, self.registry(endpoint, now), report).await;
+            let client = authenticate(presented, self.registry(endpoint, now), report).await;
+            return client.map_err(|refused| refused.error);
         };
         for claimed in presented.client_ids() {
             attempts.check_client(claimed, report).await?;
         }
-        let client = authenticate(presented, self.registry(endpoint, now), report).await;
-        if let Err(refusal) = &client
-            && let Reason::Client(fault) = refusal.reason()
-        {
-            for claimed in presented.client_ids() {
-                attempts.client_failed(claimed, *fault, report).await?;
+        match authenticate(presented, self.registry(endpoint, now), report).await {
+            Ok(client) => Ok(client),
+            Err(refused) => {
+                refused.wrong_secret_of.into_iter().for_each(|registered| attempts.wrong_secret(registered, report));
+                if let Reason::Client(_) = refused.error.reason() {
+                    for claimed in presented.client_ids() {
+                        attempts.client_failed(claimed, report).await?;
+                    }
+                }
+                Err(refused.error)
             }
         }
-        client
     }
 
     /// Counts the attempt, before anything is looked up for it.

@@ -52,8 +52,8 @@ pub(crate) fn scope_for(
     }
 }
 
-/// The audiences that are asked for, all of them registered for the client; or its first. None: the issuer's own, which a
-/// client that is registered for no other may also name.
+/// The audiences that are asked for, all of them registered for the client; or its first. If none are registered, the
+/// issuer's default audience may be named too; the result is then empty.
 pub(crate) fn audiences_for<'c>(
     request: &TokenRequest<'_>,
     client: &'c AuthenticatedClient,
@@ -67,8 +67,8 @@ pub(crate) fn audiences_for<'c>(
     Ok(Cow::Owned(asked))
 }
 
-/// The audiences that are asked for, each once, if all of them are among these. Where these are none, what is meant is the
-/// issuer's own audience, and that may be asked for, which changes nothing.
+/// The audiences that are asked for, each once, if all of them are among these. If these are none, the issuer's own may be
+/// asked for, which adds nothing.
 fn targets_among(known: &[String], own: Option<&str>, request: &TokenRequest<'_>) -> Option<Vec<String>> {
     let mut asked: Vec<String> = Vec::new();
     for target in &request.targets {

@@ -8,7 +8,7 @@ use crate::jose::KeyError;
 /// A signature algorithm ([RFC 7518], [RFC 8037], [RFC 9864]). `none` is not one of them.
 ///
 /// Parses from either name of an algorithm that has two, as it stands in a registration
-/// (`token_endpoint_auth_signing_alg`); case matters. [`KeyError::Algorithm`] for any other name.
+/// (`token_endpoint_auth_signing_alg`); case matters. [`KeyError::UnknownAlgorithm`] for any other name.
 ///
 /// ```
 /// use password_grant::Algorithm;
@@ -26,7 +26,7 @@ use crate::jose::KeyError;
 #[non_exhaustive]
 pub enum Algorithm {
     /// Ed25519. It has two names, `EdDSA` (RFC 8037) and `Ed25519`, by which RFC 9864 replaces it: both are read
-    /// everywhere, and `EdDSA` is written unless [`SigningKeys::fully_specified`](crate::SigningKeys::fully_specified)
+    /// everywhere, and `EdDSA` is written unless [`SigningKeys::with_ed25519_name`](crate::SigningKeys::with_ed25519_name)
     /// says otherwise. Many verifiers know only one of the two.
     EdDsa,
     /// ECDSA on P-256 with SHA-256. The default: fast, small, and known to every verifier.
@@ -127,7 +127,7 @@ impl FromStr for Algorithm {
     type Err = KeyError;
 
     fn from_str(name: &str) -> Result<Self, KeyError> {
-        Self::named(name).ok_or(KeyError::Algorithm)
+        Self::named(name).ok_or_else(|| KeyError::UnknownAlgorithm(name.chars().take(32).collect()))
     }
 }
 

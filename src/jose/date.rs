@@ -5,24 +5,33 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// What a date is for, which decides how a fraction of a second is rounded: never in favour of the token.
+/// Seconds since 1970, and whether there was a fraction behind them. Each use rounds it against the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NumericDate {
-    /// `exp`: rounded down.
-    End,
-    /// `iat` and `nbf`: rounded up.
-    Beginning,
+pub(crate) struct NumericDate {
+    seconds: u64,
+    has_fraction: bool,
 }
 
-/// Whole seconds since 1970. A JSON number in any notation, with fraction and exponent; `None` for anything else, and for
-/// a number that is negative or beyond 2⁶⁴ seconds.
-pub(crate) fn numeric_date(value: &Value, date: NumericDate) -> Option<u64> {
-    if let Some(seconds) = value.as_u64() {
-        return Some(seconds);
+impl NumericDate {
+    /// Reads a JSON number in any notation, with fraction and exponent, as a 64-bit float where it is no integer. `None` for
+    /// anything else, and for a number that is negative or beyond 2⁶⁴.
+    pub(crate) fn read(value: &Value) -> Option<Self> {
+        if let Some(seconds) = value.as_u64() {
+            return Some(Self { seconds, has_fraction: false });
+        }
+        let span = Duration::try_from_secs_f64(value.as_f64()?).ok()?;
+        Some(Self { seconds: span.as_secs(), has_fraction: span.subsec_nanos() > 0 })
     }
-    let span = Duration::try_from_secs_f64(value.as_f64()?).ok()?;
-    let begun = date == NumericDate::Beginning && span.subsec_nanos() > 0;
-    Some(span.as_secs().saturating_add(begun.into()))
+
+    /// For `exp`, and for `iat` where it is held against a later log-out.
+    pub(crate) fn rounded_down(self) -> u64 {
+        self.seconds
+    }
+
+    /// For `nbf`, and for `iat` where it must not lie ahead.
+    pub(crate) fn rounded_up(self) -> u64 {
+        self.seconds.saturating_add(self.has_fraction.into())
+    }
 }
 
 #[cfg(test)]
@@ -31,11 +40,12 @@ mod tests {
 
     #[test]
     fn a_date_is_a_number_in_any_notation_and_nothing_else() {
-        for (text, end, beginning) in [
+        for (text, down, up) in [
             ("1795720000", 1_795_720_000, 1_795_720_000),
             ("1795720000.0", 1_795_720_000, 1_795_720_000),
             ("1795720000.5", 1_795_720_000, 1_795_720_001),
             ("1795720000.999", 1_795_720_000, 1_795_720_001),
+            ("1795720000.99999999", 1_795_720_001, 1_795_720_001), // as a 64-bit float
             ("1.79572e9", 1_795_720_000, 1_795_720_000),
             ("1.7957200005E+9", 1_795_720_000, 1_795_720_001),
             ("17957200005e-1", 1_795_720_000, 1_795_720_001),
@@ -44,14 +54,11 @@ mod tests {
             ("-0.0", 0, 0),
             ("18446744073709551615", u64::MAX, u64::MAX),
         ] {
-            let value: Value = serde_json::from_str(text).unwrap();
-            assert_eq!(numeric_date(&value, NumericDate::End), Some(end), "{text}");
-            assert_eq!(numeric_date(&value, NumericDate::Beginning), Some(beginning), "{text}");
+            let date = NumericDate::read(&serde_json::from_str(text).unwrap()).unwrap();
+            assert_eq!((date.rounded_down(), date.rounded_up()), (down, up), "{text}");
         }
         for text in ["-1", "-0.5", "1e300", "18446744073709551616", "null", "true", "\"1795720000\"", "[1]", "{}"] {
-            let value: Value = serde_json::from_str(text).unwrap();
-            assert_eq!(numeric_date(&value, NumericDate::End), None, "{text}");
-            assert_eq!(numeric_date(&value, NumericDate::Beginning), None, "{text}");
+            assert_eq!(NumericDate::read(&serde_json::from_str(text).unwrap()), None, "{text}");
         }
     }
 }

@@ -3,11 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use aws_lc_rs::signature::{
-    ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
-    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
-    RsaPublicKeyComponents,
-};
+use aws_lc_rs::signature::{ED25519, ParsedPublicKey, RsaPublicKeyComponents};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -16,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::jose::curve::Curve;
 use crate::jose::json::strict_object;
+use crate::jose::rsa::RsaScheme;
 use crate::jose::{Algorithm, KeyError};
 use crate::vocabulary::digest::sha256;
 
@@ -128,8 +125,9 @@ impl Jwk {
     ///
     /// # Errors
     ///
-    /// For a key with private or symmetric members, one that is not for verifying (`use`, `key_ops`), one that is
-    /// malformed, too short or of a kind that is not supported, and one whose `alg` is not an algorithm of its kind.
+    /// [`KeyError::NotAnObject`]; [`KeyError::Private`] for private or symmetric members; [`KeyError::Purpose`] by `use` or
+    /// `key_ops`; [`KeyError::Unsupported`] by `kty` or `crv`; [`KeyError::Algorithm`] and [`KeyError::UnknownAlgorithm`] by
+    /// `alg`; [`KeyError::Malformed`], [`KeyError::TooShort`] and [`KeyError::Invalid`] by its other members.
     pub fn from_json(json: &[u8]) -> Result<Self, KeyError> {
         Self::from_object(&strict_object(json).ok_or(KeyError::NotAnObject)?)
     }
@@ -196,7 +194,7 @@ impl Jwk {
     ///
     /// [RFC 9864]: https://www.rfc-editor.org/rfc/rfc9864#section-2.2
     #[must_use]
-    pub fn fully_specified(self) -> Self {
+    pub fn with_ed25519_name(self) -> Self {
         self.named_fully(true)
     }
 
@@ -288,23 +286,11 @@ impl Jwk {
             Material::Ed25519 { x } => ParsedPublicKey::new(&ED25519, x),
             Material::Ec { curve, point } => ParsedPublicKey::new(curve.verification(), point),
             Material::Rsa { n, e } => {
-                let padding = rsa_padding(algorithm).ok_or(KeyError::Algorithm)?;
-                RsaPublicKeyComponents { n, e }.to_parsed_public_key(padding)
+                let scheme = RsaScheme::of(algorithm).ok_or(KeyError::Algorithm)?;
+                RsaPublicKeyComponents { n, e }.to_parsed_public_key(scheme.verification)
             }
         };
         parsed.map_err(|_| KeyError::Invalid)
-    }
-}
-
-fn rsa_padding(algorithm: Algorithm) -> Option<&'static RsaParameters> {
-    match algorithm {
-        Algorithm::Rs256 => Some(&RSA_PKCS1_2048_8192_SHA256),
-        Algorithm::Rs384 => Some(&RSA_PKCS1_2048_8192_SHA384),
-        Algorithm::Rs512 => Some(&RSA_PKCS1_2048_8192_SHA512),
-        Algorithm::Ps256 => Some(&RSA_PSS_2048_8192_SHA256),
-        Algorithm::Ps384 => Some(&RSA_PSS_2048_8192_SHA384),
-        Algorithm::Ps512 => Some(&RSA_PSS_2048_8192_SHA512),
-        _ => None,
     }
 }
 

@@ -94,11 +94,11 @@ impl PartialEq for JwkSet {
 impl Eq for JwkSet {}
 
 impl FromIterator<Jwk> for JwkSet {
-    /// Of several keys with the same `kid`, the first is kept.
+    /// Of different keys with the same `kid` and a common algorithm, the first is kept.
     fn from_iter<I: IntoIterator<Item = Jwk>>(keys: I) -> Self {
         let mut set = Self::default();
         for key in keys {
-            if set.keys.iter().all(|own| own.kid() != key.kid()) {
+            if !set.keys.iter().any(|own| own.is_confused_with(&key)) {
                 set.keys.push(key);
             }
         }
@@ -128,16 +128,12 @@ impl UnusableKey {
 
 impl fmt::Display for UnusableKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key {}", self.position)?;
+        write!(f, "entry {} of the key set, counted from 0", self.position)?;
         if let Some(kid) = &self.kid {
-            write!(f, " (kid {kid:?})")?;
+            write!(f, ", kid {kid:?}")?;
         }
         write!(f, ": {}", self.reason)
     }
 }
 
-impl std::error::Error for UnusableKey {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.reason)
-    }
-}
+impl std::error::Error for UnusableKey {}

@@ -8,11 +8,12 @@ mod date;
 mod json;
 mod jwk;
 mod jwk_set;
+mod rsa;
 mod signing;
 mod verification;
 
 pub use algorithm::Algorithm;
-pub(crate) use date::{NumericDate, numeric_date};
+pub(crate) use date::NumericDate;
 pub(crate) use json::strict_object;
 pub use jwk::Jwk;
 pub(crate) use jwk::Thumbprints;
@@ -32,27 +33,33 @@ pub enum KeyError {
     /// hardly any other program reads it. [`SigningKeys::from_pem`] says how to convert the file.
     #[error(
         "an Ed25519 key in the PKCS#8 form of the crate ring, which is not that of RFC 8410: convert it to PKCS#8 \
-         version 1, keeping its seed (see SigningKeys::from_pem), or make a new one with \
+         version 1 in PEM, keeping its seed (see SigningKeys::from_pem), or make a new one with \
          `openssl genpkey -algorithm ed25519`"
     )]
     RingPkcs8,
     /// The key is of a kind that is not supported (supported: Ed25519, EC P-256, P-384 and P-521, RSA), or a private key
     /// that cannot be read.
-    #[error("the key is of a kind that is not supported (supported: Ed25519, EC P-256, P-384 and P-521, RSA)")]
+    #[error(
+        "the private key cannot be read, or the key is of a kind that is not supported (supported: Ed25519, EC P-256, \
+         P-384 and P-521, RSA of 2,048 bits or more)"
+    )]
     Unsupported,
     /// The key is no JSON object, or one that repeats a member.
     #[error("the key is not a JSON object without repeated members")]
     NotAnObject,
     /// This member of the key is missing, or not what it should be.
-    #[error("its member {0:?} is missing or malformed")]
+    #[error("the member {0:?} of the key is missing or malformed")]
     Malformed(&'static str),
     /// The numbers are not those of a sound key: a point that is not on its curve or of small order, an RSA modulus or
     /// exponent that is even or too large.
-    #[error("the numbers in it are not those of a sound key")]
+    #[error("the numbers of the key are not valid: point, modulus or exponent")]
     Invalid,
-    /// The algorithm is not supported, or not one of the key's kind; or no key of the client's is for one of these.
-    #[error("the algorithm is not supported, or not one that this key is for")]
+    /// The key is not for this algorithm; or, where a client is registered, none of its keys is for one of those given.
+    #[error("the key is not for this algorithm")]
     Algorithm,
+    /// No algorithm that is supported has this name, of which no more than 32 characters are kept. Case matters.
+    #[error("{0:?} is not the name of an algorithm that is supported")]
+    UnknownAlgorithm(String),
     /// The key is not for verifying signatures, by its `use` or `key_ops`.
     #[error("the key is not for verifying signatures (use, key_ops)")]
     Purpose,
@@ -62,11 +69,12 @@ pub enum KeyError {
     /// A key for publishing or verifying holds private members.
     #[error("a public key was expected, and this one holds private members")]
     Private,
-    /// The JSON is not a key set, or holds more than 20 keys.
-    #[error("not a JSON Web Key set of at most 20 keys")]
+    /// The JSON is not a key set, or one of more than 20 entries. A single key is none: see [`Jwk::from_json`].
+    #[error("not a JSON Web Key set, {{\"keys\": […]}}, of at most 20 entries")]
     Set,
-    /// Two different keys of a set have the same `kid`, for the same algorithm.
-    #[error("two different keys have the same kid, for the same algorithm")]
+    /// Two keys have the same `kid`: of a set that is read, two different ones for the same algorithm; of keys that are
+    /// published or make refresh tokens, any two.
+    #[error("two keys have the same kid")]
     RepeatedKid,
     /// There is no key for verifying.
     #[error("no key is left to verify with")]

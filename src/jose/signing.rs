@@ -7,10 +7,7 @@ use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPairComponents;
-use aws_lc_rs::signature::{
-    EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
-    RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair, RsaPublicKeyComponents,
-};
+use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair, RsaPublicKeyComponents};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls_pki_types::PrivateKeyDer;
@@ -21,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::jose::curve::Curve;
 use crate::jose::json::strict_object;
 use crate::jose::jwk::{Numbers, Thumbprints};
+use crate::jose::rsa::RsaScheme;
 use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, VerificationKeys};
 use crate::vocabulary::error::BoxError;
 
@@ -69,10 +67,11 @@ enum Verifier {
 impl SigningKeys {
     /// The private key in a PEM text: EC P-256 (ES256), P-384 (ES384) or P-521 (ES512), Ed25519 (EdDSA), or RSA of 2,048
     /// bits and more (RS256), as PKCS#8, SEC1 or PKCS#1. `openssl genpkey -algorithm ec -pkeyopt
-    /// ec_paramgen_curve:P-256` makes one. With an Ed25519 key, see [`fully_specified`](Self::fully_specified).
+    /// ec_paramgen_curve:P-256` makes one. With an Ed25519 key, see [`with_ed25519_name`](Self::with_ed25519_name).
     ///
-    /// The Ed25519 files that the crate ring writes are PKCS#8 version 2 in a form that is not that of RFC 8410; they are
-    /// refused with [`KeyError::RingPkcs8`]. This turns one (DER) into PKCS#8 version 1 with the same seed, as PEM:
+    /// The Ed25519 keys that the crate ring writes are PKCS#8 version 2 in a form that is not that of RFC 8410; they are
+    /// refused with [`KeyError::RingPkcs8`], in DER and in PEM. This turns one into PKCS#8 version 1 with the same seed, as
+    /// PEM (of a key in PEM, first `grep -v -- ----- ring.pem | base64 -d > ring.der`):
     ///
     /// ```text
     /// (printf '\060\056\002\001\000'; tail -c +6 ring.der | head -c 43) | openssl pkey -inform DER -out token.pem
@@ -86,7 +85,8 @@ impl SigningKeys {
         Ok(Self::from_key(private_key_from_pem(pem.as_ref(), None)?))
     }
 
-    /// The same for one algorithm: an RSA key signs by RS256, RS384, RS512, PS256, PS384 or PS512.
+    /// Reads the key for one algorithm. An RSA key can sign by RS256 to RS512 or PS256 to PS512; every other key has one
+    /// algorithm.
     ///
     /// # Errors
     ///
@@ -125,13 +125,14 @@ impl SigningKeys {
         Self { current: key, verifier: Verifier::Public, others: JwkSet::default(), fully_specified }
     }
 
-    /// Names the algorithm by [RFC 9864] in the header of tokens and in the JWKS document: with an Ed25519 key `Ed25519`
-    /// in the place of `EdDSA`, which that RFC deprecates. Verifiers of this crate take both names; of others, many know
-    /// one of the two. With a key of another kind, which has one name everywhere, nothing changes.
+    /// Names the algorithm of Ed25519 keys `Ed25519`, as [RFC 9864] does, in the header of tokens and for every such key in
+    /// the JWKS document. Without it they are named `EdDSA`, which that RFC deprecates, but for those that were
+    /// [published](Self::publish) with the other name. Verifiers of this crate take both names; of others, many know one
+    /// of the two. Keys of another kind have one name everywhere, and nothing changes about them.
     ///
     /// [RFC 9864]: https://www.rfc-editor.org/rfc/rfc9864#section-2.2
     #[must_use]
-    pub fn fully_specified(self) -> Self {
+    pub fn with_ed25519_name(self) -> Self {
         Self { fully_specified: true, ..self }
     }
 
@@ -160,7 +161,9 @@ impl SigningKeys {
     /// All public keys.
     #[must_use]
     pub fn public_keys(&self) -> JwkSet {
-        self.public_jwk().into_iter().chain(self.others.keys.iter().cloned()).collect()
+        let others = self.others.keys.iter().cloned();
+        let others = others.map(|jwk| if self.fully_specified { jwk.with_ed25519_name() } else { jwk });
+        self.public_jwk().into_iter().chain(others).collect()
     }
 
     /// The keys for a verifier in the same process.
@@ -260,26 +263,18 @@ struct Rsa {
     pair: RsaKeyPair,
     public: Jwk,
     algorithm: Algorithm,
-    padding: &'static dyn RsaEncoding,
+    scheme: RsaScheme,
 }
 
 impl Rsa {
     fn new(pair: RsaKeyPair, algorithm: Algorithm) -> Result<Self, KeyError> {
-        let padding: &dyn RsaEncoding = match algorithm {
-            Algorithm::Rs256 => &RSA_PKCS1_SHA256,
-            Algorithm::Rs384 => &RSA_PKCS1_SHA384,
-            Algorithm::Rs512 => &RSA_PKCS1_SHA512,
-            Algorithm::Ps256 => &RSA_PSS_SHA256,
-            Algorithm::Ps384 => &RSA_PSS_SHA384,
-            Algorithm::Ps512 => &RSA_PSS_SHA512,
-            _ => return Err(KeyError::Algorithm),
-        };
+        let scheme = RsaScheme::of(algorithm).ok_or(KeyError::Algorithm)?;
         let key = pair.public_key();
         let public = Jwk::rsa(
             key.modulus().big_endian_without_leading_zero(),
             key.exponent().big_endian_without_leading_zero(),
         )?;
-        Ok(Self { public: public.for_algorithm(algorithm)?, pair, algorithm, padding })
+        Ok(Self { public: public.for_algorithm(algorithm)?, pair, algorithm, scheme })
     }
 }
 
@@ -292,7 +287,7 @@ impl SigningKey for Rsa {
         let start = out.len();
         out.resize(start + self.pair.public_modulus_len(), 0);
         let signature = out.get_mut(start..).unwrap_or_default();
-        self.pair.sign(self.padding, &SystemRandom::new(), message, signature)?;
+        self.pair.sign(self.scheme.signing, &SystemRandom::new(), message, signature)?;
         Ok(())
     }
 
@@ -345,7 +340,11 @@ impl SigningKey for Hmac {
 
 /// The private key in a PEM text, for this algorithm if one is named.
 pub(crate) fn private_key_from_pem(pem: &[u8], algorithm: Option<Algorithm>) -> Result<Arc<dyn SigningKey>, KeyError> {
-    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| KeyError::Pem)?;
+    let key = match PrivateKeyDer::from_pem_slice(pem) {
+        Ok(key) => key,
+        Err(_) if is_of_ring(pem) => return Err(KeyError::RingPkcs8), // which hands them out in DER
+        Err(_) => return Err(KeyError::Pem),
+    };
     let key: Arc<dyn SigningKey> = match &key {
         PrivateKeyDer::Pkcs8(der) => from_pkcs8(der.secret_pkcs8_der(), algorithm)?,
         PrivateKeyDer::Sec1(der) => {

@@ -105,7 +105,7 @@ impl VerificationKeys {
         if candidates.all(|other| other.is_same_as(key)) { key.verify(message, signature) } else { None }
     }
 
-    /// By everything that is said: a name that fits beside one that does not is no name.
+    /// Whether every name in the header (`kid`, `x5t`, `x5t#S256`) fits this key.
     ///
     /// A shared secret that was registered without a name has none to compare with. Public keys always have a `kid`, but
     /// seldom a thumbprint: one that no key has says nothing about keys without.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::jose::compact::Compact;
-use crate::jose::{Algorithm, NumericDate, VerificationKeys, numeric_date};
+use crate::jose::{Algorithm, NumericDate, VerificationKeys};
 use crate::vocabulary::event::AccessFault;
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::scope::Scope;
@@ -36,6 +36,7 @@ fn is_access_token(typ: &str) -> bool {
 
 /// `None` where a claim is missing that RFC 9068 requires, or one is of another type. Nothing is coerced.
 fn details(mut claims: Map<String, Value>) -> Option<TokenDetails> {
+    let issued_at = NumericDate::read(&claims.remove("iat")?)?;
     Some(TokenDetails {
         issuer: string(claims.remove("iss")?)?,
         subject: string(claims.remove("sub")?)?,
@@ -50,8 +51,9 @@ fn details(mut claims: Map<String, Value>) -> Option<TokenDetails> {
             None => None,
             Some(session_id) => Some(string(session_id)?),
         },
-        issued_at: numeric_date(&claims.remove("iat")?, NumericDate::Beginning)?,
-        expires_at: numeric_date(&claims.remove("exp")?, NumericDate::End)?,
+        issued_at: issued_at.rounded_down(),
+        valid_from: issued_at.rounded_up(),
+        expires_at: NumericDate::read(&claims.remove("exp")?)?.rounded_down(),
         claims,
     })
 }

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use crate::jose::{NumericDate, numeric_date, strict_object};
+use crate::jose::{NumericDate, strict_object};
 use crate::resource::claims::strings;
 use crate::resource::verifier::TokenLookup;
 use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock, Timestamp};
@@ -289,6 +289,10 @@ fn details(mut members: Map<String, Value>) -> Option<TokenDetails> {
     };
     let (issuer, subject, client_id) = (text("iss")??, text("sub")??, text("client_id")??);
     let (token_id, session_id, scope) = (text("jti")?.unwrap_or_default(), text("sid")?, text("scope")?);
+    let issued_at = match members.remove("iat") {
+        None => None,
+        Some(issued_at) => Some(NumericDate::read(&issued_at)?),
+    };
     Some(TokenDetails {
         issuer,
         subject,
@@ -297,11 +301,9 @@ fn details(mut members: Map<String, Value>) -> Option<TokenDetails> {
         scope: scope.unwrap_or_default().parse().ok()?,
         token_id,
         session_id,
-        issued_at: match members.remove("iat") {
-            None => 0,
-            Some(issued_at) => numeric_date(&issued_at, NumericDate::Beginning)?,
-        },
-        expires_at: numeric_date(&members.remove("exp")?, NumericDate::End)?,
+        issued_at: issued_at.map_or(0, NumericDate::rounded_down),
+        valid_from: issued_at.map_or(0, NumericDate::rounded_up),
+        expires_at: NumericDate::read(&members.remove("exp")?)?.rounded_down(),
         claims: members,
     })
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::http::{HttpResponse, challenge};
-use crate::jose::{Algorithm, KeyError, NumericDate, VerificationKeys, numeric_date};
+use crate::jose::{Algorithm, KeyError, NumericDate, VerificationKeys};
 use crate::resource::bearer::BearerRequest;
 use crate::resource::claims::read_jwt;
 use crate::state::Revocations;
@@ -275,9 +275,10 @@ impl AccessTokenVerifier {
         }
         let not_before = match details.claims.get("nbf") {
             None => 0,
-            Some(nbf) => numeric_date(nbf, NumericDate::Beginning).ok_or(AccessFault::NotOurs)?,
+            Some(nbf) => NumericDate::read(nbf).ok_or(AccessFault::NotOurs)?.rounded_up(),
         };
-        if Timestamp::from_unix_seconds(details.issued_at.max(not_before)) > now.plus(self.skew) {
+        let valid_from = details.issued_at.max(details.valid_from).max(not_before);
+        if Timestamp::from_unix_seconds(valid_from) > now.plus(self.skew) {
             return Err(AccessFault::NotYetValid);
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Brings rows and machines together: load, step, commit, and again where another was quicker.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,17 +105,20 @@ impl Driver {
             State::Shared(store) => {
                 // In memory of its own: it is large, and whoever keeps state in the process never needs it.
                 let change = Box::pin(self.change_shared(&**store, keys, step));
-                let in_time = before(change, self.clock.sleep(patience.min(self.patience))).await;
-                in_time.unwrap_or_else(|| Err("the state store did not answer in time".into()))
+                self.in_time(patience.min(self.patience), change).await
             }
         }
     }
 
-    /// Looks at one row, whatever is being done to it; for what nothing else is decided by.
+    /// Reads one row without a transaction, for decisions that a later version of the row cannot make wrong.
     ///
     /// # Errors
     ///
     /// When the store fails or does not answer in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed.
     pub(crate) async fn look<T>(
         &self,
         key: StateKey,
@@ -124,14 +128,23 @@ impl Driver {
             State::Local(state) => state.look(key, read),
             State::Shared(store) => {
                 let load = Box::pin(async move { store.load(&[key]).await });
-                let loaded = before(load, self.clock.sleep(self.patience)).await;
-                let loaded = loaded.unwrap_or_else(|| Err("the state store did not answer in time".into()))?;
+                let loaded = self.in_time(self.patience, load).await?;
                 match &*loaded.rows {
                     [row] => read(row.as_ref().map(|row| &*row.value)),
                     _ => Err("the state store did not return a row for each key".into()),
                 }
             }
         }
+    }
+
+    /// What the store's future comes to, if it does so within this span.
+    async fn in_time<T>(
+        &self,
+        span: Duration,
+        answer: Pin<Box<impl Future<Output = Result<T, BoxError>>>>,
+    ) -> Result<T, BoxError> {
+        let answer = before(answer, self.clock.sleep(span)).await;
+        answer.unwrap_or_else(|| Err("the state store did not answer in time".into()))
     }
 
     async fn change_shared<T>(

@@ -11,13 +11,13 @@ use crate::state::codec::{Reader, UnreadableRow, write_number};
 use crate::state::driver::{Changes, Snapshot};
 use crate::vocabulary::error::BoxError;
 
-/// A subject's last log-out.
+/// A log-out: a subject's last one, or the last of all subjects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct LogOut {
     /// Greater than that of every log-out before it.
     pub(crate) number: u64,
-    /// When it was, in milliseconds since 1970, by the clock that tokens are dated by. Of the row that counts: no earlier
-    /// than that of any subject.
+    /// When it was, in milliseconds since 1970, by the clock that tokens are dated by. In the row for all subjects, no earlier
+    /// than in any subject's row.
     pub(crate) at: u64,
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn date(rows: &Snapshot<'_>, changes: &mut Changes, now: u64) -> Resu
     Ok(())
 }
 
-/// The row that counts is dated no earlier than any subject's.
+/// Writes both rows. The caller has made `last.at` no earlier than `own.at`.
 fn put(changes: &mut Changes, last: LogOut, own: LogOut) {
     changes.put(0, last.to_bytes(), LogOut::FOR_EVER);
     changes.put(1, own.to_bytes(), LogOut::LIFE);
@@ -146,7 +146,13 @@ mod tests {
         memory.clock.set(Timestamp::from_unix_seconds(1_700_000_000));
         assert_eq!(memory.log_out("alice").at, first.at, "a clock that was set back makes no token good again");
         assert_eq!(memory.log_out("bob").at, 1_700_000_000_000);
-        assert_eq!(memory.last().at, first.at, "the row that counts is as late as the latest");
+        let date = |now| memory.state.change(&memory.keys("bob"), |rows, changes| date(rows, changes, now));
+        date(first.at + 1).unwrap();
+        assert_eq!((memory.of("bob").at, memory.last().at), (first.at + 1, first.at + 1));
+        date(first.at).unwrap();
+        assert_eq!((memory.of("bob").at, memory.last().at), (first.at + 1, first.at + 1), "never back");
+        assert_eq!(memory.log_out("alice").at, first.at);
+        assert_eq!(memory.last().at, first.at + 1, "the row that counts is as late as the latest");
         memory.clock.advance(Duration::from_secs(400 * 86_400 + 366 * 86_400));
         assert!(memory.of("alice").number > 0);
         memory.clock.advance(Duration::from_secs(40 * 86_400));

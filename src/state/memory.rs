@@ -98,8 +98,7 @@ impl InMemoryState {
         Ok(output)
     }
 
-    /// Reads one row in its place, without the allocations of a step, and without the clock where there is none: every login
-    /// without a session asks for a row that hardly ever is there.
+    /// Reads one row without copying it. The clock is read only if there is one.
     pub(crate) fn look<T>(
         &self,
         key: StateKey,

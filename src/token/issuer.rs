@@ -30,8 +30,8 @@ pub trait TokenIssuer: Send + Sync + 'static {
     /// When the token cannot be made; the caller gets 500 `server_error`.
     async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError>;
 
-    /// What a token of this issuer says, if it is one and has not expired. `token` is within 8 KiB and of the characters
-    /// of RFC 6750 section 2.1, else raw.
+    /// What a token of this issuer says, if it is one and has not expired. `token` has at most 8 KiB and only the characters
+    /// of RFC 6750 section 2.1; else it is raw.
     ///
     /// Unless overridden it knows no token, and then none is revoked or active at the endpoints for that
     /// ([`PasswordGrant::revoke`](crate::PasswordGrant::revoke), [`introspect`](crate::PasswordGrant::introspect)). A
@@ -49,8 +49,9 @@ pub trait TokenIssuer: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// The audience of tokens whose [`Authorization::audiences`] are empty: a request whose `audience` or `resource` names
-    /// that one gets what it would have got anyway. `None`, unless overridden: then such a request is `invalid_target`.
+    /// The audience of tokens whose [`Authorization::audiences`] are empty. A request may then name it in `audience` or
+    /// `resource`, which changes nothing. `None` unless overridden: then any such request is 400 `invalid_target`. It must
+    /// stay the same while the engine runs.
     fn default_audience(&self) -> Option<&str> {
         None
     }
@@ -204,6 +205,7 @@ impl Authorization<'_> {
             token_id: self.token_id.to_owned(),
             session_id: self.session_id.map(str::to_owned),
             issued_at: self.issued_at.unix_seconds(),
+            valid_from: 0,
             expires_at: self.expires_at().unix_seconds(),
             claims: self.claims.clone(),
         }

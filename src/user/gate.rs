@@ -126,8 +126,9 @@ impl Admission {
         self
     }
 
-    /// A further member for the answer to a refresh, as [`Login::member`](crate::Login::member) has it for that to a login.
-    /// Of no effect when refused, and at introspection.
+    /// Adds a member to the answer of a refresh; for the names that become 500 `server_error` see
+    /// [`Login::member`](crate::Login::member). Members of the login are not carried over. Of no effect when refused, and at
+    /// introspection.
     #[must_use]
     pub fn member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         if let Ok(admitted) = &mut self.0 {

@@ -13,7 +13,7 @@ use crate::vocabulary::scope::Scope;
 
 /// A table of users with Argon2id password hashes.
 ///
-/// Hashes of any other kind, bcrypt and Argon2i among them, and Argon2id of more than 64 MiB, 4 passes or 16 lanes are never
+/// Hashes of any other kind, bcrypt and Argon2i among them, and Argon2id beyond the bounds of [`HashedPasswords`](crate::HashedPasswords), are never
 /// right; the observer is told ([`Event::StoredHashRefused`](crate::Event)).
 ///
 /// ```

@@ -326,6 +326,9 @@ pub enum Trouble {
     /// The subject was logged out everywhere while it logged in: whether the password was the former one or the new one
     /// cannot be told. 503.
     LoggedOutMeanwhile,
+    /// The subject's last log-out is dated ahead of this instance's clock by more than two seconds, so a token issued now
+    /// would count as revoked. 503, with the time to wait.
+    LogOutAhead,
     /// A refresh token was used a moment ago, and its successor cannot be handed out once more. 503; nothing changes.
     RefreshContended,
     /// The same, since the successor was made by a key that this instance does not have: all instances need the next key

@@ -152,8 +152,8 @@ pub enum Event<'a> {
         /// What surrounded the request.
         context: &'a RequestContext,
     },
-    /// A request came without its caller's address ([`HttpRequest::peer`](crate::HttpRequest::peer)), so that limits by
-    /// address are off, which is nearly always a mistake in the host's adapter. Told once in the life of an engine.
+    /// A request came without its caller's address, so that limits by address did not apply to it. Usually the host's
+    /// adapter does not call [`HttpRequest::peer`](crate::HttpRequest::peer). Told once in the life of an engine.
     #[non_exhaustive]
     NoPeerAddress {
         /// What surrounded the request.
@@ -179,8 +179,9 @@ pub enum Event<'a> {
         /// What surrounded the request.
         context: &'a RequestContext,
     },
-    /// An entry of a client's key set cannot be used and was passed over: told when its keys are fetched, and when an
-    /// assertion of its is signed by none of the others.
+    /// An entry of a client's key set cannot be used and was passed over. Told when a set is fetched from its `jwks_uri`; and
+    /// for every set, also a registered one, when none of the usable keys fits an assertion, unless that names another key.
+    /// Of a set that you register, [`JwkSet::unusable`](crate::JwkSet::unusable) tells at once.
     #[non_exhaustive]
     KeyPassedOver {
         /// Which client. It has not authenticated.
@@ -452,7 +453,7 @@ impl fmt::Display for Event<'_> {
             Self::NoPeerAddress { .. } => {
                 write!(
                     f,
-                    "a request came without the address of its caller: limits by address are off (HttpRequest::peer)"
+                    "a request came without its caller's address, so limits by address did not apply to it (see HttpRequest::peer)"
                 )
             }
             Self::ClientRefused { client_id: Some(client_id), fault, .. } => {
@@ -462,8 +463,9 @@ impl fmt::Display for Event<'_> {
             Self::LenientAudience { client_id, .. } => {
                 write!(f, "client {client_id:?} authenticated by an assertion that is not for the issuer alone")
             }
+            // The entry escapes what it quotes.
             Self::KeyPassedOver { client_id, key, .. } => {
-                write!(f, "key of client {client_id:?} passed over: {:?}", key.to_string())
+                write!(f, "key of client {client_id:?} cannot be used: {key}")
             }
             Self::NotAllowed { client_id, refused, .. } => {
                 write!(f, "client {client_id:?} is not registered for what it asked: {refused:?}")

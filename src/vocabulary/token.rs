@@ -83,8 +83,11 @@ pub struct TokenDetails {
     /// The family of refresh tokens that it belongs to, where there is one: `sid`. With the family it is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
-    /// When it was issued, in seconds since 1970: `iat`.
+    /// When it was issued, in seconds since 1970: `iat`, rounded down.
     pub issued_at: u64,
+    /// The same, rounded up, where `iat` has a fraction.
+    #[serde(skip)]
+    pub(crate) valid_from: u64,
     /// When it expires, in seconds since 1970: `exp`.
     pub expires_at: u64,
     /// All other claims.
@@ -105,6 +108,7 @@ impl TokenDetails {
             token_id: String::new(),
             session_id: None,
             issued_at: 0,
+            valid_from: 0,
             expires_at,
             claims: Map::new(),
         }

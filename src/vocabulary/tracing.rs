@@ -3,9 +3,9 @@
 use crate::vocabulary::error::Trouble;
 use crate::vocabulary::event::{AccessFault, Event, Observer};
 
-/// Writes every event to [`tracing`], with the target `password_grant`: refusals as `WARN`, trouble as `ERROR`
-/// (`WARN` where a client retries too often), and so that there is no address to limit by; the
-/// rest as `INFO`; single hashes, attempts that are admitted, and requests without a token as `DEBUG`. The default observer.
+/// Writes every event to [`tracing`] under the target `password_grant`. `ERROR`: trouble, and a missing caller address.
+/// `WARN`: refusals, unusable keys, and trouble where a client only retries too often. `DEBUG`: single hashes, admitted
+/// attempts, and requests without a token. `INFO`: the rest. The default observer.
 ///
 /// What the caller typed is quoted and escaped, so it cannot break or forge a line of the log.
 #[derive(Debug, Clone, Copy, Default)]

@@ -20,7 +20,7 @@ use crate::state::limiter::{Bucket, Charged, Decision, Outcome, Rule, Slip, rese
 use crate::state::{Remembered, StateFull, StateKey};
 use crate::user::Login;
 use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{BoxError, ClientFault, Counted, TokenError, Trouble};
+use crate::vocabulary::error::{BoxError, Counted, TokenError, Trouble};
 use crate::vocabulary::event::{Alarm, Event};
 use crate::vocabulary::identifier::ClientId;
 use crate::vocabulary::random::{Randomness, RandomnessError};
@@ -203,15 +203,7 @@ impl AttemptLimiter {
     /// # Errors
     ///
     /// 503 when it cannot be written down.
-    pub(crate) async fn client_failed(
-        &self,
-        claimed: &str,
-        fault: ClientFault,
-        report: Report<'_>,
-    ) -> Result<(), TokenError> {
-        if fault == ClientFault::Secret {
-            self.raise(Alarm::ManySecrets, Some(&ClientId::from(claimed)), report);
-        }
+    pub(crate) async fn client_failed(&self, claimed: &str, report: Report<'_>) -> Result<(), TokenError> {
         let Some(key) = self.client_key(claimed, report.context()) else { return Ok(()) };
         let keys = [key];
         let charge = self.memory.rows.change(&keys, |rows, changes| {
@@ -224,6 +216,11 @@ impl AttemptLimiter {
             Ok(())
         });
         charge.await.map_err(|cause| report.failed(Trouble::StateStore, &cause))
+    }
+
+    /// Counts a wrong secret of a client that is registered, from wherever it comes: it can only raise an alarm.
+    pub(crate) fn wrong_secret(&self, registered: &str, report: Report<'_>) {
+        self.raise(Alarm::ManySecrets, Some(&ClientId::from(registered)), report);
     }
 
     pub(crate) async fn look(

@@ -84,13 +84,15 @@ impl RefreshTokens {
     }
 
     /// For how long a token that was used yields the same successor again; zero turns that off, so that a lost answer logs
-    /// its client out. At most ten minutes. Default 60 s: clients time out after half a minute, and come back a while later.
+    /// its client out. At most ten minutes. Default 60 s: clients time out after half a minute, and come back a while later. `Retry-After` is at most a fifth of it,
+    /// and the store may take half of it, so that a client that is told to come again is never taken for a thief.
     pub fn retry_window(mut self, window: Duration) -> Self {
         self.window = window;
         self
     }
 
-    /// How often it does. Beyond that the answer is 503 until the window is over. Default 32.
+    /// How often one used token yields its successor again within [`retry_window`](Self::retry_window); after that the
+    /// answer is 503. Default 32.
     pub fn retries(mut self, repeats: u32) -> Self {
         self.repeats = repeats;
         self

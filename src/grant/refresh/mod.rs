@@ -25,11 +25,12 @@ impl Engine {
         &self,
         granted: &Granted<'_>,
         report: Report<'_>,
-    ) -> Result<Option<NewSession>, TokenError> {
+    ) -> Result<Option<(&Families, NewSession)>, TokenError> {
         let families = self.families.as_ref().filter(|families| families.are_for(granted.client, &granted.scope));
-        let new = families.map(Families::new_session).transpose();
+        let Some(families) = families else { return Ok(None) };
         // Without randomness there is no token.
-        new.map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))
+        let new = families.new_session().map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))?;
+        Ok(Some((families, new)))
     }
 
     /// Begins a family for what was granted. Whoever was logged out since the login began gets nothing: the password may have
@@ -37,11 +38,10 @@ impl Engine {
     pub(crate) async fn begin_session(
         &self,
         beginning: Beginning,
-        new: NewSession,
+        (families, new): (&Families, NewSession),
         granted: &Granted<'_>,
         report: Report<'_>,
-    ) -> Result<Option<Session>, TokenError> {
-        let Some(families) = &self.families else { return Ok(None) };
+    ) -> Result<Session, TokenError> {
         let Granted { client, scope, accepted, .. } = granted;
         let failed = |cause: BoxError| report.failed(Trouble::StateStore, &cause);
         let holder = holder(client, report.context());
@@ -56,7 +56,7 @@ impl Engine {
             let (client_id, subject, context) = (client.id(), &accepted.subject, report.context());
             report.tell(&Event::SessionReplaced { client_id, subject, session_id, context });
         }
-        Ok(Some(session))
+        Ok(session)
     }
 
     /// The refresh grant (RFC 6749 section 6). The token is looked at first, without using it up; it is used up last, once
