@@ -20,9 +20,9 @@ use crate::client::store::ClientStore;
 use crate::http::{self, Header};
 use crate::jose::{UnusableKey, VerificationKeys};
 use crate::request::TokenRequest;
-use crate::state::Remembered;
 use crate::state::key::Purpose;
-use crate::state::replay::{Use, use_once};
+use crate::state::replay::{Use, UseKeys, use_once};
+use crate::state::transaction::State;
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::digest::sha256;
 use crate::vocabulary::error::{BoxError, ClientFault, Overloaded, Reason, RequestFault, TokenError, Trouble};
@@ -571,7 +571,7 @@ fn tell_of_unusable(key: &UnusableKey, client_id: &ClientId, report: Report<'_>)
 
 /// The assertions that were used: each is good for one request (RFC 7523 section 3).
 pub(crate) struct UsedAssertions {
-    pub(crate) memory: Arc<Remembered>,
+    pub(crate) state: Arc<State>,
     /// How many of one client's are remembered at once.
     pub(crate) most: u64,
 }
@@ -581,14 +581,13 @@ impl UsedAssertions {
     const MARGIN: Duration = Duration::from_secs(60);
 
     async fn once(&self, issuer: &str, client: &ClientId, sound: &Sound) -> Result<Use, BoxError> {
-        let key = |purpose, parts: &[&[u8]]| self.memory.keys.key(purpose, parts);
         let (issuer, client) = (issuer.as_bytes(), client.as_str().as_bytes());
-        let keys = [
-            key(Purpose::Assertion, &[issuer, client, sound.id.as_bytes()]),
-            key(Purpose::AssertionCount, &[issuer, client]),
-        ];
+        let keys = UseKeys {
+            thing: self.state.keys.row(Purpose::Assertion, &[issuer, client, sound.id.as_bytes()]),
+            count: self.state.keys.row(Purpose::AssertionCount, &[issuer, client]),
+        };
         let end = sound.end.plus(Self::MARGIN).unix_millis();
-        self.memory.rows.change(&keys, |rows, changes| use_once(rows, changes, end, self.most)).await
+        self.state.run(&keys.both(), |tx| use_once(tx, keys, end, self.most)).await
     }
 }
 

@@ -16,9 +16,9 @@ use crate::grant::rules::LIFETIMES;
 use crate::grant::token_id::TokenIds;
 use crate::grant::{Engine, PasswordGrant};
 use crate::jose::Algorithm;
-use crate::state::driver::{Driver, State};
 use crate::state::key::Keys;
-use crate::state::{InMemoryState, Remembered, Revocations, StateSecret, StateStore};
+use crate::state::transaction::{Rows, State};
+use crate::state::{InMemoryState, Revocations, StateSecret, StateStore};
 use crate::token::TokenIssuer;
 use crate::user::UserAuthenticator;
 use crate::vocabulary::clock::{Clock, SystemClock};
@@ -364,9 +364,9 @@ impl Builder {
             refresh.check().map_err(BuildError::RefreshTokens)?;
         }
         let patience = attempt_limits.clone().unwrap_or_default().longest_patience();
-        let memory = Arc::new(remembered(self.state, patience, &settings)?);
+        let state = Arc::new(state(self.state, patience, &settings)?);
         let attempts = attempt_limits
-            .map(|limits| AttemptLimiter::new(&limits, account_names, memory.clone(), &*settings.randomness))
+            .map(|limits| AttemptLimiter::new(&limits, account_names, state.clone(), &*settings.randomness))
             .transpose()?;
         let published = self.jwks_source.map(|source| PublishedKeys::new(source, settings.clock.clone()));
         let grants =
@@ -379,7 +379,7 @@ impl Builder {
             (&settings.authentication_methods, &settings.assertion_algorithms),
             metadata,
         );
-        let revocations = Revocations::new(memory.clone(), settings.issuer.as_str().into());
+        let revocations = Revocations::new(state.clone(), settings.issuer.as_str().into());
         let families = self.refresh.map(|config| Families {
             config,
             revocations: revocations.clone(),
@@ -392,7 +392,7 @@ impl Builder {
             grants,
             revocations,
             attempts,
-            used_assertions: UsedAssertions { memory, most: self.remembered_assertions },
+            used_assertions: UsedAssertions { state, most: self.remembered_assertions },
             published,
             token_ids: TokenIds::new(&*settings.randomness)?,
             settings,
@@ -403,15 +403,15 @@ impl Builder {
 }
 
 /// Where the engine remembers, and the keys under which it does.
-fn remembered(state: StateChoice, patience: Duration, settings: &Settings) -> Result<Remembered, BuildError> {
+fn state(choice: StateChoice, patience: Duration, settings: &Settings) -> Result<State, BuildError> {
     let (clock, randomness) = (settings.clock.clone(), settings.randomness.clone());
-    let local = |state: InMemoryState| Ok::<_, RandomnessError>((state.keys(&*randomness)?, State::Local(state)));
-    let (keys, state) = match state {
+    let local = |state: InMemoryState| Ok::<_, RandomnessError>((state.keys(&*randomness)?, Rows::Local(state)));
+    let (keys, rows) = match choice {
         StateChoice::Own => local(InMemoryState::new().clock(clock.clone()))?,
         StateChoice::Local(state) => local(state)?,
-        StateChoice::Shared(store, secret) => (Keys::Shared(secret), State::Shared(store)),
+        StateChoice::Shared(store, secret) => (Keys::Shared(secret), Rows::Shared(store)),
     };
-    Ok(Remembered { keys, rows: Driver { state, clock, randomness, patience } })
+    Ok(State { keys, rows, clock, randomness, patience })
 }
 
 impl fmt::Debug for Builder {

@@ -1,9 +1,54 @@
-//! How rows are written: bytes, numbers in LEB128, texts behind their length. What is read is just what would have been
-//! written, so that nothing passes for a row that is none.
+//! How rows are written: a byte that says which form it is, then what the row has to say, in bytes, numbers in LEB128 and
+//! texts behind their length. What is read is just what would have been written, so that nothing passes for a row that is
+//! none.
+
+/// What can stand in a row. The stored bytes outlive a version of this crate: another form of them takes another
+/// [`FORM`](Self::FORM).
+pub(crate) trait Stored: Sized {
+    /// What an error calls it.
+    const NAME: &'static str;
+    /// The first byte.
+    const FORM: u8 = 1;
+
+    /// Writes all that follows the first byte.
+    fn encode(&self, bytes: &mut Vec<u8>);
+
+    /// Reads what [`encode`](Self::encode) has written, and nothing else. What is left over is found by the caller.
+    fn decode(reader: &mut Reader<'_>) -> Option<Self>;
+
+    /// How many bytes it is likely to take.
+    fn size_hint(&self) -> usize {
+        64
+    }
+}
+
+/// The stored form of a row.
+pub(crate) fn to_bytes<R: Stored>(row: &R) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(row.size_hint());
+    bytes.push(R::FORM);
+    row.encode(&mut bytes);
+    bytes
+}
+
+/// The row that was stored.
+///
+/// # Errors
+///
+/// When these bytes are not just what [`to_bytes`] makes of a row.
+pub(crate) fn from_bytes<R: Stored>(bytes: &[u8]) -> Result<R, UnreadableRow> {
+    let mut reader = Reader(bytes);
+    let mut read = || {
+        (reader.byte()? == R::FORM).then_some(())?;
+        let row = R::decode(&mut reader)?;
+        reader.end()?;
+        Some(row)
+    };
+    read().ok_or(UnreadableRow(R::NAME))
+}
 
 /// A stored row is not one of ours. Never to be taken for one that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a stored row of {0} cannot be read")]
+#[error("the row of {0} cannot be read")]
 pub(crate) struct UnreadableRow(pub(crate) &'static str);
 
 pub(crate) fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
@@ -28,11 +73,7 @@ pub(crate) fn write_optional(bytes: &mut Vec<u8>, number: Option<u64>) {
 pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
-    }
-
-    pub(crate) fn byte(&mut self) -> Option<u8> {
+    fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(*first)
@@ -85,8 +126,14 @@ impl<'a> Reader<'a> {
         last.unwrap_or(0).checked_add(step).filter(|seq| *seq < end)
     }
 
-    /// All has been read.
-    pub(crate) fn end(&self) -> Option<()> {
+    /// All that is left, in pieces of one length.
+    pub(crate) fn pieces<const N: usize>(&mut self) -> Option<&'a [[u8; N]]> {
+        let (pieces, rest) = self.0.as_chunks();
+        self.0 = rest;
+        rest.is_empty().then_some(pieces)
+    }
+
+    fn end(&self) -> Option<()> {
         self.0.is_empty().then_some(())
     }
 }
@@ -103,18 +150,18 @@ mod tests {
             let number = number >> shift;
             let mut bytes = Vec::new();
             write_number(&mut bytes, number);
-            let mut reader = Reader::new(&bytes);
+            let mut reader = Reader(&bytes);
             prop_assert_eq!((reader.number(), reader.end()), (Some(number), Some(())));
-            prop_assert_eq!(Reader::new(&bytes[..bytes.len() - 1]).number(), None);
+            prop_assert_eq!(Reader(&bytes[..bytes.len() - 1]).number(), None);
         }
     }
 
     #[test]
     fn another_form_of_a_number_is_none() {
         let largest = [&[0xff; 9][..], &[1]].concat();
-        assert_eq!(Reader::new(&largest).number(), Some(u64::MAX));
+        assert_eq!(Reader(&largest).number(), Some(u64::MAX));
         for bytes in [&[0x80, 0][..], &[0xff, 0], &[&[0xff; 9][..], &[2]].concat(), &[&[0x80; 10][..], &[1]].concat()] {
-            assert_eq!(Reader::new(bytes).number(), None, "{bytes:?}");
+            assert_eq!(Reader(bytes).number(), None, "{bytes:?}");
         }
     }
 }

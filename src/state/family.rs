@@ -9,9 +9,8 @@
 #[cfg(test)]
 mod exploration;
 
-use crate::state::codec::{Reader, UnreadableRow, write_bytes, write_number, write_optional};
-use crate::state::driver::Snapshot;
-use crate::vocabulary::error::{BoxError, TokenFault};
+use crate::state::codec::{Reader, Stored, write_bytes, write_number, write_optional};
+use crate::vocabulary::error::TokenFault;
 use crate::vocabulary::scope::Scope;
 
 /// SHA-256 of the secret in a token. A table of them yields no token.
@@ -102,7 +101,6 @@ pub(crate) enum Contention {
 impl Family {
     /// How many rotations within one window are told apart.
     const RECENT: usize = 64;
-    const FORM: u8 = 1;
 
     pub(crate) fn new(
         holder: Holder,
@@ -233,45 +231,36 @@ fn scope(text: &str) -> Option<Scope> {
     text.parse().ok().filter(|scope: &Scope| scope.as_str() == text)
 }
 
-/// The stored form.
-impl Family {
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let texts = self.subject.len() + self.holder.client.len() + self.scope.as_str().len();
-        let mut bytes = Vec::with_capacity(128 + texts);
-        bytes.push(Self::FORM);
+impl Stored for Family {
+    const NAME: &'static str = "a refresh family";
+
+    fn size_hint(&self) -> usize {
+        128 + self.subject.len() + self.holder.client.len() + self.scope.as_str().len()
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
         for text in [&self.holder.tenant, &self.holder.client, &self.subject] {
-            write_bytes(&mut bytes, text.as_bytes());
+            write_bytes(bytes, text.as_bytes());
         }
-        write_bytes(&mut bytes, &self.holder.binding);
-        write_number(&mut bytes, self.began_after);
-        write_bytes(&mut bytes, self.scope.as_str().as_bytes());
-        write_number(&mut bytes, self.audiences.len() as u64);
-        self.audiences.iter().for_each(|audience| write_bytes(&mut bytes, audience.as_bytes()));
-        write_number(&mut bytes, self.generation);
+        write_bytes(bytes, &self.holder.binding);
+        write_number(bytes, self.began_after);
+        write_bytes(bytes, self.scope.as_str().as_bytes());
+        write_number(bytes, self.audiences.len() as u64);
+        self.audiences.iter().for_each(|audience| write_bytes(bytes, audience.as_bytes()));
+        write_number(bytes, self.generation);
         bytes.extend_from_slice(&self.current);
         bytes.extend_from_slice(&self.previous);
-        write_number(&mut bytes, self.rotations.len() as u64);
-        self.rotations.iter().for_each(|time| write_number(&mut bytes, *time));
-        write_number(&mut bytes, self.repeats.into());
-        write_number(&mut bytes, self.absolute_expiry);
-        write_optional(&mut bytes, self.idle_expiry);
-        write_optional(&mut bytes, self.revoked_at);
-        bytes
+        write_number(bytes, self.rotations.len() as u64);
+        self.rotations.iter().for_each(|time| write_number(bytes, *time));
+        write_number(bytes, self.repeats.into());
+        write_number(bytes, self.absolute_expiry);
+        write_optional(bytes, self.idle_expiry);
+        write_optional(bytes, self.revoked_at);
     }
 
-    /// The family that stands in a row, if there is one.
-    pub(crate) fn stored(rows: &Snapshot<'_>, index: usize) -> Result<Option<Self>, BoxError> {
-        Ok(rows.row(index).map(|seen| Self::from_bytes(seen.value)).transpose()?)
-    }
-
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableRow> {
-        Self::read(&mut Reader::new(bytes)).ok_or(UnreadableRow("a refresh family"))
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        (reader.byte()? == Self::FORM).then_some(())?;
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let (tenant, client, subject) = (reader.text()?.into(), reader.text()?.into(), reader.text()?.into());
-        let family = Self {
+        Some(Self {
             holder: Holder { tenant, client, binding: reader.bytes()?.into() },
             subject,
             began_after: reader.number()?,
@@ -285,8 +274,6 @@ impl Family {
             absolute_expiry: reader.number()?,
             idle_expiry: reader.optional()?,
             revoked_at: reader.optional()?,
-        };
-        reader.end()?;
-        Some(family)
+        })
     }
 }

@@ -165,28 +165,54 @@ impl Keys {
     pub(crate) fn key(&self, purpose: Purpose, parts: &[&[u8]]) -> StateKey {
         /// Of what is hashed. Another one forgets all that is stored.
         const VERSION: u8 = 1;
-        let head = [VERSION, purpose as u8];
-        let length = |part: &[u8]| u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let write = |update: &mut dyn FnMut(&[u8])| {
+            let mut pieces = Pieces { update, waiting: [0; 128], length: 0 };
+            pieces.add(&[VERSION, purpose as u8]);
+            for part in parts {
+                pieces.add(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+                pieces.add(part);
+            }
+            pieces.flush();
+        };
         match self {
             Self::Local(hasher) => {
                 let mut hasher = *hasher;
-                hasher.write(&head);
-                for part in parts {
-                    hasher.write(&length(part));
-                    hasher.write(part);
-                }
+                write(&mut |bytes| hasher.write(bytes));
                 StateKey::new(purpose, &hasher.finish128().as_bytes())
             }
             Self::Shared(secret) => {
                 let mut context = hmac::Context::with_key(&secret.0);
-                context.update(&head);
-                for part in parts {
-                    context.update(&length(part));
-                    context.update(part);
-                }
+                write(&mut |bytes| context.update(bytes));
                 StateKey::new(purpose, context.sign().as_ref())
             }
         }
+    }
+}
+
+/// Puts short pieces together: to a hash, many of them are dearer than one that is as long.
+struct Pieces<'a> {
+    update: &'a mut dyn FnMut(&[u8]),
+    waiting: [u8; 128],
+    length: usize,
+}
+
+impl Pieces<'_> {
+    fn add(&mut self, piece: &[u8]) {
+        if self.waiting.len() - self.length < piece.len() {
+            self.flush();
+        }
+        match self.waiting.get_mut(self.length..self.length + piece.len()) {
+            Some(place) => {
+                place.copy_from_slice(piece);
+                self.length += piece.len();
+            }
+            None => (self.update)(piece),
+        }
+    }
+
+    fn flush(&mut self) {
+        (self.update)(self.waiting.get(..self.length).unwrap_or_default());
+        self.length = 0;
     }
 }
 
@@ -210,6 +236,22 @@ mod tests {
         assert_eq!(key.as_bytes()[0], 1);
         assert_eq!(key.as_bytes()[1..], tag.as_ref()[..31]);
         assert_eq!(format!("{key:?}"), "012f5a4e6355fc0a335b0f99a20406fb9c5c3a350b43609ff75192c3eaf86226");
+    }
+
+    /// However they are put together on their way into the hash.
+    #[test]
+    fn parts_of_any_length_are_hashed_one_after_the_other() {
+        for length in (0..300).step_by(7) {
+            let (long, short) = (vec![0x5a; length], [1, 2, 3]);
+            let mut input = vec![1, Purpose::Family as u8];
+            for part in [&short[..], &long, &short] {
+                input.extend(u32::try_from(part.len()).unwrap().to_be_bytes());
+                input.extend(part);
+            }
+            let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]), &input);
+            let key = shared().key(Purpose::Family, &[&short, &long, &short]);
+            assert_eq!(key.as_bytes()[1..], tag.as_ref()[..31], "{length}");
+        }
     }
 
     /// Incidents C5 and I21: no two lists of parts run together.

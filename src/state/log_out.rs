@@ -7,8 +7,9 @@
 
 use std::time::Duration;
 
-use crate::state::codec::{Reader, UnreadableRow, write_number};
-use crate::state::driver::{Changes, Snapshot};
+use crate::state::StateKey;
+use crate::state::codec::{Reader, Stored, write_number};
+use crate::state::transaction::{RowKey, Transaction};
 use crate::vocabulary::error::BoxError;
 
 /// A log-out: a subject's last one, or the last of all subjects.
@@ -27,84 +28,94 @@ impl LogOut {
     pub(crate) const LIFE: Duration = Duration::from_secs(800 * 86_400);
     /// Of the row that counts: for ever, as far as stores can count.
     const FOR_EVER: Duration = Duration::from_secs(36_500 * 86_400);
-    const FORM: u8 = 1;
+}
 
-    /// What stands in a subject's row, or in the one that counts; where there is none, nobody was logged out.
-    pub(crate) fn read(rows: &Snapshot<'_>, index: usize) -> Result<Self, UnreadableRow> {
-        Self::stored(rows.row(index).map(|seen| seen.value))
+impl Stored for LogOut {
+    const NAME: &'static str = "a log-out";
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        write_number(bytes, self.number);
+        write_number(bytes, self.at);
     }
 
-    pub(crate) fn stored(row: Option<&[u8]>) -> Result<Self, UnreadableRow> {
-        let Some(bytes) = row else { return Ok(Self::default()) };
-        let mut reader = Reader::new(bytes);
-        let mut read = || {
-            (reader.byte()? == Self::FORM).then_some(())?;
-            let log_out = Self { number: reader.number()?, at: reader.number()? };
-            reader.end()?;
-            Some(log_out)
-        };
-        read().ok_or(UnreadableRow("a log-out"))
-    }
-
-    fn to_bytes(self) -> Vec<u8> {
-        let mut bytes = vec![Self::FORM];
-        write_number(&mut bytes, self.number);
-        write_number(&mut bytes, self.at);
-        bytes
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { number: reader.number()?, at: reader.number()? })
     }
 }
 
-/// Logs a subject out, at this time by the clock that tokens are dated by. The row that counts is the first of the
-/// snapshot, that of the subject the second.
-pub(crate) fn log_out(rows: &Snapshot<'_>, changes: &mut Changes, now: u64) -> Result<(), BoxError> {
-    let last = LogOut::read(rows, 0)?;
-    let own = LogOut::read(rows, 1)?;
+/// The two rows that a log-out is written in. Where a row is not there, nobody was logged out.
+#[derive(Clone, Copy)]
+pub(crate) struct LogOutKeys {
+    /// Of the row that numbers the log-outs of all subjects.
+    pub(crate) all: RowKey<LogOut>,
+    /// Of the subject's row.
+    pub(crate) own: RowKey<LogOut>,
+}
+
+impl LogOutKeys {
+    pub(crate) fn both(self) -> [StateKey; 2] {
+        [self.all.into(), self.own.into()]
+    }
+
+    fn read(self, tx: &Transaction<'_>) -> Result<(LogOut, LogOut), BoxError> {
+        Ok((tx.get(self.all)?.unwrap_or_default(), tx.get(self.own)?.unwrap_or_default()))
+    }
+
+    /// Writes both rows. The caller has made `last.at` no earlier than `own.at`.
+    fn write(self, tx: &mut Transaction<'_>, last: LogOut, own: LogOut) -> Result<(), BoxError> {
+        tx.put(self.all, &last, LogOut::FOR_EVER)?;
+        tx.put(self.own, &own, LogOut::LIFE)
+    }
+}
+
+/// Logs a subject out, at this time by the clock that tokens are dated by.
+pub(crate) fn log_out(tx: &mut Transaction<'_>, keys: LogOutKeys, now: u64) -> Result<(), BoxError> {
+    let (last, own) = keys.read(tx)?;
     // The time alone would not do, since clocks step back; a count alone would begin anew if its row were lost.
     let number = last.number.max(own.number).saturating_add(1).max(now);
-    put(changes, LogOut { number, at: now.max(last.at) }, LogOut { number, at: now.max(own.at) });
-    Ok(())
+    keys.write(tx, LogOut { number, at: now.max(last.at) }, LogOut { number, at: now.max(own.at) })
 }
 
 /// Dates a log-out no earlier than this, in both rows.
-pub(crate) fn date(rows: &Snapshot<'_>, changes: &mut Changes, now: u64) -> Result<(), BoxError> {
-    let (last, own) = (LogOut::read(rows, 0)?, LogOut::read(rows, 1)?);
+pub(crate) fn date(tx: &mut Transaction<'_>, keys: LogOutKeys, now: u64) -> Result<(), BoxError> {
+    let (last, own) = keys.read(tx)?;
     if own.number > 0 && own.at < now {
-        put(changes, LogOut { at: now.max(last.at), ..last }, LogOut { at: now, ..own });
+        keys.write(tx, LogOut { at: now.max(last.at), ..last }, LogOut { at: now, ..own })?;
     }
     Ok(())
-}
-
-/// Writes both rows. The caller has made `last.at` no earlier than `own.at`.
-fn put(changes: &mut Changes, last: LogOut, own: LogOut) {
-    changes.put(0, last.to_bytes(), LogOut::FOR_EVER);
-    changes.put(1, own.to_bytes(), LogOut::LIFE);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::key::{Purpose, StateKey};
-    use crate::state::scratch::Memory;
+    use crate::state::key::Purpose;
+    use crate::state::scratch::{Memory, hex};
     use crate::{Clock, Timestamp};
 
     impl Memory {
-        fn keys(&self, subject: &str) -> [StateKey; 2] {
-            [self.keys.key(Purpose::LogOuts, &[]), self.keys.key(Purpose::Subject, &[subject.as_bytes()])]
+        fn keys(&self, subject: &str) -> LogOutKeys {
+            let own = self.keys.row(Purpose::Subject, &[subject.as_bytes()]);
+            LogOutKeys { all: self.keys.row(Purpose::LogOuts, &[]), own }
         }
 
         fn log_out(&self, subject: &str) -> LogOut {
-            let now = self.clock.now().unix_millis();
-            self.state.change(&self.keys(subject), |rows, changes| log_out(rows, changes, now)).unwrap();
+            let (keys, now) = (self.keys(subject), self.clock.now().unix_millis());
+            self.state.run(&keys.both(), |tx| log_out(tx, keys, now)).unwrap();
             self.of(subject)
         }
 
         fn last(&self) -> LogOut {
-            self.state.change(&self.keys("anybody"), |rows, _| Ok(LogOut::read(rows, 0)?)).unwrap()
+            self.state.get(self.keys("anybody").all).unwrap().unwrap_or_default()
         }
 
         fn of(&self, subject: &str) -> LogOut {
-            self.state.change(&self.keys(subject), |rows, _| Ok(LogOut::read(rows, 1)?)).unwrap()
+            self.state.get(self.keys(subject).own).unwrap().unwrap_or_default()
         }
+    }
+
+    #[test]
+    fn the_stored_bytes_stay_the_same_from_version_to_version() {
+        assert_eq!(hex(&LogOut { number: 1_800_000_000_001, at: 1_800_000_000_000 }), "0181a0f1c2b13480a0f1c2b134");
     }
 
     /// Whatever the clock does, and whichever of the rows is lost: what is later has a greater number.
@@ -123,18 +134,13 @@ mod tests {
         grows(memory.log_out("alice"));
         grows(memory.log_out("bob"));
         // The row that counts is lost: the subject's own still knows, and so does the time.
-        let lose = |key: StateKey| {
-            memory.state.change(&[key], |_, changes| {
-                changes.delete(0);
-                Ok(())
-            })
-        };
-        lose(memory.keys("alice")[0]).unwrap();
+        let lose = |key: RowKey<LogOut>| memory.state.run(&[key.into()], |tx| tx.delete(key)).unwrap();
+        lose(memory.keys("alice").all);
         grows(memory.log_out("bob"));
         memory.clock.set(Timestamp::from_unix_seconds(1_900_000_000));
-        for key in memory.keys("alice") {
-            lose(key).unwrap();
-        }
+        let LogOutKeys { all, own } = memory.keys("alice");
+        lose(all);
+        lose(own);
         grows(memory.log_out("alice"));
     }
 
@@ -146,7 +152,8 @@ mod tests {
         memory.clock.set(Timestamp::from_unix_seconds(1_700_000_000));
         assert_eq!(memory.log_out("alice").at, first.at, "a clock that was set back makes no token good again");
         assert_eq!(memory.log_out("bob").at, 1_700_000_000_000);
-        let date = |now| memory.state.change(&memory.keys("bob"), |rows, changes| date(rows, changes, now));
+        let bob = memory.keys("bob");
+        let date = |now| memory.state.run(&bob.both(), |tx| date(tx, bob, now));
         date(first.at + 1).unwrap();
         assert_eq!((memory.of("bob").at, memory.last().at), (first.at + 1, first.at + 1));
         date(first.at).unwrap();

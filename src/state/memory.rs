@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::state::driver::{Changes, Seen, Snapshot};
+use crate::state::codec::{Stored, from_bytes};
 use crate::state::key::{Keys, StateKey};
+use crate::state::transaction::{Opened, RowKey, Transaction};
 use crate::state::{Commit, Expected, Loaded, Row, StateStore, Version, Write};
 use crate::vocabulary::clock::{Clock, SystemClock, Timestamp};
 use crate::vocabulary::error::BoxError;
@@ -79,33 +80,29 @@ impl InMemoryState {
     }
 
     /// One step over the rows under these keys, which nobody else sees or changes meanwhile: load and commit in one.
-    pub(crate) fn change<T>(
+    pub(crate) fn run<T>(
         &self,
         keys: &[StateKey],
-        mut step: impl FnMut(&Snapshot<'_>, &mut Changes) -> Result<T, BoxError>,
+        step: impl FnOnce(&mut Transaction<'_>) -> Result<T, BoxError>,
     ) -> Result<T, BoxError> {
         let now = self.clock.now();
         let mut rows = self.lock();
         let places = rows.places(keys, now, self.capacity);
-        let mut changes = Changes::default();
-        let output = {
-            let see = |place: &Place| Some(Seen { value: &rows.get(place.key, now)?.value, shared: place.shared });
-            let seen: Vec<_> = places.iter().map(see).collect();
-            step(&Snapshot { now, rows: &seen }, &mut changes)?
+        let (output, changes) = {
+            let open =
+                |place: &Place| Opened { value: rows.get(place.key, now).map(|row| &*row.value), shared: place.shared };
+            let mut tx = Transaction::new(now, keys, places.iter().map(open).collect());
+            (step(&mut tx)?, tx.into_changes())
         };
-        let writes = changes.into_writes().filter_map(|(index, write)| Some((*places.get(index)?, write)));
-        rows.write(writes.collect(), now, self.capacity)?;
+        rows.write(&places, changes.writes, now, self.capacity)?;
         Ok(output)
     }
 
-    /// Reads one row without copying it. The clock is read only if there is one.
-    pub(crate) fn look<T>(
-        &self,
-        key: StateKey,
-        read: impl FnOnce(Option<&[u8]>) -> Result<T, BoxError>,
-    ) -> Result<T, BoxError> {
+    /// The row under one key. The clock is read only if there is one.
+    pub(crate) fn get<R: Stored>(&self, key: RowKey<R>) -> Result<Option<R>, BoxError> {
         let rows = self.lock();
-        read(rows.find(key).filter(|row| self.clock.now() < row.end).map(|row| &*row.value))
+        let row = rows.find(key.into()).filter(|row| self.clock.now() < row.end);
+        Ok(row.map(|row| from_bytes(&row.value)).transpose()?)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Rows> {
@@ -151,8 +148,9 @@ impl StateStore for InMemoryState {
         if !as_expected {
             return Ok(Commit::Conflict);
         }
-        let place = |key: &StateKey| Place { key: *key, shared: false };
-        rows.write(write.iter().map(|(key, write)| (place(key), write.clone())).collect(), now, self.capacity)?;
+        let places: Vec<_> = write.iter().map(|(key, _)| Place { key: *key, shared: false }).collect();
+        let writes = write.iter().map(|(_, write)| write.clone()).enumerate();
+        rows.write(&places, writes.collect(), now, self.capacity)?;
         Ok(Commit::Committed)
     }
 }
@@ -169,12 +167,12 @@ struct Rows {
 
 #[derive(Default)]
 struct Shard {
-    rows: HashMap<StateKey, Stored, BuildHasherDefault<Spread>>,
+    rows: HashMap<StateKey, Entry, BuildHasherDefault<Spread>>,
     /// Rows that came in, or found no room, since the last clearing.
     newcomers: usize,
 }
 
-struct Stored {
+struct Entry {
     version: Version,
     /// The first moment at which it is gone.
     end: Timestamp,
@@ -184,8 +182,9 @@ struct Stored {
 /// Where the row of a key is, or would be.
 #[derive(Clone, Copy)]
 struct Place {
+    /// The key itself, or another one in whose row it is counted.
     key: StateKey,
-    /// Other keys count here too.
+    /// Other keys are counted here too.
     shared: bool,
 }
 
@@ -200,12 +199,12 @@ impl Rows {
         self.shards.get_mut(shard_of(key))
     }
 
-    fn get(&self, key: StateKey, now: Timestamp) -> Option<&Stored> {
+    fn get(&self, key: StateKey, now: Timestamp) -> Option<&Entry> {
         self.find(key).filter(|row| now < row.end)
     }
 
     /// The row, past its life or not.
-    fn find(&self, key: StateKey) -> Option<&Stored> {
+    fn find(&self, key: StateKey) -> Option<&Entry> {
         self.shards.get(shard_of(key))?.rows.get(&key)
     }
 
@@ -242,10 +241,17 @@ impl Rows {
         self.count < capacity
     }
 
-    /// All of them, or none.
-    fn write(&mut self, writes: Vec<(Place, Write)>, now: Timestamp, capacity: usize) -> Result<(), StateFull> {
+    /// All of them, or none; each by the index of its place.
+    fn write(
+        &mut self,
+        places: &[Place],
+        writes: Vec<(usize, Write)>,
+        now: Timestamp,
+        capacity: usize,
+    ) -> Result<(), StateFull> {
         let (mut more, mut fewer) = (0, 0);
-        for (place, write) in &writes {
+        for (index, write) in &writes {
+            let Some(place) = places.get(*index) else { continue };
             let is_there = self.get(place.key, now).is_some();
             match write {
                 Write::Put { .. } if !is_there && !place.shared => {
@@ -259,7 +265,8 @@ impl Rows {
         if more > 0 && self.count.saturating_add(more) > capacity.saturating_add(fewer) {
             return Err(StateFull);
         }
-        for (place, write) in writes {
+        for (index, write) in writes {
+            let Some(place) = places.get(index) else { continue };
             match write {
                 Write::Put { value, life } => self.put(place.key, value, now, life),
                 Write::Delete => self.delete(place.key),
@@ -270,9 +277,9 @@ impl Rows {
 
     fn put(&mut self, key: StateKey, value: Vec<u8>, now: Timestamp, life: Duration) {
         self.last_version += 1;
-        let stored =
-            Stored { version: Version::new(self.last_version), end: now.plus(life), value: value.into_boxed_slice() };
-        let replaced = self.shard(key).and_then(|shard| shard.rows.insert(key, stored));
+        let entry =
+            Entry { version: Version::new(self.last_version), end: now.plus(life), value: value.into_boxed_slice() };
+        let replaced = self.shard(key).and_then(|shard| shard.rows.insert(key, entry));
         if replaced.is_none() {
             self.count += 1;
             self.clear_a_little(key, now, LOOKS);

@@ -1,10 +1,9 @@
 //! What the engine remembers between requests: small versioned rows under keys that are digests.
 //!
 //! One contract, [`StateStore`], moves such rows atomically. Everything that is remembered is a pure state machine over
-//! them, without I/O, in a file of its own; [`driver`] brings the two together.
+//! them, without I/O, in a file of its own; a [`transaction`] brings the two together.
 
 pub(crate) mod codec;
-pub(crate) mod driver;
 pub(crate) mod family;
 pub(crate) mod key;
 pub(crate) mod limiter;
@@ -15,6 +14,7 @@ pub(crate) mod revoked;
 #[cfg(test)]
 mod scratch;
 pub(crate) mod sessions;
+pub(crate) mod transaction;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,19 +22,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::state::driver::Driver;
-use crate::state::key::Keys;
 pub use crate::state::key::{InvalidStateSecret, StateKey, StateSecret};
 pub use crate::state::memory::{InMemoryState, StateFull};
 pub use crate::state::revoked::Revocations;
 use crate::vocabulary::clock::{BoxFuture, Timestamp};
 use crate::vocabulary::error::BoxError;
-
-/// What the machines stand on: rows, and how their keys are made.
-pub(crate) struct Remembered {
-    pub(crate) keys: Keys,
-    pub(crate) rows: Driver,
-}
 
 /// Rows that several instances of the engine remember together.
 ///

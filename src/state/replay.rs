@@ -1,7 +1,10 @@
 //! What may be used once: a row for each thing used, and one for each owner that counts them.
 
-use crate::state::codec::UnreadableRow;
-use crate::state::driver::{Changes, Snapshot};
+use std::time::Duration;
+
+use crate::state::StateKey;
+use crate::state::codec::{Reader, Stored};
+use crate::state::transaction::{RowKey, Transaction};
 use crate::vocabulary::error::BoxError;
 
 /// What is said to a use.
@@ -15,35 +18,56 @@ pub(crate) enum Use {
     Full,
 }
 
-/// Uses a thing until `end`, in milliseconds since 1970. Its row is the first of the snapshot, the count of its owner the
-/// second. What was seen is seen, also where there is no room for more.
-pub(crate) fn use_once(rows: &Snapshot<'_>, changes: &mut Changes, end: u64, most: u64) -> Result<Use, BoxError> {
-    let now = rows.now.unix_millis();
-    if rows.row(0).is_some() {
+/// The two rows that a use is written in.
+#[derive(Clone, Copy)]
+pub(crate) struct UseKeys {
+    pub(crate) thing: RowKey<Used>,
+    /// Of the row that counts what its owner has used.
+    pub(crate) count: RowKey<Alive>,
+}
+
+impl UseKeys {
+    pub(crate) fn both(self) -> [StateKey; 2] {
+        [self.thing.into(), self.count.into()]
+    }
+}
+
+/// Uses a thing until `end`, in milliseconds since 1970, of which its owner may have so many at the `most`. What was seen is
+/// seen, also where there is no room for more.
+pub(crate) fn use_once(tx: &mut Transaction<'_>, keys: UseKeys, end: u64, most: u64) -> Result<Use, BoxError> {
+    if tx.contains(keys.thing)? {
         return Ok(Use::Seen);
     }
-    let mut alive = match rows.row(1) {
-        Some(seen) => Alive::from_bytes(seen.value)?,
-        None => Alive::default(),
-    };
+    let (mut alive, now) = (tx.get(keys.count)?.unwrap_or_default(), tx.now().unix_millis());
     alive.forget(now);
     if alive.count() >= most {
         return Ok(Use::Full);
     }
     let last = alive.add(end);
-    let life = |end: u64| std::time::Duration::from_millis(end.saturating_sub(now).max(1));
-    changes.put(0, vec![1], life(end));
-    changes.put(1, alive.to_bytes(), life(last));
+    let life = |end: u64| Duration::from_millis(end.saturating_sub(now).max(1));
+    tx.put(keys.thing, &Used, life(end))?;
+    tx.put(keys.count, &alive, life(last))?;
     Ok(Use::First)
+}
+
+/// A thing that was used.
+pub(crate) struct Used;
+
+impl Stored for Used {
+    const NAME: &'static str = "a used assertion";
+
+    fn encode(&self, _: &mut Vec<u8>) {}
+
+    fn decode(_: &mut Reader<'_>) -> Option<Self> {
+        Some(Self)
+    }
 }
 
 /// How many are remembered, by the minute in which they end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Alive(Vec<(u64, u32)>);
+pub(crate) struct Alive(Vec<(u64, u32)>);
 
 const MINUTE: u64 = 60_000;
-const FORM: u8 = 1;
-const UNREADABLE: UnreadableRow = UnreadableRow("used assertions");
 
 impl Alive {
     fn forget(&mut self, now: u64) {
@@ -63,44 +87,42 @@ impl Alive {
         }
         self.0.iter().map(|(minute, _)| minute.saturating_mul(MINUTE)).max().unwrap_or(end)
     }
+}
 
-    /// Twelve bytes a minute: lives are an hour at most, so there are few.
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![FORM];
+/// Twelve bytes a minute: lives are an hour at most, so there are few.
+impl Stored for Alive {
+    const NAME: &'static str = "the count of used assertions";
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
         for (minute, count) in &self.0 {
             bytes.extend(minute.to_le_bytes());
             bytes.extend(count.to_le_bytes());
         }
-        bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableRow> {
-        let Some((&FORM, mut rest)) = bytes.split_first() else { return Err(UNREADABLE) };
-        let mut alive = Self::default();
-        while let Some((minute, after)) = rest.split_first_chunk() {
-            let (count, after) = after.split_first_chunk().ok_or(UNREADABLE)?;
-            alive.0.push((u64::from_le_bytes(*minute), u32::from_le_bytes(*count)));
-            rest = after;
-        }
-        if rest.is_empty() { Ok(alive) } else { Err(UNREADABLE) }
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let minute = |piece: &[u8; 12]| {
+            let (minute, count) = piece.split_first_chunk()?;
+            Some((u64::from_le_bytes(*minute), u32::from_le_bytes(count.try_into().ok()?)))
+        };
+        reader.pieces()?.iter().map(minute).collect::<Option<_>>().map(Self)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::state::codec::{from_bytes, to_bytes};
     use crate::state::key::Purpose;
-    use crate::state::scratch::Memory;
+    use crate::state::scratch::{Memory, hex};
 
     impl Memory {
         fn uses(&self, id: u32, seconds: u64, most: u64) -> Use {
             use crate::Clock;
             let end = self.clock.now().plus(Duration::from_secs(seconds)).unix_millis();
-            let keys =
-                [self.keys.key(Purpose::Assertion, &[&id.to_le_bytes()]), self.keys.key(Purpose::AssertionCount, &[])];
-            self.state.change(&keys, |rows, changes| use_once(rows, changes, end, most)).unwrap()
+            let thing = self.keys.row(Purpose::Assertion, &[&id.to_le_bytes()]);
+            let keys = UseKeys { thing, count: self.keys.row(Purpose::AssertionCount, &[]) };
+            self.state.run(&keys.both(), |tx| use_once(tx, keys, end, most)).unwrap()
         }
     }
 
@@ -122,13 +144,22 @@ mod tests {
     }
 
     #[test]
+    fn the_stored_bytes_stay_the_same_from_version_to_version() {
+        assert_eq!(hex(&Used), "01");
+        assert_eq!(
+            hex(&Alive(vec![(30_000_000, 7), (30_000_001, u32::MAX)])),
+            "0180c3c901000000000700000081c3c90100000000ffffffff"
+        );
+    }
+
+    #[test]
     fn a_count_is_read_as_it_was_written_and_nothing_else_is() {
         let alive = Alive(vec![(30_000_000, 7), (30_000_001, u32::MAX)]);
-        let bytes = alive.to_bytes();
-        assert_eq!(Alive::from_bytes(&bytes), Ok(alive));
+        let bytes = to_bytes(&alive);
+        assert_eq!(from_bytes(&bytes), Ok(alive));
         for cut in (0..bytes.len()).filter(|cut| cut % 12 != 1) {
-            assert_eq!(Alive::from_bytes(&bytes[..cut]), Err(UNREADABLE), "{cut}");
+            assert!(from_bytes::<Alive>(&bytes[..cut]).is_err(), "{cut}");
         }
-        assert_eq!(Alive::from_bytes(&[2]), Err(UNREADABLE));
+        assert!(from_bytes::<Alive>(&[2]).is_err());
     }
 }

@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::state::driver::{Driver, Snapshot, State};
+use crate::state::codec::{Reader, Stored};
 use crate::state::family::Family;
 use crate::state::key::{Keys, Purpose};
-use crate::state::log_out::LogOut;
-use crate::state::{Remembered, StateKey, StateSecret, StateStore};
+use crate::state::log_out::{LogOut, LogOutKeys};
+use crate::state::sessions::Sessions;
+use crate::state::transaction::{RowKey, Rows, State, Transaction};
+use crate::state::{StateKey, StateSecret, StateStore};
 use crate::vocabulary::clock::{SystemClock, Timestamp};
 use crate::vocabulary::error::{BoxError, TokenFault};
 use crate::vocabulary::random::SystemRandomness;
@@ -21,10 +23,10 @@ use crate::vocabulary::token::TokenDetails;
 /// [`shared`](Self::shared). Each token that is verified costs one read of the store. Cheap to clone.
 #[derive(Clone)]
 pub struct Revocations {
-    pub(crate) memory: Arc<Remembered>,
+    pub(crate) state: Arc<State>,
     pub(crate) issuer: Arc<str>,
     /// Of the row that numbers log-outs, which every login looks at.
-    pub(crate) log_outs: StateKey,
+    log_outs: RowKey<LogOut>,
 }
 
 /// Why a token that was signed is good no more, and the tenant in which its family was created.
@@ -39,21 +41,19 @@ impl Revocations {
     /// session.
     #[must_use]
     pub fn shared(issuer: impl Into<Arc<str>>, store: impl StateStore, secret: StateSecret) -> Self {
-        let memory = Remembered {
+        let state = State {
             keys: Keys::Shared(secret),
-            rows: Driver {
-                state: State::Shared(Arc::new(store)),
-                clock: Arc::new(SystemClock::new()),
-                randomness: Arc::new(SystemRandomness::new()),
-                patience: Duration::from_secs(10),
-            },
+            rows: Rows::Shared(Arc::new(store)),
+            clock: Arc::new(SystemClock::new()),
+            randomness: Arc::new(SystemRandomness::new()),
+            patience: Duration::from_secs(10),
         };
-        Self::new(Arc::new(memory), issuer.into())
+        Self::new(Arc::new(state), issuer.into())
     }
 
-    pub(crate) fn new(memory: Arc<Remembered>, issuer: Arc<str>) -> Self {
-        let log_outs = memory.keys.key(Purpose::LogOuts, &[issuer.as_bytes(), b""]);
-        Self { memory, issuer, log_outs }
+    pub(crate) fn new(state: Arc<State>, issuer: Arc<str>) -> Self {
+        let log_outs = state.keys.row(Purpose::LogOuts, &[issuer.as_bytes(), b""]);
+        Self { state, issuer, log_outs }
     }
 
     /// For how long beyond its end a revoked token is remembered: a verifier takes it for as long as its skew is, by a
@@ -64,23 +64,36 @@ impl Revocations {
 
     /// How a token stands of which `details` are true.
     pub(crate) async fn standing(&self, details: &TokenDetails) -> Result<Standing, BoxError> {
-        let mut keys = vec![self.subject_key(&details.subject), self.token_key(&details.token_id)];
-        keys.extend(details.session_id.as_deref().map(|family| self.family_key(family)));
-        let look = self.memory.rows.change(&keys, |rows, _| {
-            let tenant = Family::stored(rows, 2)?.map(|family| family.holder.tenant);
-            Ok(Standing { fault: fault(rows, details)?, tenant })
-        });
-        look.await
+        let (subject_key, token_key) = (self.log_out_keys(&details.subject).own, self.token_key(&details.token_id));
+        let family_key = details.session_id.as_deref().map(|session_id| self.family_key(session_id));
+        let mut keys = vec![subject_key.into(), token_key.into()];
+        keys.extend(family_key.map(StateKey::from));
+        let look = |tx: &Transaction<'_>| {
+            let family = family_key.map(|key| tx.get(key)).transpose()?;
+            let logged_out = tx.get(subject_key)?.unwrap_or_default();
+            // A token without a session has only its time, in whole seconds: of a token and a log-out in the same second,
+            // the log-out is later.
+            let is_before = logged_out.number > 0 && details.issued_at <= logged_out.at / 1000;
+            let fault = match &family {
+                _ if tx.contains(token_key)? => Some(TokenFault::Revoked),
+                Some(Some(family)) => family.end(logged_out.number),
+                // What nobody remembers may have been revoked.
+                Some(None) => Some(TokenFault::Unknown),
+                None => is_before.then_some(TokenFault::LoggedOut),
+            };
+            Ok(Standing { fault, tenant: family.flatten().map(|family| family.holder.tenant) })
+        };
+        self.state.read(&keys, look).await
     }
 
     /// The last log-out of anybody.
     pub(crate) async fn last_log_out(&self) -> Result<LogOut, BoxError> {
-        self.memory.rows.look(self.log_outs, |row| Ok(LogOut::stored(row)?)).await
+        Ok(self.state.get(self.log_outs).await?.unwrap_or_default())
     }
 
     /// The last log-out of this subject.
     pub(crate) async fn last_log_out_of(&self, subject: &str) -> Result<LogOut, BoxError> {
-        self.memory.rows.look(self.subject_key(subject), |row| Ok(LogOut::stored(row)?)).await
+        Ok(self.state.get(self.log_out_keys(subject).own).await?.unwrap_or_default())
     }
 
     /// Remembers that this token is revoked.
@@ -89,57 +102,65 @@ impl Revocations {
             return Err("a token without an identifier cannot be revoked".into());
         }
         let end = Timestamp::from_unix_seconds(details.expires_at).plus(Self::MARGIN);
-        let key = [self.token_key(&details.token_id)];
-        let remember = self.memory.rows.change(&key, |rows, changes| {
-            let life = end.since(rows.now);
-            if rows.row(0).is_none() && !life.is_zero() {
-                changes.put(0, vec![1], life);
+        let key = self.token_key(&details.token_id);
+        let remember = |tx: &mut Transaction<'_>| {
+            let life = end.since(tx.now());
+            if !tx.contains(key)? && !life.is_zero() {
+                tx.put(key, &RevokedToken, life)?;
             }
             Ok(())
-        });
-        remember.await
+        };
+        self.state.run(&[key.into()], remember).await
     }
 
-    fn token_key(&self, token_id: &str) -> StateKey {
+    fn token_key(&self, token_id: &str) -> RowKey<RevokedToken> {
         self.key(Purpose::RevokedToken, token_id)
     }
 
-    pub(crate) fn family_key(&self, family: &str) -> StateKey {
-        self.key(Purpose::Family, family)
+    pub(crate) fn family_key(&self, session_id: &str) -> RowKey<Family> {
+        self.key(Purpose::Family, session_id)
     }
 
-    pub(crate) fn subject_key(&self, subject: &str) -> StateKey {
-        self.key(Purpose::Subject, subject)
+    pub(crate) fn log_out_keys(&self, subject: &str) -> LogOutKeys {
+        LogOutKeys { all: self.log_outs, own: self.key(Purpose::Subject, subject) }
     }
 
     /// Of the row that lists a subject's sessions through a client.
-    pub(crate) fn sessions_key(&self, tenant: &str, client: &str, subject: &str) -> StateKey {
+    pub(crate) fn sessions_key(&self, tenant: &str, client: &str, subject: &str) -> RowKey<Sessions> {
         let parts = [&*self.issuer, tenant, client, subject].map(str::as_bytes);
-        self.memory.keys.key(Purpose::Sessions, &parts)
+        self.state.keys.row(Purpose::Sessions, &parts)
     }
 
-    fn key(&self, purpose: Purpose, what: &str) -> StateKey {
-        self.memory.keys.key(purpose, &[self.issuer.as_bytes(), what.as_bytes()])
+    fn key<R: Stored>(&self, purpose: Purpose, what: &str) -> RowKey<R> {
+        self.state.keys.row(purpose, &[self.issuer.as_bytes(), what.as_bytes()])
     }
 }
 
-/// Over the rows of the subject, of the token, and of its family if it has one.
-fn fault(rows: &Snapshot<'_>, details: &TokenDetails) -> Result<Option<TokenFault>, BoxError> {
-    let logged_out = LogOut::read(rows, 0)?;
-    if rows.row(1).is_some() {
-        return Ok(Some(TokenFault::Revoked));
+/// A token that was revoked on its own.
+struct RevokedToken;
+
+impl Stored for RevokedToken {
+    const NAME: &'static str = "a revoked token";
+
+    fn encode(&self, _: &mut Vec<u8>) {}
+
+    fn decode(_: &mut Reader<'_>) -> Option<Self> {
+        Some(Self)
     }
-    if details.session_id.is_some() {
-        // What nobody remembers may have been revoked.
-        return Ok(Family::stored(rows, 2)?.map_or(Some(TokenFault::Unknown), |family| family.end(logged_out.number)));
-    }
-    // A token alone has only its time, in whole seconds: of a token and a log-out in the same second, the log-out is later.
-    let before = logged_out.number > 0 && details.issued_at <= logged_out.at / 1000;
-    Ok(before.then_some(TokenFault::LoggedOut))
 }
 
 impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Revocations").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stored_bytes_stay_the_same_from_version_to_version() {
+        assert_eq!(crate::state::scratch::hex(&RevokedToken), "01");
     }
 }

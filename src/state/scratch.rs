@@ -1,8 +1,14 @@
 //! A memory for the tests of the machines, with a clock that is moved by hand.
 
 use crate::state::InMemoryState;
+use crate::state::codec::{Stored, to_bytes};
 use crate::state::key::Keys;
 use crate::{ManualClock, SystemRandomness, Timestamp};
+
+/// The stored bytes of a row, for a test to hold against those of every version before.
+pub(crate) fn hex<R: Stored>(row: &R) -> String {
+    to_bytes(row).iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 pub(crate) struct Memory {
     pub(crate) state: InMemoryState,

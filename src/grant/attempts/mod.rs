@@ -14,10 +14,10 @@ use crate::grant::attempts::account::{folded, network, source};
 use crate::grant::attempts::alarm::Alarms;
 pub use crate::grant::attempts::limits::AttemptLimits;
 use crate::grant::attempts::waiting::Waiters;
-use crate::state::driver::{Changes, Seen, Snapshot};
 use crate::state::key::Purpose;
 use crate::state::limiter::{Bucket, Charged, Decision, Outcome, Rule, Slip, reserve};
-use crate::state::{Remembered, StateFull, StateKey};
+use crate::state::transaction::{RowKey, State, Transaction};
+use crate::state::{StateFull, StateKey};
 use crate::user::Login;
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, Counted, TokenError, Trouble};
@@ -35,7 +35,7 @@ pub(crate) struct AttemptLimiter {
     /// For how many milliseconds an origin is known.
     origin_memory: u64,
     names: Option<Arc<dyn AccountNames>>,
-    memory: Arc<Remembered>,
+    state: Arc<State>,
     patience: Duration,
     waiters: Waiters,
     alarms: Alarms,
@@ -47,20 +47,22 @@ pub(crate) struct AttemptLimiter {
 /// what it is from the beginning: a failure.
 #[must_use]
 pub(crate) struct Ticket {
-    charged: Vec<(Counted, StateKey, Slip)>,
+    charged: Vec<(Counted, BucketKey, Slip)>,
     /// Where the attempt comes from, to be remembered if it is right.
-    origins: Vec<StateKey>,
+    origins: Vec<BucketKey>,
     /// It is the only failure that its name has.
     first: bool,
 }
 
+type BucketKey = RowKey<Bucket>;
+
 /// Whose attempts: who is counted, under which key. The account comes first, then origins, then addresses.
-type Whose = Vec<(Counted, StateKey)>;
+type Whose = Vec<(Counted, BucketKey)>;
 
 enum Reserved {
     Admitted(Ticket),
     Denied { counted: Counted, wait: Duration },
-    Contended { counted: Counted, key: StateKey },
+    Contended { counted: Counted, key: BucketKey },
 }
 
 /// What has become of the buckets of an attempt that was settled.
@@ -74,7 +76,7 @@ impl AttemptLimiter {
     pub(crate) fn new(
         limits: &AttemptLimits,
         names: Option<Arc<dyn AccountNames>>,
-        memory: Arc<Remembered>,
+        state: Arc<State>,
         randomness: &dyn Randomness,
     ) -> Result<Self, RandomnessError> {
         let mut epoch = [0; 8];
@@ -86,7 +88,7 @@ impl AttemptLimiter {
             client: limits.client_rule(),
             origin_memory: limits.origin_memory(),
             names,
-            memory,
+            state,
             patience: limits.longest_patience(),
             waiters: Waiters::default(),
             alarms: Alarms::new(limits.alarm_threshold()),
@@ -120,16 +122,16 @@ impl AttemptLimiter {
                 }
                 Reserved::Denied { counted, wait } => return Err(report.denied(username, counted, wait)),
                 Reserved::Contended { counted, key } => {
-                    let now = self.memory.rows.clock.now();
+                    let now = self.state.clock.now();
                     if waiting.is_none() {
                         report.tell(&Event::AttemptWaits { client_id, username, counted, context });
                         let deadline = now.plus(self.patience);
-                        waiting = self.waiters.join(key).map(|place| (place, deadline));
+                        waiting = self.waiters.join(key.into()).map(|place| (place, deadline));
                     }
                     if waiting.as_ref().is_none_or(|(_, deadline)| *deadline <= now) {
                         return Err(report.denied(username, counted, Duration::from_secs(1)));
                     }
-                    self.memory.rows.pause(Duration::from_millis(10), round, Duration::from_millis(200)).await;
+                    self.state.pause(Duration::from_millis(10), round, Duration::from_millis(200)).await;
                 }
             }
         }
@@ -150,7 +152,7 @@ impl AttemptLimiter {
         report: Report<'_>,
     ) -> Result<(), TokenError> {
         let context = report.context();
-        let remembered: &[StateKey] = match outcome {
+        let remembered: &[BucketKey] = match outcome {
             Outcome::Success if self.origin_memory > 0 => &ticket.origins,
             _ => &[],
         };
@@ -183,16 +185,15 @@ impl AttemptLimiter {
     /// 429 when there were too many failures, 503 when that cannot be told.
     pub(crate) async fn check_client(&self, claimed: &str, report: Report<'_>) -> Result<(), TokenError> {
         let Some(key) = self.client_key(claimed, report.context()) else { return Ok(()) };
-        let keys = [key];
-        let wait = self.memory.rows.change(&keys, |rows, changes| {
-            let Some(seen) = rows.row(0) else { return Ok(None) };
-            let (mut bucket, now) = (Bucket::from_bytes(seen.value)?, rows.now.unix_millis());
+        let step = |tx: &mut Transaction<'_>| {
+            let (Some(mut bucket), now) = (tx.get(key)?, tx.now().unix_millis()) else { return Ok(None) };
             if bucket.catch_up(&self.client, now) {
-                write(changes, 0, &bucket, &self.client, now);
+                write(tx, key, &bucket, &self.client)?;
             }
             Ok(bucket.wait(&self.client, now))
-        });
-        match wait.await.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
+        };
+        let wait = self.state.run(&[key.into()], step).await;
+        match wait.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
             Some(wait) => Err(report.client_denied(claimed, Duration::from_millis(wait))),
             None => Ok(()),
         }
@@ -205,17 +206,15 @@ impl AttemptLimiter {
     /// 503 when it cannot be written down.
     pub(crate) async fn client_failed(&self, claimed: &str, report: Report<'_>) -> Result<(), TokenError> {
         let Some(key) = self.client_key(claimed, report.context()) else { return Ok(()) };
-        let keys = [key];
-        let charge = self.memory.rows.change(&keys, |rows, changes| {
-            let now = rows.now.unix_millis();
-            let mut bucket = self.bucket(rows.row(0), now)?;
+        let step = |tx: &mut Transaction<'_>| {
+            let (mut bucket, now) = (self.bucket(tx, key)?, tx.now().unix_millis());
             let _ = bucket.catch_up(&self.client, now);
             let slip = bucket.charge(&self.client, now);
             bucket.settle(slip, Outcome::Failure, &self.client);
-            write(changes, 0, &bucket, &self.client, now);
-            Ok(())
-        });
-        charge.await.map_err(|cause| report.failed(Trouble::StateStore, &cause))
+            write(tx, key, &bucket, &self.client)
+        };
+        let charge = self.state.run(&[key.into()], step).await;
+        charge.map_err(|cause| report.failed(Trouble::StateStore, &cause))
     }
 
     /// Counts a wrong secret of a client that is registered, from wherever it comes: it can only raise an alarm.
@@ -229,11 +228,10 @@ impl AttemptLimiter {
         context: &RequestContext,
     ) -> Result<Option<AttemptCount>, BoxError> {
         let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
-        let keys = [key];
         let rule = self.rule(counted);
-        let look = self.memory.rows.change(&keys, |rows, _| {
-            let Some(seen) = rows.row(0) else { return Ok(AttemptCount::default()) };
-            let (mut bucket, now) = (Bucket::from_bytes(seen.value)?, rows.now.unix_millis());
+        let look = |tx: &Transaction<'_>| {
+            let Some(mut bucket) = tx.get(key)? else { return Ok(AttemptCount::default()) };
+            let now = tx.now().unix_millis();
             let _ = bucket.catch_up(rule, now);
             Ok(AttemptCount {
                 failures: bucket.failures(),
@@ -241,8 +239,8 @@ impl AttemptLimiter {
                 locked: bucket.is_locked(),
                 wait: bucket.wait(rule, now).map(Duration::from_millis),
             })
-        });
-        look.await.map(Some)
+        };
+        self.state.read(&[key.into()], look).await.map(Some)
     }
 
     pub(crate) async fn reset(
@@ -251,51 +249,40 @@ impl AttemptLimiter {
         context: &RequestContext,
     ) -> Result<Option<Counted>, BoxError> {
         let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
-        let keys = [key];
-        let reset = self.memory.rows.change(&keys, |rows, changes| {
-            if rows.row(0).is_some() {
-                changes.delete(0);
-            }
-            Ok(())
-        });
-        reset.await.map(|()| Some(counted))
+        let step = |tx: &mut Transaction<'_>| if tx.contains(key)? { tx.delete(key) } else { Ok(()) };
+        self.state.run(&[key.into()], step).await.map(|()| Some(counted))
     }
 
     async fn try_to_reserve(&self, whose: &Whose) -> Result<Reserved, BoxError> {
-        let keys: Vec<StateKey> = whose.iter().map(|(_, key)| *key).collect();
-        let step = self.memory.rows.change(&keys, |rows, changes| {
-            let now = rows.now.unix_millis();
-            // A known origin is charged in the place of the account, which comes first.
-            let mut known = known_origin(whose, rows)?;
-            let name = known.as_ref().map_or(0, |(index, _)| *index);
-            let is_charged = |index: usize, counted: Counted| match counted {
-                Counted::Account | Counted::KnownOrigin => index == name,
-                _ => true,
+        let keys: Vec<StateKey> = whose.iter().map(|(_, key)| (*key).into()).collect();
+        let step = |tx: &mut Transaction<'_>| {
+            let now = tx.now().unix_millis();
+            let mut known = known_origin(whose, tx)?;
+            // A known origin is charged in the place of the account.
+            let name = known.as_ref().map(|(key, _)| *key).or_else(|| whose.first().map(|(_, key)| *key));
+            let is_charged = |(counted, key): &&(Counted, BucketKey)| match counted {
+                Counted::Account | Counted::KnownOrigin => Some(*key) == name,
+                Counted::Source | Counted::Network | Counted::Client => true,
             };
-            let chosen: Vec<(usize, Counted, StateKey)> = whose
-                .iter()
-                .enumerate()
-                .filter(|(index, (counted, _))| is_charged(*index, *counted))
-                .map(|(index, (counted, key))| (index, *counted, *key))
-                .collect();
+            let chosen: Vec<(Counted, BucketKey)> = whose.iter().filter(is_charged).copied().collect();
             let mut charged = Vec::with_capacity(chosen.len());
-            for (index, counted, _) in &chosen {
-                let bucket = match known.take_if(|(known, _)| known == index) {
+            for (counted, key) in &chosen {
+                let bucket = match known.take_if(|(known, _)| known == key) {
                     Some((_, bucket)) => bucket,
-                    None => self.bucket(rows.row(*index), now)?,
+                    None => self.bucket(tx, *key)?,
                 };
                 charged.push(Charged::new(self.rule(*counted), bucket));
             }
             let decision = reserve(now, &mut charged);
-            for ((index, ..), Charged { rule, bucket, set_back }) in chosen.iter().zip(&charged) {
+            for ((_, key), Charged { rule, bucket, set_back }) in chosen.iter().zip(&charged) {
                 if *set_back || matches!(decision, Decision::Admitted(_)) {
-                    write(changes, *index, bucket, rule, now);
+                    write(tx, *key, bucket, rule)?;
                 }
             }
             let counted = |bucket: usize| chosen.get(bucket).copied().ok_or("a decision about no bucket");
             match decision {
                 Decision::Admitted(slips) => {
-                    let slips = chosen.iter().zip(slips).map(|((_, counted, key), slip)| (*counted, *key, slip));
+                    let slips = chosen.iter().zip(slips).map(|((counted, key), slip)| (*counted, *key, slip));
                     let origins = whose.iter().filter(|(counted, _)| *counted == Counted::KnownOrigin);
                     Ok(Reserved::Admitted(Ticket {
                         charged: slips.collect(),
@@ -304,45 +291,45 @@ impl AttemptLimiter {
                     }))
                 }
                 Decision::Denied { wait, bucket } => {
-                    let (_, counted, _) = counted(bucket)?;
+                    let (counted, _) = counted(bucket)?;
                     Ok(Reserved::Denied { counted, wait: Duration::from_millis(wait) })
                 }
                 Decision::Contended { bucket } => {
-                    let (_, counted, key) = counted(bucket)?;
+                    let (counted, key) = counted(bucket)?;
                     Ok(Reserved::Contended { counted, key })
                 }
             }
-        });
-        step.await
+        };
+        self.state.run(&keys, step).await
     }
 
     async fn try_to_settle(
         &self,
         ticket: &Ticket,
         outcome: Outcome,
-        remembered: &[StateKey],
+        remembered: &[BucketKey],
     ) -> Result<Settled, BoxError> {
-        let mut keys: Vec<StateKey> = ticket.charged.iter().map(|(_, key, _)| *key).collect();
-        let is_charged = |key: &&StateKey| ticket.charged.iter().any(|(_, charged, _)| charged == *key);
-        keys.extend(remembered.iter().filter(|key| !is_charged(key)));
-        let step = self.memory.rows.change(&keys, |rows, changes| {
-            let now = rows.now.unix_millis();
+        let is_charged = |key: &&BucketKey| ticket.charged.iter().any(|(_, charged, _)| charged == *key);
+        let buckets = || {
+            let charged = ticket.charged.iter().map(|(counted, key, slip)| (*counted, *key, Some(*slip)));
+            let new = remembered.iter().filter(|key| !is_charged(key)).map(|key| (Counted::KnownOrigin, *key, None));
+            charged.chain(new)
+        };
+        let keys: Vec<StateKey> = buckets().map(|(_, key, _)| key.into()).collect();
+        let step = |tx: &mut Transaction<'_>| {
+            let now = tx.now().unix_millis();
             let mut settled = Settled::default();
-            for (index, key) in keys.iter().enumerate() {
-                let (counted, slip) = match ticket.charged.get(index) {
-                    Some((counted, _, slip)) => (*counted, Some(*slip)),
-                    None => (Counted::KnownOrigin, None),
-                };
-                let (rule, remember) = (self.rule(counted), remembered.contains(key));
-                let seen = rows.row(index);
-                if seen.is_none() && !remember {
+            for (counted, key, slip) in buckets() {
+                let (rule, remember) = (self.rule(counted), remembered.contains(&key));
+                let stored = tx.get(key)?;
+                if stored.is_none() && !remember {
                     continue;
                 }
-                let mut bucket = self.bucket(seen, now)?;
-                let mut changed = remember;
-                if let (Some(slip), Some(seen)) = (slip, seen) {
-                    // A row that counts for others too keeps what they have done.
-                    let shared_success = seen.shared && outcome == Outcome::Success;
+                let (slip, mut changed) = (slip.filter(|_| stored.is_some()), remember);
+                let mut bucket = stored.unwrap_or_else(|| self.new_bucket(now));
+                if let Some(slip) = slip {
+                    // A row in which others are counted too keeps what they have done.
+                    let shared_success = outcome == Outcome::Success && tx.is_shared(key)?;
                     let outcome = if shared_success { Outcome::Inconclusive } else { outcome };
                     changed |= bucket.settle(slip, outcome, rule);
                 }
@@ -354,12 +341,12 @@ impl AttemptLimiter {
                     settled.locked = Some(counted);
                 }
                 if changed {
-                    write(changes, index, &bucket, rule, now);
+                    write(tx, key, &bucket, rule)?;
                 }
             }
             Ok(settled)
-        });
-        step.await
+        };
+        self.state.run(&keys, step).await
     }
 
     /// Under which keys an attempt on this name is counted.
@@ -376,22 +363,22 @@ impl AttemptLimiter {
             whose.extend(origins.into_iter().flatten().map(|key| (Counted::KnownOrigin, key)));
         }
         if let Some(peer) = peer {
-            whose.push((Counted::Source, self.memory.keys.key(Purpose::Source, &[&source(peer)])));
-            let network = network(peer).map(|network| self.memory.keys.key(Purpose::Network, &[&network]));
+            whose.push((Counted::Source, self.state.keys.row(Purpose::Source, &[&source(peer)])));
+            let network = network(peer).map(|network| self.state.keys.row(Purpose::Network, &[&network]));
             whose.extend(network.map(|key| (Counted::Network, key)));
         }
         Ok(whose)
     }
 
-    fn account_key(&self, named: &str, context: &RequestContext) -> StateKey {
-        self.memory.keys.key(Purpose::Account, &[tenant(context), named.as_bytes()])
+    fn account_key(&self, named: &str, context: &RequestContext) -> BucketKey {
+        self.state.keys.row(Purpose::Account, &[tenant(context), named.as_bytes()])
     }
 
     /// What the host knows the caller by comes first, then the address.
-    fn origin_keys(&self, named: &str, client_id: &str, context: &RequestContext) -> [Option<StateKey>; 2] {
+    fn origin_keys(&self, named: &str, client_id: &str, context: &RequestContext) -> [Option<BucketKey>; 2] {
         let key = |kind: &[u8], origin: &[u8]| {
             let parts = [tenant(context), named.as_bytes(), client_id.as_bytes(), kind, origin];
-            self.memory.keys.key(Purpose::Origin, &parts)
+            self.state.keys.row(Purpose::Origin, &parts)
         };
         [
             context.origin().map(|origin| key(b"host", origin.as_bytes())),
@@ -403,17 +390,17 @@ impl AttemptLimiter {
     ///
     /// Identifiers are taken together into a few groups an address, or names thought up by one caller would fill the
     /// memory. Whoever can spoil a group could as well have spoilt the client's own count.
-    fn client_key(&self, claimed: &str, context: &RequestContext) -> Option<StateKey> {
+    fn client_key(&self, claimed: &str, context: &RequestContext) -> Option<BucketKey> {
         let peer = source(context.peer()?);
-        let group = self.memory.keys.key(Purpose::ClientAtSource, &[tenant(context), claimed.as_bytes()]).group();
-        Some(self.memory.keys.key(Purpose::ClientAtSource, &[&[group], &peer]))
+        let group = self.state.keys.key(Purpose::ClientAtSource, &[tenant(context), claimed.as_bytes()]).group();
+        Some(self.state.keys.row(Purpose::ClientAtSource, &[&[group], &peer]))
     }
 
     async fn key_of(
         &self,
         on: AttemptsOn<'_>,
         context: &RequestContext,
-    ) -> Result<Option<(Counted, StateKey)>, BoxError> {
+    ) -> Result<Option<(Counted, BucketKey)>, BoxError> {
         let named = match (on, &self.names) {
             (AttemptsOn::Account { username } | AttemptsOn::KnownOrigin { username, .. }, Some(names)) => {
                 names.account(username, context).await?
@@ -431,11 +418,11 @@ impl AttemptLimiter {
                 key.map(|key| (Counted::KnownOrigin, key))
             }
             AttemptsOn::Source => {
-                peer.map(|peer| (Counted::Source, self.memory.keys.key(Purpose::Source, &[&source(peer)])))
+                peer.map(|peer| (Counted::Source, self.state.keys.row(Purpose::Source, &[&source(peer)])))
             }
             AttemptsOn::Network => {
                 let network = peer.and_then(network);
-                network.map(|network| (Counted::Network, self.memory.keys.key(Purpose::Network, &[&network])))
+                network.map(|network| (Counted::Network, self.state.keys.row(Purpose::Network, &[&network])))
             }
             AttemptsOn::Client { client_id } => self.client_key(client_id, context).map(|key| (Counted::Client, key)),
         })
@@ -451,28 +438,26 @@ impl AttemptLimiter {
     }
 
     /// The bucket that is stored; a new one where there is none.
-    fn bucket(&self, seen: Option<Seen<'_>>, now: u64) -> Result<Bucket, BoxError> {
-        match seen {
-            Some(seen) => Ok(Bucket::from_bytes(seen.value)?),
-            None => Ok(Bucket::new(self.epoch.fetch_add(1, Ordering::Relaxed), now)),
-        }
+    fn bucket(&self, tx: &Transaction<'_>, key: BucketKey) -> Result<Bucket, BoxError> {
+        Ok(tx.get(key)?.unwrap_or_else(|| self.new_bucket(tx.now().unix_millis())))
+    }
+
+    fn new_bucket(&self, now: u64) -> Bucket {
+        Bucket::new(self.epoch.fetch_add(1, Ordering::Relaxed), now)
     }
 
     fn raise(&self, alarm: Alarm, client_id: Option<&ClientId>, report: Report<'_>) {
-        if let Some(failures) = self.alarms.count(alarm, client_id, self.memory.rows.clock.now()) {
+        if let Some(failures) = self.alarms.count(alarm, client_id, self.state.clock.now()) {
             report.tell(&Event::Alarm { alarm, client_id, failures, context: report.context() });
         }
     }
 }
 
 /// Which of these is an origin from where the owner of the name has logged in before, and what is counted there.
-fn known_origin(whose: &Whose, rows: &Snapshot<'_>) -> Result<Option<(usize, Bucket)>, BoxError> {
-    for (index, (counted, _)) in whose.iter().enumerate() {
-        if let (Counted::KnownOrigin, Some(seen)) = (counted, rows.row(index)) {
-            let bucket = Bucket::from_bytes(seen.value)?;
-            if bucket.is_known(rows.now.unix_millis()) {
-                return Ok(Some((index, bucket)));
-            }
+fn known_origin(whose: &Whose, tx: &Transaction<'_>) -> Result<Option<(BucketKey, Bucket)>, BoxError> {
+    for (_, key) in whose.iter().filter(|(counted, _)| *counted == Counted::KnownOrigin) {
+        if let Some(bucket) = tx.get(*key)?.filter(|bucket| bucket.is_known(tx.now().unix_millis())) {
+            return Ok(Some((*key, bucket)));
         }
     }
     Ok(None)
@@ -483,10 +468,10 @@ fn tenant(context: &RequestContext) -> &[u8] {
 }
 
 /// A bucket that says nothing any more needs no row.
-fn write(changes: &mut Changes, index: usize, bucket: &Bucket, rule: &Rule, now: u64) {
-    match bucket.life(rule, now) {
-        Some(life) => changes.put(index, bucket.to_bytes(), Duration::from_millis(life)),
-        None => changes.delete(index),
+fn write(tx: &mut Transaction<'_>, key: BucketKey, bucket: &Bucket, rule: &Rule) -> Result<(), BoxError> {
+    match bucket.life(rule, tx.now().unix_millis()) {
+        Some(life) => tx.put(key, bucket, Duration::from_millis(life)),
+        None => tx.delete(key),
     }
 }
 

@@ -7,10 +7,11 @@ use zeroize::Zeroizing;
 
 use crate::client::{AuthenticatedClient, Grant};
 use crate::grant::refresh::RefreshTokens;
+use crate::state::StateKey;
 use crate::state::family::{Family, FamilyRule, Holder, Presented, SecretDigest, Step};
-use crate::state::log_out::{self, LogOut};
+use crate::state::log_out;
 use crate::state::revoked::Revocations;
-use crate::state::sessions::Sessions;
+use crate::state::transaction::Transaction;
 use crate::token::refresh::{FamilyId, RefreshToken, SECRET, TokenSecret};
 use crate::user::AccountGate;
 use crate::vocabulary::clock::{Clock, Timestamp};
@@ -27,9 +28,6 @@ pub(crate) struct Families {
     pub(crate) revocations: Revocations,
     pub(crate) randomness: Arc<dyn Randomness>,
 }
-
-/// Bytes of a row: what a store is promised.
-const LONGEST_ROW: usize = 16 * 1024;
 
 /// A refresh token, and the family that it belongs to.
 pub(crate) struct Session {
@@ -112,46 +110,43 @@ impl Families {
     ) -> Result<Option<(Session, Option<String>)>, BoxError> {
         let list_key = self.revocations.sessions_key(&holder.tenant, &holder.client, subject.as_str());
         let (absolute, idle) = (millis(self.config.absolute_life), self.config.idle_life.map(millis));
-        let (rows, most) = (&self.revocations.memory.rows, self.config.sessions);
+        let family_key = self.revocations.family_key(&session_id);
+        let subject_key = self.revocations.log_out_keys(subject.as_str()).own;
+        let (state, most) = (&self.revocations.state, self.config.sessions);
         for _ in 0..Self::ROUNDS {
-            let surplus = rows.look(list_key, |row| Ok(Sessions::stored(row)?.surplus(most))).await?;
+            let surplus = state.get(list_key).await?.and_then(|list| list.surplus(most));
             let replaced = surplus.map(|id| FamilyId(id).to_text());
-            let mut keys = vec![
-                self.revocations.family_key(&session_id),
-                self.revocations.subject_key(subject.as_str()),
-                list_key,
-            ];
-            keys.extend(replaced.as_deref().map(|family| self.revocations.family_key(family)));
-            let create = rows.change(&keys, |rows, changes| {
-                let now = rows.now.unix_millis();
-                let list = Sessions::read(rows, 2)?;
-                if LogOut::read(rows, 1)?.number > began_after {
+            let replaced_key = replaced.as_deref().map(|replaced| self.revocations.family_key(replaced));
+            let mut keys = vec![family_key.into(), subject_key.into(), list_key.into()];
+            keys.extend(replaced_key.map(StateKey::from));
+            let create = |tx: &mut Transaction<'_>| {
+                let now = tx.now().unix_millis();
+                let mut list = tx.get(list_key)?.unwrap_or_default();
+                if tx.get(subject_key)?.unwrap_or_default().number > began_after {
                     return Ok(Creation::LoggedOut);
                 }
                 if list.surplus(most) != surplus {
                     return Ok(Creation::Again);
                 }
-                if rows.row(0).is_some() {
+                if tx.contains(family_key)? {
                     return Err("the random generator has repeated itself".into());
                 }
                 let ends = (now.saturating_add(absolute), idle.map(|idle| now.saturating_add(idle)));
                 let (holder, subject, granted) = (holder.clone(), subject.to_string(), granted.clone());
                 let family = Family::new(holder, subject, began_after, granted, secret.digest(), ends);
-                let life = life(&family, now, linger);
-                let row = family.to_bytes();
-                if row.len() > LONGEST_ROW {
-                    return Err("subject, scope and audiences are too long to be remembered".into());
+                list.add(id.0, most);
+                tx.put(family_key, &family, life(&family, now, linger))?;
+                tx.put(list_key, &list, self.list_life(linger))?;
+                tx.rely_on(subject_key)?;
+                match replaced_key {
+                    Some(key) if tx.contains(key)? => {
+                        tx.delete(key)?;
+                        Ok(Creation::Begun { replaces: true })
+                    }
+                    _ => Ok(Creation::Begun { replaces: false }),
                 }
-                changes.put(0, row, life);
-                changes.rely_on(1);
-                changes.put(2, list.with(id.0, most), self.list_life(linger));
-                let replaces = rows.row(3).is_some();
-                if replaces {
-                    changes.delete(3);
-                }
-                Ok(Creation::Begun { replaces })
-            });
-            match create.await? {
+            };
+            match state.run(&keys, create).await? {
                 Creation::Begun { replaces } => {
                     let token =
                         self.config.keys.write(0, id, 0, &secret).ok_or("there is no key for refresh tokens")?;
@@ -236,7 +231,6 @@ impl Families {
         change: impl Fn(&mut Family, u64, u64) -> (T, Option<Duration>),
     ) -> Result<Option<(T, Family)>, BoxError> {
         let family_key = self.revocations.family_key(session_id);
-        let rows = &self.revocations.memory.rows;
         // A family never changes its subject, so it can be looked at for that first.
         let (subject, patience) = match intent {
             Intent::Take { subject, patience } => (subject.to_owned(), patience),
@@ -245,18 +239,18 @@ impl Families {
                 None => return Ok(None),
             },
         };
-        let keys = [family_key, self.revocations.subject_key(&subject)];
-        let step = rows.change_within(patience, &keys, |rows, changes| {
-            let Some(mut family) = Family::stored(rows, 0)? else { return Ok(None) };
-            let (logged_out, now) = (LogOut::read(rows, 1)?.number, rows.now.unix_millis());
+        let subject_key = self.revocations.log_out_keys(&subject).own;
+        let step = |tx: &mut Transaction<'_>| {
+            let Some(mut family) = tx.get(family_key)? else { return Ok(None) };
+            let (logged_out, now) = (tx.get(subject_key)?.unwrap_or_default().number, tx.now().unix_millis());
             let (output, linger) = change(&mut family, logged_out, now);
             if let Some(linger) = linger {
-                changes.put(0, family.to_bytes(), life(&family, now, linger));
-                changes.rely_on(1);
+                tx.put(family_key, &family, life(&family, now, linger))?;
+                tx.rely_on(subject_key)?;
             }
             Ok(Some((output, family)))
-        });
-        step.await
+        };
+        self.revocations.state.run_within(patience, &[family_key.into(), subject_key.into()], step).await
     }
 
     /// The successor that was decided on, as a token.
@@ -304,25 +298,28 @@ impl Families {
         let Some(known) = self.family(session_id).await? else { return Ok(None) };
         let Family { holder: Holder { tenant, client, .. }, subject, .. } = &known;
         let list_key = self.revocations.sessions_key(tenant, client, subject);
-        let keys = [self.revocations.family_key(session_id), list_key];
-        let end = self.revocations.memory.rows.change(&keys, |rows, changes| {
-            let (Some(mut family), now) = (Family::stored(rows, 0)?, rows.now.unix_millis()) else { return Ok(None) };
+        let family_key = self.revocations.family_key(session_id);
+        let step = |tx: &mut Transaction<'_>| {
+            let (Some(mut family), now) = (tx.get(family_key)?, tx.now().unix_millis()) else { return Ok(None) };
             let own = holder.is_none_or(|holder| family.holder == *holder);
             if own {
                 family.revoke(now);
                 // Once the row is gone its tokens are unknown, so it need not outlive the family.
-                changes.put(0, family.to_bytes(), life(&family, now, Duration::ZERO));
-                let list = FamilyId::from_text(session_id).and_then(|id| Sessions::read(rows, 1).ok()?.without(id.0));
-                list.into_iter().for_each(|list| changes.put(1, list, self.list_life(Duration::ZERO)));
+                tx.put(family_key, &family, life(&family, now, Duration::ZERO))?;
+                // A list that cannot be read keeps nobody from ending a session.
+                if let (Ok(Some(mut list)), Some(id)) = (tx.get(list_key), FamilyId::from_text(session_id))
+                    && list.remove(id.0)
+                {
+                    tx.put(list_key, &list, self.list_life(Duration::ZERO))?;
+                }
             }
             Ok(Some((own, family)))
-        });
-        end.await
+        };
+        self.revocations.state.run(&[family_key.into(), list_key.into()], step).await
     }
 
     async fn family(&self, session_id: &str) -> Result<Option<Family>, BoxError> {
-        let key = [self.revocations.family_key(session_id)];
-        self.revocations.memory.rows.change(&key, |rows, _| Family::stored(rows, 0)).await
+        self.revocations.state.get(self.revocations.family_key(session_id)).await
     }
 
     pub(crate) fn gate(&self) -> &dyn AccountGate {
@@ -333,11 +330,11 @@ impl Families {
 /// Ends everything of a subject. Dated once more when that is done: an access token that a login got in between was dated
 /// before then.
 pub(crate) async fn log_out(revocations: &Revocations, subject: &Subject, clock: &dyn Clock) -> Result<(), BoxError> {
-    let keys = [revocations.log_outs, revocations.subject_key(subject.as_str())];
-    let (rows, now) = (&revocations.memory.rows, clock.now().unix_millis());
-    rows.change(&keys, |rows, changes| log_out::log_out(rows, changes, now)).await?;
+    let keys = revocations.log_out_keys(subject.as_str());
+    let (state, now) = (&revocations.state, clock.now().unix_millis());
+    state.run(&keys.both(), |tx| log_out::log_out(tx, keys, now)).await?;
     let now = clock.now().unix_millis();
-    rows.change(&keys, |rows, changes| log_out::date(rows, changes, now)).await
+    state.run(&keys.both(), |tx| log_out::date(tx, keys, now)).await
 }
 
 /// Who holds the tokens of a client that authenticated in this context.

@@ -1,4 +1,4 @@
-use crate::state::codec::{Reader, UnreadableRow, write_number, write_optional};
+use crate::state::codec::{Reader, Stored, write_number, write_optional};
 use crate::state::limiter::{Outcome, Rule};
 
 /// What is counted under one key. Times are in milliseconds since 1970, by the clock of the store.
@@ -211,45 +211,39 @@ impl Bucket {
     }
 }
 
-/// The stored form: a byte that says which form it is, the epoch, then numbers in LEB128.
-impl Bucket {
-    const FORM: u8 = 1;
+/// The epoch, then numbers.
+impl Stored for Bucket {
+    const NAME: &'static str = "an attempt count";
 
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(48 + 3 * self.standing.len() + 10 * self.open.len());
-        bytes.push(Self::FORM);
+    fn size_hint(&self) -> usize {
+        48 + 3 * self.standing.len() + 10 * self.open.len()
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.epoch.to_le_bytes());
         for number in [self.next, self.window_no, self.window_start, self.rolling.into(), self.rolling_before.into()] {
-            write_number(&mut bytes, number);
+            write_number(bytes, number);
         }
-        write_number(&mut bytes, self.last_admitted);
-        write_optional(&mut bytes, self.locked_at);
-        write_number(&mut bytes, self.known_until);
-        write_number(&mut bytes, self.standing.len() as u64);
+        write_number(bytes, self.last_admitted);
+        write_optional(bytes, self.locked_at);
+        write_number(bytes, self.known_until);
+        write_number(bytes, self.standing.len() as u64);
         let mut last = 0;
         for seq in &self.standing {
-            write_number(&mut bytes, seq - last);
+            write_number(bytes, seq - last);
             last = *seq;
         }
-        write_number(&mut bytes, self.open.len() as u64);
+        write_number(bytes, self.open.len() as u64);
         let mut last = 0;
         for open in &self.open {
             for number in [open.seq - last, open.deadline, open.window_no] {
-                write_number(&mut bytes, number);
+                write_number(bytes, number);
             }
             last = open.seq;
         }
-        bytes
     }
 
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, UnreadableRow> {
-        Self::read(&mut Reader::new(bytes)).ok_or(UNREADABLE)
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        if reader.byte()? != Self::FORM {
-            return None;
-        }
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let mut bucket = Self {
             epoch: u64::from_le_bytes(reader.array()?),
             next: reader.number()?,
@@ -271,12 +265,9 @@ impl Bucket {
             let seq = reader.next_of(bucket.open.last().map(|open| open.seq), bucket.next)?;
             bucket.open.push(Open { seq, deadline: reader.number()?, window_no: reader.number()? });
         }
-        reader.end()?;
         Some(bucket)
     }
 }
-
-const UNREADABLE: UnreadableRow = UnreadableRow("the attempt limiter");
 
 #[cfg(test)]
 mod tests {
@@ -284,6 +275,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::state::codec::{UnreadableRow, from_bytes, to_bytes};
+    use crate::state::scratch::hex;
+
+    const UNREADABLE: Result<Bucket, UnreadableRow> = Err(UnreadableRow(Bucket::NAME));
 
     fn buckets() -> impl Strategy<Value = Bucket> {
         let numbers = (any::<[u64; 7]>(), any::<[u32; 2]>(), any::<Option<u32>>());
@@ -312,15 +307,15 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_again(bucket in buckets()) {
-            prop_assert_eq!(Bucket::from_bytes(&bucket.to_bytes()), Ok(bucket));
+            prop_assert_eq!(from_bytes(&to_bytes(&bucket)), Ok(bucket));
         }
 
         #[test]
         fn a_row_that_was_cut_or_prolonged_is_not_readable(bucket in buckets(), cut in any::<prop::sample::Index>()) {
-            let mut bytes = bucket.to_bytes();
-            prop_assert_eq!(Bucket::from_bytes(&bytes[..cut.index(bytes.len())]), Err(UNREADABLE));
+            let mut bytes = to_bytes(&bucket);
+            prop_assert_eq!(from_bytes(&bytes[..cut.index(bytes.len())]), UNREADABLE);
             bytes.push(0);
-            prop_assert_eq!(Bucket::from_bytes(&bytes), Err(UNREADABLE));
+            prop_assert_eq!(from_bytes(&bytes), UNREADABLE);
         }
     }
 
@@ -334,19 +329,47 @@ mod tests {
             bucket.settle(slip, Outcome::Failure, &rule);
             bucket.charge(&rule, now);
         }
-        let bytes = bucket.to_bytes();
+        let bytes = to_bytes(&bucket);
         let mut readable = 0;
         for index in 0..bytes.len() {
             for byte in 0..=u8::MAX {
                 let mut other = bytes.clone();
                 other[index] = byte;
-                if let Ok(bucket) = Bucket::from_bytes(&other) {
-                    assert_eq!(bucket.to_bytes(), other);
+                if let Ok(bucket) = from_bytes::<Bucket>(&other) {
+                    assert_eq!(to_bytes(&bucket), other);
                     readable += 1;
                 }
             }
         }
         assert!((3_000..256 * bytes.len()).contains(&readable), "{readable}");
+    }
+
+    #[test]
+    fn the_stored_bytes_stay_the_same_from_version_to_version() {
+        let mut bucket = Bucket {
+            epoch: 0x0123_4567_89ab_cdef,
+            next: 300,
+            standing: vec![1, 5, 290],
+            open: vec![
+                Open { seq: 290, deadline: 1_800_000_060_000, window_no: 2 },
+                Open { seq: 299, deadline: 1_800_000_061_000, window_no: 3 },
+            ],
+            window_no: 3,
+            window_start: 1_800_000_000_000,
+            rolling: 7,
+            rolling_before: 200,
+            last_admitted: 1_800_000_001_234,
+            locked_at: Some(1_800_000_001_000),
+            known_until: 1_807_776_000_000,
+        };
+        assert_eq!(
+            hex(&bucket),
+            "01efcdab8967452301ac020380a0f1c2b13407c801d2a9f1c2b134e9a7f1c2b13480d0e2bece340301049d0202a202e0f4f4c2b1340209c8fcf4c2b13403"
+        );
+        bucket.locked_at = None;
+        bucket.standing.clear();
+        bucket.open.clear();
+        assert_eq!(hex(&bucket), "01efcdab8967452301ac020380a0f1c2b13407c801d2a9f1c2b1340080d0e2bece340000");
     }
 
     /// A row has a bound, however many attempts are open: the oldest have failed then.
@@ -355,7 +378,7 @@ mod tests {
         let rule = crate::grant::AttemptLimits::default().network_rule();
         let mut bucket = Bucket::new(7, 1_800_000_000_000);
         let slips: Vec<_> = (0..3_000).map(|_| bucket.charge(&rule, 1_800_000_000_000)).collect();
-        assert!(bucket.to_bytes().len() < 16 * 1024, "{}", bucket.to_bytes().len());
+        assert!(to_bytes(&bucket).len() < 16 * 1024, "{}", to_bytes(&bucket).len());
         assert_eq!(bucket.in_window(), 3_000);
         bucket.settle(slips[0], Outcome::Inconclusive, &rule);
         assert_eq!(bucket.in_window(), 3_000);

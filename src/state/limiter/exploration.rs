@@ -6,6 +6,8 @@ use std::collections::HashSet;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::state::codec::{from_bytes, to_bytes};
+
 use super::{Bucket, Charged, Decision, Outcome, Rule, Slip, reserve};
 
 /// Small numbers, so that short histories meet every limit.
@@ -194,7 +196,7 @@ impl Both {
         }
         assert_eq!(self.machine.failures(), self.reference.failures());
         // A stored row is the machine: nothing is remembered elsewhere. One past its life says what none says.
-        let stored = Bucket::from_bytes(&self.machine.to_bytes()).unwrap();
+        let stored = from_bytes::<Bucket>(&to_bytes(&self.machine)).unwrap();
         assert_eq!(stored, self.machine);
         if self.machine.life(&self.rule, self.now).is_none() {
             let mut caught_up = self.machine.clone();
@@ -302,7 +304,7 @@ fn explore(rule: Rule, depth: usize) -> usize {
                 let mut state = state.clone();
                 state.go(*happens);
                 // What has been is told apart only as far as it matters for what may come and for the bounds.
-                let key = (state.now, state.machine.to_bytes(), state.reference.clone(), state.admitted.clone());
+                let key = (state.now, to_bytes(&state.machine), state.reference.clone(), state.admitted.clone());
                 if seen.insert((key, state.ended.clone())) {
                     next.push(state);
                 }

@@ -1,0 +1,383 @@
+//! Rows by typed key: a step reads and writes them in a transaction, whichever store holds them.
+
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::state::codec::{Stored, from_bytes, to_bytes};
+use crate::state::key::{Keys, Purpose, StateKey};
+use crate::state::{Commit, Expected, InMemoryState, Row, StateStore, Write};
+use crate::vocabulary::clock::{Clock, Timestamp};
+use crate::vocabulary::error::BoxError;
+use crate::vocabulary::future::before;
+use crate::vocabulary::random::Randomness;
+
+/// The key of a row, and what is stored under it.
+pub(crate) struct RowKey<R> {
+    key: StateKey,
+    row: PhantomData<fn() -> R>,
+}
+
+impl Keys {
+    /// The key of the row about these parts.
+    pub(crate) fn row<R: Stored>(&self, purpose: Purpose, parts: &[&[u8]]) -> RowKey<R> {
+        RowKey { key: self.key(purpose, parts), row: PhantomData }
+    }
+}
+
+impl<R> Clone for RowKey<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for RowKey<R> {}
+
+impl<R> PartialEq for RowKey<R> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl<R> From<RowKey<R>> for StateKey {
+    fn from(key: RowKey<R>) -> Self {
+        key.key
+    }
+}
+
+/// The rows that a step may read and write: those whose keys were named when it began.
+pub(crate) struct Transaction<'a> {
+    now: Timestamp,
+    keys: &'a [StateKey],
+    /// In the order of the keys.
+    rows: Vec<Opened<'a>>,
+    changes: Changes,
+}
+
+/// A row of a transaction.
+pub(crate) struct Opened<'a> {
+    /// What is stored, if there is a row.
+    pub(crate) value: Option<&'a [u8]>,
+    /// Other keys are counted in this row too.
+    pub(crate) shared: bool,
+}
+
+/// What a step wants changed, by the place of the key among those that were named.
+#[derive(Default)]
+pub(crate) struct Changes {
+    pub(crate) writes: Vec<(usize, Write)>,
+    pub(crate) relied_on: Vec<usize>,
+}
+
+impl<'a> Transaction<'a> {
+    /// Values are at most this long: what every store has promised to take.
+    const LONGEST_VALUE: usize = 16 * 1024;
+
+    pub(crate) fn new(now: Timestamp, keys: &'a [StateKey], rows: Vec<Opened<'a>>) -> Self {
+        Self { now, keys, rows, changes: Changes::default() }
+    }
+
+    /// The time, by the clock of the store.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The row under this key, if there is one. What this step has written is not seen by it.
+    ///
+    /// # Errors
+    ///
+    /// When the row cannot be read.
+    pub(crate) fn get<R: Stored>(&self, key: RowKey<R>) -> Result<Option<R>, BoxError> {
+        Ok(self.find(key)?.value.map(from_bytes).transpose()?)
+    }
+
+    /// Whether there is a row, readable or not.
+    pub(crate) fn contains<R>(&self, key: RowKey<R>) -> Result<bool, BoxError> {
+        Ok(self.find(key)?.value.is_some())
+    }
+
+    /// Whether the row of this key is one in which other keys are counted too.
+    pub(crate) fn is_shared<R>(&self, key: RowKey<R>) -> Result<bool, BoxError> {
+        Ok(self.find(key)?.shared)
+    }
+
+    /// Writes a row, which lives for that long from the commit on. At most once a key.
+    ///
+    /// # Errors
+    ///
+    /// When it is longer than a store has to take.
+    pub(crate) fn put<R: Stored>(&mut self, key: RowKey<R>, row: &R, life: Duration) -> Result<(), BoxError> {
+        let value = to_bytes(row);
+        if value.len() > Self::LONGEST_VALUE {
+            return Err(format!("the row of {} is too long to be remembered", R::NAME).into());
+        }
+        self.write(key, Write::Put { value, life })
+    }
+
+    /// Removes the row under this key, if there is one.
+    pub(crate) fn delete<R>(&mut self, key: RowKey<R>) -> Result<(), BoxError> {
+        self.write(key, Write::Delete)
+    }
+
+    /// What is written stands only if this row, which is not written, has not changed either.
+    pub(crate) fn rely_on<R>(&mut self, key: RowKey<R>) -> Result<(), BoxError> {
+        let index = self.index(key)?;
+        self.changes.relied_on.push(index);
+        Ok(())
+    }
+
+    fn write<R>(&mut self, key: RowKey<R>, write: Write) -> Result<(), BoxError> {
+        let index = self.index(key)?;
+        self.changes.writes.push((index, write));
+        Ok(())
+    }
+
+    fn find<R>(&self, key: RowKey<R>) -> Result<&Opened<'a>, BoxError> {
+        self.rows.get(self.index(key)?).ok_or_else(|| NOT_NAMED.into())
+    }
+
+    fn index<R>(&self, key: RowKey<R>) -> Result<usize, BoxError> {
+        self.keys.iter().position(|own| *own == key.key).ok_or_else(|| NOT_NAMED.into())
+    }
+
+    pub(crate) fn into_changes(self) -> Changes {
+        self.changes
+    }
+}
+
+/// Where everything is that the engine remembers, how the keys are made, and how long to try.
+pub(crate) struct State {
+    pub(crate) keys: Keys,
+    pub(crate) rows: Rows,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) randomness: Arc<dyn Randomness>,
+    /// How long a step may take in all.
+    pub(crate) patience: Duration,
+}
+
+/// Who keeps the rows.
+pub(crate) enum Rows {
+    Local(InMemoryState),
+    Shared(Arc<dyn StateStore>),
+}
+
+impl State {
+    /// Makes one step over the rows under these keys, and what it wrote lasting. Only the rows that it writes, or relies
+    /// on, must not have changed meanwhile. A step may run several times, and must depend on nothing but its transaction.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails or does not answer in time, or the step fails. Whether anything was written is open then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has written everything or nothing.
+    pub(crate) async fn run<T>(
+        &self,
+        keys: &[StateKey],
+        step: impl FnMut(&mut Transaction<'_>) -> Result<T, BoxError>,
+    ) -> Result<T, BoxError> {
+        self.run_within(self.patience, keys, step).await
+    }
+
+    /// The same in less time.
+    pub(crate) async fn run_within<T>(
+        &self,
+        patience: Duration,
+        keys: &[StateKey],
+        step: impl FnMut(&mut Transaction<'_>) -> Result<T, BoxError>,
+    ) -> Result<T, BoxError> {
+        match &self.rows {
+            Rows::Local(state) => state.run(keys, step),
+            Rows::Shared(store) => {
+                // In memory of its own: it is large, and whoever keeps state in the process never needs it.
+                let run = Box::pin(self.run_shared(&**store, keys, step));
+                self.in_time(patience.min(self.patience), run).await
+            }
+        }
+    }
+
+    /// Looks at the rows under these keys, as they were at one moment.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed.
+    pub(crate) async fn read<T>(
+        &self,
+        keys: &[StateKey],
+        look: impl Fn(&Transaction<'_>) -> Result<T, BoxError>,
+    ) -> Result<T, BoxError> {
+        self.run(keys, |tx| look(tx)).await
+    }
+
+    /// The row under one key: the cheapest way to see it.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails or does not answer in time, or the row cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed.
+    pub(crate) async fn get<R: Stored>(&self, key: RowKey<R>) -> Result<Option<R>, BoxError> {
+        match &self.rows {
+            Rows::Local(state) => state.get(key),
+            Rows::Shared(store) => {
+                let key = [key.key];
+                let load = Box::pin(async move { store.load(&key).await });
+                let loaded = self.in_time(self.patience, load).await?;
+                match &*loaded.rows {
+                    [row] => Ok(row.as_ref().map(|row| from_bytes(&row.value)).transpose()?),
+                    _ => Err(NOT_EACH.into()),
+                }
+            }
+        }
+    }
+
+    /// What the store's future comes to, if it does so within this span.
+    async fn in_time<T>(
+        &self,
+        span: Duration,
+        answer: Pin<Box<impl Future<Output = Result<T, BoxError>>>>,
+    ) -> Result<T, BoxError> {
+        let answer = before(answer, self.clock.sleep(span)).await;
+        answer.unwrap_or_else(|| Err("the state store did not answer in time".into()))
+    }
+
+    async fn run_shared<T>(
+        &self,
+        store: &dyn StateStore,
+        keys: &[StateKey],
+        mut step: impl FnMut(&mut Transaction<'_>) -> Result<T, BoxError>,
+    ) -> Result<T, BoxError> {
+        let mut keys: Vec<StateKey> = keys.to_vec();
+        keys.sort_unstable();
+        for round in 0.. {
+            let loaded = store.load(&keys).await?;
+            if loaded.rows.len() != keys.len() {
+                return Err(NOT_EACH.into());
+            }
+            let (output, Changes { mut writes, relied_on }) = {
+                let values = loaded.rows.iter().map(|row| row.as_ref().map(|row| &*row.value));
+                let opened = values.map(|value| Opened { value, shared: false });
+                let mut tx = Transaction::new(loaded.now, &keys, opened.collect());
+                (step(&mut tx)?, tx.into_changes())
+            };
+            if writes.is_empty() {
+                return Ok(output);
+            }
+            writes.sort_unstable_by_key(|(index, _)| *index);
+            let is_guarded = |index| relied_on.contains(&index) || writes.iter().any(|(written, _)| *written == index);
+            let rows = keys.iter().zip(&loaded.rows).enumerate();
+            let guarded = rows.filter(|(index, _)| is_guarded(*index));
+            let read: Vec<_> = guarded.map(|(_, (key, row))| (*key, expected(row.as_ref()))).collect();
+            let write: Vec<_> =
+                writes.into_iter().filter_map(|(index, write)| Some((*keys.get(index)?, write))).collect();
+            match store.commit(&read, &write).await? {
+                Commit::Committed => return Ok(output),
+                Commit::Conflict => self.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await,
+            }
+        }
+        Err("the state store never stopped being in conflict".into())
+    }
+
+    /// Waits for a random part of `first`, doubled `round` times, up to `longest`.
+    pub(crate) async fn pause(&self, first: Duration, round: u32, longest: Duration) {
+        let span = first.saturating_mul(1_u32.checked_shl(round).unwrap_or(u32::MAX)).min(longest);
+        let mut part = [u8::MAX / 2];
+        // Without randomness everybody waits for half of it, which is as correct.
+        let _ = self.randomness.fill(&mut part);
+        let [part] = part;
+        self.clock.sleep(span * (u32::from(part) + 1) / 256).await;
+    }
+}
+
+const NOT_NAMED: &str = "a step has asked for a row that was not named when it began";
+const NOT_EACH: &str = "the state store did not return a row for each key";
+
+fn expected(row: Option<&Row>) -> Expected {
+    row.map_or(Expected::Absent, |row| Expected::Version(row.version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::log_out::LogOut;
+    use crate::state::scratch::Memory;
+    use crate::state::sessions::Sessions;
+
+    const LIFE: Duration = Duration::from_secs(60);
+
+    fn subject(memory: &Memory, name: &str) -> RowKey<LogOut> {
+        memory.keys.row(Purpose::Subject, &[name.as_bytes()])
+    }
+
+    #[test]
+    fn a_step_that_fails_writes_nothing() {
+        let memory = Memory::new();
+        let key = subject(&memory, "alice");
+        let failed: Result<(), _> = memory.state.run(&[key.into()], |tx| {
+            tx.put(key, &LogOut { number: 1, at: 1 }, LIFE)?;
+            Err("afterwards".into())
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "afterwards");
+        assert_eq!(memory.state.get(key).unwrap(), None);
+    }
+
+    #[test]
+    fn a_row_that_was_not_named_is_neither_read_nor_written() {
+        let memory = Memory::new();
+        let (named, other) = (subject(&memory, "alice"), subject(&memory, "bob"));
+        memory.state.run(&[other.into()], |tx| tx.put(other, &LogOut { number: 1, at: 1 }, LIFE)).unwrap();
+        memory
+            .state
+            .run(&[named.into()], |tx| {
+                assert!(tx.get(other).is_err());
+                assert!(tx.contains(other).is_err());
+                assert!(tx.put(other, &LogOut { number: 2, at: 2 }, LIFE).is_err());
+                assert!(tx.delete(other).is_err());
+                tx.put(named, &LogOut { number: 3, at: 3 }, LIFE)
+            })
+            .unwrap();
+        assert_eq!(memory.state.get(other).unwrap(), Some(LogOut { number: 1, at: 1 }));
+        assert_eq!(memory.state.get(named).unwrap(), Some(LogOut { number: 3, at: 3 }));
+    }
+
+    #[test]
+    fn a_value_that_is_longer_than_a_store_has_to_take_is_refused() {
+        let memory = Memory::new();
+        let key: RowKey<Sessions> = memory.keys.row(Purpose::Sessions, &[]);
+        let put = |length: u16| {
+            let mut list = Sessions::default();
+            (0..length).for_each(|number| list.add([number as u8; 16], usize::MAX));
+            memory.state.run(&[key.into()], |tx| tx.put(key, &list, LIFE))
+        };
+        put(1_023).unwrap();
+        let error = put(1_024).unwrap_err();
+        assert_eq!(error.to_string(), "the row of a user's sessions is too long to be remembered");
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_an_error_and_never_one_that_is_not_there() {
+        let memory = Memory::new();
+        let key = subject(&memory, "alice");
+        let wrong: RowKey<Sessions> = memory.keys.row(Purpose::Subject, &[b"alice"]);
+        let garbage = Sessions::default();
+        memory.state.run(&[wrong.into()], |tx| tx.put(wrong, &garbage, LIFE)).unwrap();
+        let expected = "the row of a log-out cannot be read";
+        assert_eq!(memory.state.get(key).unwrap_err().to_string(), expected);
+        memory
+            .state
+            .run(&[key.into()], |tx| {
+                assert_eq!(tx.get(key).unwrap_err().to_string(), expected);
+                assert!(tx.contains(key).unwrap());
+                Ok(())
+            })
+            .unwrap();
+    }
+}
