@@ -165,8 +165,8 @@ pub use crate::resource::{
 };
 pub use crate::response::TokenResponse;
 pub use crate::state::{
-    Commit, Expected, InMemoryState, InvalidStateSecret, Loaded, Revocations, Row, StateFull, StateKey, StateSecret,
-    StateStore, Version, Write,
+    Change, Commit, Expected, InMemoryState, InvalidStateSecret, Loaded, Revocations, Row, StateFull, StateKey,
+    StateSecret, StateStore, Version, Write,
 };
 pub use crate::token::{
     Authorization, InMemoryTokens, JwtIssuer, OpaqueIssuer, RefreshKeys, TokenDigest, TokenIssuer, TokenStore,

@@ -10,10 +10,10 @@ use common::sessions::{OFFLINE, Pair, Sessions, about, register, verifier};
 use common::{AUDIENCE, Answer, Events, FORM, ISSUER, Users, World, basic, noon};
 use password_grant::{
     AccessFault, AccessToken, AccessTokenVerifier, Admission, AssertionKey, Authorization, BearerRequest, BoxError,
-    Client, ClientAssertion, ClientAuthentication, ClientSecret, Clock, Commit, Expected, Grant, HttpRequest,
+    Change, Client, ClientAssertion, ClientAuthentication, ClientSecret, Clock, Commit, Grant, HttpRequest,
     InMemoryState, InMemoryTokens, IntrospectedTokens, IntrospectionTransport, JwtIssuer, Loaded, Login, ManualClock,
     OpaqueIssuer, PasswordGrant, Rejection, RequestContext, Revocations, SigningKeys, StateKey, StateSecret,
-    StateStore, Timestamp, TokenDetails, TokenIssuer, Write, async_trait,
+    StateStore, Timestamp, TokenDetails, TokenIssuer, async_trait,
 };
 use serde_json::json;
 
@@ -230,9 +230,9 @@ impl StateStore for Failing {
         self.store.load(keys).await
     }
 
-    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
         self.count()?;
-        self.store.commit(read, write).await
+        self.store.commit(changes).await
     }
 }
 

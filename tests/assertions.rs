@@ -16,10 +16,10 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use common::{Answer, FORM, GOOD, ISSUER, Users, World, basic, encode, noon, segment};
 use futures_util::future::join_all;
 use password_grant::{
-    Algorithm, AssertionCompatibility, AssertionError, AssertionKey, AuthenticationMethod, BoxError, Client,
-    ClientAssertion, ClientAuthentication, ClientSecret, Clock, Commit, Expected, Grant, HttpRequest, InMemoryState,
-    Jwk, JwkSet, JwksSource, KeyError, Loaded, ManualClock, Randomness, RandomnessError, RequestContext, StateKey,
-    StateSecret, StateStore, SystemClock, VerificationKeys, Write, async_trait,
+    Algorithm, AssertionCompatibility, AssertionError, AssertionKey, AuthenticationMethod, BoxError, Change, Client,
+    ClientAssertion, ClientAuthentication, ClientSecret, Clock, Commit, Grant, HttpRequest, InMemoryState, Jwk, JwkSet,
+    JwksSource, KeyError, Loaded, ManualClock, Randomness, RandomnessError, RequestContext, StateKey, StateSecret,
+    StateStore, SystemClock, VerificationKeys, async_trait,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -806,7 +806,7 @@ async fn an_assertion_that_cannot_be_remembered_is_not_taken() {
             Ok(Loaded { now: noon(), rows: vec![None; keys.len()] })
         }
 
-        async fn commit(&self, _: &[(StateKey, Expected)], _: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+        async fn commit(&self, _: &[Change]) -> Result<Commit, BoxError> {
             Err("no connection".into())
         }
     }

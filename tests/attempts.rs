@@ -13,11 +13,11 @@ use std::time::Duration;
 use common::{Answer, Events, FORM, GOOD, ISSUER, Users, World, basic, noon};
 use futures_util::future::join_all;
 use password_grant::{
-    AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BoxError, BoxFuture, BuildError, Builder, Client,
+    AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BoxError, BoxFuture, BuildError, Builder, Change, Client,
     ClientAuthentication, ClientSecret, ClientStore, Clock, Commit, Expected, Grant, HttpRequest, InMemoryClients,
     InMemoryState, InMemoryTokens, Loaded, Login, LoginAttempt, ManualClock, OpaqueIssuer, Overloaded, PasswordGrant,
     Randomness, RandomnessError, Rejection, RequestContext, StateKey, StateSecret, StateStore, Timestamp,
-    UserAuthenticator, Write, async_trait,
+    UserAuthenticator, Version, async_trait,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -974,6 +974,10 @@ enum Fault {
     Fails,
     FailsAfterwards,
     Conflict,
+    /// A conflict that tells the rows as they are.
+    FreshConflict,
+    /// One that tells too few of them.
+    MuteConflict,
     Hangs,
     /// Every row that is loaded is this.
     Garbage(&'static [u8]),
@@ -1011,24 +1015,34 @@ impl StateStore for Faulty {
             Fault::Hangs => std::future::pending().await,
             Fault::NoRows => loaded.rows.clear(),
             Fault::Garbage(bytes) => loaded.rows.iter_mut().for_each(|row| {
-                *row = Some(password_grant::Row { version: password_grant::Version::new(1), value: bytes.to_vec() });
+                *row = Some(password_grant::Row { version: Version::new(1), value: bytes.to_vec() });
             }),
-            Fault::None | Fault::Conflict => {}
+            Fault::None | Fault::Conflict | Fault::FreshConflict | Fault::MuteConflict => {}
         }
         Ok(loaded)
     }
 
-    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
-        assert!(write.iter().all(|(key, _)| read.iter().any(|(own, _)| own == key)));
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
+        assert!(changes.is_sorted_by(|one, next| one.key < next.key));
         match self.next() {
             Fault::Fails => Err("no connection".into()),
             Fault::FailsAfterwards => {
-                let _ = self.store.commit(read, write).await?;
+                let _ = self.store.commit(changes).await?;
                 Err("the connection was lost".into())
             }
-            Fault::Conflict => Ok(Commit::Conflict),
+            Fault::Conflict => Ok(Commit::Conflict { fresh: None }),
+            Fault::FreshConflict => {
+                let mut changes = changes.to_vec();
+                changes[0].expected = Expected::Version(Version::new(u64::MAX));
+                let conflict = self.store.commit(&changes).await?;
+                assert!(matches!(conflict, Commit::Conflict { fresh: Some(_) }));
+                Ok(conflict)
+            }
+            Fault::MuteConflict => {
+                Ok(Commit::Conflict { fresh: Some(Loaded { now: standing().now(), rows: Vec::new() }) })
+            }
             Fault::Hangs => std::future::pending().await,
-            _ => self.store.commit(read, write).await,
+            _ => self.store.commit(changes).await,
         }
     }
 }
@@ -1102,6 +1116,26 @@ async fn a_store_in_conflict_is_asked_again_and_one_without_answer_is_given_up()
     clock.0.advance(Duration::from_secs(10));
     let Poll::Ready(answer) = asked.as_mut().poll(&mut context) else { panic!("given up") };
     answer.is(503, "temporarily_unavailable");
+}
+
+/// A conflict that tells the rows as they are costs no other load. Once: where many are at it, each waits and looks anew.
+#[tokio::test]
+async fn the_rows_that_a_conflict_tells_are_taken_as_they_are() {
+    let form = format!("{GOOD}&client_id=mobile");
+    let loads = async |script: fn(usize) -> Fault| {
+        let store = Faulty::new(script);
+        send_form(&engine_over(&store).0, &form).await.is_granted();
+        store.loads.lock().unwrap().len()
+    };
+    let undisturbed = loads(|_| Fault::None).await;
+    // The engine's calls: what it looks at first, then the load and the commit that reserve.
+    assert_eq!(loads(|call| if call == 2 { Fault::Conflict } else { Fault::None }).await, undisturbed + 1);
+    assert_eq!(loads(|call| if call == 2 { Fault::FreshConflict } else { Fault::None }).await, undisturbed);
+    let twice = |call| if [2, 3].contains(&call) { Fault::FreshConflict } else { Fault::None };
+    assert_eq!(loads(twice).await, undisturbed + 1);
+
+    let mute = engine_over(&Faulty::new(|call| if call == 2 { Fault::MuteConflict } else { Fault::None }));
+    send_form(&mute.0, &form).await.is(503, "temporarily_unavailable");
 }
 
 /// The host says for how long it is waited, for a store as for other logins of the name.

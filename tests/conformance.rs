@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use password_grant::conformance::{Check, Fixture, check, check_all};
 use password_grant::{
-    BoxError, BoxFuture, Clock, Commit, Expected, InMemoryState, Loaded, ManualClock, Row, StateKey, StateStore,
-    Timestamp, Version, Write, async_trait,
+    BoxError, BoxFuture, Change, Clock, Commit, Expected, InMemoryState, Loaded, ManualClock, Randomness, Row,
+    StateKey, StateStore, SystemRandomness, Timestamp, Version, Write, async_trait,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 use sqlx::{Sqlite, Transaction};
@@ -67,14 +67,27 @@ fn a_database_keeps_what_a_store_promises() {
 /// The whole store that a host would write over SQLite. Lives are counted by the database's clock.
 struct SqliteState(SqlitePool);
 
-/// One row of `versions` numbers all writes there ever are, so that none is used again, whatever becomes of the rows.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS state (
         key BLOB PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL, expires_at INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS state_by_end ON state (expires_at);
-    CREATE TABLE IF NOT EXISTS versions (id INTEGER PRIMARY KEY, last INTEGER NOT NULL);
-    INSERT INTO versions VALUES (1, 0) ON CONFLICT DO NOTHING;
+";
+
+const INSERT: &str = "
+    INSERT INTO state VALUES ($1, $2, $3, $4 + CAST(unixepoch('subsec') * 1000 AS INTEGER))
+    ON CONFLICT (key) DO UPDATE
+    SET value = excluded.value, version = excluded.version, expires_at = excluded.expires_at
+    WHERE state.expires_at <= CAST(unixepoch('subsec') * 1000 AS INTEGER)
+";
+
+const UPDATE: &str = "
+    UPDATE state SET value = $2, version = $3, expires_at = $4 + CAST(unixepoch('subsec') * 1000 AS INTEGER)
+    WHERE key = $1 AND version = $5 AND expires_at > CAST(unixepoch('subsec') * 1000 AS INTEGER)
+";
+
+const DELETE: &str = "
+    DELETE FROM state WHERE key = $1 AND version = $2 AND expires_at > CAST(unixepoch('subsec') * 1000 AS INTEGER)
 ";
 
 impl SqliteState {
@@ -107,7 +120,7 @@ impl SqliteState {
         let row = sqlx::query_as("SELECT version, value FROM state WHERE key = $1 AND $2 < expires_at");
         let row: Option<(i64, Vec<u8>)> =
             row.bind(&key.as_bytes()[..]).bind(now).fetch_optional(&mut **transaction).await?;
-        row.map(|(version, value)| Ok(Row { version: Version::new(version.try_into()?), value })).transpose()
+        Ok(row.map(|(version, value)| Row { version: Version::new(version as u64), value }))
     }
 }
 
@@ -125,47 +138,54 @@ impl StateStore for SqliteState {
         Ok(Loaded { now: Timestamp::from_unix_millis(now.try_into()?), rows })
     }
 
-    /// `BEGIN IMMEDIATE` lets one writer in at a time: what is compared stays so until all is written.
-    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
-        if !(ascending(read) && ascending(write)) {
+    /// One statement a change, which writes its row only if that is as expected.
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
+        if !ascending(changes) {
             return Err("the keys of a commit are not in ascending order".into());
         }
         let mut transaction = self.0.begin_with("BEGIN IMMEDIATE").await?;
-        let now = Self::now(&mut transaction).await?;
-        for (key, expected) in read {
-            let row = Self::row(&mut transaction, key, now).await?;
-            if row.map_or(Expected::Absent, |row| Expected::Version(row.version)) != *expected {
+        let mut versions = Vec::new();
+        for Change { key, expected, write } in changes {
+            let key = &key.as_bytes()[..];
+            let (statement, version) = match (expected, write) {
+                (Expected::Absent, Write::Put { value, life }) => {
+                    let version = random()?;
+                    let insert = sqlx::query(INSERT).bind(key).bind(&value[..]).bind(version).bind(millis(*life)?);
+                    (insert, Some(version))
+                }
+                (Expected::Version(former), Write::Put { value, life }) => {
+                    let version = random()?;
+                    let update = sqlx::query(UPDATE).bind(key).bind(&value[..]).bind(version).bind(millis(*life)?);
+                    (update.bind(former.number() as i64), Some(version))
+                }
+                (Expected::Version(former), Write::Delete) => {
+                    (sqlx::query(DELETE).bind(key).bind(former.number() as i64), None)
+                }
+                (Expected::Absent, Write::Delete) => return Err("what is absent cannot be deleted".into()),
+            };
+            if statement.execute(&mut *transaction).await?.rows_affected() == 0 {
                 transaction.rollback().await?;
-                return Ok(Commit::Conflict);
+                return Ok(Commit::Conflict { fresh: None });
             }
-        }
-        for (key, write) in write {
-            match write {
-                Write::Put { value, life } => {
-                    let version = "UPDATE versions SET last = last + 1 RETURNING last";
-                    let version: i64 = sqlx::query_scalar(version).fetch_one(&mut *transaction).await?;
-                    let life = i64::try_from(life.as_nanos().div_ceil(1_000_000))?;
-                    sqlx::query("INSERT OR REPLACE INTO state VALUES ($1, $2, $3, $4)")
-                        .bind(&key.as_bytes()[..])
-                        .bind(&value[..])
-                        .bind(version)
-                        .bind(now.saturating_add(life))
-                        .execute(&mut *transaction)
-                        .await?;
-                }
-                Write::Delete => {
-                    let delete = sqlx::query("DELETE FROM state WHERE key = $1").bind(&key.as_bytes()[..]);
-                    delete.execute(&mut *transaction).await?;
-                }
-            }
+            versions.push(version.map(|version| Version::new(version as u64)));
         }
         transaction.commit().await?;
-        Ok(Commit::Committed)
+        Ok(Commit::Committed { versions })
     }
 }
 
-fn ascending<T>(keys: &[(StateKey, T)]) -> bool {
-    keys.is_sorted_by(|(one, _), (next, _)| one < next)
+fn random() -> Result<i64, BoxError> {
+    let mut bytes = [0; 8];
+    SystemRandomness::new().fill(&mut bytes)?;
+    Ok(i64::from_le_bytes(bytes))
+}
+
+fn millis(life: Duration) -> Result<i64, BoxError> {
+    Ok(i64::try_from(life.as_nanos().div_ceil(1_000_000))?)
+}
+
+fn ascending(changes: &[Change]) -> bool {
+    changes.is_sorted_by(|one, next| one.key < next.key)
 }
 
 struct Database {
@@ -230,16 +250,13 @@ impl Fixture for Database {
 /// What is wrong with a [`Shelf`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Defect {
-    None,
+    Nothing,
     /// A column of text.
     TurnsValuesIntoText,
     /// What a `SELECT … WHERE key IN (…)` returns, as it is.
     LeavesOutWhatIsAbsent,
     /// Each row in a transaction of its own.
     WritesUpToTheConflict,
-    ComparesOnlyWhatItWrites,
-    /// The rows it writes are locked, those that it only reads are not: snapshot isolation.
-    ComparesWhatItReadsTooEarly,
     /// `SELECT`, then `UPDATE` without the version.
     ComparesBeforeItWrites,
     /// `INSERT … ON CONFLICT DO UPDATE`.
@@ -258,7 +275,15 @@ enum Defect {
     /// Only loads look at `expires_at`; the unique index does not.
     ComparesWithWhatHasExpired,
     TakesKeysInAnyOrder,
-    LooksAtTheOrderOfReadsOnly,
+    TakesAKeyTwice,
+    /// Those that were expected.
+    TellsFormerVersions,
+    /// Of the puts alone.
+    TellsNothingOfDeletes,
+    /// As they would be had the commit been made.
+    TellsRowsThatAreNotThere,
+    /// And none of the others.
+    TellsOnlyWhatWasNotAsExpected,
     LoadsRowsOneByOne,
     WritesRowsOneByOne,
     /// `SQLITE_BUSY`, and a flag that a dropped call leaves behind.
@@ -280,11 +305,12 @@ const FOUND: &[(Defect, Check, &str)] = &[
     (LeavesOutWhatIsAbsent, Check::RoundTrip, "a load did not return a row, or none, for each key"),
     (AlwaysInConflict, Check::RoundTrip, "new rows were a conflict"),
     (AlwaysInConflict, Check::LostUpdates, "in conflict 1000 times"),
-    (WritesUpToTheConflict, Check::AllOrNothing, "of 4 left something written"),
-    (ComparesOnlyWhatItWrites, Check::WholeReadSet, "a row that was only read had changed, unnoticed"),
-    (ComparesOnlyWhatItWrites, Check::WriteSkew, "2 were made"),
-    (ComparesWhatItReadsTooEarly, Check::WriteSkew, "2 were made"),
-    (InsertsOverWhatIsThere, Check::WholeReadSet, "a row was there that was expected absent, unnoticed"),
+    (WritesUpToTheConflict, Check::AllOrNothing, "of 5 left something written"),
+    (InsertsOverWhatIsThere, Check::AllOrNothing, "what was not as expected at 3 was no conflict"),
+    (TellsFormerVersions, Check::Answers, "a commit told other versions than a load shows"),
+    (TellsNothingOfDeletes, Check::Answers, "versions were told wrongly of a write and a delete"),
+    (TellsRowsThatAreNotThere, Check::Answers, "a conflict told other rows than those that are there"),
+    (TellsOnlyWhatWasNotAsExpected, Check::Answers, "a conflict told other rows than those that are there"),
     (InsertsOverWhatIsThere, Check::OneWinner, "8 of 8 won a row that is new"),
     (CountsVersionsByRow, Check::Versions, "a version was used again after a delete"),
     (TakesTheValueForItsVersion, Check::Versions, "a version was used again by a write of the same value"),
@@ -294,8 +320,8 @@ const FOUND: &[(Defect, Check, &str)] = &[
     (LivesLongerWhenRead, Check::Lives, "a row that was read meanwhile is there two seconds later"),
     (ComparesWithWhatHasExpired, Check::Lives, "the version of a row that had expired was taken for present"),
     (ComparesWithWhatHasExpired, Check::OneWinner, "0 of 8 won a row that has expired"),
-    (TakesKeysInAnyOrder, Check::OrderedKeys, "read keys in descending order: no error"),
-    (LooksAtTheOrderOfReadsOnly, Check::OrderedKeys, "written keys in descending order: no error"),
+    (TakesKeysInAnyOrder, Check::OrderedKeys, "keys in descending order: no error"),
+    (TakesAKeyTwice, Check::OrderedKeys, "a key twice: no error"),
     (ComparesBeforeItWrites, Check::OneWinner, "won a row that is new"),
     (ComparesBeforeItWrites, Check::LostUpdates, "additions"),
     (ComparesBeforeItWrites, Check::AttemptLimiter, "10 guesses may be verified, and"),
@@ -334,13 +360,13 @@ fn every_check_finds_what_it_is_there_for() {
 /// Or the table above would show nothing.
 #[test]
 fn the_same_store_without_a_defect_keeps_what_a_store_promises() {
-    check_all(&Shelf::with(None));
+    check_all(&Shelf::with(Nothing));
 }
 
 #[test]
-#[should_panic(expected = "OrderedKeys: written keys in descending order: no error")]
+#[should_panic(expected = "OrderedKeys: a key twice: no error")]
 fn a_check_of_everything_names_what_was_found() {
-    check_all(&Shelf::with(LooksAtTheOrderOfReadsOnly));
+    check_all(&Shelf::with(TakesAKeyTwice));
 }
 
 /// A small store with a defect. Whatever races in it waits until another one has come as far.
@@ -433,83 +459,100 @@ impl StateStore for Shared {
         Ok(Loaded { now: self.clock.now(), rows })
     }
 
-    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
         let in_order = match self.defect {
             TakesKeysInAnyOrder => true,
-            LooksAtTheOrderOfReadsOnly => ascending(read),
-            _ => ascending(read) && ascending(write),
+            TakesAKeyTwice => changes.is_sorted_by(|one, next| one.key <= next.key),
+            _ => ascending(changes),
         };
         if !in_order {
             return Err("the keys of a commit are not in ascending order".into());
         }
-        let is_written = |(key, _): &&(StateKey, Expected)| write.iter().any(|(own, _)| own == key);
-        let written: Vec<_> = read.iter().filter(is_written).copied().collect();
+        let is_made = self.is_made(changes).await?;
+        let keys: Vec<_> = changes.iter().map(|change| change.key).collect();
+        if is_made {
+            let former = |change: &Change| match change.expected {
+                Expected::Version(version) => Some(version),
+                Expected::Absent => None,
+            };
+            let versions = self.rows(&keys).into_iter().map(|row| row.map(|row| row.version));
+            let versions = match self.defect {
+                TellsFormerVersions => changes.iter().map(former).collect(),
+                TellsNothingOfDeletes => versions.filter(Option::is_some).collect(),
+                _ => versions.collect(),
+            };
+            return Ok(Commit::Committed { versions });
+        }
+        let mut rows = self.rows(&keys);
         match self.defect {
-            AlwaysInConflict => return Ok(Commit::Conflict),
-            LosesUpdates if written.iter().all(|(_, expected)| *expected != Expected::Absent) => {
-                return self.commit_at_once(read, &[]);
+            TellsRowsThatAreNotThere => rows.iter_mut().flatten().for_each(|row| row.value = b"3".to_vec()),
+            TellsOnlyWhatWasNotAsExpected => {
+                let differs = |(row, change): (Option<Row>, &Change)| {
+                    (Expected::of(row.as_ref()) != change.expected).then_some(row)
+                };
+                rows = rows.into_iter().zip(changes).filter_map(differs).collect();
             }
-            ComparesOnlyWhatItWrites => return self.commit_at_once(&written, write),
-            ComparesWhatItReadsTooEarly => {
-                if self.commit_at_once(read, &[])? == Commit::Conflict {
-                    return Ok(Commit::Conflict);
-                }
-                self.others_come_in_between().await;
-                return self.commit_at_once(&written, write);
+            _ => {}
+        }
+        Ok(Commit::Conflict { fresh: Some(Loaded { now: self.clock.now(), rows }) })
+    }
+}
+
+impl Shared {
+    async fn is_made(&self, changes: &[Change]) -> Result<bool, BoxError> {
+        match self.defect {
+            AlwaysInConflict => Ok(false),
+            LosesUpdates if changes.iter().all(|change| change.expected != Expected::Absent) => {
+                Ok(self.are_as_expected(changes))
             }
             ComparesBeforeItWrites => {
-                if self.commit_at_once(read, &[])? == Commit::Conflict {
-                    return Ok(Commit::Conflict);
+                if !self.are_as_expected(changes) {
+                    return Ok(false);
                 }
                 self.others_come_in_between().await;
-                return self.commit_at_once(&[], write);
+                changes.iter().for_each(|change| self.write(change));
+                Ok(true)
             }
             InsertsOverWhatIsThere => {
-                let read: Vec<_> = read.iter().copied().filter(|(_, expected)| *expected != Expected::Absent).collect();
-                return self.commit_at_once(&read, write);
+                let compared: Vec<_> =
+                    changes.iter().filter(|change| change.expected != Expected::Absent).cloned().collect();
+                Ok(self.commit_at_once(&compared, changes))
             }
             WritesUpToTheConflict => {
-                for one in read {
-                    let write: Vec<_> = write.iter().filter(|(key, _)| *key == one.0).cloned().collect();
-                    if self.commit_at_once(&[*one], &write)? == Commit::Conflict {
-                        return Ok(Commit::Conflict);
-                    }
-                }
-                return Ok(Commit::Committed);
+                let one_by_one =
+                    |one: &Change| self.commit_at_once(std::slice::from_ref(one), std::slice::from_ref(one));
+                Ok(changes.iter().all(one_by_one))
             }
             WritesRowsOneByOne => {
-                if self.commit_at_once(read, &[])? == Commit::Conflict {
-                    return Ok(Commit::Conflict);
+                if !self.are_as_expected(changes) {
+                    return Ok(false);
                 }
-                for one in write {
-                    let _ = self.commit_at_once(&[], std::slice::from_ref(one))?;
+                for one in changes {
+                    self.write(one);
                     tokio::task::yield_now().await;
                 }
-                return Ok(Commit::Committed);
+                Ok(true)
             }
             IsBusyUntilDone => {
                 if self.busy.swap(true, Ordering::SeqCst) {
                     return Err("busy".into());
                 }
                 self.others_come_in_between().await;
-                let commit = self.commit_at_once(read, write);
+                let is_made = self.commit_at_once(changes, changes);
                 self.busy.store(false, Ordering::SeqCst);
-                return commit;
+                Ok(is_made)
             }
             KeepsItsLockWhenDropped => {
                 self.lock.acquire().await?.forget();
                 tokio::task::yield_now().await;
-                let commit = self.commit_at_once(read, write);
+                let is_made = self.commit_at_once(changes, changes);
                 self.lock.add_permits(1);
-                return commit;
+                Ok(is_made)
             }
-            _ => {}
+            _ => Ok(self.commit_at_once(changes, changes)),
         }
-        self.commit_at_once(read, write)
     }
-}
 
-impl Shared {
     fn rows(&self, keys: &[StateKey]) -> Vec<Option<Row>> {
         let now = self.clock.now();
         let mut table = self.table.lock().unwrap();
@@ -528,18 +571,27 @@ impl Shared {
         keys.iter().map(row).collect()
     }
 
-    fn commit_at_once(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+    fn are_as_expected(&self, changes: &[Change]) -> bool {
+        self.commit_at_once(changes, &[])
+    }
+
+    fn write(&self, change: &Change) {
+        self.commit_at_once(&[], std::slice::from_ref(change));
+    }
+
+    /// Whether what is compared was as expected, and the rest written.
+    fn commit_at_once(&self, compared: &[Change], written: &[Change]) -> bool {
         let now = self.clock.now();
         let mut table = self.table.lock().unwrap();
         let is_there = |row: &&Stored| matches!(self.defect, NeverEnds | ComparesWithWhatHasExpired) || now < row.end;
-        let as_expected = |(key, expected): &(StateKey, Expected)| {
-            let row = table.rows.get(key).filter(is_there);
-            row.map_or(Expected::Absent, |row| Expected::Version(Version::new(row.version))) == *expected
+        let as_expected = |change: &Change| {
+            let row = table.rows.get(&change.key).filter(is_there);
+            row.map_or(Expected::Absent, |row| Expected::Version(Version::new(row.version))) == change.expected
         };
-        if !read.iter().all(as_expected) {
-            return Ok(Commit::Conflict);
+        if !compared.iter().all(as_expected) {
+            return false;
         }
-        for (key, write) in write {
+        for Change { key, write, .. } in written {
             let Write::Put { value, life } = write else {
                 table.rows.remove(key);
                 continue;
@@ -562,7 +614,7 @@ impl Shared {
             };
             table.rows.insert(*key, Stored { version, value, end });
         }
-        Ok(Commit::Committed)
+        true
     }
 
     /// Waits until another one has come as far too, or long enough for there to be none.

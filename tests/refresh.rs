@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::sessions::{Gate, OFFLINE, Pair, Sessions, keys, refreshing, register, verifier};
 use common::{AUDIENCE, Answer, Events, FORM, ISSUER, Users, World, basic, noon, segment};
 use password_grant::{
-    AccessToken, Admission, Authorization, BoxError, BoxFuture, BuildError, Client, ClientSecret, Commit, Expected,
+    AccessToken, Admission, Authorization, BoxError, BoxFuture, BuildError, Change, Client, ClientSecret, Commit,
     Grant, HttpRequest, InMemoryClients, InMemoryState, InMemoryTokens, JwtIssuer, Loaded, Login, LoginAttempt,
     ManualClock, OpaqueIssuer, PasswordGrant, Randomness, RandomnessError, RefreshKeys, RefreshTokens, Rejection,
     RequestContext, SigningKeys, StateKey, StateSecret, StateStore, SystemRandomness, TokenIssuer, UserAuthenticator,
@@ -800,9 +800,9 @@ impl StateStore for Between {
         self.store.load(keys).await
     }
 
-    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
         self.count().await;
-        self.store.commit(read, write).await
+        self.store.commit(changes).await
     }
 }
 
@@ -946,11 +946,11 @@ impl StateStore for Halting {
         self.store.load(keys).await
     }
 
-    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
         if self.calls.fetch_add(1, Ordering::SeqCst) == 0 {
             self.clock.advance(Duration::from_secs(1));
         }
-        self.store.commit(read, write).await
+        self.store.commit(changes).await
     }
 }
 
@@ -1147,12 +1147,12 @@ impl StateStore for FailsOnce {
         if self.is_it() { Err("no connection".into()) } else { self.store.load(keys).await }
     }
 
-    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
         let fails = self.is_it();
         if fails && !self.afterwards {
             return Err("no connection".into());
         }
-        let commit = self.store.commit(read, write).await?;
+        let commit = self.store.commit(changes).await?;
         if fails { Err("the answer was lost".into()) } else { Ok(commit) }
     }
 }
@@ -1219,8 +1219,8 @@ impl StateStore for HangsAfterwards {
         self.store.load(keys).await
     }
 
-    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
-        let commit = self.store.commit(read, write).await?;
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
+        let commit = self.store.commit(changes).await?;
         if self.hangs.swap(false, Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -1410,9 +1410,9 @@ impl StateStore for Slow {
         loaded
     }
 
-    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
         tokio::task::yield_now().await;
-        let commit = self.0.commit(read, write).await;
+        let commit = self.0.commit(changes).await;
         tokio::task::yield_now().await;
         commit
     }
@@ -1432,15 +1432,15 @@ impl StateStore for Recording {
         self.store.load(keys).await
     }
 
-    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
-        for (key, write) in write {
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
+        for Change { key, write, .. } in changes {
             let mut row = key.as_bytes().to_vec();
             if let Write::Put { value, .. } = write {
                 row.extend(value);
             }
             self.written.lock().unwrap().push(row);
         }
-        self.store.commit(read, write).await
+        self.store.commit(changes).await
     }
 }
 

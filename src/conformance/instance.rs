@@ -4,7 +4,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use crate::conformance::Fixture;
-use crate::state::{Commit, Expected, Loaded, Row, StateKey, StateStore, Version, Write};
+use crate::state::{Change, Commit, Expected, Loaded, Row, StateKey, StateStore, Version, Write};
 use crate::vocabulary::clock::{Clock, SystemClock, Timestamp};
 use crate::vocabulary::error::BoxError;
 use crate::vocabulary::future::before;
@@ -35,6 +35,14 @@ pub(super) fn keys<const N: usize>() -> Outcome<[StateKey; N]> {
 
 pub(super) fn put(value: impl Into<Vec<u8>>, life: Duration) -> Write {
     Write::Put { value: value.into(), life }
+}
+
+pub(super) fn change(key: StateKey, expected: Expected, write: Write) -> Change {
+    Change { key, expected, write }
+}
+
+pub(super) fn is_made(commit: &Commit) -> bool {
+    matches!(commit, Commit::Committed { .. })
 }
 
 pub(super) struct Instance<'a, F> {
@@ -71,16 +79,12 @@ impl<'a, F: Fixture> Instance<'a, F> {
         Ok(loaded)
     }
 
-    pub(super) fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Outcome<Commit> {
-        self.try_commit(read, write)?.map_err(|error| format!("a commit failed: {error}"))
+    pub(super) fn commit(&self, changes: &[Change]) -> Outcome<Commit> {
+        self.try_commit(changes)?.map_err(|error| format!("a commit failed: {error}"))
     }
 
-    pub(super) fn try_commit(
-        &self,
-        read: &[(StateKey, Expected)],
-        write: &[(StateKey, Write)],
-    ) -> Outcome<Result<Commit, BoxError>> {
-        self.wait(self.store.commit(read, write))
+    pub(super) fn try_commit(&self, changes: &[Change]) -> Outcome<Result<Commit, BoxError>> {
+        self.wait(self.store.commit(changes))
     }
 
     pub(super) fn row(&self, key: StateKey) -> Outcome<Option<Row>> {
@@ -96,7 +100,7 @@ impl<'a, F: Fixture> Instance<'a, F> {
     }
 
     pub(super) fn expected(&self, key: StateKey) -> Outcome<Expected> {
-        Ok(self.row(key)?.map_or(Expected::Absent, |row| Expected::Version(row.version)))
+        Ok(Expected::of(self.row(key)?.as_ref()))
     }
 
     pub(super) fn now(&self) -> Outcome<Timestamp> {
@@ -105,11 +109,8 @@ impl<'a, F: Fixture> Instance<'a, F> {
 
     /// Writes a row, whatever there is; nobody else is writing it.
     pub(super) fn write(&self, key: StateKey, write: Write) -> Outcome {
-        let read = [(key, self.expected(key)?)];
-        ensure(
-            self.commit(&read, &[(key, write)])? == Commit::Committed,
-            "a commit that nobody disturbed was a conflict",
-        )
+        let commit = self.commit(&[change(key, self.expected(key)?, write)])?;
+        ensure(is_made(&commit), "a commit that nobody disturbed was a conflict")
     }
 }
 

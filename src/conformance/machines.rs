@@ -13,7 +13,7 @@ use crate::conformance::Fixture;
 use crate::conformance::instance::{ANSWER, Instance, LONG, Outcome, at_once, ensure};
 use crate::grant::{AttemptLimits, AttemptsOn, PasswordGrant, RefreshTokens};
 use crate::http::HttpRequest;
-use crate::state::{Commit, Expected, Loaded, Row, StateKey, StateSecret, StateStore, Version, Write};
+use crate::state::{Change, Commit, Loaded, Row, StateKey, StateSecret, StateStore, Version};
 use crate::token::{InMemoryTokens, OpaqueIssuer, RefreshKeys};
 use crate::user::{AccountGate, Admission, Login, LoginAttempt, UserAuthenticator};
 use crate::vocabulary::context::RequestContext;
@@ -207,12 +207,12 @@ impl StateStore for Faulty {
         Ok(loaded)
     }
 
-    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
         let strikes = self.strikes(&[Fault::Before, Fault::After]);
         if strikes && self.fault == Fault::Before {
             return Err("injected: the commit was not made".into());
         }
-        let commit = self.store.commit(read, write).await?;
+        let commit = self.store.commit(changes).await?;
         if strikes { Err("injected: the answer to the commit was lost".into()) } else { Ok(commit) }
     }
 }

@@ -73,8 +73,8 @@ pub enum Check {
     RoundTrip,
     /// A commit that is refused has changed nothing, wherever in it the conflict was.
     AllOrNothing,
-    /// Rows that are only read are held against their version as well.
-    WholeReadSet,
+    /// A commit tells the versions that it has made, and a conflict no other rows than those that are there.
+    Answers,
     /// Each value has a version that no other value of that key ever had.
     Versions,
     /// A row lives as long as was said, counted by the store from the commit, and is absent from then on.
@@ -85,8 +85,6 @@ pub enum Check {
     OneWinner,
     /// Nothing that was committed is written over unseen.
     LostUpdates,
-    /// Two commits cannot each read what the other one writes.
-    WriteSkew,
     /// Several rows are read as they were at one moment, and commits that cross do not fail.
     Snapshots,
     /// A call that is dropped on its way does everything or nothing, and breaks nothing that comes after it.
@@ -108,13 +106,12 @@ impl Check {
     pub const ALL: &[Self] = &[
         Self::RoundTrip,
         Self::AllOrNothing,
-        Self::WholeReadSet,
+        Self::Answers,
         Self::Versions,
         Self::Lives,
         Self::OrderedKeys,
         Self::OneWinner,
         Self::LostUpdates,
-        Self::WriteSkew,
         Self::Snapshots,
         Self::DroppedCalls,
         Self::Restart,
@@ -145,13 +142,12 @@ pub fn check(fixture: &impl Fixture, check: Check) -> Result<(), Violation> {
     let outcome = match check {
         Check::RoundTrip => rows::round_trip(fixture),
         Check::AllOrNothing => rows::all_or_nothing(fixture),
-        Check::WholeReadSet => rows::whole_read_set(fixture),
+        Check::Answers => rows::answers(fixture),
         Check::Versions => rows::versions(fixture),
         Check::Lives => rows::lives(fixture),
         Check::OrderedKeys => rows::ordered_keys(fixture),
         Check::OneWinner => parallel::one_winner(fixture),
         Check::LostUpdates => parallel::lost_updates(fixture),
-        Check::WriteSkew => parallel::write_skew(fixture),
         Check::Snapshots => parallel::snapshots(fixture),
         Check::DroppedCalls => parallel::dropped_calls(fixture),
         Check::Restart => rows::restart(fixture),

@@ -5,8 +5,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::conformance::Fixture;
-use crate::conformance::instance::{CONFLICTS, Instance, LONG, Outcome, at_once, ensure, keys, put};
-use crate::state::{Commit, Expected, StateKey, Write};
+use crate::conformance::instance::{CONFLICTS, Instance, LONG, Outcome, at_once, change, ensure, is_made, keys, put};
+use crate::state::{Expected, StateKey, Write};
 
 const INSTANCES: usize = 8;
 
@@ -27,9 +27,9 @@ pub(super) fn one_winner(fixture: &impl Fixture) -> Outcome {
             fixture.pass(Duration::from_secs(2));
         }
         for key in keys {
-            let read = [(key, store.expected(key)?)];
-            let commits = at_once(&instances, |_, store| store.commit(&read, &[(key, write.clone())]))?;
-            let made = commits.iter().filter(|commit| **commit == Commit::Committed).count();
+            let changes = [change(key, store.expected(key)?, write.clone())];
+            let commits = at_once(&instances, |_, store| store.commit(&changes))?;
+            let made = commits.iter().filter(|commit| is_made(commit)).count();
             ensure(made == 1, format!("{made} of {INSTANCES} won a row {what}"))?;
         }
     }
@@ -44,28 +44,6 @@ pub(super) fn lost_updates(fixture: &impl Fixture) -> Outcome {
     at_once(&instances, |_, store| (0..EACH).try_for_each(|_| add(store, counter, 1)))?;
     let counted = number(store.value(counter)?)?;
     ensure(counted == (INSTANCES * EACH) as i64, format!("of {} additions {counted} were counted", INSTANCES * EACH))
-}
-
-pub(super) fn write_skew(fixture: &impl Fixture) -> Outcome {
-    let instances: [_; 2] = Instance::several(fixture);
-    let [store, _] = &instances;
-    for round in 0..50 {
-        let keys: [StateKey; 2] = keys()?;
-        // Two on call. Each may leave as long as the other one stays: by a delete, or by a value that says so.
-        keys.iter().try_for_each(|key| store.write(*key, put("on call", LONG)))?;
-        let mut read = Vec::new();
-        for key in keys {
-            read.push((key, store.expected(key)?));
-        }
-        let commits = at_once(&instances, |own, store| {
-            let leave = if round % 2 == 0 { Write::Delete } else { put("left", LONG) };
-            let write: Vec<_> = keys.get(own).map(|key| (*key, leave)).into_iter().collect();
-            store.commit(&read, &write)
-        })?;
-        let made = commits.iter().filter(|commit| **commit == Commit::Committed).count();
-        ensure(made == 1, format!("of two commits that each read what the other wrote, {made} were made"))?;
-    }
-    Ok(())
 }
 
 pub(super) fn snapshots(fixture: &impl Fixture) -> Outcome {
@@ -96,16 +74,17 @@ pub(super) fn snapshots(fixture: &impl Fixture) -> Outcome {
 fn transfer(store: &Instance<'_, impl Fixture>, accounts: &[StateKey], from: usize, to: usize) -> Outcome {
     for _ in 0..CONFLICTS {
         let loaded = store.load(accounts)?.rows;
-        let (mut read, mut write) = (Vec::new(), Vec::new());
+        let mut changes = Vec::new();
         for (index, (key, row)) in accounts.iter().zip(loaded).enumerate() {
             let Some(row) = row else { return Err("a row that nobody deletes is gone".into()) };
-            read.push((*key, Expected::Version(row.version)));
+            let expected = Expected::of(Some(&row));
             let moved = i64::from(index == to) - i64::from(index == from);
             if moved != 0 {
-                write.push((*key, put((number(Some(row.value))? + moved).to_string(), LONG)));
+                let sum = number(Some(row.value))? + moved;
+                changes.push(change(*key, expected, put(sum.to_string(), LONG)));
             }
         }
-        if store.commit(&read, &write)? == Commit::Committed {
+        if is_made(&store.commit(&changes)?) {
             return Ok(());
         }
     }
@@ -117,9 +96,8 @@ pub(super) fn dropped_calls(fixture: &impl Fixture) -> Outcome {
     for polls in 0..40 {
         let keys: [StateKey; 3] = keys()?;
         let [.., counter] = keys;
-        let read = keys.map(|key| (key, Expected::Absent));
-        let write = keys.map(|key| (key, put("0", LONG)));
-        let finished = store.wait(poll_so_often(store.store.commit(&read, &write), polls))?;
+        let changes = keys.map(|key| change(key, Expected::Absent, put("0", LONG)));
+        let finished = store.wait(poll_so_often(store.store.commit(&changes), polls))?;
         store.wait(poll_so_often(store.store.load(&keys), polls))?;
         // A commit that was dropped may still be on its way: it must come as a whole, and only over what it expected.
         let rows = store.load(&keys)?.rows;
@@ -159,9 +137,9 @@ async fn poll_so_often<T>(future: impl Future<Output = T> + Send, times: usize) 
 fn add(store: &Instance<'_, impl Fixture>, key: StateKey, more: i64) -> Outcome {
     for _ in 0..CONFLICTS {
         let row = store.row(key)?;
-        let expected = row.as_ref().map_or(Expected::Absent, |row| Expected::Version(row.version));
+        let expected = Expected::of(row.as_ref());
         let sum = row.map_or(Ok(0), |row| number(Some(row.value)))? + more;
-        if store.commit(&[(key, expected)], &[(key, put(sum.to_string(), LONG))])? == Commit::Committed {
+        if is_made(&store.commit(&[change(key, expected, put(sum.to_string(), LONG))])?) {
             return Ok(());
         }
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::conformance::Fixture;
-use crate::conformance::instance::{Instance, LONG, Outcome, ensure, keys, put};
-use crate::state::{Commit, Expected, StateKey, Version, Write};
+use crate::conformance::instance::{Instance, LONG, Outcome, change, ensure, is_made, keys, put};
+use crate::state::{Commit, Expected, Row, StateKey, Version, Write};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -15,10 +15,9 @@ pub(super) fn round_trip(fixture: &impl Fixture) -> Outcome {
     let every_byte: Vec<u8> = (0..=u8::MAX).collect();
     let values: [&[u8]; 6] = [b"", b"\0", &every_byte, &[0xff; 200], &[0; 16 * 1024], b"'; --"];
     let written: Vec<_> = keys.iter().step_by(2).copied().zip(values).collect();
-    let read: Vec<_> = written.iter().map(|(key, _)| (*key, Expected::Absent)).collect();
-    let write: Vec<_> = written.iter().map(|(key, value)| (*key, put(*value, LONG))).collect();
+    let new = written.iter().map(|(key, value)| change(*key, Expected::Absent, put(*value, LONG)));
     ensure(store.load(&keys)?.rows.iter().all(Option::is_none), "there is a row that was never written")?;
-    ensure(store.commit(&read, &write)? == Commit::Committed, "new rows were a conflict")?;
+    ensure(is_made(&store.commit(&new.collect::<Vec<_>>())?), "new rows were a conflict")?;
     for instance in [store, Instance::new(fixture)] {
         let rows = instance.load(&keys)?.rows;
         for (key, row) in keys.iter().zip(rows) {
@@ -37,63 +36,84 @@ pub(super) fn round_trip(fixture: &impl Fixture) -> Outcome {
 
 pub(super) fn all_or_nothing(fixture: &impl Fixture) -> Outcome {
     let store = Instance::new(fixture);
-    for position in 0..4 {
-        let keys: [StateKey; 4] = keys()?;
-        let [.., third, fourth] = keys;
-        for there in [third, fourth] {
+    let other = Expected::Version(Version::new(u64::MAX / 2));
+    for position in 0..5 {
+        let keys: [StateKey; 5] = keys()?;
+        let [.., third, fourth, fifth] = keys;
+        for there in [third, fourth, fifth] {
             store.write(there, put("old", LONG))?;
         }
         let before = store.load(&keys)?.rows;
-        let mut read = Vec::new();
-        for (number, (key, row)) in keys.iter().zip(&before).enumerate() {
-            let other = || Expected::Version(Version::new(u64::MAX / 2));
-            let expected = match (row, number == position) {
-                (None, false) => Expected::Absent,
-                (Some(row), false) => Expected::Version(row.version),
-                (None, true) => other(),
-                (Some(_), true) if number == 2 => other(),
-                (Some(_), true) => Expected::Absent,
-            };
-            read.push((*key, expected));
+        // One is expected to be what it is not: new rows and old ones of another version, and an old one to be absent.
+        let wrong = [other, other, other, Expected::Absent, other];
+        let right = keys.iter().zip(&before).map(|(key, row)| {
+            let write = if *key == fifth { Write::Delete } else { put("new", LONG) };
+            change(*key, Expected::of(row.as_ref()), write)
+        });
+        let right: Vec<_> = right.collect();
+        let mut changes = right.clone();
+        for (index, (change, wrong)) in changes.iter_mut().zip(wrong).enumerate() {
+            change.expected = if index == position { wrong } else { change.expected };
         }
-        let write: Vec<_> =
-            keys.iter().map(|key| (*key, if *key == fourth { Write::Delete } else { put("new", LONG) })).collect();
-        ensure(store.commit(&read, &write)? == Commit::Conflict, "what was not as expected was no conflict")?;
-        ensure(store.load(&keys)?.rows == before, format!("a conflict at key {position} of 4 left something written"))?;
-        if let Some((_, wrong)) = read.get_mut(position) {
-            let row = before.get(position).and_then(Option::as_ref);
-            *wrong = row.map_or(Expected::Absent, |row| Expected::Version(row.version));
-        }
-        ensure(store.commit(&read, &write)? == Commit::Committed, "what was as expected was a conflict")?;
+        ensure(!is_made(&store.commit(&changes)?), format!("what was not as expected at {position} was no conflict"))?;
+        ensure(store.load(&keys)?.rows == before, format!("a conflict at key {position} of 5 left something written"))?;
+        ensure(is_made(&store.commit(&right)?), "what was as expected was a conflict")?;
         let after: Vec<_> = store.load(&keys)?.rows.into_iter().map(|row| row.map(|row| row.value)).collect();
         let new = || Some(b"new".to_vec());
-        ensure(after == [new(), new(), new(), None], "a commit was made, and not all of it was")?;
+        ensure(after == [new(), new(), new(), new(), None], "a commit was made, and not all of it was")?;
     }
     Ok(())
 }
 
-pub(super) fn whole_read_set(fixture: &impl Fixture) -> Outcome {
+pub(super) fn answers(fixture: &impl Fixture) -> Outcome {
     let store = Instance::new(fixture);
-    let [epoch, family, never] = keys()?;
-    store.write(epoch, put("1", LONG))?;
-    let seen = store.expected(epoch)?;
-    store.write(epoch, put("2", LONG))?;
-    let stale = [(epoch, seen), (family, Expected::Absent)];
-    let write = [(family, put("born too late", LONG))];
-    ensure(store.commit(&stale, &write)? == Commit::Conflict, "a row that was only read had changed, unnoticed")?;
-    ensure(store.value(family)?.is_none(), "a conflict over a row that was only read left something written")?;
-    ensure(store.commit(&stale, &[])? == Commit::Conflict, "a commit that writes nothing did not compare")?;
-    let filled = [(epoch, Expected::Absent), (family, Expected::Absent)];
-    ensure(store.commit(&filled, &write)? == Commit::Conflict, "a row was there that was expected absent, unnoticed")?;
-    let fresh = [(epoch, store.expected(epoch)?), (family, Expected::Absent), (never, Expected::Absent)];
-    ensure(store.commit(&fresh, &[])? == Commit::Committed, "a commit that writes nothing was a conflict")?;
-    ensure(store.commit(&fresh, &write)? == Commit::Committed, "everything was as expected, and was a conflict")?;
-    ensure(store.value(epoch)? == Some(b"2".to_vec()), "a row that was only read was changed")?;
-    ensure(store.expected(epoch)? == seen_first(&fresh), "a row that was only read has another version")
+    let keys: [StateKey; 4] = keys()?;
+    let [changed, deleted, kept, absent] = keys;
+    let is_there = |key: &StateKey| *key != absent;
+    let new = keys.into_iter().filter(is_there).map(|key| change(key, Expected::Absent, put("1", LONG)));
+    let told = versions_of(store.commit(&new.collect::<Vec<_>>())?)?;
+    let mut rows = store.load(&keys)?.rows;
+    let _ = rows.pop();
+    ensure(rows.iter().map(version_of).eq(told.iter().copied()), "a commit told other versions than a load shows")?;
+    let [Some(of_the_changed), Some(of_the_deleted), _] = *told else {
+        return Err("a commit did not tell a version for each row that it has written".into());
+    };
+    // Without a load in between: what was told is what is expected.
+    let over = [
+        change(changed, Expected::Version(of_the_changed), put("2", LONG)),
+        change(deleted, Expected::Version(of_the_deleted), Write::Delete),
+    ];
+    let told = versions_of(store.commit(&over)?)?;
+    let rows = store.load(&[changed, deleted])?.rows;
+    ensure(
+        told.len() == 2 && rows.iter().map(version_of).eq(told),
+        "versions were told wrongly of a write and a delete",
+    )?;
+    let stale = [
+        change(changed, Expected::Version(of_the_changed), put("3", LONG)),
+        change(deleted, Expected::Version(of_the_deleted), Write::Delete),
+        change(kept, store.expected(kept)?, put("3", LONG)),
+        change(absent, Expected::Absent, put("3", LONG)),
+    ];
+    let before = store.load(&keys)?;
+    if let Commit::Conflict { fresh: Some(fresh) } = store.commit(&stale)? {
+        ensure(fresh.rows == before.rows, "a conflict told other rows than those that are there")?;
+        let after = store.now()?;
+        ensure(before.now <= fresh.now && fresh.now <= after, "a conflict told another time than that of the store")?;
+    }
+    ensure(store.load(&keys)?.rows == before.rows, "a conflict left something written")?;
+    ensure(versions_of(store.commit(&[])?)?.is_empty(), "versions were told of a commit that changes nothing")
 }
 
-fn seen_first(read: &[(StateKey, Expected)]) -> Expected {
-    read.first().map_or(Expected::Absent, |(_, expected)| *expected)
+fn versions_of(commit: Commit) -> Outcome<Vec<Option<Version>>> {
+    match commit {
+        Commit::Committed { versions } => Ok(versions),
+        Commit::Conflict { .. } => Err("a commit that nobody disturbed was a conflict".into()),
+    }
+}
+
+fn version_of(row: &Option<Row>) -> Option<Version> {
+    row.as_ref().map(|row| row.version)
 }
 
 pub(super) fn versions(fixture: &impl Fixture) -> Outcome {
@@ -124,8 +144,8 @@ pub(super) fn versions(fixture: &impl Fixture) -> Outcome {
     }
     let current = store.version(key)?;
     for old in versions.iter().filter(|version| **version != current) {
-        let commit = store.commit(&[(key, Expected::Version(*old))], &[(key, put("stale", LONG))])?;
-        ensure(commit == Commit::Conflict, "a version of long ago was taken for the present one")?;
+        let commit = store.commit(&[change(key, Expected::Version(*old), put("stale", LONG))])?;
+        ensure(!is_made(&commit), "a version of long ago was taken for the present one")?;
     }
     ensure(store.version(other)? == others, "the version of a row changed that nobody wrote")
 }
@@ -169,26 +189,19 @@ pub(super) fn lives(fixture: &impl Fixture) -> Outcome {
     for (key, what) in [(renewed, "whose life was made longer"), (long, "of 400 days")] {
         ensure(store.value(key)?.is_some(), format!("a row {what} is gone after two seconds"))?;
     }
-    let write = [(short, put("again", LONG))];
-    let stale = store.commit(&[(short, shorts)], &write)?;
-    ensure(stale == Commit::Conflict, "the version of a row that had expired was taken for present")?;
-    let anew = store.commit(&[(short, Expected::Absent)], &write)?;
-    ensure(anew == Commit::Committed, "a row that had expired was not taken for absent")?;
+    let stale = store.commit(&[change(short, shorts, put("again", LONG))])?;
+    ensure(!is_made(&stale), "the version of a row that had expired was taken for present")?;
+    let anew = store.commit(&[change(short, Expected::Absent, put("again", LONG))])?;
+    ensure(is_made(&anew), "a row that had expired was not taken for absent")?;
     ensure(store.value(short)? == Some(b"again".to_vec()), "a row could not be written again after it had expired")
 }
 
 pub(super) fn ordered_keys(fixture: &impl Fixture) -> Outcome {
     let store = Instance::new(fixture);
     let [one, two] = keys()?;
-    let absent = |key| (key, Expected::Absent);
-    let new = |key| (key, put("new", LONG));
-    for (what, read, write) in [
-        ("read keys in descending order", vec![absent(two), absent(one)], vec![new(one), new(two)]),
-        ("written keys in descending order", vec![absent(one), absent(two)], vec![new(two), new(one)]),
-        ("a read key twice", vec![absent(one), absent(one)], vec![new(one)]),
-        ("a written key twice", vec![absent(one)], vec![new(one), new(one)]),
-    ] {
-        ensure(store.try_commit(&read, &write)?.is_err(), format!("{what}: no error"))?;
+    let new = |key| change(key, Expected::Absent, put("new", LONG));
+    for (what, changes) in [("keys in descending order", [new(two), new(one)]), ("a key twice", [new(one), new(one)])] {
+        ensure(store.try_commit(&changes)?.is_err(), format!("{what}: no error"))?;
         ensure(store.load(&[one, two])?.rows.iter().all(Option::is_none), format!("{what}: something was written"))?;
     }
     Ok(())

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 
 use crate::state::codec::{Stored, from_bytes};
 use crate::state::key::{Keys, StateKey};
-use crate::state::transaction::{Opened, RowKey, Transaction};
-use crate::state::{Commit, Expected, Loaded, Row, StateStore, Version, Write};
+use crate::state::transaction::{Opened, RowKey, Transaction, Writes};
+use crate::state::{Change, Commit, Expected, Loaded, Row, StateStore, Version, Write};
 use crate::vocabulary::clock::{Clock, SystemClock, Timestamp};
 use crate::vocabulary::error::BoxError;
 use crate::vocabulary::random::{Randomness, RandomnessError};
@@ -88,13 +88,13 @@ impl InMemoryState {
         let now = self.clock.now();
         let mut rows = self.lock();
         let places = rows.places(keys, now, self.capacity);
-        let (output, changes) = {
+        let (output, writes) = {
             let open =
                 |place: &Place| Opened { value: rows.get(place.key, now).map(|row| &*row.value), shared: place.shared };
             let mut tx = Transaction::new(now, keys, places.iter().map(open).collect());
-            (step(&mut tx)?, tx.into_changes())
+            (step(&mut tx)?, tx.into_writes())
         };
-        rows.write(&places, changes.writes, now, self.capacity)?;
+        rows.write(&places, writes, now, self.capacity)?;
         Ok(output)
     }
 
@@ -126,32 +126,25 @@ impl fmt::Debug for InMemoryState {
 impl StateStore for InMemoryState {
     async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
         let now = self.clock.now();
-        let rows = self.lock();
-        let row =
-            |key: &StateKey| rows.get(*key, now).map(|row| Row { version: row.version, value: row.value.to_vec() });
-        Ok(Loaded { now, rows: keys.iter().map(row).collect() })
+        Ok(Loaded { now, rows: self.lock().copies(keys, now) })
     }
 
-    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError> {
-        if !(read.is_sorted_by(|(one, _), (next, _)| one < next)
-            && write.is_sorted_by(|(one, _), (next, _)| one < next))
-        {
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
+        if !changes.is_sorted_by(|one, next| one.key < next.key) {
             return Err("the keys of a commit are not in ascending order".into());
         }
-        let now = self.clock.now();
+        let (now, keys) = (self.clock.now(), changes.iter().map(|change| change.key).collect::<Vec<_>>());
         let mut rows = self.lock();
-        let as_expected = read.iter().all(|(key, expected)| match (rows.get(*key, now), expected) {
-            (None, Expected::Absent) => true,
-            (Some(row), Expected::Version(version)) => row.version == *version,
-            _ => false,
-        });
-        if !as_expected {
-            return Ok(Commit::Conflict);
+        let before = rows.copies(&keys, now);
+        if !changes.iter().zip(&before).all(|(change, row)| change.expected == Expected::of(row.as_ref())) {
+            return Ok(Commit::Conflict { fresh: Some(Loaded { now, rows: before }) });
         }
-        let places: Vec<_> = write.iter().map(|(key, _)| Place { key: *key, shared: false }).collect();
-        let writes = write.iter().map(|(_, write)| write.clone()).enumerate();
+        let places: Vec<_> = keys.iter().map(|key| Place { key: *key, shared: false }).collect();
+        let writes = changes.iter().map(|change| change.write.clone()).enumerate();
         rows.write(&places, writes.collect(), now, self.capacity)?;
-        Ok(Commit::Committed)
+        // Also of a row whose life is over at once.
+        let versions = keys.iter().map(|key| rows.find(*key).map(|row| row.version)).collect();
+        Ok(Commit::Committed { versions })
     }
 }
 
@@ -203,6 +196,11 @@ impl Rows {
         self.find(key).filter(|row| now < row.end)
     }
 
+    fn copies(&self, keys: &[StateKey], now: Timestamp) -> Vec<Option<Row>> {
+        let copy = |row: &Entry| Row { version: row.version, value: row.value.to_vec() };
+        keys.iter().map(|key| self.get(*key, now).map(copy)).collect()
+    }
+
     /// The row, past its life or not.
     fn find(&self, key: StateKey) -> Option<&Entry> {
         self.shards.get(shard_of(key))?.rows.get(&key)
@@ -242,13 +240,7 @@ impl Rows {
     }
 
     /// All of them, or none; each by the index of its place.
-    fn write(
-        &mut self,
-        places: &[Place],
-        writes: Vec<(usize, Write)>,
-        now: Timestamp,
-        capacity: usize,
-    ) -> Result<(), StateFull> {
+    fn write(&mut self, places: &[Place], writes: Writes, now: Timestamp, capacity: usize) -> Result<(), StateFull> {
         let (mut more, mut fewer) = (0, 0);
         for (index, write) in &writes {
             let Some(place) = places.get(*index) else { continue };

@@ -36,29 +36,87 @@ use crate::vocabulary::error::BoxError;
 ///
 /// What every implementation promises:
 ///
-/// * **Linearizable**: each call takes effect at one moment, for all instances alike. A commit holds *every* row it has
-///   read against the version that was loaded, also rows that it does not write.
+/// * **Linearizable**: each call takes effect at one moment, for all instances alike. What one has committed, another
+///   reads at once.
+/// * **Guarded by what is written**: a commit writes each row only over the version that is expected there, and all rows or
+///   none. Rows that were only read are not held against anything.
 /// * **Its own transaction**, durable before the call returns. A request that fails later takes nothing back.
 /// * **Lives are counted by the store**, by its own clock, from the commit on. A row past its life is absent.
-/// * **Versions are not used again** for the same key, not even after its row was deleted or has expired.
+/// * **Versions are not used again** for the same key, not even after its row was deleted or has expired, or after a
+///   failover. 64 random bits will do; a counter that can be set back will not.
 /// * **Nothing is thrown away before its time.** A store that is full fails.
 ///
 /// Keys are digests of one length ([`StateKey::as_bytes`]) and arrive in ascending order, none of them twice, at most 16
 /// in a call. Values are opaque, mostly shorter than 200 bytes, and at most 16 KiB.
 ///
-/// Over an SQL database, one table will do: `key` (32 bytes, the primary key), `value`, `version` from a sequence, so that
-/// none is used again, and `expires_at`. Then mind these:
+/// # Over SQL
 ///
-/// * Reads go to the primary, never to a replica.
-/// * The time is the database's at that moment (in PostgreSQL `clock_timestamp()`, not `now()`); lives may be a hundred
-///   years, which is to stay a time that it can store.
-/// * A row that is absent cannot be locked by `SELECT … FOR UPDATE`: compare in a transaction that is `SERIALIZABLE`, or
-///   insert with `ON CONFLICT DO NOTHING` and roll back if that inserted nothing.
-/// * What the database refuses since another transaction got in its way, so that nothing was written (SQLSTATE 40001,
-///   40P01), is a [`Commit::Conflict`], not an error.
+/// One table, and an index for sweeping. Lives may be a hundred years: no column for the end of a life may stop in 2038.
+///
+/// ```sql
+/// CREATE TABLE state (key BYTEA PRIMARY KEY, value BYTEA NOT NULL, version BIGINT NOT NULL, expires_at TIMESTAMPTZ NOT NULL);
+/// CREATE INDEX state_by_end ON state (expires_at);
+/// ```
+///
+/// A commit is one statement a change, all in one transaction at READ COMMITTED. Where one of them changes no row, roll back:
+/// it is a [`Commit::Conflict`], and so is what the database gives up since another transaction was in its way (SQLSTATE
+/// 40001, 40P01). For PostgreSQL:
+///
+/// ```sql
+/// -- Expected::Absent, Write::Put; the life in milliseconds
+/// INSERT INTO state VALUES ($1, $2, $3, clock_timestamp() + $4 * interval '1 millisecond')
+///     ON CONFLICT (key) DO UPDATE
+///     SET value = excluded.value, version = excluded.version, expires_at = excluded.expires_at
+///     WHERE state.expires_at <= clock_timestamp();
+/// -- Expected::Version, Write::Put
+/// UPDATE state SET value = $2, version = $3, expires_at = clock_timestamp() + $4 * interval '1 millisecond'
+///     WHERE key = $1 AND version = $5 AND expires_at > clock_timestamp();
+/// -- Expected::Version, Write::Delete
+/// DELETE FROM state WHERE key = $1 AND version = $2 AND expires_at > clock_timestamp();
+/// -- load: `now` also where there is no row
+/// SELECT now, key, version, value FROM (SELECT clock_timestamp() AS now) AS clock
+///     LEFT JOIN state ON key = ANY ($1) AND expires_at > now;
+/// ```
+///
+/// SQLite takes the same statements, with milliseconds since 1970 in the place of timestamps
+/// (`CAST(unixepoch('subsec') * 1000 AS INTEGER)`), behind `BEGIN IMMEDIATE`. MySQL and MariaDB have no condition on an
+/// upsert: two statements do instead, and the duplicate key of the second (error 1062) is the conflict.
+///
+/// ```sql
+/// -- Expected::Absent, Write::Put; at READ COMMITTED, or gaps are locked and commits come to a deadlock (error 1213)
+/// DELETE FROM state WHERE `key` = ? AND expires_at <= UTC_TIMESTAMP(3);
+/// INSERT INTO state VALUES (?, ?, ?, UTC_TIMESTAMP(3) + INTERVAL ? * 1000 MICROSECOND); -- a column of DATETIME(3)
+/// ```
+///
+/// Then mind these:
+///
+/// * Reads go to the primary, never to a replica, and a load is one statement: it sees all its rows at one moment.
 /// * A statement that waits is given up by the database after two seconds or so: one that takes effect long after its caller
 ///   has gone could make the next try of an honest client look like a theft.
-/// * Rows past their life are yours to delete, now and then.
+/// * Rows past their life are yours to delete, now and then, in batches.
+///
+/// # Over Redis
+///
+/// A commit is one script, and a load another (`HMGET` of each key, and `TIME`). All keys of a deployment stand under one hash
+/// tag, as in `{state}:` and the key, or a cluster takes them apart. `maxmemory-policy noeviction`, or it throws rows away. A
+/// failover to a replica may lose the last commits: what they recorded is then not promised.
+///
+/// ```lua
+/// -- ARGV: for each key the version expected ('' for none), the new version ('' to delete), the value, the life in milliseconds
+/// for i, key in ipairs(KEYS) do
+///     if (redis.call('HGET', key, 'version') or '') ~= ARGV[4 * i - 3] then return 0 end
+/// end
+/// for i, key in ipairs(KEYS) do
+///     local version, value, life = ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i]
+///     if version == '' then
+///         redis.call('DEL', key)
+///     else
+///         redis.call('HSET', key, 'version', version, 'value', value)
+///         redis.call('PEXPIRE', key, life)
+///     end
+/// end
+/// return 1
+/// ```
 ///
 /// # Cancel safety
 ///
@@ -73,15 +131,15 @@ pub trait StateStore: Send + Sync + 'static {
     /// there.
     async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError>;
 
-    /// Writes every row in `write` if and only if every row in `read` is still as expected; else changes nothing.
+    /// Makes every change if and only if every row in it is still as expected; else changes nothing.
     ///
-    /// Every key in `write` is in `read` too. [`Expected::Absent`] needs no load before it.
+    /// [`Expected::Absent`] needs no load before it, and [`Write::Delete`] always expects a version.
     ///
     /// # Errors
     ///
-    /// When it is not known to have been done: whoever calls then assumes the worse. Also when the keys of `read` or of
-    /// `write` are not in ascending order or repeated, and then nothing is written.
-    async fn commit(&self, read: &[(StateKey, Expected)], write: &[(StateKey, Write)]) -> Result<Commit, BoxError>;
+    /// When it is not known to have been done: whoever calls then assumes the worse. Also when the keys are not in
+    /// ascending order or repeated, and then nothing is written.
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError>;
 }
 
 impl<T: StateStore + ?Sized> StateStore for Arc<T> {
@@ -94,18 +152,13 @@ impl<T: StateStore + ?Sized> StateStore for Arc<T> {
         (**self).load(keys)
     }
 
-    fn commit<'a, 'b, 'c, 'd>(
-        &'a self,
-        read: &'b [(StateKey, Expected)],
-        write: &'c [(StateKey, Write)],
-    ) -> BoxFuture<'d, Result<Commit, BoxError>>
+    fn commit<'a, 'b, 'c>(&'a self, changes: &'b [Change]) -> BoxFuture<'c, Result<Commit, BoxError>>
     where
-        'a: 'd,
-        'b: 'd,
-        'c: 'd,
-        Self: 'd,
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
     {
-        (**self).commit(read, write)
+        (**self).commit(changes)
     }
 }
 
@@ -145,7 +198,18 @@ impl Version {
     }
 }
 
-/// What a commit relies on.
+/// What a commit does to one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Of the row.
+    pub key: StateKey,
+    /// What must be there for the commit to be made.
+    pub expected: Expected,
+    /// What is there then.
+    pub write: Write,
+}
+
+/// What a commit writes over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     /// There is no row, or one past its life.
@@ -154,7 +218,15 @@ pub enum Expected {
     Version(Version),
 }
 
-/// What a commit does to a row.
+impl Expected {
+    /// That all is still as it was when this row, or none, was there.
+    #[must_use]
+    pub fn of(row: Option<&Row>) -> Self {
+        row.map_or(Self::Absent, |row| Self::Version(row.version))
+    }
+}
+
+/// What a change leaves behind.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Write {
     /// Stores a value under a new version.
@@ -169,13 +241,20 @@ pub enum Write {
 }
 
 /// What became of a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Commit {
-    /// Everything is written.
-    Committed,
-    /// Something was not as expected; nothing is written.
-    Conflict,
+    /// Every change is made.
+    Committed {
+        /// The new version of each row, in the order of the changes; `None` where it was deleted.
+        versions: Vec<Option<Version>>,
+    },
+    /// Something was not as expected; nothing is changed.
+    Conflict {
+        /// The rows of all changes as they are now, in their order, where the store has them at hand: it saves a load. `None`
+        /// where it has not.
+        fresh: Option<Loaded>,
+    },
 }
 
 impl fmt::Debug for Row {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::state::codec::{Stored, from_bytes, to_bytes};
 use crate::state::key::{Keys, Purpose, StateKey};
-use crate::state::{Commit, Expected, InMemoryState, Row, StateStore, Write};
+use crate::state::{Change, Commit, Expected, InMemoryState, Loaded, StateStore, Write};
 use crate::vocabulary::clock::{Clock, Timestamp};
 use crate::vocabulary::error::BoxError;
 use crate::vocabulary::future::before;
@@ -52,8 +52,11 @@ pub(crate) struct Transaction<'a> {
     keys: &'a [StateKey],
     /// In the order of the keys.
     rows: Vec<Opened<'a>>,
-    changes: Changes,
+    writes: Writes,
 }
+
+/// What a step wants written, by the place of the key among those that were named.
+pub(crate) type Writes = Vec<(usize, Write)>;
 
 /// A row of a transaction.
 pub(crate) struct Opened<'a> {
@@ -63,19 +66,12 @@ pub(crate) struct Opened<'a> {
     pub(crate) shared: bool,
 }
 
-/// What a step wants changed, by the place of the key among those that were named.
-#[derive(Default)]
-pub(crate) struct Changes {
-    pub(crate) writes: Vec<(usize, Write)>,
-    pub(crate) relied_on: Vec<usize>,
-}
-
 impl<'a> Transaction<'a> {
     /// Values are at most this long: what every store has promised to take.
     const LONGEST_VALUE: usize = 16 * 1024;
 
     pub(crate) fn new(now: Timestamp, keys: &'a [StateKey], rows: Vec<Opened<'a>>) -> Self {
-        Self { now, keys, rows, changes: Changes::default() }
+        Self { now, keys, rows, writes: Writes::new() }
     }
 
     /// The time, by the clock of the store.
@@ -117,19 +113,12 @@ impl<'a> Transaction<'a> {
 
     /// Removes the row under this key, if there is one.
     pub(crate) fn delete<R>(&mut self, key: RowKey<R>) -> Result<(), BoxError> {
-        self.write(key, Write::Delete)
-    }
-
-    /// What is written stands only if this row, which is not written, has not changed either.
-    pub(crate) fn rely_on<R>(&mut self, key: RowKey<R>) -> Result<(), BoxError> {
-        let index = self.index(key)?;
-        self.changes.relied_on.push(index);
-        Ok(())
+        if self.contains(key)? { self.write(key, Write::Delete) } else { Ok(()) }
     }
 
     fn write<R>(&mut self, key: RowKey<R>, write: Write) -> Result<(), BoxError> {
         let index = self.index(key)?;
-        self.changes.writes.push((index, write));
+        self.writes.push((index, write));
         Ok(())
     }
 
@@ -141,8 +130,8 @@ impl<'a> Transaction<'a> {
         self.keys.iter().position(|own| *own == key.key).ok_or_else(|| NOT_NAMED.into())
     }
 
-    pub(crate) fn into_changes(self) -> Changes {
-        self.changes
+    pub(crate) fn into_writes(self) -> Writes {
+        self.writes
     }
 }
 
@@ -163,8 +152,9 @@ pub(crate) enum Rows {
 }
 
 impl State {
-    /// Makes one step over the rows under these keys, and what it wrote lasting. Only the rows that it writes, or relies
-    /// on, must not have changed meanwhile. A step may run several times, and must depend on nothing but its transaction.
+    /// Makes one step over the rows under these keys, and what it wrote lasting. Only the rows that it writes must not have
+    /// changed meanwhile: what it only reads, it holds against numbers in the rows that it writes. A step may run several
+    /// times, and must depend on nothing but its transaction.
     ///
     /// # Errors
     ///
@@ -229,12 +219,9 @@ impl State {
             Rows::Local(state) => state.get(key),
             Rows::Shared(store) => {
                 let key = [key.key];
-                let load = Box::pin(async move { store.load(&key).await });
-                let loaded = self.in_time(self.patience, load).await?;
-                match &*loaded.rows {
-                    [row] => Ok(row.as_ref().map(|row| from_bytes(&row.value)).transpose()?),
-                    _ => Err(NOT_EACH.into()),
-                }
+                let load = Box::pin(async move { load(&**store, &key).await });
+                let row = self.in_time(self.patience, load).await?.rows.pop().flatten();
+                Ok(row.map(|row| from_bytes(&row.value)).transpose()?)
             }
         }
     }
@@ -257,30 +244,31 @@ impl State {
     ) -> Result<T, BoxError> {
         let mut keys: Vec<StateKey> = keys.to_vec();
         keys.sort_unstable();
+        let mut loaded = load(store, &keys).await?;
         for round in 0.. {
-            let loaded = store.load(&keys).await?;
-            if loaded.rows.len() != keys.len() {
-                return Err(NOT_EACH.into());
-            }
-            let (output, Changes { mut writes, relied_on }) = {
+            let (output, mut writes) = {
                 let values = loaded.rows.iter().map(|row| row.as_ref().map(|row| &*row.value));
                 let opened = values.map(|value| Opened { value, shared: false });
                 let mut tx = Transaction::new(loaded.now, &keys, opened.collect());
-                (step(&mut tx)?, tx.into_changes())
+                (step(&mut tx)?, tx.into_writes())
             };
             if writes.is_empty() {
                 return Ok(output);
             }
             writes.sort_unstable_by_key(|(index, _)| *index);
-            let is_guarded = |index| relied_on.contains(&index) || writes.iter().any(|(written, _)| *written == index);
-            let rows = keys.iter().zip(&loaded.rows).enumerate();
-            let guarded = rows.filter(|(index, _)| is_guarded(*index));
-            let read: Vec<_> = guarded.map(|(_, (key, row))| (*key, expected(row.as_ref()))).collect();
-            let write: Vec<_> =
-                writes.into_iter().filter_map(|(index, write)| Some((*keys.get(index)?, write))).collect();
-            match store.commit(&read, &write).await? {
-                Commit::Committed => return Ok(output),
-                Commit::Conflict => self.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await,
+            let change = |(index, write): (usize, Write)| {
+                let (key, row) = (keys.get(index)?, loaded.rows.get(index)?);
+                Some(Change { key: *key, expected: Expected::of(row.as_ref()), write })
+            };
+            let changes: Vec<Change> = writes.into_iter().filter_map(change).collect();
+            match store.commit(&changes).await? {
+                Commit::Committed { .. } => return Ok(output),
+                // At once, since they are getting older. Where that does not do, many are at it: then each takes its time.
+                Commit::Conflict { fresh: Some(fresh) } if round == 0 => renew(&mut loaded, &keys, &changes, fresh)?,
+                Commit::Conflict { .. } => {
+                    self.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await;
+                    loaded = load(store, &keys).await?;
+                }
             }
         }
         Err("the state store never stopped being in conflict".into())
@@ -300,8 +288,22 @@ impl State {
 const NOT_NAMED: &str = "a step has asked for a row that was not named when it began";
 const NOT_EACH: &str = "the state store did not return a row for each key";
 
-fn expected(row: Option<&Row>) -> Expected {
-    row.map_or(Expected::Absent, |row| Expected::Version(row.version))
+async fn load(store: &dyn StateStore, keys: &[StateKey]) -> Result<Loaded, BoxError> {
+    let loaded = store.load(keys).await?;
+    if loaded.rows.len() == keys.len() { Ok(loaded) } else { Err(NOT_EACH.into()) }
+}
+
+/// Puts the rows of a conflict in the place of those that were loaded before.
+fn renew(loaded: &mut Loaded, keys: &[StateKey], changes: &[Change], fresh: Loaded) -> Result<(), BoxError> {
+    if fresh.rows.len() != changes.len() {
+        return Err(NOT_EACH.into());
+    }
+    loaded.now = fresh.now;
+    for (change, row) in changes.iter().zip(fresh.rows) {
+        let place = keys.binary_search(&change.key).ok().and_then(|index| loaded.rows.get_mut(index));
+        *place.ok_or(NOT_NAMED)? = row;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -327,6 +329,19 @@ mod tests {
         });
         assert_eq!(failed.unwrap_err().to_string(), "afterwards");
         assert_eq!(memory.state.get(key).unwrap(), None);
+    }
+
+    /// Stores are promised that only what is there is deleted.
+    #[test]
+    fn a_row_that_is_not_there_is_not_deleted() {
+        let memory = Memory::new();
+        let (key, now) = (subject(&memory, "alice"), Timestamp::from_unix_seconds(0));
+        for (value, writes) in [(None, 0), (Some(&b"value"[..]), 1)] {
+            let keys = [key.into()];
+            let mut tx = Transaction::new(now, &keys, vec![Opened { value, shared: false }]);
+            tx.delete(key).unwrap();
+            assert_eq!(tx.into_writes().len(), writes);
+        }
     }
 
     #[test]

@@ -249,8 +249,7 @@ impl AttemptLimiter {
         context: &RequestContext,
     ) -> Result<Option<Counted>, BoxError> {
         let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
-        let step = |tx: &mut Transaction<'_>| if tx.contains(key)? { tx.delete(key) } else { Ok(()) };
-        self.state.run(&[key.into()], step).await.map(|()| Some(counted))
+        self.state.run(&[key.into()], |tx| tx.delete(key)).await.map(|()| Some(counted))
     }
 
     async fn try_to_reserve(&self, whose: &Whose) -> Result<Reserved, BoxError> {

@@ -137,14 +137,9 @@ impl Families {
                 list.add(id.0, most);
                 tx.put(family_key, &family, life(&family, now, linger))?;
                 tx.put(list_key, &list, self.list_life(linger))?;
-                tx.rely_on(subject_key)?;
-                match replaced_key {
-                    Some(key) if tx.contains(key)? => {
-                        tx.delete(key)?;
-                        Ok(Creation::Begun { replaces: true })
-                    }
-                    _ => Ok(Creation::Begun { replaces: false }),
-                }
+                let replaces = replaced_key.map_or(Ok(false), |key| tx.contains(key))?;
+                replaced_key.map_or(Ok(()), |key| tx.delete(key))?;
+                Ok(Creation::Begun { replaces })
             };
             match state.run(&keys, create).await? {
                 Creation::Begun { replaces } => {
@@ -246,7 +241,6 @@ impl Families {
             let (output, linger) = change(&mut family, logged_out, now);
             if let Some(linger) = linger {
                 tx.put(family_key, &family, life(&family, now, linger))?;
-                tx.rely_on(subject_key)?;
             }
             Ok(Some((output, family)))
         };
