@@ -821,6 +821,21 @@ async fn end(instance: &Instance, token: &str, how: Ends) {
     }
 }
 
+/// A store of several instances is far away: a login reads where log-outs stand, then begins its session with one load and one
+/// commit. Only where that is one too many does it look again.
+#[tokio::test]
+async fn a_login_asks_the_store_no_more_often_than_it_must() {
+    let store = Between::new(&InMemoryState::new(), usize::MAX, || unreachable!());
+    let instance = Instance::with(store.clone(), |refresh| refresh.sessions(2));
+    let mut calls = Vec::new();
+    for _ in 0..4 {
+        let before = store.calls.load(Ordering::SeqCst);
+        instance.login().await;
+        calls.push(store.calls.load(Ordering::SeqCst) - before);
+    }
+    assert_eq!(calls, [3, 3, 4, 4]);
+}
+
 /// Requirement 113, incident R4: wherever in a refresh a revocation or a log-out comes, nothing is alive afterwards.
 #[tokio::test]
 async fn every_interleaving_of_an_end_and_a_refresh_ends_with_nothing_alive() {

@@ -84,8 +84,9 @@ impl RefreshTokens {
     }
 
     /// For how long a token that was used yields the same successor again; zero turns that off, so that a lost answer logs
-    /// its client out. At most ten minutes. Default 60 s: clients time out after half a minute, and come back a while later. `Retry-After` is at most a fifth of it,
-    /// and the store may take half of it, so that a client that is told to come again is never taken for a thief.
+    /// its client out. At most ten minutes. Default 60 s: clients time out after half a minute, and come back a while later.
+    /// `Retry-After` is at most a fifth of it, and the store may take half of it, so that a client that is told to come again
+    /// is never taken for a thief.
     pub fn retry_window(mut self, window: Duration) -> Self {
         self.window = window;
         self

@@ -41,8 +41,8 @@ enum Creation {
     Begun { replaces: bool },
     /// Its subject was logged out since the login began.
     LoggedOut,
-    /// Another login of the same user was quicker: another family is to be replaced.
-    Again,
+    /// This family is to be replaced first, if one is; its row was not named.
+    Replaces(Option<[u8; 16]>),
 }
 
 /// A family that is to begin: its name, and the secret of its first token.
@@ -113,8 +113,9 @@ impl Families {
         let family_key = self.revocations.family_key(&session_id);
         let subject_key = self.revocations.log_out_keys(subject.as_str()).own;
         let (state, most) = (&self.revocations.state, self.config.sessions);
+        // Mostly there is none to be replaced. Where there is, the first round tells which.
+        let mut surplus = None;
         for _ in 0..Self::ROUNDS {
-            let surplus = state.get(list_key).await?.and_then(|list| list.surplus(most));
             let replaced = surplus.map(|id| FamilyId(id).to_text());
             let replaced_key = replaced.as_deref().map(|replaced| self.revocations.family_key(replaced));
             let mut keys = vec![family_key.into(), subject_key.into(), list_key.into()];
@@ -126,7 +127,7 @@ impl Families {
                     return Ok(Creation::LoggedOut);
                 }
                 if list.surplus(most) != surplus {
-                    return Ok(Creation::Again);
+                    return Ok(Creation::Replaces(list.surplus(most)));
                 }
                 if tx.contains(family_key)? {
                     return Err("the random generator has repeated itself".into());
@@ -148,7 +149,7 @@ impl Families {
                     return Ok(Some((Session { id: session_id, token }, replaced.filter(|_| replaces))));
                 }
                 Creation::LoggedOut => return Ok(None),
-                Creation::Again => {}
+                Creation::Replaces(oldest) => surplus = oldest,
             }
         }
         Err("too many logins of the same user at once".into())
