@@ -13,7 +13,7 @@ use password_grant::{
     StateKey, StateStore, SystemRandomness, Timestamp, Version, Write, async_trait,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{QueryBuilder, Sqlite};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
@@ -93,7 +93,7 @@ const DELETE: &str = "
 impl SqliteState {
     async fn open(file: &Path) -> Result<Self, BoxError> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-        let options = options.journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_secs(5));
+        let options = options.journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_secs(2));
         let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
         Ok(Self(pool))
@@ -105,37 +105,31 @@ impl SqliteState {
         sqlx::query(expired).execute(&self.0).await?;
         Ok(())
     }
-
-    /// In milliseconds since 1970.
-    async fn now(transaction: &mut Transaction<'static, Sqlite>) -> Result<i64, BoxError> {
-        let now = sqlx::query_scalar("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)");
-        Ok(now.fetch_one(&mut **transaction).await?)
-    }
-
-    async fn row(
-        transaction: &mut Transaction<'static, Sqlite>,
-        key: &StateKey,
-        now: i64,
-    ) -> Result<Option<Row>, BoxError> {
-        let row = sqlx::query_as("SELECT version, value FROM state WHERE key = $1 AND $2 < expires_at");
-        let row: Option<(i64, Vec<u8>)> =
-            row.bind(&key.as_bytes()[..]).bind(now).fetch_optional(&mut **transaction).await?;
-        Ok(row.map(|(version, value)| Row { version: Version::new(version as u64), value }))
-    }
 }
 
 #[async_trait]
 impl StateStore for SqliteState {
-    /// In one transaction, which sees the rows as they are at one moment.
+    /// In one statement, which sees the rows as they are at one moment.
     async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
-        let mut transaction = self.0.begin().await?;
-        let now = Self::now(&mut transaction).await?;
-        let mut rows = Vec::new();
+        let mut load = QueryBuilder::<Sqlite>::new(
+            "SELECT now, key, version, value
+             FROM (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now) AS clock
+             LEFT JOIN state ON expires_at > now AND key IN (",
+        );
+        let mut list = load.separated(", ");
         for key in keys {
-            rows.push(Self::row(&mut transaction, key, now).await?);
+            list.push_bind(&key.as_bytes()[..]);
         }
-        transaction.commit().await?;
-        Ok(Loaded { now: Timestamp::from_unix_millis(now.try_into()?), rows })
+        load.push(")");
+        let found: Vec<(i64, Option<Vec<u8>>, Option<i64>, Option<Vec<u8>>)> =
+            load.build_query_as().fetch_all(&self.0).await?;
+        let now = found.first().map_or(0, |(now, ..)| *now);
+        let row = |key: &StateKey| {
+            let is_it = |row: &&(_, Option<Vec<u8>>, _, _)| row.1.as_deref() == Some(&key.as_bytes()[..]);
+            let (_, _, version, value) = found.iter().find(is_it)?;
+            Some(Row { version: Version::new((*version)? as u64), value: value.clone()? })
+        };
+        Ok(Loaded { now: Timestamp::from_unix_millis(now.try_into()?), rows: keys.iter().map(row).collect() })
     }
 
     /// One statement a change, which writes its row only if that is as expected.
@@ -270,6 +264,10 @@ enum Defect {
     /// An `UPDATE` that leaves `expires_at` alone.
     KeepsTheFirstEnd,
     RoundsLivesDown,
+    /// A column of 32 bits, in which what comes later is the beginning again.
+    EndsIn2038,
+    /// A cache in each instance, of which its own commits clear what they write.
+    RemembersWhatItRead,
     /// As caches do.
     LivesLongerWhenRead,
     /// Only loads look at `expires_at`; the unique index does not.
@@ -317,6 +315,9 @@ const FOUND: &[(Defect, Check, &str)] = &[
     (NeverEnds, Check::Lives, "a row of 0.9 seconds is there two seconds later"),
     (KeepsTheFirstEnd, Check::Lives, "a row whose life was made"),
     (RoundsLivesDown, Check::Lives, "a row was gone before its time"),
+    (EndsIn2038, Check::Lives, "a row of a hundred years is gone after two seconds"),
+    (RemembersWhatItRead, Check::ReadsAtOnce, "what one instance has committed, another did not read at once"),
+    (RemembersWhatItRead, Check::LogOuts, "after a log-out a session of before was answered with 200"),
     (LivesLongerWhenRead, Check::Lives, "a row that was read meanwhile is there two seconds later"),
     (ComparesWithWhatHasExpired, Check::Lives, "the version of a row that had expired was taken for present"),
     (ComparesWithWhatHasExpired, Check::OneWinner, "0 of 8 won a row that has expired"),
@@ -416,7 +417,10 @@ impl Shelf {
 
 impl Fixture for Shelf {
     fn connect(&self) -> Arc<dyn StateStore> {
-        self.shared.clone()
+        match self.shared.defect {
+            RemembersWhatItRead => Arc::new(Caching { shared: self.shared.clone(), read: Mutex::default() }),
+            _ => self.shared.clone(),
+        }
     }
 
     fn run(&self, future: BoxFuture<'_, ()>) {
@@ -438,6 +442,28 @@ impl Fixture for Shelf {
             _ => {}
         }
         true
+    }
+}
+
+struct Caching {
+    shared: Arc<Shared>,
+    read: Mutex<BTreeMap<StateKey, Option<Row>>>,
+}
+
+#[async_trait]
+impl StateStore for Caching {
+    async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
+        let mut loaded = self.shared.load(keys).await?;
+        let mut read = self.read.lock().unwrap();
+        for (key, row) in keys.iter().zip(&mut loaded.rows) {
+            *row = read.entry(*key).or_insert_with(|| row.take()).clone();
+        }
+        Ok(loaded)
+    }
+
+    async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
+        changes.iter().for_each(|change| drop(self.read.lock().unwrap().remove(&change.key)));
+        self.shared.commit(changes).await
     }
 }
 
@@ -606,6 +632,7 @@ impl Shared {
             let end = match (self.defect, before) {
                 (KeepsTheFirstEnd, Some(row)) => row.end,
                 (RoundsLivesDown, _) => now.plus(Duration::from_secs(life.as_secs())),
+                (EndsIn2038, _) if now.plus(*life).unix_seconds() > i32::MAX as u64 => Timestamp::from_unix_seconds(0),
                 _ => now.plus(*life),
             };
             let value = match self.defect {

@@ -904,6 +904,9 @@ async fn every_interleaving_of_a_log_out_and_a_login(form: &str) {
             // Either it began after the log-out, or what it got is good for nothing.
             200 if after_the_password_may_have_been_read => {
                 assert!(!other.is_active(&answer.access_token()).await, "before call {before_call}");
+                if form == OFFLINE {
+                    other.refresh(&Pair::of(&answer).refresh).await.is(400, "invalid_grant");
+                }
             }
             200 => {}
             status => assert_eq!(status, 503),

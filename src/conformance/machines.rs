@@ -1,7 +1,7 @@
 //! What the engine makes of the store: its own promises, over it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,23 +30,30 @@ const INSTANCES: usize = 8;
 /// How long honest logins may wait for each other, and each change for the store.
 const LONG_ENOUGH: Duration = Duration::from_secs(30);
 
-/// Takes `right` for the password of everybody, and counts how often it is asked.
+/// Takes `right` for the password of everybody until all passwords are changed, and counts how often it is asked.
 #[derive(Clone, Default)]
-struct Users(Arc<AtomicUsize>);
+struct Users {
+    asked: Arc<AtomicUsize>,
+    changed: Arc<AtomicBool>,
+}
 
 impl Users {
     fn asked(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn change_passwords(&self) {
+        self.changed.store(true, Ordering::SeqCst);
     }
 }
 
 #[async_trait]
 impl UserAuthenticator for Users {
     async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let right = attempt.password().expose() == "right" && !self.changed.load(Ordering::SeqCst);
         std::thread::yield_now();
-        let right = attempt.password().expose() == "right";
-        Ok(if right { Login::accepted("user") } else { Login::rejected(Rejection::WrongPassword) })
+        Ok(if right { Login::accepted(attempt.username()) } else { Login::rejected(Rejection::WrongPassword) })
     }
 }
 
@@ -274,6 +281,42 @@ pub(super) fn refresh_families(fixture: &impl Fixture) -> Outcome {
         for (token, what) in [(used, "a token that was used"), (next, "what followed a token that was used twice")] {
             let status = post(&store, &grant, &refresh(&token))?;
             ensure(status == 400, format!("after a restart {what} was answered with {status}"))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn log_outs(fixture: &impl Fixture) -> Outcome {
+    const EACH: usize = 3;
+    let instances: [_; INSTANCES] = Instance::several(fixture);
+    let refresh = |token: &str| format!("grant_type=refresh_token&client_id=public&refresh_token={token}");
+    for _ in 0..5 {
+        let (users, name) = (Users::default(), name()?);
+        let engines = engines(&instances, &users, LONG_ENOUGH)?;
+        // As a host does it: the new password first, then the log-out. What the old one has yielded is over then.
+        let tokens = at_once(&instances, |own, store| {
+            let Some(grant) = engines.get(own) else { return Ok(Vec::new()) };
+            let mut tokens = Vec::new();
+            for _ in 0..EACH {
+                if own == 0 && !tokens.is_empty() {
+                    users.change_passwords();
+                    let (subject, context) = (Subject::from(name.as_str()), RequestContext::new());
+                    let log_out = store.wait_for(LONG_ENOUGH, grant.log_out_everywhere(&subject, &context))?;
+                    return log_out.map(|()| tokens).map_err(|error| format!("a log-out failed: {error}"));
+                }
+                let (status, token) = answer(store, grant, &form(&name, "right"))?;
+                ensure(own > 0 || token.is_some(), format!("a login before any log-out was answered with {status}"))?;
+                let Some(token) = token else { break };
+                let (_, next) = answer(store, grant, &refresh(&token))?;
+                tokens.push(next.unwrap_or(token));
+            }
+            Ok(tokens)
+        })?;
+        for ((grant, store), tokens) in engines.iter().zip(&instances).zip(&tokens) {
+            for token in tokens {
+                let status = post(store, grant, &refresh(token))?;
+                ensure(status == 400, format!("after a log-out a session of before was answered with {status}"))?;
+            }
         }
     }
     Ok(())

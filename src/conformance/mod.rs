@@ -75,6 +75,8 @@ pub enum Check {
     AllOrNothing,
     /// A commit tells the versions that it has made, and a conflict no other rows than those that are there.
     Answers,
+    /// What one instance has committed, another reads at once, whatever it has read before.
+    ReadsAtOnce,
     /// Each value has a version that no other value of that key ever had.
     Versions,
     /// A row lives as long as was said, counted by the store from the commit, and is absent from then on.
@@ -99,6 +101,8 @@ pub enum Check {
     AssertionsUsedOnce,
     /// Of several uses of one refresh token at once, one is good, and the others end its family.
     RefreshFamilies,
+    /// Once a log-out is done, no session goes on that was there before it or came from a login under way, on any instance.
+    LogOuts,
 }
 
 impl Check {
@@ -107,6 +111,7 @@ impl Check {
         Self::RoundTrip,
         Self::AllOrNothing,
         Self::Answers,
+        Self::ReadsAtOnce,
         Self::Versions,
         Self::Lives,
         Self::OrderedKeys,
@@ -119,6 +124,7 @@ impl Check {
         Self::AttemptLimiterUnderFaults,
         Self::AssertionsUsedOnce,
         Self::RefreshFamilies,
+        Self::LogOuts,
     ];
 }
 
@@ -143,6 +149,7 @@ pub fn check(fixture: &impl Fixture, check: Check) -> Result<(), Violation> {
         Check::RoundTrip => rows::round_trip(fixture),
         Check::AllOrNothing => rows::all_or_nothing(fixture),
         Check::Answers => rows::answers(fixture),
+        Check::ReadsAtOnce => rows::reads_at_once(fixture),
         Check::Versions => rows::versions(fixture),
         Check::Lives => rows::lives(fixture),
         Check::OrderedKeys => rows::ordered_keys(fixture),
@@ -155,6 +162,7 @@ pub fn check(fixture: &impl Fixture, check: Check) -> Result<(), Violation> {
         Check::AttemptLimiterUnderFaults => machines::attempt_limiter_under_faults(fixture),
         Check::AssertionsUsedOnce => machines::assertions_used_once(fixture),
         Check::RefreshFamilies => machines::refresh_families(fixture),
+        Check::LogOuts => machines::log_outs(fixture),
     };
     outcome.map_err(|what| Violation { check, what })
 }

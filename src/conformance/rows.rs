@@ -116,6 +116,23 @@ fn version_of(row: &Option<Row>) -> Option<Version> {
     row.as_ref().map(|row| row.version)
 }
 
+pub(super) fn reads_at_once(fixture: &impl Fixture) -> Outcome {
+    let [writer, reader]: [_; 2] = Instance::several(fixture);
+    let [key, other] = keys()?;
+    for write in [put("1", LONG), put("2", LONG), Write::Delete, put("3", LONG)] {
+        // The reader has just looked, and may be tempted to remember what it saw.
+        let _ = (reader.row(key)?, reader.load(&[key, other])?);
+        writer.write(key, write)?;
+        let rows = [reader.row(key)?, reader.load(&[key, other])?.rows.into_iter().next().flatten()];
+        let written = writer.row(key)?;
+        ensure(
+            rows.iter().all(|row| *row == written),
+            "what one instance has committed, another did not read at once",
+        )?;
+    }
+    Ok(())
+}
+
 pub(super) fn versions(fixture: &impl Fixture) -> Outcome {
     let store = Instance::new(fixture);
     let [key, other] = keys()?;
@@ -152,7 +169,7 @@ pub(super) fn versions(fixture: &impl Fixture) -> Outcome {
 
 pub(super) fn lives(fixture: &impl Fixture) -> Outcome {
     let store = Instance::new(fixture);
-    let [brief, short, renewed, shortened, long, read_often] = keys()?;
+    let [brief, short, renewed, shortened, long, longer, longest, read_often] = keys()?;
     // By the store's clock the rows were written between these two.
     let earliest = store.now()?;
     store.write(brief, put("brief", Duration::from_millis(900)))?;
@@ -161,7 +178,10 @@ pub(super) fn lives(fixture: &impl Fixture) -> Outcome {
     store.write(shortened, put("shortened", DAY))?;
     store.write(shortened, put("shortened", SECOND))?;
     store.write(renewed, put("renewed", LONG))?;
+    // A refresh family, a log-out, and the number of the last log-out.
     store.write(long, put("long", 400 * DAY))?;
+    store.write(longer, put("longer", 800 * DAY))?;
+    store.write(longest, put("longest", 36_500 * DAY))?;
     store.write(read_often, put("read often", SECOND))?;
     for (key, life) in [(brief, Duration::from_millis(900)), (short, SECOND), (read_often, SECOND)] {
         let loaded = store.load(&[key])?;
@@ -186,7 +206,12 @@ pub(super) fn lives(fixture: &impl Fixture) -> Outcome {
     ] {
         ensure(store.value(key)?.is_none(), format!("{what} is there two seconds later"))?;
     }
-    for (key, what) in [(renewed, "whose life was made longer"), (long, "of 400 days")] {
+    for (key, what) in [
+        (renewed, "whose life was made longer"),
+        (long, "of 400 days"),
+        (longer, "of 800 days"),
+        (longest, "of a hundred years"),
+    ] {
         ensure(store.value(key)?.is_some(), format!("a row {what} is gone after two seconds"))?;
     }
     let stale = store.commit(&[change(short, shorts, put("again", LONG))])?;

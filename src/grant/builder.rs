@@ -17,7 +17,7 @@ use crate::grant::token_id::TokenIds;
 use crate::grant::{Engine, PasswordGrant};
 use crate::jose::Algorithm;
 use crate::state::key::Keys;
-use crate::state::transaction::{Rows, State};
+use crate::state::transaction::{Backend, State};
 use crate::state::{InMemoryState, Revocations, StateSecret, StateStore};
 use crate::token::TokenIssuer;
 use crate::user::UserAuthenticator;
@@ -405,13 +405,13 @@ impl Builder {
 /// Where the engine remembers, and the keys under which it does.
 fn state(choice: StateChoice, patience: Duration, settings: &Settings) -> Result<State, BuildError> {
     let (clock, randomness) = (settings.clock.clone(), settings.randomness.clone());
-    let local = |state: InMemoryState| Ok::<_, RandomnessError>((state.keys(&*randomness)?, Rows::Local(state)));
-    let (keys, rows) = match choice {
+    let local = |state: InMemoryState| Ok::<_, RandomnessError>((state.keys(&*randomness)?, Backend::Local(state)));
+    let (keys, backend) = match choice {
         StateChoice::Own => local(InMemoryState::new().clock(clock.clone()))?,
         StateChoice::Local(state) => local(state)?,
-        StateChoice::Shared(store, secret) => (Keys::Shared(secret), Rows::Shared(store)),
+        StateChoice::Shared(store, secret) => (Keys::Shared(secret), Backend::Shared(store)),
     };
-    Ok(State { keys, rows, clock, randomness, patience })
+    Ok(State { keys, backend, clock, randomness, patience })
 }
 
 impl fmt::Debug for Builder {

@@ -208,7 +208,9 @@ impl PasswordGrant {
     /// Ends every family of refresh tokens that this subject has, on whatever device, with their access tokens: for a
     /// password that was changed, an account that was disabled, a device that was lost. One commit, however many there
     /// are, and in every tenant that has this subject. A login that is under way meanwhile, and may have seen the former
-    /// password, is answered 503.
+    /// password, is answered 503. Over a shared store it may also be answered with tokens of a session that is over already:
+    /// introspection, [`revocations`](Self::revocations) and refresh refuse them, and a verifier by signature alone takes the
+    /// access token until it expires.
     ///
     /// Access tokens without a family are refused by [`introspect`](Self::introspect) and
     /// [`revocations`](Self::revocations) if they were issued in or before the second of the log-out, by the engine's clock. A

@@ -142,7 +142,7 @@ impl StateStore for InMemoryState {
         let places: Vec<_> = keys.iter().map(|key| Place { key: *key, shared: false }).collect();
         let writes = changes.iter().map(|change| change.write.clone()).enumerate();
         rows.write(&places, writes.collect(), now, self.capacity)?;
-        // Also of a row whose life is over at once.
+        // `find` and not `get`: the life of a row may be over at once.
         let versions = keys.iter().map(|key| rows.find(*key).map(|row| row.version)).collect();
         Ok(Commit::Committed { versions })
     }

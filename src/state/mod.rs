@@ -52,6 +52,7 @@ use crate::vocabulary::error::BoxError;
 /// # Over SQL
 ///
 /// One table, and an index for sweeping. Lives may be a hundred years: no column for the end of a life may stop in 2038.
+/// For PostgreSQL:
 ///
 /// ```sql
 /// CREATE TABLE state (key BYTEA PRIMARY KEY, value BYTEA NOT NULL, version BIGINT NOT NULL, expires_at TIMESTAMPTZ NOT NULL);
@@ -59,8 +60,7 @@ use crate::vocabulary::error::BoxError;
 /// ```
 ///
 /// A commit is one statement a change, all in one transaction at READ COMMITTED. Where one of them changes no row, roll back:
-/// it is a [`Commit::Conflict`], and so is what the database gives up since another transaction was in its way (SQLSTATE
-/// 40001, 40P01). For PostgreSQL:
+/// it is a [`Commit::Conflict`], and so is a serialization failure or a deadlock (SQLSTATE 40001, 40P01).
 ///
 /// ```sql
 /// -- Expected::Absent, Write::Put; the life in milliseconds
@@ -76,33 +76,42 @@ use crate::vocabulary::error::BoxError;
 /// -- load: `now` also where there is no row
 /// SELECT now, key, version, value FROM (SELECT clock_timestamp() AS now) AS clock
 ///     LEFT JOIN state ON key = ANY ($1) AND expires_at > now;
+/// -- sweep, now and then: rows are locked and looked at again, or one that was just written anew would go
+/// DELETE FROM state WHERE key IN (SELECT key FROM state WHERE expires_at <= clock_timestamp()
+///     ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED);
 /// ```
 ///
-/// SQLite takes the same statements, with milliseconds since 1970 in the place of timestamps
-/// (`CAST(unixepoch('subsec') * 1000 AS INTEGER)`), behind `BEGIN IMMEDIATE`. MySQL and MariaDB have no condition on an
-/// upsert: two statements do instead, and the duplicate key of the second (error 1062) is the conflict.
+/// SQLite (3.42 or later) takes the three statements of a commit with milliseconds since 1970 in the place of timestamps,
+/// `CAST(unixepoch('subsec') * 1000 AS INTEGER)`, behind `BEGIN IMMEDIATE`; its load has `key IN ($2, $3, …)`.
+///
+/// MySQL and MariaDB: ``(`key` BINARY(32) PRIMARY KEY, value BLOB, version BIGINT, expires_at DATETIME(3))``, with `key` quoted
+/// everywhere, `UTC_TIMESTAMP(3)` for the time, and `IN` in the load. An upsert has no condition there, so two statements do
+/// instead. Only the second decides: its duplicate key (error 1062) is the conflict, and so is a deadlock (1213).
 ///
 /// ```sql
-/// -- Expected::Absent, Write::Put; at READ COMMITTED, or gaps are locked and commits come to a deadlock (error 1213)
+/// -- Expected::Absent, Write::Put; at READ COMMITTED, or gaps are locked too
 /// DELETE FROM state WHERE `key` = ? AND expires_at <= UTC_TIMESTAMP(3);
-/// INSERT INTO state VALUES (?, ?, ?, UTC_TIMESTAMP(3) + INTERVAL ? * 1000 MICROSECOND); -- a column of DATETIME(3)
+/// INSERT INTO state VALUES (?, ?, ?, UTC_TIMESTAMP(3) + INTERVAL ? * 1000 MICROSECOND);
 /// ```
 ///
 /// Then mind these:
 ///
-/// * Reads go to the primary, never to a replica, and a load is one statement: it sees all its rows at one moment.
-/// * A statement that waits is given up by the database after two seconds or so: one that takes effect long after its caller
-///   has gone could make the next try of an honest client look like a theft.
-/// * Rows past their life are yours to delete, now and then, in batches.
+/// * Reads go to the primary, never to a replica or through a cache, and a load is one statement: it sees all its rows at one
+///   moment.
+/// * A statement that waits is given up after two seconds or so (`statement_timeout`, `innodb_lock_wait_timeout`,
+///   `busy_timeout`): one that takes effect long after its caller has gone could make the next try of an honest client look
+///   like a theft.
 ///
 /// # Over Redis
 ///
-/// A commit is one script, and a load another (`HMGET` of each key, and `TIME`). All keys of a deployment stand under one hash
-/// tag, as in `{state}:` and the key, or a cluster takes them apart. `maxmemory-policy noeviction`, or it throws rows away. A
-/// failover to a replica may lose the last commits: what they recorded is then not promised.
+/// A commit is one script, and a load another (`HMGET` of each key, and `TIME`), both sent to the master. All keys of a
+/// deployment stand under one hash tag, as in `{state}:` and the key, or a cluster takes them apart. `maxmemory-policy
+/// noeviction`, or rows are thrown away; `appendonly yes` with `appendfsync always`, or a restart loses commits that were
+/// answered. A failover to a replica may lose the last ones all the same: what they recorded is then not promised.
 ///
 /// ```lua
-/// -- ARGV: for each key the version expected ('' for none), the new version ('' to delete), the value, the life in milliseconds
+/// -- ARGV: for each key the version expected ('' for none), the new version ('' to delete), the value, and the life in whole
+/// -- milliseconds, rounded up: a script that fails half-way is not rolled back
 /// for i, key in ipairs(KEYS) do
 ///     if (redis.call('HGET', key, 'version') or '') ~= ARGV[4 * i - 3] then return 0 end
 /// end
@@ -137,8 +146,10 @@ pub trait StateStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When it is not known to have been done: whoever calls then assumes the worse. Also when the keys are not in
-    /// ascending order or repeated, and then nothing is written.
+    /// When it is not known to have been done: whoever calls then assumes the worse. A commit whose answer was lost is an
+    /// error, never a [`Commit::Conflict`], and is not sent again: a driver that repeats it by itself finds it in conflict with
+    /// itself, and an honest client is refused. Also when the keys are not in ascending order or repeated, and then nothing is
+    /// written.
     async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError>;
 }
 
@@ -201,11 +212,11 @@ impl Version {
 /// What a commit does to one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Of the row.
+    /// The row's key.
     pub key: StateKey,
     /// What must be there for the commit to be made.
     pub expected: Expected,
-    /// What is there then.
+    /// What to write.
     pub write: Write,
 }
 
@@ -219,7 +230,7 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// That all is still as it was when this row, or none, was there.
+    /// Expects the row that was loaded, or its absence.
     #[must_use]
     pub fn of(row: Option<&Row>) -> Self {
         row.map_or(Self::Absent, |row| Self::Version(row.version))

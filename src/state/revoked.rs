@@ -10,7 +10,7 @@ use crate::state::family::Family;
 use crate::state::key::{Keys, Purpose};
 use crate::state::log_out::{LogOut, LogOutKeys};
 use crate::state::sessions::Sessions;
-use crate::state::transaction::{RowKey, Rows, State, Transaction};
+use crate::state::transaction::{Backend, RowKey, State, Transaction};
 use crate::state::{StateKey, StateSecret, StateStore};
 use crate::vocabulary::clock::{SystemClock, Timestamp};
 use crate::vocabulary::error::{BoxError, TokenFault};
@@ -43,7 +43,7 @@ impl Revocations {
     pub fn shared(issuer: impl Into<Arc<str>>, store: impl StateStore, secret: StateSecret) -> Self {
         let state = State {
             keys: Keys::Shared(secret),
-            rows: Rows::Shared(Arc::new(store)),
+            backend: Backend::Shared(Arc::new(store)),
             clock: Arc::new(SystemClock::new()),
             randomness: Arc::new(SystemRandomness::new()),
             patience: Duration::from_secs(10),

@@ -138,7 +138,7 @@ impl<'a> Transaction<'a> {
 /// Where everything is that the engine remembers, how the keys are made, and how long to try.
 pub(crate) struct State {
     pub(crate) keys: Keys,
-    pub(crate) rows: Rows,
+    pub(crate) backend: Backend,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
     /// How long a step may take in all.
@@ -146,15 +146,17 @@ pub(crate) struct State {
 }
 
 /// Who keeps the rows.
-pub(crate) enum Rows {
+pub(crate) enum Backend {
     Local(InMemoryState),
     Shared(Arc<dyn StateStore>),
 }
 
 impl State {
-    /// Makes one step over the rows under these keys, and what it wrote lasting. Only the rows that it writes must not have
-    /// changed meanwhile: what it only reads, it holds against numbers in the rows that it writes. A step may run several
-    /// times, and must depend on nothing but its transaction.
+    /// Runs a step over the rows under these keys, and commits what it wrote. It runs again if a row that it writes has changed
+    /// since it was loaded, so it must depend on nothing but its transaction.
+    ///
+    /// A row that it only reads is not guarded, and after a conflict may be older than the rows beside it: decide by such a row
+    /// only what the next use decides again, as every use of a session compares its number with its subject's last log-out.
     ///
     /// # Errors
     ///
@@ -178,10 +180,10 @@ impl State {
         keys: &[StateKey],
         step: impl FnMut(&mut Transaction<'_>) -> Result<T, BoxError>,
     ) -> Result<T, BoxError> {
-        match &self.rows {
-            Rows::Local(state) => state.run(keys, step),
-            Rows::Shared(store) => {
-                // In memory of its own: it is large, and whoever keeps state in the process never needs it.
+        match &self.backend {
+            Backend::Local(state) => state.run(keys, step),
+            Backend::Shared(store) => {
+                // Boxed: the future is large, and whoever keeps state in the process never needs it.
                 let run = Box::pin(self.run_shared(&**store, keys, step));
                 self.in_time(patience.min(self.patience), run).await
             }
@@ -215,9 +217,9 @@ impl State {
     ///
     /// Nothing is changed.
     pub(crate) async fn get<R: Stored>(&self, key: RowKey<R>) -> Result<Option<R>, BoxError> {
-        match &self.rows {
-            Rows::Local(state) => state.get(key),
-            Rows::Shared(store) => {
+        match &self.backend {
+            Backend::Local(state) => state.get(key),
+            Backend::Shared(store) => {
                 let key = [key.key];
                 let load = Box::pin(async move { load(&**store, &key).await });
                 let row = self.in_time(self.patience, load).await?.rows.pop().flatten();
@@ -245,7 +247,8 @@ impl State {
         let mut keys: Vec<StateKey> = keys.to_vec();
         keys.sort_unstable();
         let mut loaded = load(store, &keys).await?;
-        for round in 0.. {
+        let mut round = 0_u32;
+        loop {
             let (output, mut writes) = {
                 let values = loaded.rows.iter().map(|row| row.as_ref().map(|row| &*row.value));
                 let opened = values.map(|value| Opened { value, shared: false });
@@ -260,18 +263,18 @@ impl State {
                 let (key, row) = (keys.get(index)?, loaded.rows.get(index)?);
                 Some(Change { key: *key, expected: Expected::of(row.as_ref()), write })
             };
-            let changes: Vec<Change> = writes.into_iter().filter_map(change).collect();
+            let changes = writes.into_iter().map(change).collect::<Option<Vec<_>>>().ok_or(NOT_NAMED)?;
             match store.commit(&changes).await? {
                 Commit::Committed { .. } => return Ok(output),
-                // At once, since they are getting older. Where that does not do, many are at it: then each takes its time.
+                // The first time, again at once with the rows that were told, which are getting older. Then back off.
                 Commit::Conflict { fresh: Some(fresh) } if round == 0 => renew(&mut loaded, &keys, &changes, fresh)?,
                 Commit::Conflict { .. } => {
                     self.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await;
                     loaded = load(store, &keys).await?;
                 }
             }
+            round = round.saturating_add(1);
         }
-        Err("the state store never stopped being in conflict".into())
     }
 
     /// Waits for a random part of `first`, doubled `round` times, up to `longest`.
@@ -312,6 +315,7 @@ mod tests {
     use crate::state::log_out::LogOut;
     use crate::state::scratch::Memory;
     use crate::state::sessions::Sessions;
+    use crate::state::{Row, Version};
 
     const LIFE: Duration = Duration::from_secs(60);
 
@@ -329,6 +333,22 @@ mod tests {
         });
         assert_eq!(failed.unwrap_err().to_string(), "afterwards");
         assert_eq!(memory.state.get(key).unwrap(), None);
+    }
+
+    #[test]
+    fn the_rows_of_a_conflict_take_the_places_of_their_keys() {
+        let memory = Memory::new();
+        let mut keys = ["a", "b", "c"].map(|name| StateKey::from(subject(&memory, name)));
+        keys.sort_unstable();
+        let row = |number| Row { version: Version::new(number), value: vec![number as u8] };
+        let change = |key| Change { key, expected: Expected::Absent, write: Write::Delete };
+        let mut loaded = Loaded { now: Timestamp::from_unix_seconds(1), rows: vec![Some(row(1)), Some(row(2)), None] };
+        let changes = [change(keys[0]), change(keys[2])];
+        let fresh = Loaded { now: Timestamp::from_unix_seconds(2), rows: vec![None, Some(row(3))] };
+        renew(&mut loaded, &keys, &changes, fresh.clone()).unwrap();
+        let expected = vec![None, Some(row(2)), Some(row(3))];
+        assert_eq!(loaded, Loaded { now: Timestamp::from_unix_seconds(2), rows: expected });
+        assert!(renew(&mut loaded, &keys, &changes[..1], fresh).is_err());
     }
 
     /// Stores are promised that only what is there is deleted.

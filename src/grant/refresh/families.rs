@@ -41,7 +41,7 @@ enum Creation {
     Begun { replaces: bool },
     /// Its subject was logged out since the login began.
     LoggedOut,
-    /// This family is to be replaced first, if one is; its row was not named.
+    /// The list has another oldest session than was assumed, or none that has to go: to be tried again with its key.
     Replaces(Option<[u8; 16]>),
 }
 
@@ -98,7 +98,7 @@ impl Families {
     }
 
     /// Begins a family, in the place of the subject's oldest one through this client where there are too many, which is
-    /// named then. `None` if the subject was logged out after `began_after`. A row that is there is never written over.
+    /// named then. `None` if the subject is found logged out after `began_after`. A row that is there is never written over.
     pub(super) async fn create(
         &self,
         NewSession { id, secret, session_id }: NewSession,
@@ -115,7 +115,10 @@ impl Families {
         let (state, most) = (&self.revocations.state, self.config.sessions);
         // Mostly there is none to be replaced. Where there is, the first round tells which.
         let mut surplus = None;
-        for _ in 0..Self::ROUNDS {
+        for round in 0..Self::ROUNDS {
+            if round > 1 {
+                state.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await;
+            }
             let replaced = surplus.map(|id| FamilyId(id).to_text());
             let replaced_key = replaced.as_deref().map(|replaced| self.revocations.family_key(replaced));
             let mut keys = vec![family_key.into(), subject_key.into(), list_key.into()];
@@ -164,13 +167,13 @@ impl Families {
         Ok(NewSession { id, secret: TokenSecret::new(secret.try_into()?), session_id: id.to_text() })
     }
 
-    /// As long as a family that begins now, or sooner.
+    /// A list lives as long as a session that begins now. Sessions that end sooner are in it all the same.
     fn list_life(&self, linger: Duration) -> Duration {
         self.config.absolute_life.saturating_add(linger).saturating_add(MARGIN)
     }
 
     /// How often a login looks anew which session it replaces.
-    const ROUNDS: usize = 100;
+    const ROUNDS: u32 = 100;
 
     /// What this text is, if it is a refresh token of ours.
     pub(super) fn read(&self, text: &str) -> Option<Used> {
@@ -218,7 +221,7 @@ impl Families {
         Ok(seen)
     }
 
-    /// Changes the row of a family, over its subject's. The change says for how long beyond the family's end the row stays,
+    /// Changes a family's row, and reads its subject's last log-out. The change says for how long beyond the family's end the row stays,
     /// where it is to be written.
     async fn change<T>(
         &self,

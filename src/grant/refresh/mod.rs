@@ -33,8 +33,8 @@ impl Engine {
         Ok(Some((families, new)))
     }
 
-    /// Begins a family for what was granted. Whoever was logged out since the login began gets nothing: the password may have
-    /// been the former one.
+    /// Begins a family for what was granted. Whoever was logged out since the login began is refused, since the password may
+    /// have been the former one; or, over a shared store, gets a family that is over from its beginning.
     pub(crate) async fn begin_session(
         &self,
         beginning: Beginning,
