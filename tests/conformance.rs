@@ -226,9 +226,13 @@ impl Fixture for Database {
     fn pass(&self, span: Duration) {
         std::thread::sleep(span);
         if self.passes.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
-            let state = self.open();
-            self.runtime.block_on(state.sweep()).unwrap();
+            self.sweep();
         }
+    }
+
+    fn sweep(&self) {
+        let state = self.open();
+        self.runtime.block_on(state.sweep()).unwrap();
     }
 
     fn restart(&self) -> bool {
@@ -264,6 +268,8 @@ enum Defect {
     /// An `UPDATE` that leaves `expires_at` alone.
     KeepsTheFirstEnd,
     RoundsLivesDown,
+    /// Looks for what has expired first, and deletes it then, whatever it is by then.
+    SweepsWhatWasWrittenAnew,
     /// A column of 32 bits, in which what comes later is the beginning again.
     EndsIn2038,
     /// A cache in each instance, of which its own commits clear what they write.
@@ -315,6 +321,7 @@ const FOUND: &[(Defect, Check, &str)] = &[
     (NeverEnds, Check::Lives, "a row of 0.9 seconds is there two seconds later"),
     (KeepsTheFirstEnd, Check::Lives, "a row whose life was made"),
     (RoundsLivesDown, Check::Lives, "a row was gone before its time"),
+    (SweepsWhatWasWrittenAnew, Check::Sweeping, "of 16 rows that were written anew"),
     (EndsIn2038, Check::Lives, "a row of a hundred years is gone after two seconds"),
     (RemembersWhatItRead, Check::ReadsAtOnce, "what one instance has committed, another did not read at once"),
     (RemembersWhatItRead, Check::LogOuts, "after a log-out a session of before was answered with 200"),
@@ -429,6 +436,26 @@ impl Fixture for Shelf {
 
     fn pass(&self, span: Duration) {
         self.clock.advance(span);
+    }
+
+    fn sweep(&self) {
+        let now = self.clock.now();
+        let has_expired = |row: &Stored| row.end <= now && self.shared.defect != NeverEnds;
+        let (rows, last_version) = {
+            let table = self.shared.table.lock().unwrap();
+            (table.rows.clone(), table.last_version)
+        };
+        if self.shared.defect == SweepsWhatWasWrittenAnew {
+            // Until another one has written, or for long enough for there to be none.
+            let is_alone = || self.shared.table.lock().unwrap().last_version == last_version;
+            (0..10_000).take_while(|_| is_alone()).for_each(|_| std::thread::yield_now());
+        }
+        for (key, _) in rows.into_iter().filter(|(_, row)| has_expired(row)) {
+            let mut table = self.shared.table.lock().unwrap();
+            if self.shared.defect == SweepsWhatWasWrittenAnew || table.rows.get(&key).is_some_and(has_expired) {
+                table.rows.remove(&key);
+            }
+        }
     }
 
     fn restart(&self) -> bool {

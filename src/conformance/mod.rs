@@ -58,6 +58,10 @@ pub trait Fixture: Sync {
     /// Lets so much time pass by the clock of the store. The suite asks for some fifteen seconds in all.
     fn pass(&self, span: Duration);
 
+    /// Deletes rows past their life, as the store's sweeper does, where it has one that is called. It is called while others
+    /// write. By default there is nothing to call.
+    fn sweep(&self) {}
+
     /// Ends the store and starts it again, as a power cut would, and returns true. Those that were connected before are
     /// not used again. False, the default, where nothing is promised to outlive the process.
     fn restart(&self) -> bool {
@@ -87,6 +91,8 @@ pub enum Check {
     OneWinner,
     /// Nothing that was committed is written over unseen.
     LostUpdates,
+    /// A sweeper that comes meanwhile takes nothing away that was written anew.
+    Sweeping,
     /// Several rows are read as they were at one moment, and commits that cross do not fail.
     Snapshots,
     /// A call that is dropped on its way does everything or nothing, and breaks nothing that comes after it.
@@ -117,6 +123,7 @@ impl Check {
         Self::OrderedKeys,
         Self::OneWinner,
         Self::LostUpdates,
+        Self::Sweeping,
         Self::Snapshots,
         Self::DroppedCalls,
         Self::Restart,
@@ -155,6 +162,7 @@ pub fn check(fixture: &impl Fixture, check: Check) -> Result<(), Violation> {
         Check::OrderedKeys => rows::ordered_keys(fixture),
         Check::OneWinner => parallel::one_winner(fixture),
         Check::LostUpdates => parallel::lost_updates(fixture),
+        Check::Sweeping => parallel::sweeping(fixture),
         Check::Snapshots => parallel::snapshots(fixture),
         Check::DroppedCalls => parallel::dropped_calls(fixture),
         Check::Restart => rows::restart(fixture),

@@ -46,6 +46,26 @@ pub(super) fn lost_updates(fixture: &impl Fixture) -> Outcome {
     ensure(counted == (INSTANCES * EACH) as i64, format!("of {} additions {counted} were counted", INSTANCES * EACH))
 }
 
+pub(super) fn sweeping(fixture: &impl Fixture) -> Outcome {
+    let instances: [_; 2] = Instance::several(fixture);
+    let [store, _] = &instances;
+    for _ in 0..10 {
+        let keys: [StateKey; 16] = keys()?;
+        keys.iter().try_for_each(|key| store.write(*key, put("brief", Duration::from_millis(10))))?;
+        fixture.pass(Duration::from_millis(20));
+        at_once(&instances, |own, store| {
+            if own == 0 {
+                (0..3).for_each(|_| fixture.sweep());
+                return Ok(());
+            }
+            keys.iter().try_for_each(|key| store.write(*key, put("anew", LONG)))
+        })?;
+        let left = store.load(&keys)?.rows.iter().filter(|row| row.is_some()).count();
+        ensure(left == keys.len(), format!("a sweeper left {left} of {} rows that were written anew", keys.len()))?;
+    }
+    Ok(())
+}
+
 pub(super) fn snapshots(fixture: &impl Fixture) -> Outcome {
     const ALL: i64 = 300;
     let instances: [_; INSTANCES] = Instance::several(fixture);
