@@ -218,7 +218,7 @@ fn charset_named(label: &str) -> Option<Charset> {
 }
 
 /// UTF-16 and its like, UTF-7, encodings that switch between alphabets, EBCDIC; under each of their names.
-const NO_SUPERSETS: [&str; 15] = [
+const NO_SUPERSETS: [&str; 14] = [
     "utf16",
     "utf32",
     "utf7",
@@ -233,7 +233,6 @@ const NO_SUPERSETS: [&str; 15] = [
     "hz",
     "ebcdic",
     "utfebcdic",
-    "cp1047",
 ];
 
 /// Whether a code page of that number has ASCII as its first half. The others are EBCDIC (most of those below 437, some of

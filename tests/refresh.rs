@@ -836,6 +836,26 @@ async fn a_login_asks_the_store_no_more_often_than_it_must() {
     assert_eq!(calls, [3, 3, 4, 4]);
 }
 
+/// The session that is to be replaced is another one by then: the bound holds all the same.
+#[tokio::test]
+async fn a_login_that_another_one_overtakes_replaces_the_session_that_is_the_oldest_then() {
+    for before_call in [2, 3] {
+        let store = InMemoryState::new();
+        let other = Arc::new(Instance::with(store.clone(), |refresh| refresh.sessions(1)));
+        other.login().await;
+        let (overtaking, overtaken) = (other.clone(), Arc::new(Mutex::new(None)));
+        let seen = overtaken.clone();
+        let between = Between::new(&store, before_call, move || -> BoxFuture<'static, ()> {
+            let (other, overtaken) = (overtaking.clone(), overtaken.clone());
+            Box::pin(async move { *overtaken.lock().unwrap() = Some(other.login().await.refresh) })
+        });
+        let last = Instance::with(between, |refresh| refresh.sessions(1)).login().await;
+        let overtaken = seen.lock().unwrap().take().unwrap();
+        other.refresh(&overtaken).await.is(400, "invalid_grant");
+        other.refresh(&last.refresh).await.is_granted();
+    }
+}
+
 /// Requirement 113, incident R4: wherever in a refresh a revocation or a log-out comes, nothing is alive afterwards.
 #[tokio::test]
 async fn every_interleaving_of_an_end_and_a_refresh_ends_with_nothing_alive() {

@@ -128,6 +128,8 @@ async fn another_charset_is_taken_where_it_changes_nothing() {
         "ISO-10646-UCS-2",
         "UCS-4",
         "IBM037",
+        "IBM1047",
+        "cp1047",
         "cp500",
         "EBCDIC-CP-US",
         "ibm1140",
