@@ -132,9 +132,11 @@ mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod endpoint;
+mod event;
 mod grant;
 mod http;
 mod jose;
+mod refusal;
 mod request;
 mod resource;
 mod response;
@@ -154,6 +156,7 @@ pub use crate::client::{
     ClientAssertion, ClientAuthentication, ClientSecret, ClientStore, Grant, InMemoryClients, InvalidDigest,
     JwksSource,
 };
+pub use crate::event::{AccessFault, Alarm, Event, EventKind, EventLevel, Observer};
 pub use crate::grant::{
     AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BuildError, Builder, PasswordGrant, RefreshTokens,
 };
@@ -165,8 +168,8 @@ pub use crate::resource::{
 };
 pub use crate::response::TokenResponse;
 pub use crate::state::{
-    Change, Commit, Expected, InMemoryState, InvalidStateSecret, Loaded, Revocations, Row, StateFull, StateKey,
-    StateSecret, StateStore, Version, Write,
+    Change, Commit, Expected, InMemoryState, InvalidStateSecret, Loaded, Revocations, Row, StateKey, StateSecret,
+    StateStore, StoreFull, Version, Write,
 };
 pub use crate::token::{
     Authorization, InMemoryTokens, JwtIssuer, OpaqueIssuer, RefreshKeys, TokenDigest, TokenIssuer, TokenStore,
@@ -175,10 +178,9 @@ pub use crate::user::{AccountGate, Admission, Login, LoginAttempt, UserAuthentic
 pub use crate::vocabulary::clock::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
 pub use crate::vocabulary::context::RequestContext;
 pub use crate::vocabulary::error::{
-    BoxError, ClientFault, Counted, ErrorCode, NotAllowed, Overloaded, Reason, Rejection, RequestFault, TokenError,
-    TokenFault, Trouble,
+    BoxError, ClientFault, ErrorCode, LimitKind, NotAllowed, Overloaded, Reason, Rejection, RequestFault, ServerFault,
+    TokenError, TokenFault,
 };
-pub use crate::vocabulary::event::{AccessFault, Alarm, Event, Observer};
 pub use crate::vocabulary::identifier::{ClientId, Subject};
 pub use crate::vocabulary::limits::Limits;
 pub use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
@@ -186,10 +188,10 @@ pub use crate::vocabulary::scope::{InvalidScope, Scope};
 pub use crate::vocabulary::secret::Secret;
 pub use crate::vocabulary::token::{AccessToken, InvalidToken, TokenDetails};
 
+#[cfg(feature = "tracing")]
+pub use crate::event::TracingObserver;
 #[cfg(feature = "argon2")]
 pub use crate::user::{
     AccountState, Argon2Parameters, HashError, HashedPasswords, HashedPasswordsBuilder, HashingConfigError, User,
     UserStore,
 };
-#[cfg(feature = "tracing")]
-pub use crate::vocabulary::tracing::TracingObserver;

@@ -53,7 +53,7 @@ impl<'a> TokenRequest<'a> {
     /// is too large, else 400), or `invalid_scope` for a malformed scope.
     pub fn from_http(request: &HttpRequest<'a>) -> Result<Self, TokenError> {
         let mut parsed = Self::empty();
-        parsed.parse(request, Endpoint::Token, &Limits::widest_password()).map_err(TokenError::new)?;
+        parsed.parse(request, Endpoint::Token, &Limits::widest_password()).map_err(TokenError::of_request)?;
         Ok(parsed)
     }
 
@@ -83,7 +83,7 @@ impl<'a> TokenRequest<'a> {
             if decoded { Ok((name, value)) } else { Err(RequestFault::Encoding) }
         });
         let mut parsed = Self::empty();
-        parsed.collect(pairs, Endpoint::Token, &Limits::widest_password()).map_err(TokenError::new)?;
+        parsed.collect(pairs, Endpoint::Token, &Limits::widest_password()).map_err(TokenError::of_request)?;
         Ok(parsed)
     }
 

@@ -271,7 +271,7 @@ async fn a_store_that_fails_is_neither_active_nor_inactive_nor_revoked() {
         }
     }
     failing.left.store(0, Ordering::SeqCst);
-    assert_eq!(sessions.verifier().verify(&pair.access).await.unwrap_err(), AccessFault::Trouble);
+    assert_eq!(sessions.verifier().verify(&pair.access).await.unwrap_err(), AccessFault::ServerFault);
 }
 
 /// The audience of an assertion may be the endpoint that was called, where its client is registered for that.
@@ -494,7 +494,7 @@ async fn a_login_in_the_second_of_a_log_out_waits_for_the_next() {
         clock.set(clock.now().minus(Duration::from_secs(30)));
         let answer = login().await;
         answer.is(503, "temporarily_unavailable");
-        assert!(world.events.last().starts_with("trouble: LogOutAhead"), "{}", world.events.last());
+        assert!(world.events.last().starts_with("server fault: LogOutAhead"), "{}", world.events.last());
         let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((30..=31).contains(&wait), "{wait}");
         clock.advance(Duration::from_secs(wait));
@@ -893,7 +893,7 @@ async fn without_its_own_proof_it_does_not_ask() {
     let no_proof = || Err::<Vec<(String, String)>, BoxError>("the key could not be read".into());
     let tokens = IntrospectedTokens::with_parameters(url, no_proof, remote.wire.clone());
     let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).observer(remote.events.clone());
-    assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), AccessFault::Trouble);
+    assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), AccessFault::ServerFault);
     assert_eq!(remote.asked(), 0);
     assert!(remote.events.last().contains("the key could not be read"), "{}", remote.events.last());
 }
@@ -962,7 +962,7 @@ async fn what_is_no_clear_answer_opens_nothing() {
         remote.answers(200, &answer);
         assert!(verifier.verify(&pair.access).await.is_ok(), "{answer}");
     }
-    let trouble = AccessFault::Trouble;
+    let trouble = AccessFault::ServerFault;
     let cases = [
         (0, String::new(), trouble),
         (401, INACTIVE.to_owned(), trouble),
@@ -1024,5 +1024,5 @@ async fn an_endpoint_without_answer_is_given_up() {
         tokio::task::yield_now().await;
         clock.advance(Duration::from_secs(2));
     });
-    assert_eq!(result.unwrap_err(), AccessFault::Trouble);
+    assert_eq!(result.unwrap_err(), AccessFault::ServerFault);
 }

@@ -819,7 +819,7 @@ async fn an_assertion_that_cannot_be_remembered_is_not_taken() {
         .insert(client("backend", ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap()));
     ask(&world, &forge.claims(&claims())).await.is(503, "temporarily_unavailable");
     assert_eq!(world.users.asked(), 0);
-    assert!(world.events.last().starts_with("trouble: StateStore"));
+    assert!(world.events.last().starts_with("server fault: StateStore"));
 }
 
 // --- One method a request, and who may do otherwise --------------------------------------------------------------------

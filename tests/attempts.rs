@@ -735,15 +735,15 @@ async fn a_client_that_fails_too_often_from_an_address_waits_there_and_only_ther
 /// What is denied is not looked up.
 #[tokio::test]
 async fn a_client_that_waits_costs_no_look_up() {
-    struct Counted(InMemoryClients, AtomicUsize);
+    struct LimitKind(InMemoryClients, AtomicUsize);
     #[async_trait]
-    impl ClientStore for Counted {
+    impl ClientStore for LimitKind {
         async fn find(&self, client_id: &str, context: &RequestContext) -> Result<Option<Client>, BoxError> {
             self.1.fetch_add(1, Ordering::SeqCst);
             self.0.find(client_id, context).await
         }
     }
-    let clients = Arc::new(Counted(common::clients(), AtomicUsize::new(0)));
+    let clients = Arc::new(LimitKind(common::clients(), AtomicUsize::new(0)));
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), "https://api.example.com");
     let builder = PasswordGrant::builder(ISSUER, clients.clone(), Users::default(), tokens);
     let grant = builder.observer(()).clock(standing()).build().unwrap();
@@ -875,10 +875,10 @@ async fn every_decision_is_told() {
     post(&world.grant, &home, GOOD).await.waits(1);
     let lines = world.events.lines();
     let of = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
-    assert_eq!(of(r#"attempt on "alice" through client "web" admitted, counted on Account"#), 2);
-    assert_eq!(of(r#"attempt on "alice" through client "web" admitted, counted on KnownOrigin"#), 11);
+    assert_eq!(of(r#"attempt on "a…(5)" through client "web" admitted, counted on Account"#), 2);
+    assert_eq!(of(r#"attempt on "a…(5)" through client "web" admitted, counted on KnownOrigin"#), 11);
     assert_eq!(of(r#"login of "alice" through client "web" from a new origin"#), 1);
-    assert_eq!(of(r#"attempt on "alice" through client "web" denied for 1s: too many on KnownOrigin"#), 1);
+    assert_eq!(of(r#"attempt on "a…(5)" through client "web" denied for 1s: too many on KnownOrigin"#), 1);
 }
 
 // --- The administrator -------------------------------------------------------------------------------------------------
@@ -1073,7 +1073,7 @@ async fn a_store_that_fails_or_holds_what_cannot_be_read_denies_before_anything_
         answer.is(503, "temporarily_unavailable");
         assert_eq!(answer.header("retry-after"), Some("1"));
         assert_eq!(world.users.asked(), 0, "{case}");
-        assert!(world.events.lines()[0].starts_with("trouble: StateStore"), "{case}: {:?}", world.events.lines());
+        assert!(world.events.lines()[0].starts_with("server fault: StateStore"), "{case}: {:?}", world.events.lines());
     }
 }
 
@@ -1257,7 +1257,7 @@ async fn a_capacity_without_bound_is_one() {
         post(&world.grant, &from(HOME), GOOD).await.is_granted();
     }
     assert!(!state.is_empty());
-    assert!(!world.events.lines().iter().any(|line| line.contains("trouble")));
+    assert!(!world.events.lines().iter().any(|line| line.contains("server fault")));
 }
 
 /// Somebody's login does not clear what others have done in the row that they share.

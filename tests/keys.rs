@@ -16,8 +16,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use common::{AUDIENCE, Answer, FORM, GOOD, ISSUER, Users, World, noon, segment};
 use password_grant::{
     AccessTokenVerifier, Algorithm, AssertionKey, BoxError, Client, ClientAssertion, ClientAuthentication, Event,
-    Grant, HttpRequest, Jwk, JwkSet, JwksSource, JwtIssuer, KeyError, Observer, PasswordGrant, SigningKey, SigningKeys,
-    UnusableKey, VerificationKeys, async_trait,
+    EventKind, Grant, HttpRequest, Jwk, JwkSet, JwksSource, JwtIssuer, KeyError, Observer, PasswordGrant, SigningKey,
+    SigningKeys, UnusableKey, VerificationKeys, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -529,12 +529,12 @@ struct PassedOver(Arc<Mutex<Vec<String>>>);
 
 impl Observer for PassedOver {
     fn observe(&self, event: &Event<'_>) {
-        let line = match event {
-            Event::KeyPassedOver { client_id, key, .. } => {
+        let line = match (event.kind, event.client_id, event.cause) {
+            (EventKind::KeyPassedOver, Some(client_id), Some(key)) => {
                 let key = key.downcast_ref::<UnusableKey>().expect("an entry of a set");
                 format!("{client_id:?} {} {:?}", key.position(), key.reason())
             }
-            Event::Trouble { cause: Some(cause), .. } => cause.to_string(),
+            (EventKind::ServerFault(_), _, Some(cause)) => cause.to_string(),
             _ => return,
         };
         self.0.lock().unwrap().push(line);

@@ -269,7 +269,7 @@ async fn a_right_password_with_an_obsolete_hash_is_rehashed_and_a_wrong_one_neve
     let (old, new) = table.updates.lock().unwrap().pop().unwrap();
     assert_eq!(Some(&*old), table.users.lock().unwrap()["weak"].password_hash());
     assert!(new.starts_with("$argon2id$v=19$m=64,t=2,p=1$"), "{new}");
-    assert_eq!(events.last(), r#"password of "1" rehashed"#);
+    assert_eq!(events.last(), r#"password of subject "1" rehashed"#);
 
     table.users.lock().unwrap().insert("weak".into(), User::new("1", Some(new)));
     login(&grant, "weak", "wonderland").await.is_granted();
@@ -280,7 +280,7 @@ async fn a_right_password_with_an_obsolete_hash_is_rehashed_and_a_wrong_one_neve
     let (grant, _) = grant_over(passwords(&table).build().unwrap());
     table.users.lock().unwrap().insert("weak".into(), User::new("1", weak()));
     login(&grant, "weak", "wonderland").await.is_granted();
-    assert_eq!(events.last(), r#"password of "1" not rehashed: "read-only replica""#);
+    assert_eq!(events.last(), r#"password of subject "1" not rehashed: "read-only replica""#);
 }
 
 /// Less memory times passes is weaker; less of the one and more of the other is left alone.
@@ -336,11 +336,11 @@ async fn a_rehash_that_hangs_or_panics_fails_no_login() {
     }
     clock.advance(Duration::from_secs(2));
     login_in.await.is_granted();
-    assert_eq!(events.last(), r#"password of "user-1" not rehashed: "it took too long""#);
+    assert_eq!(events.last(), r#"password of subject "user-1" not rehashed: "it took too long""#);
 
     let panics = HashedPasswords::builder(Panics).parameters(current).observer(events.clone()).build().unwrap();
     login(&grant_over(panics).0, "alice", "wonderland").await.is_granted();
-    assert_eq!(events.last(), r#"password of "user-1" not rehashed: "it panicked""#);
+    assert_eq!(events.last(), r#"password of subject "user-1" not rehashed: "it panicked""#);
 }
 
 #[tokio::test]
@@ -491,7 +491,7 @@ async fn past_the_queue_there_is_an_immediate_503_and_a_place_is_free_only_when_
         refused.is(503, "temporarily_unavailable");
         assert_eq!(refused.header("retry-after"), Some("1"));
     }
-    assert_eq!(events.last(), r#"trouble: Overloaded with client "mobile": "password hashing is overloaded""#);
+    assert_eq!(events.last(), r#"server fault: Overloaded with client "mobile": "password hashing is overloaded""#);
     assert!(matches!(passwords.hash("another").await, Err(HashError::Overloaded)));
 
     drop(open);

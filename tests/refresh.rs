@@ -574,7 +574,7 @@ async fn a_subject_can_be_logged_out_everywhere() {
     let (one, two, phone) = (sessions.login("app").await, sessions.login("app").await, sessions.login("phone").await);
     let bobs = Pair::of(&sessions.ask("app", &bob).await);
     sessions.world.grant.log_out_everywhere(&"alice".into(), &RequestContext::new()).await.unwrap();
-    assert!(sessions.world.events.last().contains("\"alice\" logged out everywhere"));
+    assert!(sessions.world.events.last().contains("subject \"alice\" ended: logged out everywhere"));
     for (client, pair) in [("app", &one), ("app", &two), ("phone", &phone)] {
         sessions.refresh(client, &pair.refresh).await.is(400, "invalid_grant");
         assert!(!sessions.is_active(&pair.access).await);

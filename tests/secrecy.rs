@@ -250,7 +250,7 @@ async fn no_line_logged_in_a_full_run_holds_a_secret() {
     let (refused, issued) = full_run(TracingObserver::new()).await;
     drop(guard);
     let log = captured.0.lock().unwrap().clone();
-    assert!(log.contains("INFO password_grant: token") && log.contains("ERROR password_grant: trouble"), "{log}");
+    assert!(log.contains("INFO password_grant: token") && log.contains("ERROR password_grant: server fault"), "{log}");
     check_run(&log, &refused, &issued);
 }
 

@@ -17,20 +17,21 @@ use crate::client::registered::{
 };
 use crate::client::secret::ClientSecret;
 use crate::client::store::ClientStore;
+use crate::event::{self, Event, EventKind, Observer};
 use crate::http::{self, Header};
 use crate::jose::{UnusableKey, VerificationKeys};
+use crate::refusal::{OrFault, Refusal};
 use crate::request::TokenRequest;
 use crate::state::key::Purpose;
 use crate::state::replay::{Use, UseKeys, use_once};
 use crate::state::transaction::State;
 use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::digest::sha256;
-use crate::vocabulary::error::{BoxError, ClientFault, Overloaded, Reason, RequestFault, TokenError, Trouble};
-use crate::vocabulary::event::Event;
+use crate::vocabulary::error::{BoxError, ClientFault, Overloaded, Reason, RequestFault, ServerFault};
 use crate::vocabulary::form;
 use crate::vocabulary::identifier::ClientId;
 use crate::vocabulary::limits::Limits;
-use crate::vocabulary::report::Report;
 use crate::vocabulary::secret::Secret;
 
 /// A client that has proved who it is, or a public one that has said so. Only the engine can make one.
@@ -322,50 +323,34 @@ pub(crate) struct Registry<'a> {
     pub(crate) published: Option<&'a PublishedKeys>,
     pub(crate) assertions: Expectations<'a>,
     pub(crate) used: &'a UsedAssertions,
-}
-
-/// A client that did not authenticate, or could not.
-pub(crate) struct Unauthenticated<'p> {
-    /// The registered client whose secret it was not, if there is one.
-    pub(crate) wrong_secret_of: Option<&'p str>,
-    pub(crate) error: TokenError,
-}
-
-impl From<TokenError> for Unauthenticated<'_> {
-    fn from(error: TokenError) -> Self {
-        Self { wrong_secret_of: None, error }
-    }
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) context: &'a RequestContext,
 }
 
 /// Looks the client up and holds its proof against what is registered.
 ///
 /// An unknown client costs the digest and the comparison that a known one costs, and every failure gets the same
 /// bytes.
-pub(crate) async fn authenticate<'p>(
-    presented: &'p Presented<'_>,
-    registry: Registry<'_>,
-    report: Report<'_>,
-) -> Result<AuthenticatedClient, Unauthenticated<'p>> {
+pub(crate) async fn authenticate(
+    presented: &Presented<'_>,
+    registry: &Registry<'_>,
+) -> Result<AuthenticatedClient, Refusal> {
     match presented {
-        Presented::Assertion(asserted) => Ok(asserted.authenticate(&registry, report).await?),
-        _ => by_secret(presented, &registry, report).await,
+        Presented::Assertion(asserted) => asserted.authenticate(registry).await,
+        _ => by_secret(presented, registry).await,
     }
 }
 
 /// Looks up every client that the identifier may mean, whatever it finds: how many there are is a matter of the request
 /// alone. Where the secret is that of two, it cannot be told which is meant. A secret that is stored as a slow hash is
 /// compared only if no digest is right.
-async fn by_secret<'p>(
-    presented: &'p Presented<'_>,
-    registry: &Registry<'_>,
-    report: Report<'_>,
-) -> Result<AuthenticatedClient, Unauthenticated<'p>> {
+async fn by_secret(presented: &Presented<'_>, registry: &Registry<'_>) -> Result<AuthenticatedClient, Refusal> {
     let mut right: Option<AuthenticatedClient> = None;
     let mut slow: Option<(&str, Client)> = None;
     let mut refusal: Option<(&str, ClientFault)> = None;
     let (mut several_right, mut several_slow) = (false, false);
     for claimed in presented.client_ids() {
-        let client = registry.find(claimed, report).await?;
+        let client = registry.find(claimed).await?;
         let registered = client.as_ref().map(Client::authentication);
         let proved = presented.matches_any(secrets_to_compare(registered), registry.assertions.now);
         match registry.judge(|public| presented.method(public), client.as_ref(), proved) {
@@ -382,10 +367,7 @@ async fn by_secret<'p>(
             }
         }
     }
-    let refuse = |(claimed, fault): (&'p str, ClientFault)| Unauthenticated {
-        wrong_secret_of: (fault == ClientFault::Secret).then_some(claimed),
-        error: report.client(Some(claimed), fault),
-    };
+    let refuse = |(claimed, fault): (&str, ClientFault)| Refusal::new(fault).of_client(&claimed.into());
     let (claimed, fault) = refusal.unwrap_or(("", ClientFault::Unidentified));
     let ambiguous = if right.is_some() { several_right } else { several_slow };
     match right {
@@ -395,7 +377,7 @@ async fn by_secret<'p>(
     // Of two slow hashes neither is compared, or a request would cost as many as it has readings.
     let candidate = slow.filter(|_| !ambiguous);
     let phc = candidate.as_ref().and_then(|(_, client)| client.authentication().slow_hash());
-    if by_slow_hash(presented, phc, registry, report).await?
+    if by_slow_hash(presented, phc, registry).await?
         && let Some((claimed, client)) = &candidate
     {
         let client = registry.judge(|public| presented.method(public), Some(client), true);
@@ -416,33 +398,33 @@ fn tells_more(fault: ClientFault, former: ClientFault) -> bool {
 }
 
 /// Compares the secret, in each of its readings, with a slow hash, or with a decoy where there is none.
-async fn by_slow_hash(
-    presented: &Presented<'_>,
-    phc: Option<&str>,
-    registry: &Registry<'_>,
-    report: Report<'_>,
-) -> Result<bool, TokenError> {
+async fn by_slow_hash(presented: &Presented<'_>, phc: Option<&str>, registry: &Registry<'_>) -> Result<bool, Refusal> {
     let comparison = match registry.slow {
-        Some(slow) => {
-            let comparison = presented.compare_slowly(phc, slow).await;
-            comparison.map_err(|cause| report.failed(Trouble::Overloaded, &cause.into()))?
-        }
+        Some(slow) => presented.compare_slowly(phc, slow).await.or_fault(ServerFault::Overloaded)?,
         None if phc.is_some() => Comparison::Unusable,
         None => Comparison::Different,
     };
     if comparison == Comparison::Unusable {
-        // The observer is told that something is wrong here; the caller is not told that there is such a client.
-        drop(report.refused(Trouble::ClientRegistration));
+        // Only the observer learns that something is wrong here, or the caller would learn that there is such a client.
+        registry.observe(&Event::in_context(EventKind::ServerFault(ServerFault::ClientRegistration), registry.context));
     }
     Ok(comparison == Comparison::Same)
 }
 
 impl Registry<'_> {
+    fn observe(&self, event: &Event<'_>) {
+        event::observe(self.observer, event);
+    }
+
+    fn key_passed_over(&self, key: &UnusableKey, client_id: &ClientId) {
+        let event = Event::in_context(EventKind::KeyPassedOver, self.context);
+        self.observe(&event.with_client(client_id).with_cause(key));
+    }
+
     /// The client of this identifier. A store that compares without regard to case or to trailing spaces finds clients that
     /// were not named.
-    async fn find(&self, claimed: &str, report: Report<'_>) -> Result<Option<Client>, TokenError> {
-        let found = self.clients.find(claimed, report.context()).await;
-        let found = found.map_err(|cause| report.failed(Trouble::ClientStore, &cause))?;
+    async fn find(&self, claimed: &str) -> Result<Option<Client>, Refusal> {
+        let found = self.clients.find(claimed, self.context).await.or_fault(ServerFault::ClientStore)?;
         Ok(found.filter(|client| client.id().as_str() == claimed))
     }
 
@@ -472,19 +454,16 @@ impl Registry<'_> {
 }
 
 impl Asserted<'_> {
-    async fn authenticate(
-        &self,
-        registry: &Registry<'_>,
-        report: Report<'_>,
-    ) -> Result<AuthenticatedClient, TokenError> {
+    async fn authenticate(&self, registry: &Registry<'_>) -> Result<AuthenticatedClient, Refusal> {
         let claimed = self.assertion.client_id();
-        let client = registry.find(claimed, report).await?;
+        let client = registry.find(claimed).await?;
         let registered = client.as_ref().map(Client::authentication);
-        self.check_what_came_with_it(registered).map_err(|fault| report.refused(fault))?;
+        self.check_what_came_with_it(registered)?;
         // Whether it is proved is judged once the client is known to be in order.
         let client = registry.judge(|_| self.method(), client.as_ref(), true);
-        let client = client.map_err(|fault| report.client(Some(claimed), fault))?;
-        self.prove(&client, registry, report).await?;
+        let client = client.map_err(|fault| Refusal::new(fault).of_client(&claimed.into()))?;
+        let proved = self.prove(&client, registry).await;
+        proved.map_err(|refusal| refusal.of_client(client.id()))?;
         Ok(client)
     }
 
@@ -512,34 +491,28 @@ impl Asserted<'_> {
     }
 
     /// Signature and claims, and at last that it is seen for the first time: nothing that is not verified is remembered.
-    async fn prove(
-        &self,
-        client: &AuthenticatedClient,
-        registry: &Registry<'_>,
-        report: Report<'_>,
-    ) -> Result<(), TokenError> {
-        let refused = |fault| report.client(Some(client.id().as_str()), fault);
+    async fn prove(&self, client: &AuthenticatedClient, registry: &Registry<'_>) -> Result<(), Refusal> {
         let credentials = client.registration().authentication().assertion();
-        let credentials = credentials.ok_or_else(|| refused(ClientFault::Method))?;
+        let credentials = credentials.ok_or(ClientFault::Method)?;
         let keys = match credentials.keys() {
             AssertionKeys::Known(keys) => keys.clone(),
-            AssertionKeys::At(uri) => self.published_keys(uri, client.id(), registry, report).await?,
+            AssertionKeys::At(uri) => self.published_keys(uri, client.id(), registry).await?,
         };
         let judged = self.assertion.judge(credentials, &keys, &registry.assertions);
         if let Err(ClientFault::AssertionSignature | ClientFault::AssertionAlgorithm) = judged {
             // One at the most: whoever sends bad assertions is not to fill a log.
             let meant = keys.unusable().iter().find(|key| self.assertion.may_mean(key));
-            meant.into_iter().for_each(|key| tell_of_unusable(key, client.id(), report));
+            meant.into_iter().for_each(|key| registry.key_passed_over(key, client.id()));
         }
-        let sound = judged.map_err(refused)?;
+        let sound = judged?;
         let used = registry.used.once(registry.assertions.issuer, client.id(), &sound).await;
-        match used.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
+        match used.or_fault(ServerFault::StateStore)? {
             Use::First => {}
-            Use::Seen => return Err(refused(ClientFault::AssertionSeen)),
-            Use::Full => return Err(report.refused(Trouble::TooManyAssertions)),
+            Use::Seen => return Err(ClientFault::AssertionSeen.into()),
+            Use::Full => return Err(ServerFault::TooManyAssertions.into()),
         }
         if !sound.is_for_us_alone {
-            report.tell(&Event::LenientAudience { client_id: client.id(), context: report.context() });
+            registry.observe(&Event::in_context(EventKind::LenientAudience, registry.context).with_client(client.id()));
         }
         Ok(())
     }
@@ -550,23 +523,17 @@ impl Asserted<'_> {
         uri: &str,
         client_id: &ClientId,
         registry: &Registry<'_>,
-        report: Report<'_>,
-    ) -> Result<Arc<VerificationKeys>, TokenError> {
-        let failed = |cause: BoxError| report.failed(Trouble::JwksSource, &cause);
-        let source = registry.published.ok_or_else(|| failed("there is no JwksSource".into()))?;
-        let mut had = source.at(uri, Wanted::Recent).await.map_err(failed)?;
+    ) -> Result<Arc<VerificationKeys>, Refusal> {
+        let source = registry.published.ok_or("there is no JwksSource").or_fault(ServerFault::JwksSource)?;
+        let mut had = source.at(uri, Wanted::Recent).await.or_fault(ServerFault::JwksSource)?;
         if self.assertion.names_none_of(&had.keys) {
-            had = source.at(uri, Wanted::Newer).await.map_err(failed)?;
+            had = source.at(uri, Wanted::Newer).await.or_fault(ServerFault::JwksSource)?;
         }
         if had.just_fetched {
-            had.keys.unusable().iter().for_each(|key| tell_of_unusable(key, client_id, report));
+            had.keys.unusable().iter().for_each(|key| registry.key_passed_over(key, client_id));
         }
         Ok(had.keys)
     }
-}
-
-fn tell_of_unusable(key: &UnusableKey, client_id: &ClientId, report: Report<'_>) {
-    report.tell(&Event::KeyPassedOver { client_id, key, context: report.context() });
 }
 
 /// The assertions that were used: each is good for one request (RFC 7523 section 3).

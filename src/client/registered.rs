@@ -353,7 +353,7 @@ impl AssertionCredentials {
 pub enum AssertionCompatibility {
     /// Its assertions may be for the token endpoint's URL, or that of the endpoint called, in the place of our issuer;
     /// or for one of these among others. Many deployed clients send the token endpoint. Whoever else such an assertion
-    /// is for could use it here. The observer is told of each ([`Event::LenientAudience`](crate::Event)).
+    /// is for could use it here. The observer is told of each ([`EventKind::LenientAudience`](crate::EventKind)).
     EndpointAudience,
     /// It may write `jwt_bearer` for the assertion's type.
     JwtBearerAlias,
@@ -406,7 +406,7 @@ impl ClientAuthentication {
     /// One more secret that is accepted, stored as an Argon2id PHC string: for a secret of little entropy, imported from
     /// elsewhere. There is one such secret; a second call replaces it. Needs
     /// [`Builder::slow_client_secrets`](crate::Builder::slow_client_secrets); without it the secret is refused, and the
-    /// observer told of [`Trouble::ClientRegistration`](crate::Trouble::ClientRegistration).
+    /// observer told of [`ServerFault::ClientRegistration`](crate::ServerFault::ClientRegistration).
     #[cfg(feature = "argon2")]
     #[must_use]
     pub fn or_slow_hash(mut self, phc: impl Into<String>) -> Self {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -10,6 +10,7 @@ use crate::client::authentication::{SlowSecrets, UsedAssertions};
 use crate::client::jwks::PublishedKeys;
 use crate::client::{AuthenticationMethod, ClientStore, Grant, JwksSource};
 use crate::endpoint::{Endpoints, Metadata, is_reserved_metadata};
+use crate::event::{Observer, default_observer};
 use crate::grant::attempts::{AccountNames, AttemptLimiter, AttemptLimits};
 use crate::grant::refresh::{Families, RefreshTokens};
 use crate::grant::rules::LIFETIMES;
@@ -23,7 +24,6 @@ use crate::token::TokenIssuer;
 use crate::user::UserAuthenticator;
 use crate::vocabulary::clock::{Clock, SystemClock};
 use crate::vocabulary::error::BoxError;
-use crate::vocabulary::event::{Observer, default_observer};
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 use crate::vocabulary::scope::Scope;
@@ -366,7 +366,7 @@ impl Builder {
         let patience = attempt_limits.clone().unwrap_or_default().longest_patience();
         let state = Arc::new(state(self.state, patience, &settings)?);
         let attempts = attempt_limits
-            .map(|limits| AttemptLimiter::new(&limits, account_names, state.clone(), &*settings.randomness))
+            .map(|limits| AttemptLimiter::new(&limits, account_names, state.clone(), &settings))
             .transpose()?;
         let published = self.jwks_source.map(|source| PublishedKeys::new(source, settings.clock.clone()));
         let grants =
@@ -397,7 +397,7 @@ impl Builder {
             token_ids: TokenIds::new(&*settings.randomness)?,
             settings,
             metadata,
-            missing_address_told: AtomicBool::new(false),
+            missing_addresses: AtomicU64::new(0),
         })))
     }
 }

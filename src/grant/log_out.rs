@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use crate::grant::Engine;
+use crate::refusal::{OrFault, Refusal};
 use crate::state::log_out::LogOut;
 use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::error::{BoxError, TokenError, Trouble};
+use crate::vocabulary::error::ServerFault;
 use crate::vocabulary::identifier::Subject;
-use crate::vocabulary::report::Report;
 
 /// The last log-out of anybody when a login began, before its password was looked at.
 #[derive(Clone, Copy)]
@@ -29,19 +29,14 @@ const SLEEPS: usize = 4;
 
 impl Engine {
     /// Notes where log-outs stand.
-    pub(crate) async fn beginning(&self, report: Report<'_>) -> Result<Beginning, TokenError> {
+    pub(crate) async fn beginning(&self) -> Result<Beginning, Refusal> {
         let last = self.revocations.last_log_out().await;
-        last.map(Beginning).map_err(|cause| report.failed(Trouble::StateStore, &cause))
+        last.map(Beginning).or_fault(ServerFault::StateStore)
     }
 
     /// Waits until a token without a session can be told from those of before its subject's last log-out. Both are dated in
     /// whole seconds, and of the same second the log-out counts as later: the token would be dead from its beginning.
-    pub(crate) async fn outlast_log_out(
-        &self,
-        Beginning(last): Beginning,
-        subject: &Subject,
-        report: Report<'_>,
-    ) -> Result<(), TokenError> {
+    pub(crate) async fn outlast_log_out(&self, Beginning(last): Beginning, subject: &Subject) -> Result<(), Refusal> {
         let left = |log_out: LogOut| {
             let over = Timestamp::from_unix_seconds((log_out.at / 1000).saturating_add(1));
             if log_out.number == 0 { Duration::ZERO } else { over.since(self.settings.clock.now()) }
@@ -52,13 +47,13 @@ impl Engine {
         }
         // A clock may wake too soon; one that does so every time is not asked for ever.
         for _ in 0..SLEEPS {
-            match left(self.own_log_out(last, subject, report).await?) {
+            match left(self.own_log_out(last, subject).await?) {
                 Duration::ZERO => return Ok(()),
                 wait if wait <= LONGEST_WAIT => self.settings.clock.sleep(wait).await,
-                wait => return Err(report.refused(Trouble::LogOutAhead).after(wait)),
+                wait => return Err(Refusal::new(ServerFault::LogOutAhead).retry_after(wait)),
             }
         }
-        Err(report.refused(Trouble::LogOutAhead))
+        Err(ServerFault::LogOutAhead.into())
     }
 
     /// Refuses a token without a session whose subject was logged out since the login began: the password that was right
@@ -67,20 +62,19 @@ impl Engine {
         &self,
         Beginning(last): Beginning,
         subject: &Subject,
-        report: Report<'_>,
-    ) -> Result<(), TokenError> {
-        if self.beginning(report).await?.0 != last {
-            self.own_log_out(last, subject, report).await?;
+    ) -> Result<(), Refusal> {
+        if self.beginning().await?.0 != last {
+            self.own_log_out(last, subject).await?;
         }
         Ok(())
     }
 
     /// The subject's last log-out, which must not have come after this one, nor have been dated again since: then it was
     /// still under way.
-    async fn own_log_out(&self, last: LogOut, subject: &Subject, report: Report<'_>) -> Result<LogOut, TokenError> {
+    async fn own_log_out(&self, last: LogOut, subject: &Subject) -> Result<LogOut, Refusal> {
         let own = self.revocations.last_log_out_of(subject.as_str()).await;
-        let own = own.map_err(|cause: BoxError| report.failed(Trouble::StateStore, &cause))?;
+        let own = own.or_fault(ServerFault::StateStore)?;
         let came_since = own.number > last.number || own.at > last.at;
-        if came_since { Err(report.refused(Trouble::LoggedOutMeanwhile)) } else { Ok(own) }
+        if came_since { Err(ServerFault::LoggedOutMeanwhile.into()) } else { Ok(own) }
     }
 }

@@ -11,35 +11,34 @@ mod token_id;
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::client::assertion::Expectations;
 use crate::client::authentication::{Presented, Registry, UsedAssertions, authenticate};
 use crate::client::jwks::PublishedKeys;
 use crate::client::{AuthenticatedClient, ClientStore, Grant};
-use crate::endpoint::{Endpoints, Metadata};
+use crate::endpoint::{Endpoints, Introspection, Metadata, Revoked};
+use crate::event::{self, Event, EventKind};
 pub use crate::grant::attempts::{AccountNames, AttemptCount, AttemptLimits, AttemptsOn};
-use crate::grant::attempts::{AttemptLimiter, Ticket, outcome_of};
+use crate::grant::attempts::{Attempt, AttemptLimiter, Judged, Ticket, judged};
 use crate::grant::builder::Settings;
 pub use crate::grant::builder::{BuildError, Builder};
 pub use crate::grant::refresh::RefreshTokens;
 use crate::grant::refresh::{Families, Session};
 use crate::grant::token_id::TokenIds;
 use crate::http::{HttpRequest, HttpResponse};
+use crate::refusal::{OrFault, Refusal};
 use crate::request::{Endpoint, TokenRequest};
 use crate::response::TokenResponse;
 use crate::state::Revocations;
-use crate::state::limiter::Outcome as AttemptOutcome;
 use crate::token::{Authorization, TokenIssuer};
 use crate::user::{Accepted, Login, LoginAttempt, Outcome, UserAuthenticator};
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{BoxError, Reason, TokenError, Trouble};
-use crate::vocabulary::event::Event;
+use crate::vocabulary::error::{BoxError, ClientFault, Reason, ServerFault, TokenError};
 use crate::vocabulary::future::catch_panic;
 use crate::vocabulary::identifier::Subject;
-use crate::vocabulary::report::Report;
 use crate::vocabulary::scope::Scope;
 use crate::vocabulary::token::AccessToken;
 
@@ -95,7 +94,8 @@ struct Engine {
     token_ids: TokenIds,
     endpoints: Endpoints,
     metadata: Metadata,
-    missing_address_told: AtomicBool,
+    /// How many requests came without their caller's address.
+    missing_addresses: AtomicU64,
 }
 
 impl PasswordGrant {
@@ -126,7 +126,7 @@ impl PasswordGrant {
         let mut parsed = TokenRequest::empty();
         match self.0.parse(&mut parsed, &request, Endpoint::Token) {
             Ok(()) => self.0.answered(&request.context, pin!(self.0.handle(&mut parsed))).await,
-            Err(refusal) => refusal.into(),
+            Err(error) => error.into(),
         }
     }
 
@@ -150,7 +150,7 @@ impl PasswordGrant {
         let mut parsed = TokenRequest::empty();
         match self.0.parse(&mut parsed, &request, Endpoint::AboutToken) {
             Ok(()) => self.0.answered(&request.context, pin!(self.0.revoke(&mut parsed))).await,
-            Err(refusal) => refusal.into(),
+            Err(error) => error.into(),
         }
     }
 
@@ -171,7 +171,7 @@ impl PasswordGrant {
         let mut parsed = TokenRequest::empty();
         match self.0.parse(&mut parsed, &request, Endpoint::AboutToken) {
             Ok(()) => self.0.answered(&request.context, pin!(self.0.introspect(&mut parsed))).await,
-            Err(refusal) => refusal.into(),
+            Err(error) => error.into(),
         }
     }
 
@@ -200,8 +200,8 @@ impl PasswordGrant {
         let Some(families) = &self.0.families else { return Ok(false) };
         let Some((_, family)) = families.end(session_id, None).await? else { return Ok(false) };
         let (client_id, subject) = (&family.holder.client.as_str().into(), &family.subject.as_str().into());
-        let event = Event::TokenRevoked { client_id, subject, token_id: None, session_id: Some(session_id), context };
-        self.0.report(context).tell(&event);
+        let event = Event::in_context(EventKind::TokenRevoked, context).with_client(client_id).with_subject(subject);
+        self.0.observe(&Event { session_id: Some(session_id), ..event });
         Ok(true)
     }
 
@@ -236,7 +236,7 @@ impl PasswordGrant {
     /// Dropped, it has happened or not.
     pub async fn log_out_everywhere(&self, subject: &Subject, context: &RequestContext) -> Result<(), BoxError> {
         refresh::log_out(&self.0.revocations, subject, &*self.0.settings.clock).await?;
-        self.0.report(context).tell(&Event::LoggedOut { subject, context });
+        self.0.observe(&Event::in_context(EventKind::LoggedOut, context).with_subject(subject));
         Ok(())
     }
 
@@ -315,7 +315,7 @@ impl PasswordGrant {
         if let Some(attempts) = &self.0.attempts
             && let Some(counted) = attempts.reset(on, context).await?
         {
-            self.0.report(context).tell(&Event::AttemptsReset { counted, context });
+            self.0.observe(&Event::in_context(EventKind::AttemptsReset(counted), context));
         }
         Ok(())
     }
@@ -340,6 +340,8 @@ impl PasswordGrant {
     }
 }
 
+/// The edge: what a request ends with is reported to the observer and converted, here and nowhere
+/// else.
 impl Engine {
     fn parse<'a>(
         &self,
@@ -347,50 +349,109 @@ impl Engine {
         request: &HttpRequest<'a>,
         endpoint: Endpoint,
     ) -> Result<(), TokenError> {
-        let fault = parsed.parse(request, endpoint, &self.settings.limits);
-        fault.map_err(|fault| self.report(&request.context).refused(fault))
+        let started = self.settings.clock.now();
+        let parsed = parsed.parse(request, endpoint, &self.settings.limits);
+        parsed.map_err(|fault| self.refuse(fault.into(), &request.context, None, started))
     }
 
-    /// The answer that the future comes to, whatever it does.
+    /// The answer to a request, also where the host's code panics.
     async fn answered<T: Into<HttpResponse>>(
         &self,
         context: &RequestContext,
         future: Pin<&mut impl Future<Output = Result<T, TokenError>>>,
     ) -> HttpResponse {
+        let started = self.settings.clock.now();
         match catch_panic(future).await {
             Some(answer) => answer.map_or_else(Into::into, Into::into),
-            None => self.report(context).refused(Trouble::Panic).into(),
+            None => self.refuse(ServerFault::Panic.into(), context, None, started).into(),
         }
     }
 
     async fn handle(&self, request: &mut TokenRequest<'_>) -> Result<TokenResponse, TokenError> {
         let started = self.settings.clock.now();
-        let families = self.families.as_ref().filter(|_| request.grant_type() == Some(Grant::RefreshToken.as_str()));
-        let answer = self.answer(request, started).await;
-        let answer = match families {
-            Some(families) => answer.map_err(|refusal| refusal.waiting_at_most(families.longest_wait())),
-            None => answer,
-        };
-        if let (Err(refusal), Some(floor)) = (&answer, self.settings.failure_floor) {
-            self.hold_back(refusal, floor, started).await;
+        match self.grant(request, started).await {
+            Ok(response) => Ok(response),
+            Err(refusal) => {
+                let username = request.username.as_deref();
+                let error = self.refuse(refusal, &request.context, username, started);
+                let is_refresh = request.grant_type() == Some(Grant::RefreshToken.as_str());
+                let error = match self.families.as_ref().filter(|_| is_refresh) {
+                    Some(families) => error.waiting_at_most(families.longest_wait()),
+                    None => error,
+                };
+                self.hold_back(&error, started).await;
+                Err(error)
+            }
         }
-        answer
     }
 
-    /// What is malformed fails before anybody is looked up; then the client authenticates, and what it asks for is
-    /// looked at.
-    async fn answer(&self, request: &mut TokenRequest<'_>, now: Timestamp) -> Result<TokenResponse, TokenError> {
-        let context = std::mem::take(&mut request.context);
-        let report = self.report(&context);
-        rules::check_limits(request, &self.settings.limits).map_err(|fault| report.refused(fault))?;
-        let client = self.client_of(request, &self.endpoints.token, now, report).await?;
-        let report = report.about(client.id());
-        let grant = rules::grant_for(request, &self.grants, &client).map_err(|reason| report.refused(reason))?;
-        match (grant, &self.families) {
-            // In memory of its own, or every login's future would be as large as this one.
-            (Grant::RefreshToken, Some(families)) => Box::pin(self.refresh(families, request, &client, report)).await,
-            _ => self.password(request, &client, report).await,
+    async fn revoke(&self, request: &mut TokenRequest<'_>) -> Result<Revoked, TokenError> {
+        let started = self.settings.clock.now();
+        let revoked = self.revoke_token(request, started).await;
+        revoked.map_err(|refusal| self.refuse(refusal, &request.context, None, started))
+    }
+
+    async fn introspect(&self, request: &mut TokenRequest<'_>) -> Result<Introspection, TokenError> {
+        let started = self.settings.clock.now();
+        let introspected = self.introspect_token(request, started).await;
+        introspected.map_err(|refusal| self.refuse(refusal, &request.context, None, started))
+    }
+
+    /// Reports a refusal and makes the answer of it, which tells the caller only what it may know.
+    fn refuse(
+        &self,
+        refusal: Refusal,
+        context: &RequestContext,
+        username: Option<&str>,
+        started: Timestamp,
+    ) -> TokenError {
+        let event = refusal.event();
+        let concerns_login =
+            matches!(event.kind, EventKind::LoginRejected(_) | EventKind::MoreNeeded | EventKind::AttemptDenied(_));
+        let elapsed = self.settings.clock.now().since(started);
+        self.observe(&Event {
+            username: username.filter(|_| concerns_login),
+            elapsed: Some(elapsed),
+            context: Some(context),
+            ..event
+        });
+        refusal.into_error(&self.realm)
+    }
+
+    fn observe(&self, event: &Event<'_>) {
+        event::observe(&*self.settings.observer, event);
+    }
+
+    /// Answers a failed login no sooner than the failure floor after its start, so that the time
+    /// does not tell its cause; also a failed client authentication, where that can cost a slow
+    /// hash.
+    async fn hold_back(&self, error: &TokenError, started: Timestamp) {
+        let held_back = match error.reason() {
+            Reason::Login(_) => true,
+            Reason::Client(_) => self.settings.slow_secrets.is_some(),
+            _ => false,
+        };
+        if let Some(floor) = self.settings.failure_floor.filter(|_| held_back) {
+            let passed = self.settings.clock.now().since(started);
+            self.settings.clock.sleep(floor.saturating_sub(passed)).await;
         }
+    }
+}
+
+impl Engine {
+    /// Authenticates the client, and hands the request to the grant that it names.
+    async fn grant(&self, request: &mut TokenRequest<'_>, started: Timestamp) -> Result<TokenResponse, Refusal> {
+        rules::check_limits(request, &self.settings.limits)?;
+        let client = self.client_of(request, &self.endpoints.token, started).await?;
+        let granted = match (rules::grant_for(request, &self.grants, &client), &self.families) {
+            // In memory of its own, or every login's future would be as large as this one.
+            (Ok(Grant::RefreshToken), Some(families)) => {
+                Box::pin(self.refresh(families, request, &client, started)).await
+            }
+            (Ok(_), _) => self.password(request, &client, started).await,
+            (Err(reason), _) => Err(reason.into()),
+        };
+        granted.map_err(|refusal| refusal.of_client(client.id()))
     }
 
     /// The whole grant (RFC 6749 section 4.3). Each step takes what the one before has established, or says no; the
@@ -399,48 +460,49 @@ impl Engine {
         &self,
         request: &mut TokenRequest<'_>,
         client: &AuthenticatedClient,
-        report: Report<'_>,
-    ) -> Result<TokenResponse, TokenError> {
-        let refused = |reason: Reason| report.refused(reason);
+        started: Timestamp,
+    ) -> Result<TokenResponse, Refusal> {
         let password = request.password.take();
+        let (request, context) = (&*request, &request.context);
 
-        let scope = rules::scope_for(request, client, self.settings.scopes.as_ref()).map_err(refused)?;
-        let own_audience = self.settings.tokens.default_audience();
-        let audiences = rules::audiences_for(request, client, own_audience).map_err(refused)?;
-        let lifetime = rules::lifetime_for(client, self.settings.access_token_lifetime).map_err(refused)?;
-        let (username, password) = rules::credentials_in(request, password).map_err(refused)?;
+        let scope = rules::scope_for(request, client, self.settings.scopes.as_ref())?;
+        let audiences = rules::audiences_for(request, client, self.settings.tokens.default_audience())?;
+        let lifetime = rules::lifetime_for(client, self.settings.access_token_lifetime)?;
+        let (username, password) = rules::credentials_in(request, password)?;
 
-        let beginning = self.beginning(report).await?;
-        let ticket = self.reserve(username, client, report).await?;
-        let attempt = LoginAttempt { username, password, scope: &scope, client, context: report.context() };
-        let login = self.settings.users.authenticate(attempt).await;
-        let login = login.map_err(|cause| report.failed(rules::trouble_of(&cause), &cause));
-        self.settle(ticket, outcome_of(&login), username, client, report).await?;
-        let accepted = accept(login?, username, report)?;
-        let (client_id, subject, context) = (client.id(), &accepted.subject, report.context());
-        report.tell(&Event::LoginAccepted { client_id, subject, username, context });
+        let beginning = self.beginning().await?;
+        let attempt = Attempt { username, client_id: client.id(), context };
+        let ticket = self.reserve(&attempt).await?;
+        let login = LoginAttempt { username, password, scope: &scope, client, context };
+        let login = self.settings.users.authenticate(login).await;
+        let login = login.map_err(|cause| Refusal::fault(rules::fault_of(&cause), cause));
+        let settled = self.settle(ticket, judged(&login), &attempt).await;
+        let login = login?;
+        settled?;
+        let accepted = accept(login)?;
+        self.observe(&attempt.event(EventKind::LoginAccepted).with_subject(&accepted.subject));
 
-        let scope = rules::final_scope(scope, &accepted).map_err(refused)?;
-        rules::check_what_the_host_said(&accepted).map_err(refused)?;
+        let scope = rules::final_scope(scope, &accepted)?;
+        rules::check_what_the_host_said(&accepted)?;
         let granted = Granted { client, username: Some(username), audiences: &audiences, lifetime, scope, accepted };
-        let new = self.new_session(&granted, report)?;
+        let new = self.new_session(&granted)?;
         if new.is_none() {
-            self.outlast_log_out(beginning, &granted.accepted.subject, report).await?;
+            self.outlast_log_out(beginning, &granted.accepted.subject).await?;
         }
         let session_id = new.as_ref().map(|(_, new)| &*new.session_id);
         let mut id = [0; TokenIds::LENGTH];
         let token_id = self.token_ids.next(&mut id);
-        let access_token = self.make_token(&granted, token_id, session_id, report).await?;
+        let access_token = self.make_token(&granted, token_id, session_id).await?;
         // Last, so that nothing is begun or replaced for a token that could not be made; and dated before it is asked who was
         // logged out meanwhile.
         let session = match new {
-            Some(new) => Some(self.begin_session(beginning, new, &granted, report).await?),
+            Some(new) => Some(self.begin_session(beginning, new, &granted, context).await?),
             None => {
-                self.not_logged_out_since(beginning, &granted.accepted.subject, report).await?;
+                self.not_logged_out_since(beginning, &granted.accepted.subject).await?;
                 None
             }
         };
-        Ok(answer(granted, access_token, token_id, session, report))
+        Ok(self.answer(granted, access_token, token_id, session, (context, started)))
     }
 
     /// Makes the access token for what has been granted.
@@ -449,8 +511,7 @@ impl Engine {
         granted: &Granted<'_>,
         token_id: &str,
         session_id: Option<&str>,
-        report: Report<'_>,
-    ) -> Result<AccessToken, TokenError> {
+    ) -> Result<AccessToken, Refusal> {
         let authorization = Authorization {
             issuer: &self.settings.issuer,
             subject: &granted.accepted.subject,
@@ -463,8 +524,30 @@ impl Engine {
             issued_at: self.settings.clock.now(), // the password took its time
             lifetime: granted.lifetime,
         };
-        let token = self.settings.tokens.issue(&authorization).await;
-        token.map_err(|cause| report.failed(Trouble::TokenIssuer, &cause))
+        self.settings.tokens.issue(&authorization).await.or_fault(ServerFault::TokenIssuer)
+    }
+
+    /// The answer that carries what was made.
+    fn answer(
+        &self,
+        granted: Granted<'_>,
+        access_token: AccessToken,
+        token_id: &str,
+        session: Option<Session>,
+        (context, started): (&RequestContext, Timestamp),
+    ) -> TokenResponse {
+        let Granted { client, username, lifetime, scope, accepted, .. } = granted;
+        let kind = if username.is_some() { EventKind::TokenIssued } else { EventKind::TokenRefreshed };
+        self.observe(&Event {
+            username,
+            session_id: session.as_ref().map(|session| &*session.id),
+            token_id: Some(token_id),
+            scope: Some(&scope),
+            elapsed: Some(self.settings.clock.now().since(started)),
+            ..Event::in_context(kind, context).with_client(client.id()).with_subject(&accepted.subject)
+        });
+        let refresh_token = session.map(|session| session.token);
+        TokenResponse { access_token, expires_in: lifetime, scope, refresh_token, members: accepted.members }
     }
 
     /// The client that sends a request to this endpoint, once it has proved who it is.
@@ -473,80 +556,67 @@ impl Engine {
         request: &TokenRequest<'_>,
         endpoint: &str,
         now: Timestamp,
-        report: Report<'_>,
-    ) -> Result<AuthenticatedClient, TokenError> {
-        self.tell_of_missing_address(report);
-        let presented = Presented::by(request).map_err(|reason| report.refused(reason))?;
-        self.authenticate(&presented, endpoint, now, report).await
+    ) -> Result<AuthenticatedClient, Refusal> {
+        let context = &request.context;
+        self.count_missing_address(context);
+        let presented = Presented::by(request)?;
+        self.authenticate(&presented, self.registry(endpoint, now, context)).await
     }
 
-    /// Tells the observer, once per engine, that a request has no caller address.
-    fn tell_of_missing_address(&self, report: Report<'_>) {
-        let context = report.context();
+    /// Reports once that many requests came without their caller's address. A few may be health
+    /// checks of the host's own.
+    fn count_missing_address(&self, context: &RequestContext) {
+        const MANY: u64 = 100;
         let is_missing = self.attempts.is_some() && context.peer().is_none();
-        if is_missing && !self.missing_address_told.swap(true, Ordering::Relaxed) {
-            report.tell(&Event::NoPeerAddress { context });
+        if is_missing && self.missing_addresses.fetch_add(1, Ordering::Relaxed) + 1 == MANY {
+            self.observe(&Event::in_context(EventKind::NoPeerAddress, context));
         }
     }
 
-    /// Who has failed too often from where it is may not try. What could have been guessed and was not right counts.
+    /// Refuses a client over its failure limit, authenticates it, and counts a failure if the
+    /// request held a credential.
     async fn authenticate(
         &self,
         presented: &Presented<'_>,
-        endpoint: &str,
-        now: Timestamp,
-        report: Report<'_>,
-    ) -> Result<AuthenticatedClient, TokenError> {
+        registry: Registry<'_>,
+    ) -> Result<AuthenticatedClient, Refusal> {
         let Some(attempts) = self.attempts.as_ref().filter(|_| presented.has_proof()) else {
-            let client = authenticate(presented, self.registry(endpoint, now), report).await;
-            return client.map_err(|refused| refused.error);
+            return authenticate(presented, &registry).await;
         };
         for claimed in presented.client_ids() {
-            attempts.check_client(claimed, report).await?;
+            attempts.check_client(claimed, registry.context).await?;
         }
-        match authenticate(presented, self.registry(endpoint, now), report).await {
-            Ok(client) => Ok(client),
-            Err(refused) => {
-                refused.wrong_secret_of.into_iter().for_each(|registered| attempts.wrong_secret(registered, report));
-                if let Reason::Client(_) = refused.error.reason() {
-                    for claimed in presented.client_ids() {
-                        attempts.client_failed(claimed, report).await?;
-                    }
-                }
-                Err(refused.error)
+        let authenticated = authenticate(presented, &registry).await;
+        if let Err(refusal) = &authenticated
+            && let Reason::Client(fault) = refusal.reason()
+        {
+            if let (ClientFault::Secret, Some(registered)) = (fault, refusal.client_id()) {
+                attempts.wrong_secret(registered, registry.context);
+            }
+            for claimed in presented.client_ids() {
+                attempts.client_failed(claimed, registry.context).await?;
             }
         }
+        authenticated
     }
 
     /// Counts the attempt, before anything is looked up for it.
-    async fn reserve(
-        &self,
-        username: &str,
-        client: &AuthenticatedClient,
-        report: Report<'_>,
-    ) -> Result<Option<Ticket>, TokenError> {
+    async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Option<Ticket>, Refusal> {
         match &self.attempts {
-            Some(attempts) => attempts.reserve(username, client.id(), report).await.map(Some),
+            Some(attempts) => attempts.reserve(attempt).await.map(Some),
             None => Ok(None),
         }
     }
 
     /// Takes back what was counted, or leaves it.
-    async fn settle(
-        &self,
-        ticket: Option<Ticket>,
-        outcome: AttemptOutcome,
-        username: &str,
-        client: &AuthenticatedClient,
-        report: Report<'_>,
-    ) -> Result<(), TokenError> {
+    async fn settle(&self, ticket: Option<Ticket>, judged: Judged, attempt: &Attempt<'_>) -> Result<(), Refusal> {
         match (&self.attempts, ticket) {
-            (Some(attempts), Some(ticket)) => attempts.settle(ticket, outcome, username, client.id(), report).await,
+            (Some(attempts), Some(ticket)) => attempts.settle(ticket, judged, attempt).await,
             _ => Ok(()),
         }
     }
 
-    fn registry<'a>(&'a self, endpoint: &'a str, now: Timestamp) -> Registry<'a> {
+    fn registry<'a>(&'a self, endpoint: &'a str, now: Timestamp, context: &'a RequestContext) -> Registry<'a> {
         Registry {
             clients: &*self.settings.clients,
             switched_on: &self.settings.authentication_methods,
@@ -561,24 +631,8 @@ impl Engine {
                 now,
             },
             used: &self.used_assertions,
-        }
-    }
-
-    fn report<'a>(&'a self, context: &'a RequestContext) -> Report<'a> {
-        Report::new(&*self.settings.observer, &self.realm, context)
-    }
-
-    /// A failed login is answered no sooner than this after its start, so that its cause does not show in its time; so is
-    /// a client that did not authenticate, where that can cost a slow hash.
-    async fn hold_back(&self, refusal: &TokenError, floor: Duration, started: Timestamp) {
-        let held_back = match refusal.reason() {
-            Reason::Login(_) => true,
-            Reason::Client(_) => self.settings.slow_secrets.is_some(),
-            _ => false,
-        };
-        if held_back {
-            let passed = self.settings.clock.now().since(started);
-            self.settings.clock.sleep(floor.saturating_sub(passed)).await;
+            observer: &*self.settings.observer,
+            context,
         }
     }
 }
@@ -594,38 +648,14 @@ struct Granted<'a> {
     accepted: Accepted,
 }
 
-/// The answer that carries what was made.
-fn answer(
-    granted: Granted<'_>,
-    access_token: AccessToken,
-    token_id: &str,
-    session: Option<Session>,
-    report: Report<'_>,
-) -> TokenResponse {
-    let Granted { client, username, lifetime, scope, accepted, .. } = granted;
-    let (client_id, subject, context) = (client.id(), &accepted.subject, report.context());
-    let session_id = session.as_ref().map(|session| &*session.id);
-    report.tell(&match (username, session_id) {
-        (None, Some(session_id)) => {
-            Event::TokenRefreshed { client_id, subject, scope: &scope, token_id, session_id, context }
-        }
-        _ => {
-            let username = username.unwrap_or_default();
-            Event::TokenIssued { client_id, subject, username, scope: &scope, token_id, session_id, context }
-        }
-    });
-    let refresh_token = session.map(|session| session.token);
-    TokenResponse { access_token, expires_in: lifetime, scope, refresh_token, members: accepted.members }
-}
-
 /// Only an accepted login goes on.
-fn accept(login: Login, username: &str, report: Report<'_>) -> Result<Accepted, TokenError> {
+fn accept(login: Login) -> Result<Accepted, Refusal> {
     match login.into_outcome() {
         Outcome::Accepted(accepted) => Ok(accepted),
-        Outcome::Rejected(rejection) => Err(report.rejected(username, rejection)),
+        Outcome::Rejected(rejection) => Err(Reason::Login(rejection).into()),
         Outcome::MoreNeeded { code, members } => {
-            rules::check_more_needed(&code, &members).map_err(|reason| report.refused(reason))?;
-            Err(report.more_needed(username, code, members))
+            rules::check_more_needed(&code, &members)?;
+            Err(Refusal::new(Reason::MoreNeeded(code)).with_members(members))
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::request::TokenRequest;
 use crate::response::is_host_member;
 use crate::token::is_host_claim;
 use crate::user::Accepted;
-use crate::vocabulary::error::{BoxError, ErrorCode, NotAllowed, Overloaded, Reason, RequestFault, Trouble};
+use crate::vocabulary::error::{BoxError, ErrorCode, NotAllowed, Overloaded, Reason, RequestFault, ServerFault};
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::scope::Scope;
 use crate::vocabulary::secret::Secret;
@@ -48,7 +48,7 @@ pub(crate) fn scope_for(
         }
         None if default.is_empty() && !registered.is_empty() => Err(NotAllowed::NoDefaultScope.into()),
         None if allowed(default) => Ok(default.clone()),
-        None => Err(Trouble::ClientRegistration.into()),
+        None => Err(ServerFault::ClientRegistration.into()),
     }
 }
 
@@ -129,8 +129,8 @@ pub(crate) fn credentials_in<'r, 's>(
 }
 
 /// What it means that the authenticator failed.
-pub(crate) fn trouble_of(cause: &BoxError) -> Trouble {
-    if cause.is::<Overloaded>() { Trouble::Overloaded } else { Trouble::UserAuthenticator }
+pub(crate) fn fault_of(cause: &BoxError) -> ServerFault {
+    if cause.is::<Overloaded>() { ServerFault::Overloaded } else { ServerFault::UserAuthenticator }
 }
 
 /// What was asked for, as far as the resource owner may grant it.
@@ -147,7 +147,7 @@ pub(crate) fn check_what_the_host_said(accepted: &Accepted) -> Result<(), Reason
     let subject = !accepted.subject.as_str().is_empty();
     let members = accepted.members.keys().all(|name| is_host_member(name));
     let claims = accepted.claims.keys().all(|name| is_host_claim(name));
-    if subject && members && claims { Ok(()) } else { Err(Trouble::HostMember.into()) }
+    if subject && members && claims { Ok(()) } else { Err(ServerFault::HostMember.into()) }
 }
 
 /// How long an access token may be valid: anything else is a mistake in a table or a configuration.
@@ -157,7 +157,7 @@ pub(crate) const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=
 pub(crate) fn lifetime_for(client: &AuthenticatedClient, default: Duration) -> Result<Duration, Reason> {
     let lifetime = client.registration().lifetime_of_access_tokens().unwrap_or(default);
     let whole = Duration::from_secs(lifetime.as_secs());
-    if LIFETIMES.contains(&whole) { Ok(whole) } else { Err(Trouble::ClientRegistration.into()) }
+    if LIFETIMES.contains(&whole) { Ok(whole) } else { Err(ServerFault::ClientRegistration.into()) }
 }
 
 /// The configured limit is the engine's, whoever has parsed the request.
@@ -169,5 +169,5 @@ pub(crate) fn check_limits(request: &TokenRequest<'_>, limits: &Limits) -> Resul
 /// Whether code and members are the host's to give.
 pub(crate) fn check_more_needed(code: &str, members: &Map<String, Value>) -> Result<(), Reason> {
     let fine = ErrorCode::is_for_hosts(code) && members.keys().all(|name| is_host_member(name));
-    if fine { Ok(()) } else { Err(Trouble::HostMember.into()) }
+    if fine { Ok(()) } else { Err(ServerFault::HostMember.into()) }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 
+use crate::event::AccessFault;
 use crate::http::{self, Header, HttpRequest};
-use crate::vocabulary::event::AccessFault;
 use crate::vocabulary::form;
 use crate::vocabulary::token::is_b64token;
 

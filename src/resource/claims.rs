@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use crate::event::AccessFault;
 use crate::jose::compact::Compact;
 use crate::jose::{Algorithm, NumericDate, VerificationKeys};
-use crate::vocabulary::event::AccessFault;
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::scope::Scope;
 use crate::vocabulary::token::TokenDetails;

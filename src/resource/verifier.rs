@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
+use crate::event::{self, AccessFault, Event, EventKind, Observer, default_observer};
 use crate::http::{HttpResponse, challenge};
 use crate::jose::{Algorithm, KeyError, NumericDate, VerificationKeys};
 use crate::resource::bearer::BearerRequest;
@@ -15,7 +16,6 @@ use crate::resource::claims::read_jwt;
 use crate::state::Revocations;
 use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock, Timestamp};
 use crate::vocabulary::error::BoxError;
-use crate::vocabulary::event::{AccessFault, Event, Observer, default_observer, tell};
 use crate::vocabulary::scope::is_scope;
 use crate::vocabulary::token::{TokenDetails, is_b64token};
 
@@ -232,7 +232,7 @@ impl AccessTokenVerifier {
             Source::Signature { algorithms, keys } => read_jwt(token, algorithms, keys)?,
             Source::Lookup(lookup) => match lookup.look_up(token).await {
                 Ok(found) => found.ok_or(AccessFault::NotOurs)?,
-                Err(cause) => return Err(self.trouble(&cause)),
+                Err(cause) => return Err(self.server_fault(&cause)),
             },
         };
         self.check(&details)?;
@@ -240,15 +240,17 @@ impl AccessTokenVerifier {
             match revocations.standing(&details).await {
                 Ok(standing) if standing.fault.is_some() => return Err(AccessFault::Revoked),
                 Ok(_) => {}
-                Err(cause) => return Err(self.trouble(&cause)),
+                Err(cause) => return Err(self.server_fault(&cause)),
             }
         }
         Ok(VerifiedToken(details))
     }
 
-    fn trouble(&self, cause: &BoxError) -> AccessFault {
-        tell(&*self.observer, &Event::AccessRefused { fault: AccessFault::Trouble, cause: Some(&**cause) });
-        AccessFault::Trouble
+    /// Observed here, where the cause is at hand.
+    fn server_fault(&self, cause: &BoxError) -> AccessFault {
+        let event = Event::new(EventKind::AccessRefused(AccessFault::ServerFault));
+        event::observe(&*self.observer, &event.with_cause(&**cause));
+        AccessFault::ServerFault
     }
 
     async fn judge(&self, request: BearerRequest<'_>, scope: &str) -> Result<VerifiedToken, AccessFault> {
@@ -286,8 +288,8 @@ impl AccessTokenVerifier {
 
     /// A failing look-up was observed with its cause already.
     fn observe(&self, fault: AccessFault) {
-        if fault != AccessFault::Trouble {
-            tell(&*self.observer, &Event::AccessRefused { fault, cause: None });
+        if fault != AccessFault::ServerFault {
+            event::observe(&*self.observer, &Event::new(EventKind::AccessRefused(fault)));
         }
     }
 
@@ -301,7 +303,7 @@ impl AccessTokenVerifier {
             }
             AccessFault::Malformed => (400, "invalid_request", "The request carries its access token in a wrong way"),
             AccessFault::Scope => (403, "insufficient_scope", "The access token's scope does not suffice"),
-            AccessFault::Trouble => {
+            AccessFault::ServerFault => {
                 (503, "temporarily_unavailable", "The access token cannot be checked at the moment")
             }
             AccessFault::NotOurs

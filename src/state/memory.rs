@@ -18,7 +18,7 @@ use crate::vocabulary::random::{Randomness, RandomnessError};
 ///
 /// Clones share their rows, also as the state of several engines. What is still alive is never thrown away to make room.
 /// When three quarters of the room are taken, counters of attempts that come anew share rows, so that they count too much
-/// rather than too little; the last quarter is for everything else, which is [`StateFull`] when that is taken too. So
+/// rather than too little; the last quarter is for everything else, which is [`StoreFull`] when that is taken too. So
 /// whoever guesses at names without number keeps nobody from logging out.
 ///
 /// ```
@@ -39,7 +39,7 @@ pub struct InMemoryState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the in-memory state is full")]
 #[non_exhaustive]
-pub struct StateFull;
+pub struct StoreFull;
 
 impl InMemoryState {
     /// An empty one, with room for 262,144 rows: some 64 MiB when it is full.
@@ -240,7 +240,7 @@ impl Rows {
     }
 
     /// All of them, or none; each by the index of its place.
-    fn write(&mut self, places: &[Place], writes: Writes, now: Timestamp, capacity: usize) -> Result<(), StateFull> {
+    fn write(&mut self, places: &[Place], writes: Writes, now: Timestamp, capacity: usize) -> Result<(), StoreFull> {
         let (mut more, mut fewer) = (0, 0);
         for (index, write) in &writes {
             let Some(place) = places.get(*index) else { continue };
@@ -255,7 +255,7 @@ impl Rows {
             }
         }
         if more > 0 && self.count.saturating_add(more) > capacity.saturating_add(fewer) {
-            return Err(StateFull);
+            return Err(StoreFull);
         }
         for (index, write) in writes {
             let Some(place) = places.get(index) else { continue };

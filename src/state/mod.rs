@@ -23,7 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use crate::state::key::{InvalidStateSecret, StateKey, StateSecret};
-pub use crate::state::memory::{InMemoryState, StateFull};
+pub use crate::state::memory::{InMemoryState, StoreFull};
 pub use crate::state::revoked::Revocations;
 use crate::vocabulary::clock::{BoxFuture, Timestamp};
 use crate::vocabulary::error::BoxError;

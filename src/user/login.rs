@@ -114,8 +114,11 @@ impl Login {
         matches!(self.0, Outcome::Accepted(_))
     }
 
-    pub(crate) fn is_rejected(&self) -> bool {
-        matches!(self.0, Outcome::Rejected(_))
+    pub(crate) fn rejection(&self) -> Option<Rejection> {
+        match self.0 {
+            Outcome::Rejected(rejection) => Some(rejection),
+            Outcome::Accepted(_) | Outcome::MoreNeeded { .. } => None,
+        }
     }
 
     /// Narrows the scope further, whatever was said of it before.

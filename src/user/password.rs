@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
 use crate::client::authentication::{Comparison, SlowSecrets};
+use crate::event::{self, Event, EventKind, Observer, default_observer};
 use crate::user::argon2id::{Argon2Parameters, Ceiling, HashError, StoredHash, check_new_password};
 use crate::user::authenticator::{LoginAttempt, UserAuthenticator};
 use crate::user::hashing::{HashingConfigError, HashingThreads, Memory};
@@ -17,7 +18,6 @@ use crate::user::store::{AccountState, User, UserStore};
 use crate::vocabulary::clock::{Clock, SystemClock};
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, Overloaded, Rejection};
-use crate::vocabulary::event::{Event, Observer, default_observer, tell};
 use crate::vocabulary::future::{before, catch_panic};
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::random::{Randomness, SystemRandomness};
@@ -35,7 +35,7 @@ use crate::vocabulary::random::{Randomness, SystemRandomness};
 ///
 /// Stored hashes are Argon2id PHC strings with a salt of at most 48 bytes and an output of at most 64, within the memory,
 /// the work (memory times passes) and the lanes of [`strongest_stored`](HashedPasswordsBuilder::strongest_stored). Whoever
-/// has another one cannot log in, and the observer is told ([`Event::StoredHashRefused`](crate::Event)).
+/// has another one cannot log in, and the observer is told ([`EventKind::StoredHashRefused`](crate::EventKind)).
 ///
 /// Passwords are compared as they come, byte for byte. Some systems type `é` as one character and others as two, so bring
 /// them into one Unicode form (NFC) when they are set, and in your clients before they are sent.
@@ -124,7 +124,7 @@ impl HashedPasswords {
         let password = Zeroizing::new(password.to_owned());
         let Argon2Parameters { memory_kib, passes, lanes } = stored.cost();
         let right = self.threads.run(move |memory| stored.verify(memory, &password)).await??;
-        tell(&*self.observer, &Event::PasswordVerified { memory_kib, passes, lanes });
+        self.observe(&Event::new(EventKind::PasswordVerified { memory_kib, passes, lanes }));
         Ok(right)
     }
 
@@ -170,13 +170,16 @@ impl HashedPasswords {
             Some(None) => Err("it panicked".into()),
             None => Err("it took too long".into()),
         };
-        tell(
-            &*self.observer,
-            &match &stored {
-                Ok(()) => Event::PasswordRehashed { subject },
-                Err(cause) => Event::RehashFailed { subject, cause: &**cause },
-            },
-        );
+        self.observe(&match &stored {
+            Ok(()) => Event::in_context(EventKind::PasswordRehashed, context).with_subject(subject),
+            Err(cause) => {
+                Event::in_context(EventKind::RehashFailed, context).with_subject(subject).with_cause(&**cause)
+            }
+        });
+    }
+
+    fn observe(&self, event: &Event<'_>) {
+        event::observe(&*self.observer, event);
     }
 }
 
@@ -196,7 +199,8 @@ impl UserAuthenticator for HashedPasswords {
             (_, Ok(_)) => return Ok(Login::rejected(Rejection::WrongPassword)),
             (user, Err(rejection)) => {
                 if let (Some(user), Rejection::UnusableHash) = (&user, rejection) {
-                    tell(&*self.observer, &Event::StoredHashRefused { subject: user.subject() });
+                    let event = Event::in_context(EventKind::StoredHashRefused, attempt.context());
+                    self.observe(&event.with_subject(user.subject()));
                 }
                 return Ok(Login::rejected(rejection));
             }

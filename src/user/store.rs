@@ -14,7 +14,7 @@ use crate::vocabulary::scope::Scope;
 /// A table of users with Argon2id password hashes.
 ///
 /// Hashes of any other kind, bcrypt and Argon2i among them, and Argon2id beyond the bounds of [`HashedPasswords`](crate::HashedPasswords), are never
-/// right; the observer is told ([`Event::StoredHashRefused`](crate::Event)).
+/// right; the observer is told ([`EventKind::StoredHashRefused`](crate::EventKind)).
 ///
 /// ```
 /// use password_grant::{async_trait, AccountState, BoxError, RequestContext, User, UserStore};

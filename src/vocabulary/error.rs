@@ -102,9 +102,9 @@ pub enum Reason {
     MoreNeeded(Arc<str>),
     /// There were too many attempts. The same answer whether or not the name exists and the password is right: neither
     /// was looked at.
-    TooManyAttempts(Counted),
+    TooManyAttempts(LimitKind),
     /// Our own trouble, or the host's.
-    Trouble(Trouble),
+    ServerFault(ServerFault),
 }
 
 /// What is wrong with a request before anybody is looked up, or with what it lacks.
@@ -276,7 +276,7 @@ pub enum TokenFault {
 /// Who attempts are counted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Counted {
+pub enum LimitKind {
     /// A user name, from wherever it is not known.
     Account,
     /// A user name, through one client, from where its owner has logged in before.
@@ -308,7 +308,7 @@ impl Overloaded {
 /// What went wrong on the server's side. No caller is to blame, and nothing was granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Trouble {
+pub enum ServerFault {
     /// The [`ClientStore`](crate::ClientStore) failed. 503.
     ClientStore,
     /// The [`JwksSource`](crate::JwksSource) failed, or what it fetched is no key set. 503.
@@ -348,7 +348,7 @@ pub enum Trouble {
     Panic,
 }
 
-impl Trouble {
+impl ServerFault {
     fn is_ours_alone(self) -> bool {
         matches!(self, Self::TokenIssuer | Self::HostMember | Self::Panic)
     }
@@ -384,10 +384,10 @@ impl Reason {
                 (403, Code::Host(code.clone()), "Another step is needed before a token is issued")
             }
             Self::TooManyAttempts(_) => (429, Code::TemporarilyUnavailable, "Too many attempts, try again later"),
-            Self::Trouble(trouble) if trouble.is_ours_alone() => {
+            Self::ServerFault(trouble) if trouble.is_ours_alone() => {
                 (500, Code::ServerError, "The server could not complete the request")
             }
-            Self::Trouble(_) => {
+            Self::ServerFault(_) => {
                 (503, Code::TemporarilyUnavailable, "The server cannot answer at the moment, try again later")
             }
         }
@@ -441,9 +441,9 @@ impl From<TokenFault> for Reason {
     }
 }
 
-impl From<Trouble> for Reason {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
+impl From<ServerFault> for Reason {
+    fn from(trouble: ServerFault) -> Self {
+        Self::ServerFault(trouble)
     }
 }
 
@@ -460,48 +460,42 @@ impl From<NotAllowed> for Reason {
 ///
 /// [RFC 6749 section 5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
 #[derive(Clone)]
-pub struct TokenError(Box<Refusal>);
+pub struct TokenError(Box<Answer>);
 
 #[derive(Clone)]
-struct Refusal {
+struct Answer {
     reason: Reason,
     status: u16,
     code: ErrorCode,
     description: &'static str,
     retry_after: Option<Duration>,
+    /// Of the challenge that goes with a 401.
     realm: Option<Arc<str>>,
+    /// The host's members of an answer that asks for another step.
     members: Map<String, Value>,
 }
 
 impl TokenError {
-    pub(crate) fn new(reason: impl Into<Reason>) -> Self {
-        let reason = reason.into();
+    /// A 503 that names no wait says one second.
+    pub(crate) fn new(
+        reason: Reason,
+        retry_after: Option<Duration>,
+        members: Map<String, Value>,
+        realm: Option<&Arc<str>>,
+    ) -> Self {
         let (status, code, description) = reason.answer();
-        let retry_after = (status == 503).then_some(Duration::from_secs(1));
-        Self(Box::new(Refusal { reason, status, code, description, retry_after, realm: None, members: Map::new() }))
+        let retry_after = retry_after.or_else(|| (status == 503).then_some(Duration::from_secs(1)));
+        let realm = realm.filter(|_| status == 401).cloned();
+        Self(Box::new(Answer { reason, status, code, description, retry_after, realm, members }))
     }
 
-    /// The realm of the challenge that goes with a 401.
-    pub(crate) fn in_realm(mut self, realm: &Arc<str>) -> Self {
-        self.0.realm = Some(realm.clone());
-        self
+    pub(crate) fn of_request(fault: RequestFault) -> Self {
+        Self::new(fault.into(), None, Map::new(), None)
     }
 
-    /// Not to be told to wait for longer than this.
+    /// Shortens the wait that the caller is told to at most this.
     pub(crate) fn waiting_at_most(mut self, longest: Duration) -> Self {
         self.0.retry_after = self.0.retry_after.map(|wait| wait.min(longest));
-        self
-    }
-
-    /// After how long to try again.
-    pub(crate) fn after(mut self, wait: Duration) -> Self {
-        self.0.retry_after = Some(Duration::from_secs(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)));
-        self
-    }
-
-    /// The host's members of an answer that asks for another step.
-    pub(crate) fn with_members(mut self, members: Map<String, Value>) -> Self {
-        self.0.members = members;
         self
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use password_grant::{
-    BoxError, Builder, Client, ClientAuthentication, ClientSecret, Event, Grant, HttpRequest, HttpResponse,
+    BoxError, Builder, Client, ClientAuthentication, ClientSecret, Event, EventKind, Grant, HttpRequest, HttpResponse,
     InMemoryClients, JwtIssuer, Login, LoginAttempt, ManualClock, Observer, PasswordGrant, Rejection, SigningKeys,
     Timestamp, UserAuthenticator, async_trait,
 };
@@ -42,7 +42,7 @@ impl Events {
 
 impl Observer for Events {
     fn observe(&self, event: &Event<'_>) {
-        if !matches!(event, Event::NoPeerAddress { .. }) {
+        if event.kind != EventKind::NoPeerAddress {
             self.0.lock().unwrap().push(event.to_string());
         }
     }

@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::event::Alarm;
 use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::event::Alarm;
 use crate::vocabulary::identifier::ClientId;
 
 /// Counts what no single key shows: guesses spread over many accounts, or over many sources. It only tells, since what

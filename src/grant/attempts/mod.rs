@@ -9,22 +9,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::event::{self, Alarm, Event, EventKind, Observer};
 pub use crate::grant::attempts::account::AccountNames;
 use crate::grant::attempts::account::{folded, network, source};
 use crate::grant::attempts::alarm::Alarms;
 pub use crate::grant::attempts::limits::AttemptLimits;
 use crate::grant::attempts::waiting::Waiters;
+use crate::grant::builder::Settings;
+use crate::refusal::{OrFault, Refusal};
 use crate::state::key::Purpose;
 use crate::state::limiter::{Bucket, Charged, Decision, Outcome, Rule, Slip, reserve};
 use crate::state::transaction::{RowKey, State, Transaction};
-use crate::state::{StateFull, StateKey};
+use crate::state::{StateKey, StoreFull};
 use crate::user::Login;
 use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{BoxError, Counted, TokenError, Trouble};
-use crate::vocabulary::event::{Alarm, Event};
+use crate::vocabulary::error::{BoxError, LimitKind, Reason, Rejection, ServerFault};
 use crate::vocabulary::identifier::ClientId;
-use crate::vocabulary::random::{Randomness, RandomnessError};
-use crate::vocabulary::report::Report;
+use crate::vocabulary::random::RandomnessError;
 
 /// Counts attempts, and says who has to wait.
 pub(crate) struct AttemptLimiter {
@@ -39,6 +40,7 @@ pub(crate) struct AttemptLimiter {
     patience: Duration,
     waiters: Waiters,
     alarms: Alarms,
+    observer: Arc<dyn Observer>,
     /// The next bucket's epoch: random where the count began, so that no two processes give the same.
     epoch: AtomicU64,
 }
@@ -47,7 +49,7 @@ pub(crate) struct AttemptLimiter {
 /// what it is from the beginning: a failure.
 #[must_use]
 pub(crate) struct Ticket {
-    charged: Vec<(Counted, BucketKey, Slip)>,
+    charged: Vec<(LimitKind, BucketKey, Slip)>,
     /// Where the attempt comes from, to be remembered if it is right.
     origins: Vec<BucketKey>,
     /// It is the only failure that its name has.
@@ -57,18 +59,18 @@ pub(crate) struct Ticket {
 type BucketKey = RowKey<Bucket>;
 
 /// Whose attempts: who is counted, under which key. The account comes first, then origins, then addresses.
-type Whose = Vec<(Counted, BucketKey)>;
+type Whose = Vec<(LimitKind, BucketKey)>;
 
 enum Reserved {
     Admitted(Ticket),
-    Denied { counted: Counted, wait: Duration },
-    Contended { counted: Counted, key: BucketKey },
+    Denied { counted: LimitKind, wait: Duration },
+    Contended { counted: LimitKind, key: BucketKey },
 }
 
 /// What has become of the buckets of an attempt that was settled.
 #[derive(Default)]
 struct Settled {
-    locked: Option<Counted>,
+    locked: Option<LimitKind>,
     new_origin: bool,
 }
 
@@ -77,10 +79,10 @@ impl AttemptLimiter {
         limits: &AttemptLimits,
         names: Option<Arc<dyn AccountNames>>,
         state: Arc<State>,
-        randomness: &dyn Randomness,
+        settings: &Settings,
     ) -> Result<Self, RandomnessError> {
         let mut epoch = [0; 8];
-        randomness.fill(&mut epoch)?;
+        settings.randomness.fill(&mut epoch)?;
         Ok(Self {
             account: limits.account_rule(),
             source: limits.source_rule(),
@@ -92,6 +94,7 @@ impl AttemptLimiter {
             patience: limits.longest_patience(),
             waiters: Waiters::default(),
             alarms: Alarms::new(limits.alarm_threshold()),
+            observer: settings.observer.clone(),
             epoch: AtomicU64::new(u64::from_le_bytes(epoch)),
         })
     }
@@ -102,40 +105,33 @@ impl AttemptLimiter {
     /// # Errors
     ///
     /// 429 when there were too many, 503 when that cannot be told.
-    pub(crate) async fn reserve(
-        &self,
-        username: &str,
-        client_id: &ClientId,
-        report: Report<'_>,
-    ) -> Result<Ticket, TokenError> {
-        let context = report.context();
-        let whose = self.whose(username, client_id, context).await;
-        let whose = whose.map_err(|cause| report.failed(Trouble::AccountNames, &cause))?;
+    pub(crate) async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Ticket, Refusal> {
+        let whose = self.whose(attempt).await.or_fault(ServerFault::AccountNames)?;
+        let denied = |counted, wait| Refusal::new(Reason::TooManyAttempts(counted)).retry_after(wait);
         let mut waiting = None;
         for round in 0.. {
-            let reserved = self.try_to_reserve(&whose).await;
-            match reserved.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
+            match self.try_to_reserve(&whose).await.or_fault(ServerFault::StateStore)? {
                 Reserved::Admitted(ticket) => {
-                    let counted = ticket.charged.first().map_or(Counted::Account, |(counted, ..)| *counted);
-                    report.tell(&Event::AttemptAdmitted { client_id, username, counted, context });
+                    let counted = ticket.charged.first().map_or(LimitKind::Account, |(counted, ..)| *counted);
+                    self.observe(&attempt.event(EventKind::AttemptAdmitted(counted)));
                     return Ok(ticket);
                 }
-                Reserved::Denied { counted, wait } => return Err(report.denied(username, counted, wait)),
+                Reserved::Denied { counted, wait } => return Err(denied(counted, wait)),
                 Reserved::Contended { counted, key } => {
                     let now = self.state.clock.now();
                     if waiting.is_none() {
-                        report.tell(&Event::AttemptWaits { client_id, username, counted, context });
+                        self.observe(&attempt.event(EventKind::AttemptWaits(counted)));
                         let deadline = now.plus(self.patience);
                         waiting = self.waiters.join(key.into()).map(|place| (place, deadline));
                     }
                     if waiting.as_ref().is_none_or(|(_, deadline)| *deadline <= now) {
-                        return Err(report.denied(username, counted, Duration::from_secs(1)));
+                        return Err(denied(counted, Duration::from_secs(1)));
                     }
                     self.state.pause(Duration::from_millis(10), round, Duration::from_millis(200)).await;
                 }
             }
         }
-        Err(report.refused(Trouble::StateStore)) // not reached: the deadline comes first
+        Err(ServerFault::StateStore.into()) // not reached: the deadline comes first
     }
 
     /// Ends an attempt with what came of it.
@@ -143,37 +139,30 @@ impl AttemptLimiter {
     /// # Errors
     ///
     /// 503 when it cannot be written down. It then counts as a failure, whatever came of it.
-    pub(crate) async fn settle(
-        &self,
-        ticket: Ticket,
-        outcome: Outcome,
-        username: &str,
-        client_id: &ClientId,
-        report: Report<'_>,
-    ) -> Result<(), TokenError> {
-        let context = report.context();
+    pub(crate) async fn settle(&self, ticket: Ticket, judged: Judged, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+        let Judged { outcome, user_found } = judged;
         let remembered: &[BucketKey] = match outcome {
             Outcome::Success if self.origin_memory > 0 => &ticket.origins,
             _ => &[],
         };
         let mut settled = self.try_to_settle(&ticket, outcome, remembered).await;
-        if let Err(full) = settled.as_ref().map_err(|cause| cause.is::<StateFull>())
-            && full
+        if let Err(cause) = &settled
+            && cause.is::<StoreFull>()
         {
-            // No room to remember a new origin. The login is no less right for it, but somebody should know.
-            drop(report.failed(Trouble::StateStore, &StateFull.into()));
+            // There is no room to remember a new origin. The login is no less right for it.
+            self.observe(&attempt.event(EventKind::ServerFault(ServerFault::StateStore)).with_cause(&**cause));
             settled = self.try_to_settle(&ticket, outcome, &[]).await;
         }
-        let settled = settled.map_err(|cause| report.failed(Trouble::StateStore, &cause))?;
+        let settled = settled.or_fault(ServerFault::StateStore)?;
         if settled.new_origin {
-            report.tell(&Event::NewOrigin { client_id, username, context });
+            self.observe(&attempt.event(EventKind::NewOrigin));
         }
         if let (Outcome::Failure, Some(counted)) = (outcome, settled.locked) {
-            report.tell(&Event::AccountLocked { client_id, username, counted, context });
+            self.observe(&attempt.event(EventKind::AccountLocked(counted)).with_user_found(user_found));
         }
         if outcome == Outcome::Failure && ticket.first {
-            self.raise(Alarm::ManyAccounts, Some(client_id), report);
-            self.raise(Alarm::ManyAccounts, None, report);
+            self.raise(Alarm::ManyAccounts, Some(attempt.client_id), attempt.context);
+            self.raise(Alarm::ManyAccounts, None, attempt.context);
         }
         Ok(())
     }
@@ -183,8 +172,8 @@ impl AttemptLimiter {
     /// # Errors
     ///
     /// 429 when there were too many failures, 503 when that cannot be told.
-    pub(crate) async fn check_client(&self, claimed: &str, report: Report<'_>) -> Result<(), TokenError> {
-        let Some(key) = self.client_key(claimed, report.context()) else { return Ok(()) };
+    pub(crate) async fn check_client(&self, claimed: &str, context: &RequestContext) -> Result<(), Refusal> {
+        let Some(key) = self.client_key(claimed, context) else { return Ok(()) };
         let step = |tx: &mut Transaction<'_>| {
             let (Some(mut bucket), now) = (tx.get(key)?, tx.now().unix_millis()) else { return Ok(None) };
             if bucket.catch_up(&self.client, now) {
@@ -193,8 +182,10 @@ impl AttemptLimiter {
             Ok(bucket.wait(&self.client, now))
         };
         let wait = self.state.run(&[key.into()], step).await;
-        match wait.map_err(|cause| report.failed(Trouble::StateStore, &cause))? {
-            Some(wait) => Err(report.client_denied(claimed, Duration::from_millis(wait))),
+        match wait.or_fault(ServerFault::StateStore)? {
+            Some(wait) => Err(Refusal::new(Reason::TooManyAttempts(LimitKind::Client))
+                .of_client(&claimed.into())
+                .retry_after(Duration::from_millis(wait))),
             None => Ok(()),
         }
     }
@@ -204,8 +195,8 @@ impl AttemptLimiter {
     /// # Errors
     ///
     /// 503 when it cannot be written down.
-    pub(crate) async fn client_failed(&self, claimed: &str, report: Report<'_>) -> Result<(), TokenError> {
-        let Some(key) = self.client_key(claimed, report.context()) else { return Ok(()) };
+    pub(crate) async fn client_failed(&self, claimed: &str, context: &RequestContext) -> Result<(), Refusal> {
+        let Some(key) = self.client_key(claimed, context) else { return Ok(()) };
         let step = |tx: &mut Transaction<'_>| {
             let (mut bucket, now) = (self.bucket(tx, key)?, tx.now().unix_millis());
             let _ = bucket.catch_up(&self.client, now);
@@ -213,13 +204,12 @@ impl AttemptLimiter {
             bucket.settle(slip, Outcome::Failure, &self.client);
             write(tx, key, &bucket, &self.client)
         };
-        let charge = self.state.run(&[key.into()], step).await;
-        charge.map_err(|cause| report.failed(Trouble::StateStore, &cause))
+        self.state.run(&[key.into()], step).await.or_fault(ServerFault::StateStore)
     }
 
     /// Counts a wrong secret of a client that is registered, from wherever it comes: it can only raise an alarm.
-    pub(crate) fn wrong_secret(&self, registered: &str, report: Report<'_>) {
-        self.raise(Alarm::ManySecrets, Some(&ClientId::from(registered)), report);
+    pub(crate) fn wrong_secret(&self, registered: &ClientId, context: &RequestContext) {
+        self.raise(Alarm::ManySecrets, Some(registered), context);
     }
 
     pub(crate) async fn look(
@@ -247,7 +237,7 @@ impl AttemptLimiter {
         &self,
         on: AttemptsOn<'_>,
         context: &RequestContext,
-    ) -> Result<Option<Counted>, BoxError> {
+    ) -> Result<Option<LimitKind>, BoxError> {
         let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
         self.state.run(&[key.into()], |tx| tx.delete(key)).await.map(|()| Some(counted))
     }
@@ -259,11 +249,11 @@ impl AttemptLimiter {
             let mut known = known_origin(whose, tx)?;
             // A known origin is charged in the place of the account.
             let name = known.as_ref().map(|(key, _)| *key).or_else(|| whose.first().map(|(_, key)| *key));
-            let is_charged = |(counted, key): &&(Counted, BucketKey)| match counted {
-                Counted::Account | Counted::KnownOrigin => Some(*key) == name,
-                Counted::Source | Counted::Network | Counted::Client => true,
+            let is_charged = |(counted, key): &&(LimitKind, BucketKey)| match counted {
+                LimitKind::Account | LimitKind::KnownOrigin => Some(*key) == name,
+                LimitKind::Source | LimitKind::Network | LimitKind::Client => true,
             };
-            let chosen: Vec<(Counted, BucketKey)> = whose.iter().filter(is_charged).copied().collect();
+            let chosen: Vec<(LimitKind, BucketKey)> = whose.iter().filter(is_charged).copied().collect();
             let mut charged = Vec::with_capacity(chosen.len());
             for (counted, key) in &chosen {
                 let bucket = match known.take_if(|(known, _)| known == key) {
@@ -282,7 +272,7 @@ impl AttemptLimiter {
             match decision {
                 Decision::Admitted(slips) => {
                     let slips = chosen.iter().zip(slips).map(|((counted, key), slip)| (*counted, *key, slip));
-                    let origins = whose.iter().filter(|(counted, _)| *counted == Counted::KnownOrigin);
+                    let origins = whose.iter().filter(|(counted, _)| *counted == LimitKind::KnownOrigin);
                     Ok(Reserved::Admitted(Ticket {
                         charged: slips.collect(),
                         origins: origins.map(|(_, key)| *key).collect(),
@@ -311,7 +301,7 @@ impl AttemptLimiter {
         let is_charged = |key: &&BucketKey| ticket.charged.iter().any(|(_, charged, _)| charged == *key);
         let buckets = || {
             let charged = ticket.charged.iter().map(|(counted, key, slip)| (*counted, *key, Some(*slip)));
-            let new = remembered.iter().filter(|key| !is_charged(key)).map(|key| (Counted::KnownOrigin, *key, None));
+            let new = remembered.iter().filter(|key| !is_charged(key)).map(|key| (LimitKind::KnownOrigin, *key, None));
             charged.chain(new)
         };
         let keys: Vec<StateKey> = buckets().map(|(_, key, _)| key.into()).collect();
@@ -349,22 +339,23 @@ impl AttemptLimiter {
     }
 
     /// Under which keys an attempt on this name is counted.
-    async fn whose(&self, username: &str, client_id: &ClientId, context: &RequestContext) -> Result<Whose, BoxError> {
+    async fn whose(&self, attempt: &Attempt<'_>) -> Result<Whose, BoxError> {
+        let Attempt { username, client_id, context } = *attempt;
         let named = match &self.names {
             Some(names) => names.account(username, context).await?.into(),
             None => folded(username),
         };
         let (account, peer) = (self.account_key(&named, context), context.peer());
         let mut whose = Vec::with_capacity(4);
-        whose.push((Counted::Account, account));
+        whose.push((LimitKind::Account, account));
         if self.origin_memory > 0 {
             let origins = self.origin_keys(&named, client_id.as_str(), context);
-            whose.extend(origins.into_iter().flatten().map(|key| (Counted::KnownOrigin, key)));
+            whose.extend(origins.into_iter().flatten().map(|key| (LimitKind::KnownOrigin, key)));
         }
         if let Some(peer) = peer {
-            whose.push((Counted::Source, self.state.keys.row(Purpose::Source, &[&source(peer)])));
+            whose.push((LimitKind::Source, self.state.keys.row(Purpose::Source, &[&source(peer)])));
             let network = network(peer).map(|network| self.state.keys.row(Purpose::Network, &[&network]));
-            whose.extend(network.map(|key| (Counted::Network, key)));
+            whose.extend(network.map(|key| (LimitKind::Network, key)));
         }
         Ok(whose)
     }
@@ -399,7 +390,7 @@ impl AttemptLimiter {
         &self,
         on: AttemptsOn<'_>,
         context: &RequestContext,
-    ) -> Result<Option<(Counted, BucketKey)>, BoxError> {
+    ) -> Result<Option<(LimitKind, BucketKey)>, BoxError> {
         let named = match (on, &self.names) {
             (AttemptsOn::Account { username } | AttemptsOn::KnownOrigin { username, .. }, Some(names)) => {
                 names.account(username, context).await?
@@ -411,28 +402,28 @@ impl AttemptLimiter {
         };
         let peer = context.peer();
         Ok(match on {
-            AttemptsOn::Account { .. } => Some((Counted::Account, self.account_key(&named, context))),
+            AttemptsOn::Account { .. } => Some((LimitKind::Account, self.account_key(&named, context))),
             AttemptsOn::KnownOrigin { client_id, .. } => {
                 let key = self.origin_keys(&named, client_id, context).into_iter().flatten().next();
-                key.map(|key| (Counted::KnownOrigin, key))
+                key.map(|key| (LimitKind::KnownOrigin, key))
             }
             AttemptsOn::Source => {
-                peer.map(|peer| (Counted::Source, self.state.keys.row(Purpose::Source, &[&source(peer)])))
+                peer.map(|peer| (LimitKind::Source, self.state.keys.row(Purpose::Source, &[&source(peer)])))
             }
             AttemptsOn::Network => {
                 let network = peer.and_then(network);
-                network.map(|network| (Counted::Network, self.state.keys.row(Purpose::Network, &[&network])))
+                network.map(|network| (LimitKind::Network, self.state.keys.row(Purpose::Network, &[&network])))
             }
-            AttemptsOn::Client { client_id } => self.client_key(client_id, context).map(|key| (Counted::Client, key)),
+            AttemptsOn::Client { client_id } => self.client_key(client_id, context).map(|key| (LimitKind::Client, key)),
         })
     }
 
-    fn rule(&self, counted: Counted) -> &Rule {
+    fn rule(&self, counted: LimitKind) -> &Rule {
         match counted {
-            Counted::Account | Counted::KnownOrigin => &self.account,
-            Counted::Source => &self.source,
-            Counted::Network => &self.network,
-            Counted::Client => &self.client,
+            LimitKind::Account | LimitKind::KnownOrigin => &self.account,
+            LimitKind::Source => &self.source,
+            LimitKind::Network => &self.network,
+            LimitKind::Client => &self.client,
         }
     }
 
@@ -445,16 +436,20 @@ impl AttemptLimiter {
         Bucket::new(self.epoch.fetch_add(1, Ordering::Relaxed), now)
     }
 
-    fn raise(&self, alarm: Alarm, client_id: Option<&ClientId>, report: Report<'_>) {
+    fn raise(&self, alarm: Alarm, client_id: Option<&ClientId>, context: &RequestContext) {
         if let Some(failures) = self.alarms.count(alarm, client_id, self.state.clock.now()) {
-            report.tell(&Event::Alarm { alarm, client_id, failures, context: report.context() });
+            self.observe(&Event { client_id, ..Event::in_context(EventKind::Alarm { alarm, failures }, context) });
         }
+    }
+
+    fn observe(&self, event: &Event<'_>) {
+        event::observe(&*self.observer, event);
     }
 }
 
 /// Which of these is an origin from where the owner of the name has logged in before, and what is counted there.
 fn known_origin(whose: &Whose, tx: &Transaction<'_>) -> Result<Option<(BucketKey, Bucket)>, BoxError> {
-    for (_, key) in whose.iter().filter(|(counted, _)| *counted == Counted::KnownOrigin) {
+    for (_, key) in whose.iter().filter(|(counted, _)| *counted == LimitKind::KnownOrigin) {
         if let Some(bucket) = tx.get(*key)?.filter(|bucket| bucket.is_known(tx.now().unix_millis())) {
             return Ok(Some((*key, bucket)));
         }
@@ -516,12 +511,35 @@ pub struct AttemptCount {
     pub wait: Option<Duration>,
 }
 
+/// A login attempt, as far as the limiter is concerned with it.
+pub(crate) struct Attempt<'a> {
+    pub(crate) username: &'a str,
+    pub(crate) client_id: &'a ClientId,
+    pub(crate) context: &'a RequestContext,
+}
+
+impl<'a> Attempt<'a> {
+    pub(crate) fn event(&self, kind: EventKind) -> Event<'a> {
+        Event::in_context(kind, self.context).with_client(self.client_id).with_username(self.username)
+    }
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy)]
+pub(crate) struct Judged {
+    outcome: Outcome,
+    /// The user name is that of an account.
+    user_found: bool,
+}
+
 /// How a login counts. A further step is asked for only behind the right password. The reason of a rejection makes no
 /// difference: a disabled user's right password costs what a wrong one does, or it could be told from the count.
-pub(crate) fn outcome_of(login: &Result<Login, TokenError>) -> Outcome {
+pub(crate) fn judged(login: &Result<Login, Refusal>) -> Judged {
     match login {
-        Ok(login) if login.is_rejected() => Outcome::Failure,
-        Ok(_) => Outcome::Success,
-        Err(_) => Outcome::Inconclusive,
+        Ok(login) => match login.rejection() {
+            Some(rejection) => Judged { outcome: Outcome::Failure, user_found: rejection != Rejection::UnknownUser },
+            None => Judged { outcome: Outcome::Success, user_found: true },
+        },
+        Err(_) => Judged { outcome: Outcome::Inconclusive, user_found: false },
     }
 }

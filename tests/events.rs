@@ -1,0 +1,153 @@
+//! What an observer is told, and what of it the default log holds.
+#![cfg(feature = "tracing")]
+
+mod common;
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use common::{FORM, GOOD, Users, World, basic};
+use password_grant::{
+    Event, EventKind, EventLevel, HttpRequest, LimitKind, Login, Observer, Rejection, RequestFault, ServerFault,
+    TracingObserver,
+};
+
+/// What `tracing` writes, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Tells `tracing` and remembers the user names that it was told.
+#[derive(Clone, Default)]
+struct Both(Arc<Mutex<Vec<Told>>>);
+
+type Told = (EventKind, Option<String>);
+
+impl Observer for Both {
+    fn observe(&self, event: &Event<'_>) {
+        TracingObserver::new().observe(event);
+        self.0.lock().unwrap().push((event.kind, event.username.map(str::to_owned)));
+    }
+}
+
+/// Only alice exists; the others are unknown.
+fn only_alice() -> Users {
+    Users::who(|attempt| {
+        Ok(match (attempt.username(), attempt.password().expose()) {
+            ("alice", "wonderland") => Login::accepted("user-1"),
+            ("alice", _) => Login::rejected(Rejection::WrongPassword),
+            _ => Login::rejected(Rejection::UnknownUser),
+        })
+    })
+}
+
+async fn logged(forms: &[&str]) -> (Vec<String>, Both) {
+    let (log, both) = (Log::default(), Both::default());
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+        .with_ansi(false)
+        .without_time()
+        .with_writer(move || writer.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let observer = both.clone();
+    let world = World::with(only_alice(), |builder| builder.observer(observer));
+    let authorization = basic("web", "web-secret");
+    for form in forms {
+        let headers = [("content-type", FORM.as_bytes()), ("authorization", authorization.as_bytes())];
+        let request = HttpRequest::new("POST", None, headers, form.as_bytes());
+        world.grant.token(request.peer([192, 0, 2, 7].into()).tenant("acme")).await;
+    }
+    drop(guard);
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    (log.lines().map(|line| line.trim().to_owned()).collect(), both)
+}
+
+#[tokio::test]
+async fn the_log_has_a_field_for_each_fact_so_that_a_pipeline_can_filter() {
+    let (lines, _) = logged(&[GOOD, "grant_type=password&username=alice&password=x", "grant_type=password"]).await;
+    let line = |name: &str| {
+        let field = format!(" event=\"{name}\"");
+        lines.iter().find(|line| line.contains(&field)).unwrap_or_else(|| panic!("no {name} in {lines:?}"))
+    };
+    let issued = line("token_issued");
+    assert!(issued.starts_with("INFO password_grant: token issued "), "{issued}");
+    for field in [
+        r#"client="web""#,
+        r#"username="alice""#,
+        r#"subject="user-1""#,
+        r#"scope="profile""#,
+        r#"token=""#,
+        "address=192.0.2.7",
+        r#"tenant="acme""#,
+        "milliseconds=0",
+    ] {
+        assert!(issued.contains(field), "{field}: {issued}");
+    }
+    assert!(!issued.contains("session=") && !issued.contains("reason="), "{issued}");
+    let rejected = line("login_rejected");
+    assert!(rejected.starts_with("WARN password_grant: login rejected "), "{rejected}");
+    assert!(rejected.contains(r#"reason="wrong_password""#) && rejected.contains(r#"client="web""#), "{rejected}");
+    assert!(line("request_refused").contains(r#"reason="username_missing" client="web""#));
+    assert!(line("attempt_admitted").starts_with("DEBUG "));
+}
+
+/// People type passwords into the field of the user name.
+#[tokio::test]
+async fn a_name_that_was_not_found_is_masked_in_the_log_and_whole_for_an_observer() {
+    let typed = "grant_type=password&username=hunter2%E2%82%AC&password=";
+    let forms: Vec<String> = (0..110).map(|guess| format!("{typed}{guess}")).collect();
+    let forms: Vec<&str> = forms.iter().map(String::as_str).chain([GOOD]).collect();
+    let (lines, both) = logged(&forms).await;
+    let log = lines.join("\n");
+    assert!(!log.contains("hunter2"), "{log}");
+    assert!(log.contains(r#"username="h…(8)""#), "first character and length: {log}");
+    for kind in [EventKind::LoginRejected(Rejection::UnknownUser), EventKind::AttemptDenied(LimitKind::Account)] {
+        let told = both.0.lock().unwrap();
+        assert!(told.iter().any(|(own, name)| *own == kind && name.as_deref() == Some("hunter2€")), "{kind}");
+    }
+    assert!(lines.iter().any(|line| line.contains("login_accepted") && line.contains(r#"username="alice""#)), "{log}");
+}
+
+#[test]
+fn a_name_is_whole_in_the_log_only_where_it_is_known_to_be_that_of_an_account() {
+    for (kind, user_found, expected) in [
+        (EventKind::LoginAccepted, None, "alice"),
+        (EventKind::LoginRejected(Rejection::WrongPassword), None, "alice"),
+        (EventKind::LoginRejected(Rejection::UnknownUser), None, "a…(5)"),
+        (EventKind::AttemptDenied(LimitKind::Account), None, "a…(5)"),
+        (EventKind::AccountLocked(LimitKind::Account), None, "a…(5)"),
+        (EventKind::AccountLocked(LimitKind::Account), Some(true), "alice"),
+    ] {
+        let mut event = Event::new(kind);
+        event.username = Some("alice");
+        event.user_found = user_found.unwrap_or(event.user_found);
+        assert_eq!(event.loggable_username().as_deref(), Some(expected), "{kind:?}");
+        assert!(event.to_string().contains(expected), "{event}");
+    }
+}
+
+#[test]
+fn the_level_says_who_has_to_act() {
+    for (kind, level) in [
+        (EventKind::ServerFault(ServerFault::StateStore), EventLevel::Error),
+        (EventKind::NoPeerAddress, EventLevel::Error),
+        (EventKind::ServerFault(ServerFault::RefreshContended), EventLevel::Warn),
+        (EventKind::RequestRefused(RequestFault::Method), EventLevel::Warn),
+        (EventKind::TokenIssued, EventLevel::Info),
+        (EventKind::AttemptAdmitted(LimitKind::Account), EventLevel::Debug),
+    ] {
+        assert_eq!(kind.level(), level, "{kind}");
+    }
+}
