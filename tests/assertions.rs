@@ -860,7 +860,7 @@ async fn an_assertion_comes_alone_and_with_its_type() {
 /// Scenario R2c: off unless the client is registered for it.
 #[tokio::test]
 async fn a_client_may_be_registered_for_what_it_cannot_change() {
-    use AssertionCompatibility::{BasicBeside, EndpointAudience, JwtBearerAlias};
+    use AssertionCompatibility::{BasicAlongside, EndpointAudience, JwtBearerAlias};
     let forge = Forge::new();
     let registered = |allowed: &[AssertionCompatibility]| {
         world_with(&forge.key(), |authentication| authentication.compatibility(allowed.iter().copied()))
@@ -873,7 +873,7 @@ async fn a_client_may_be_registered_for_what_it_cannot_change() {
     world.send(&[], &typed(URN)).await.is_granted();
     world.send(&[("authorization", &basic("backend", ""))], &typed(URN)).await.is(400, "invalid_request");
 
-    let world = registered(&[BasicBeside]);
+    let world = registered(&[BasicAlongside]);
     for header in [basic("backend", ""), basic("backend", "whatever")] {
         world.send(&[("authorization", &header)], &typed(URN)).await.is_granted();
     }

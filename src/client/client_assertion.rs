@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use crate::client::assertion::{ASSERTION_TYPE, JWT_BEARER};
+use crate::client::authenticate::{ASSERTION_TYPE, JWT_BEARER};
 use crate::jose::{
     Algorithm, Hmac, Jwk, KeyError, PrivateJwk, SigningKey, Thumbprints, private_key_from_jwk, private_key_from_pem,
 };

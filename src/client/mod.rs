@@ -1,17 +1,19 @@
-//! Who calls: the clients a host has registered.
+//! Clients: as the host registers them, and how they authenticate.
 
-pub(crate) mod assertion;
-pub(crate) mod authentication;
+pub(crate) mod authenticate;
+mod authentication;
 mod client_assertion;
 pub(crate) mod jwks;
 mod registered;
 mod secret;
 mod store;
 
-pub use authentication::AuthenticatedClient;
+pub use authenticate::AuthenticatedClient;
+pub use authentication::{AssertionCompatibility, AuthenticationMethod, ClientAuthentication};
+pub(crate) use authentication::{AssertionKeys, AssertionRegistration};
 pub use client_assertion::{AssertionError, AssertionKey, ClientAssertion};
 pub use jwks::JwksSource;
 pub(crate) use registered::Sees;
-pub use registered::{AssertionCompatibility, AuthenticationMethod, Client, ClientAuthentication, Grant};
+pub use registered::{Client, Grant};
 pub use secret::{ClientSecret, InvalidDigest};
 pub use store::{ClientStore, InMemoryClients};

@@ -1,8 +1,8 @@
 use std::fmt;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use crate::vocabulary::clock::Timestamp;
@@ -87,10 +87,10 @@ impl ClientSecret {
         &self.sha256
     }
 
-    /// Whether a secret with this digest is this one, and live. Takes the same time for every digest.
-    pub(crate) fn matches(&self, presented: &[u8; 32], now: Timestamp) -> bool {
+    /// Whether a secret with this digest is this one, and has not expired.
+    pub(crate) fn matches(&self, presented: &[u8; 32], now: Timestamp) -> Choice {
         let live = self.expires_at.is_none_or(|end| now < end);
-        verify_slices_are_equal(&self.sha256, presented).is_ok() & live
+        self.sha256.ct_eq(presented) & Choice::from(u8::from(live))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::client::authentication::{SlowSecrets, UsedAssertions};
+use crate::client::authenticate::{SlowSecrets, UsedAssertions};
 use crate::client::jwks::PublishedKeys;
 use crate::client::{AuthenticationMethod, ClientStore, Grant, JwksSource};
 use crate::endpoint::{Endpoints, Metadata, is_reserved_metadata};

@@ -3,6 +3,7 @@
 mod about_token;
 mod attempts;
 mod builder;
+mod client;
 mod log_out;
 mod refresh;
 mod rules;
@@ -11,11 +12,10 @@ mod token_id;
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use crate::client::assertion::Expectations;
-use crate::client::authentication::{Presented, Registry, UsedAssertions, authenticate};
+use crate::client::authenticate::UsedAssertions;
 use crate::client::jwks::PublishedKeys;
 use crate::client::{AuthenticatedClient, ClientStore, Grant};
 use crate::endpoint::{Endpoints, Introspection, Metadata, Revoked};
@@ -36,7 +36,7 @@ use crate::token::{Authorization, TokenIssuer};
 use crate::user::{Accepted, Login, LoginAttempt, Outcome, UserAuthenticator};
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{BoxError, ClientFault, Reason, ServerFault, TokenError};
+use crate::vocabulary::error::{BoxError, Reason, ServerFault, TokenError};
 use crate::vocabulary::future::catch_panic;
 use crate::vocabulary::identifier::Subject;
 use crate::vocabulary::scope::Scope;
@@ -550,56 +550,6 @@ impl Engine {
         TokenResponse { access_token, expires_in: lifetime, scope, refresh_token, members: accepted.members }
     }
 
-    /// The client that sends a request to this endpoint, once it has proved who it is.
-    async fn client_of(
-        &self,
-        request: &TokenRequest<'_>,
-        endpoint: &str,
-        now: Timestamp,
-    ) -> Result<AuthenticatedClient, Refusal> {
-        let context = &request.context;
-        self.count_missing_address(context);
-        let presented = Presented::by(request)?;
-        self.authenticate(&presented, self.registry(endpoint, now, context)).await
-    }
-
-    /// Reports once that many requests came without their caller's address. A few may be health
-    /// checks of the host's own.
-    fn count_missing_address(&self, context: &RequestContext) {
-        const MANY: u64 = 100;
-        let is_missing = self.attempts.is_some() && context.peer().is_none();
-        if is_missing && self.missing_addresses.fetch_add(1, Ordering::Relaxed) + 1 == MANY {
-            self.observe(&Event::in_context(EventKind::NoPeerAddress, context));
-        }
-    }
-
-    /// Refuses a client over its failure limit, authenticates it, and counts a failure if the
-    /// request held a credential.
-    async fn authenticate(
-        &self,
-        presented: &Presented<'_>,
-        registry: Registry<'_>,
-    ) -> Result<AuthenticatedClient, Refusal> {
-        let Some(attempts) = self.attempts.as_ref().filter(|_| presented.has_proof()) else {
-            return authenticate(presented, &registry).await;
-        };
-        for claimed in presented.client_ids() {
-            attempts.check_client(claimed, registry.context).await?;
-        }
-        let authenticated = authenticate(presented, &registry).await;
-        if let Err(refusal) = &authenticated
-            && let Reason::Client(fault) = refusal.reason()
-        {
-            if let (ClientFault::Secret, Some(registered)) = (fault, refusal.client_id()) {
-                attempts.wrong_secret(registered, registry.context);
-            }
-            for claimed in presented.client_ids() {
-                attempts.client_failed(claimed, registry.context).await?;
-            }
-        }
-        authenticated
-    }
-
     /// Counts the attempt, before anything is looked up for it.
     async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Option<Ticket>, Refusal> {
         match &self.attempts {
@@ -613,26 +563,6 @@ impl Engine {
         match (&self.attempts, ticket) {
             (Some(attempts), Some(ticket)) => attempts.settle(ticket, judged, attempt).await,
             _ => Ok(()),
-        }
-    }
-
-    fn registry<'a>(&'a self, endpoint: &'a str, now: Timestamp, context: &'a RequestContext) -> Registry<'a> {
-        Registry {
-            clients: &*self.settings.clients,
-            switched_on: &self.settings.authentication_methods,
-            slow: self.settings.slow_secrets.as_deref(),
-            published: self.published.as_ref(),
-            assertions: Expectations {
-                issuer: &self.settings.issuer,
-                token_endpoint: &self.endpoints.token,
-                endpoint,
-                algorithms: &self.settings.assertion_algorithms,
-                longest_life: self.settings.longest_assertion,
-                now,
-            },
-            used: &self.used_assertions,
-            observer: &*self.settings.observer,
-            context,
         }
     }
 }

@@ -89,10 +89,10 @@ pub(crate) fn date(tx: &mut Transaction<'_>, keys: LogOutKeys, now: u64) -> Resu
 mod tests {
     use super::*;
     use crate::state::key::Purpose;
-    use crate::state::scratch::{Memory, hex};
+    use crate::state::test_support::{TestState, hex};
     use crate::{Clock, Timestamp};
 
-    impl Memory {
+    impl TestState {
         fn keys(&self, subject: &str) -> LogOutKeys {
             let own = self.keys.row(Purpose::Subject, &[subject.as_bytes()]);
             LogOutKeys { all: self.keys.row(Purpose::LogOuts, &[]), own }
@@ -121,7 +121,7 @@ mod tests {
     /// Whatever the clock does, and whichever of the rows is lost: what is later has a greater number.
     #[test]
     fn numbers_only_grow() {
-        let memory = Memory::new();
+        let memory = TestState::new();
         let mut last = 0;
         let mut grows = |log_out: LogOut| {
             assert!(log_out.number > last, "{log_out:?} after {last}");
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_log_out_is_remembered_for_longer_than_any_family_lives_and_at_its_latest_time() {
-        let memory = Memory::new();
+        let memory = TestState::new();
         let first = memory.log_out("alice");
         assert_eq!(first.at, 1_800_000_000_000);
         memory.clock.set(Timestamp::from_unix_seconds(1_700_000_000));

@@ -11,9 +11,9 @@ pub(crate) mod log_out;
 mod memory;
 pub(crate) mod replay;
 pub(crate) mod revoked;
-#[cfg(test)]
-mod scratch;
 pub(crate) mod sessions;
+#[cfg(test)]
+pub(crate) mod test_support;
 pub(crate) mod transaction;
 
 use std::fmt;

@@ -114,9 +114,9 @@ mod tests {
     use super::*;
     use crate::state::codec::{from_bytes, to_bytes};
     use crate::state::key::Purpose;
-    use crate::state::scratch::{Memory, hex};
+    use crate::state::test_support::{TestState, hex};
 
-    impl Memory {
+    impl TestState {
         fn uses(&self, id: u32, seconds: u64, most: u64) -> Use {
             use crate::Clock;
             let end = self.clock.now().plus(Duration::from_secs(seconds)).unix_millis();
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_was_used_is_seen_until_its_end_and_also_where_there_is_no_room() {
-        let memory = Memory::new();
+        let memory = TestState::new();
         assert_eq!(memory.uses(1, 100, 3), Use::First);
         assert_eq!(memory.uses(1, 100, 3), Use::Seen);
         assert_eq!(memory.uses(2, 100, 3), Use::First);

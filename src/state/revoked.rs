@@ -161,6 +161,6 @@ mod tests {
 
     #[test]
     fn the_stored_bytes_stay_the_same_from_version_to_version() {
-        assert_eq!(crate::state::scratch::hex(&RevokedToken), "01");
+        assert_eq!(crate::state::test_support::hex(&RevokedToken), "01");
     }
 }

@@ -313,19 +313,19 @@ fn renew(loaded: &mut Loaded, keys: &[StateKey], changes: &[Change], fresh: Load
 mod tests {
     use super::*;
     use crate::state::log_out::LogOut;
-    use crate::state::scratch::Memory;
     use crate::state::sessions::Sessions;
+    use crate::state::test_support::TestState;
     use crate::state::{Row, Version};
 
     const LIFE: Duration = Duration::from_secs(60);
 
-    fn subject(memory: &Memory, name: &str) -> RowKey<LogOut> {
+    fn subject(memory: &TestState, name: &str) -> RowKey<LogOut> {
         memory.keys.row(Purpose::Subject, &[name.as_bytes()])
     }
 
     #[test]
     fn a_step_that_fails_writes_nothing() {
-        let memory = Memory::new();
+        let memory = TestState::new();
         let key = subject(&memory, "alice");
         let failed: Result<(), _> = memory.state.run(&[key.into()], |tx| {
             tx.put(key, &LogOut { number: 1, at: 1 }, LIFE)?;
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn the_rows_of_a_conflict_take_the_places_of_their_keys() {
-        let memory = Memory::new();
+        let memory = TestState::new();
         let mut keys = ["a", "b", "c"].map(|name| StateKey::from(subject(&memory, name)));
         keys.sort_unstable();
         let row = |number| Row { version: Version::new(number), value: vec![number as u8] };
@@ -354,7 +354,7 @@ mod tests {
     /// Stores are promised that only what is there is deleted.
     #[test]
     fn a_row_that_is_not_there_is_not_deleted() {
-        let memory = Memory::new();
+        let memory = TestState::new();
         let (key, now) = (subject(&memory, "alice"), Timestamp::from_unix_seconds(0));
         for (value, writes) in [(None, 0), (Some(&b"value"[..]), 1)] {
             let keys = [key.into()];
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_row_that_was_not_named_is_neither_read_nor_written() {
-        let memory = Memory::new();
+        let memory = TestState::new();
         let (named, other) = (subject(&memory, "alice"), subject(&memory, "bob"));
         memory.state.run(&[other.into()], |tx| tx.put(other, &LogOut { number: 1, at: 1 }, LIFE)).unwrap();
         memory
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_value_that_is_longer_than_a_store_has_to_take_is_refused() {
-        let memory = Memory::new();
+        let memory = TestState::new();
         let key: RowKey<Sessions> = memory.keys.row(Purpose::Sessions, &[]);
         let put = |length: u16| {
             let mut list = Sessions::default();
@@ -399,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_row_that_cannot_be_read_is_an_error_and_never_one_that_is_not_there() {
-        let memory = Memory::new();
+        let memory = TestState::new();
         let key = subject(&memory, "alice");
         let wrong: RowKey<Sessions> = memory.keys.row(Purpose::Subject, &[b"alice"]);
         let garbage = Sessions::default();

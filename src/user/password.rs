@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
-use crate::client::authentication::{Comparison, SlowSecrets};
+use crate::client::authenticate::{Comparison, SlowSecrets};
 use crate::event::{self, Event, EventKind, Observer, default_observer};
 use crate::user::argon2id::{Argon2Parameters, Ceiling, HashError, StoredHash, check_new_password};
 use crate::user::authenticator::{LoginAttempt, UserAuthenticator};

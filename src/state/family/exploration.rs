@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::state::codec::{from_bytes, to_bytes};
-use crate::state::scratch::hex;
+use crate::state::test_support::hex;
 use crate::vocabulary::digest::sha256;
 
 const ABSOLUTE: u64 = 60;

@@ -276,7 +276,7 @@ mod tests {
 
     use super::*;
     use crate::state::codec::{UnreadableRow, from_bytes, to_bytes};
-    use crate::state::scratch::hex;
+    use crate::state::test_support::hex;
 
     const UNREADABLE: Result<Bucket, UnreadableRow> = Err(UnreadableRow(Bucket::NAME));
 

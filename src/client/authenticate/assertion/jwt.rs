@@ -1,11 +1,10 @@
-//! Client assertions (RFC 7521, RFC 7523): reading and judging them. What is remembered of them is in
-//! [`state::replay`](crate::state::replay), building them in [`client_assertion`](crate::client::client_assertion).
+//! The JWT of a client assertion (RFC 7523 section 3): read strictly, then verified claim by claim.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::client::registered::{AssertionCompatibility, AssertionCredentials};
+use crate::client::{AssertionCompatibility, AssertionRegistration};
 use crate::jose::compact::Compact;
 use crate::jose::{Algorithm, NumericDate, UnusableKey, VerificationKeys};
 use crate::vocabulary::clock::Timestamp;
@@ -22,14 +21,14 @@ pub(crate) const ASSERTION_TYPE: &str = "client-authentication+jwt";
 /// Bytes of a `jti`.
 const ID: usize = 256;
 
-/// A client assertion that is well-formed. Nothing in it is to be believed yet.
-pub(crate) struct PresentedAssertion<'r> {
+/// A well-formed client assertion. Nothing in it is verified.
+pub(crate) struct UnverifiedAssertion<'r> {
     jws: Compact<'r>,
     claims: Map<String, Value>,
     client_id: String,
 }
 
-/// What an assertion is held against besides its client's registration.
+/// What an assertion is verified against besides its client's registration.
 pub(crate) struct Expectations<'a> {
     /// The audience that assertions must be for. From the configuration, never from the request.
     pub(crate) issuer: &'a str,
@@ -46,16 +45,16 @@ pub(crate) struct Expectations<'a> {
 /// How far the clocks of client and server may be apart.
 pub(crate) const SKEW: Duration = Duration::from_secs(30);
 
-/// An assertion in which all is right, if it is seen for the first time.
-pub(crate) struct Sound {
+/// What is needed of a verified assertion to use it once.
+pub(crate) struct VerifiedAssertion {
     pub(crate) id: String,
     /// Until when it would be taken again, by a clock that is behind by as much as it may be.
     pub(crate) end: Timestamp,
     /// It is for our issuer alone, as it should be.
-    pub(crate) is_for_us_alone: bool,
+    pub(crate) is_for_issuer_alone: bool,
 }
 
-impl<'r> PresentedAssertion<'r> {
+impl<'r> UnverifiedAssertion<'r> {
     /// `None` if the text is longer than 8 KiB or is not a JWT with a subject, read strictly.
     pub(crate) fn parse(text: &'r str) -> Option<Self> {
         if text.len() > Limits::ASSERTION {
@@ -67,7 +66,7 @@ impl<'r> PresentedAssertion<'r> {
         Some(Self { jws, claims, client_id })
     }
 
-    /// Who it says it is from. Raw.
+    /// The client that it claims to be from (`sub`). Raw.
     pub(crate) fn client_id(&self) -> &str {
         &self.client_id
     }
@@ -87,12 +86,12 @@ impl<'r> PresentedAssertion<'r> {
     }
 
     /// Everything but whether it was seen before: type, algorithm, signature, then each claim.
-    pub(crate) fn judge(
+    pub(crate) fn verify(
         &self,
-        registered: &AssertionCredentials,
+        registered: &AssertionRegistration,
         keys: &VerificationKeys,
         expected: &Expectations<'_>,
-    ) -> Result<Sound, ClientFault> {
+    ) -> Result<VerifiedAssertion, ClientFault> {
         if !self.jws.typ.as_deref().is_none_or(is_assertion_type) {
             return Err(ClientFault::AssertionType);
         }
@@ -107,13 +106,15 @@ impl<'r> PresentedAssertion<'r> {
             return Err(ClientFault::AssertionIssuer);
         }
         let audiences = self.audiences().ok_or(ClientFault::AssertionAudience)?;
-        let is_for_us_alone = audiences == [expected.issuer];
-        if !is_for_us_alone && !is_for_an_endpoint(&audiences, registered, expected) {
+        let is_for_issuer_alone = audiences == [expected.issuer];
+        if !is_for_issuer_alone && !is_for_an_endpoint(&audiences, registered, expected) {
             return Err(ClientFault::AssertionAudience);
         }
         let end = self.times(expected)?;
         match self.text("jti") {
-            Some(id) if (1..=ID).contains(&id.len()) => Ok(Sound { id: id.to_owned(), end, is_for_us_alone }),
+            Some(id) if (1..=ID).contains(&id.len()) => {
+                Ok(VerifiedAssertion { id: id.to_owned(), end, is_for_issuer_alone })
+            }
             _ => Err(ClientFault::AssertionId),
         }
     }
@@ -153,7 +154,7 @@ impl<'r> PresentedAssertion<'r> {
 
 /// An assertion that is for others too could be used by them (RFC 7523bis section 4), so it should be for our issuer
 /// alone. Some deployed clients name an endpoint, and may be registered for that.
-fn is_for_an_endpoint(audiences: &[&str], registered: &AssertionCredentials, expected: &Expectations<'_>) -> bool {
+fn is_for_an_endpoint(audiences: &[&str], registered: &AssertionRegistration, expected: &Expectations<'_>) -> bool {
     let ours = [expected.issuer, expected.token_endpoint, expected.endpoint];
     registered.allows(AssertionCompatibility::EndpointAudience)
         && audiences.iter().any(|audience| ours.contains(audience))

@@ -1,0 +1,178 @@
+//! Client assertions (`private_key_jwt`, `client_secret_jwt`; RFC 7521, RFC 7523): the credential,
+//! its keys, and its single use. The JWT itself is read and judged in [`jwt`].
+
+mod jwt;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use jwt::{ASSERTION_TYPE, Expectations, JWT_BEARER};
+
+use crate::client::authenticate::assertion::jwt::{JWT_BEARER_ALIAS, UnverifiedAssertion, VerifiedAssertion};
+use crate::client::authenticate::basic::Basic;
+use crate::client::authenticate::{AuthenticatedClient, Authenticator};
+use crate::client::jwks::Wanted;
+use crate::client::{AssertionCompatibility, AssertionKeys, AuthenticationMethod, Client, ClientAuthentication};
+use crate::event::{Event, EventKind};
+use crate::jose::{UnusableKey, VerificationKeys};
+use crate::refusal::{OrFault, Refusal};
+use crate::request::TokenRequest;
+use crate::state::key::Purpose;
+use crate::state::replay::{Use, UseKeys, use_once};
+use crate::state::transaction::State;
+use crate::vocabulary::error::{BoxError, ClientFault, Reason, RequestFault, ServerFault};
+use crate::vocabulary::identifier::ClientId;
+
+/// An assertion, and what came with it that only some clients may send.
+pub(crate) struct AssertionCredential<'r> {
+    assertion: UnverifiedAssertion<'r>,
+    /// The type is spelt as some deployed clients spell it.
+    is_alias: bool,
+    alongside: Alongside,
+}
+
+/// The `Authorization` header of a request with an assertion.
+enum Alongside {
+    Nothing,
+    Basic(Basic),
+    Malformed,
+}
+
+impl<'r> AssertionCredential<'r> {
+    /// The assertion of a request that has `client_assertion` or `client_assertion_type`.
+    pub(super) fn of(request: &'r TokenRequest<'_>, authorization: Option<&[u8]>) -> Result<Self, Reason> {
+        if request.client_secret.is_some() {
+            return Err(RequestFault::SeveralClientAuthentications.into());
+        }
+        let (text, is_alias) = match (&request.client_assertion, request.client_assertion_type.as_deref()) {
+            (Some(text), Some(JWT_BEARER)) => (text, false),
+            (Some(text), Some(JWT_BEARER_ALIAS)) => (text, true),
+            _ => return Err(RequestFault::ClientAssertion.into()),
+        };
+        let assertion = UnverifiedAssertion::parse(text.expose()).ok_or(ClientFault::AssertionMalformed)?;
+        if request.client_id.as_deref().is_some_and(|client_id| client_id != assertion.client_id()) {
+            return Err(RequestFault::ClientIdMismatch.into());
+        }
+        let alongside = match authorization.map(Basic::parse) {
+            None => Alongside::Nothing,
+            Some(Some(basic)) => Alongside::Basic(basic),
+            Some(None) => Alongside::Malformed,
+        };
+        Ok(Self { assertion, is_alias, alongside })
+    }
+
+    /// The client that the assertion claims to be from. Raw.
+    pub(super) fn client_id(&self) -> &str {
+        self.assertion.client_id()
+    }
+
+    pub(super) async fn authenticate(&self, authenticator: &Authenticator<'_>) -> Result<AuthenticatedClient, Refusal> {
+        let client = authenticator.find(self.client_id()).await?;
+        self.check_compatibility(client.as_ref().map(Client::authentication))?;
+        let client = authenticator.admit(client, self.method());
+        let client = client.map_err(|fault| Refusal::new(fault).of_client(&self.client_id().into()))?;
+        let verified = self.verify(&client, authenticator).await;
+        verified.map_err(|refusal| refusal.of_client(client.id()))?;
+        Ok(client)
+    }
+
+    fn method(&self) -> AuthenticationMethod {
+        if self.assertion.algorithm().is_symmetric() {
+            AuthenticationMethod::ClientSecretJwt
+        } else {
+            AuthenticationMethod::PrivateKeyJwt
+        }
+    }
+
+    /// An odd spelling of the type, and a second mechanism, are for clients that are registered for
+    /// them.
+    fn check_compatibility(&self, registered: Option<&ClientAuthentication>) -> Result<(), RequestFault> {
+        let registered = registered.and_then(ClientAuthentication::assertion);
+        let allows = |compatibility| registered.is_some_and(|registered| registered.allows(compatibility));
+        if self.is_alias && !allows(AssertionCompatibility::JwtBearerAlias) {
+            return Err(RequestFault::ClientAssertion);
+        }
+        match &self.alongside {
+            Alongside::Nothing => Ok(()),
+            _ if !allows(AssertionCompatibility::BasicAlongside) => Err(RequestFault::SeveralClientAuthentications),
+            Alongside::Basic(basic) if basic.may_mean(self.client_id()) => Ok(()),
+            Alongside::Basic(_) | Alongside::Malformed => Err(RequestFault::ClientIdMismatch),
+        }
+    }
+
+    /// Verifies signature and claims, and then that the assertion is used for the first time:
+    /// nothing that is not verified is stored.
+    async fn verify(&self, client: &AuthenticatedClient, authenticator: &Authenticator<'_>) -> Result<(), Refusal> {
+        let registered = client.registration().authentication().assertion().ok_or(ClientFault::Method)?;
+        let keys = match registered.keys() {
+            AssertionKeys::Known(keys) => keys.clone(),
+            AssertionKeys::At(uri) => self.published_keys(uri, client.id(), authenticator).await?,
+        };
+        let verified = self.assertion.verify(registered, &keys, &authenticator.assertions);
+        if let Err(ClientFault::AssertionSignature | ClientFault::AssertionAlgorithm) = verified {
+            // At most one, so that bad assertions cannot fill a log.
+            let meant = keys.unusable().iter().find(|key| self.assertion.may_mean(key));
+            meant.into_iter().for_each(|key| authenticator.key_passed_over(key, client.id()));
+        }
+        let verified = verified?;
+        let used = authenticator.used.once(authenticator.assertions.issuer, client.id(), &verified).await;
+        match used.or_fault(ServerFault::StateStore)? {
+            Use::First => {}
+            Use::Seen => return Err(ClientFault::AssertionSeen.into()),
+            Use::Full => return Err(ServerFault::TooManyAssertions.into()),
+        }
+        if !verified.is_for_issuer_alone {
+            let event = Event::in_context(EventKind::LenientAudience, authenticator.context);
+            authenticator.observe(&event.with_client(client.id()));
+        }
+        Ok(())
+    }
+
+    /// The keys that the client publishes; fetched again if the assertion names one that is not
+    /// among them.
+    async fn published_keys(
+        &self,
+        uri: &str,
+        client_id: &ClientId,
+        authenticator: &Authenticator<'_>,
+    ) -> Result<Arc<VerificationKeys>, Refusal> {
+        let source = authenticator.published.ok_or("there is no JwksSource").or_fault(ServerFault::JwksSource)?;
+        let mut had = source.at(uri, Wanted::Recent).await.or_fault(ServerFault::JwksSource)?;
+        if self.assertion.names_none_of(&had.keys) {
+            had = source.at(uri, Wanted::Newer).await.or_fault(ServerFault::JwksSource)?;
+        }
+        if had.just_fetched {
+            had.keys.unusable().iter().for_each(|key| authenticator.key_passed_over(key, client_id));
+        }
+        Ok(had.keys)
+    }
+}
+
+impl Authenticator<'_> {
+    fn key_passed_over(&self, key: &UnusableKey, client_id: &ClientId) {
+        let event = Event::in_context(EventKind::KeyPassedOver, self.context);
+        self.observe(&event.with_client(client_id).with_cause(key));
+    }
+}
+
+/// The assertions that were used: each is good for one request (RFC 7523 section 3).
+pub(crate) struct UsedAssertions {
+    pub(crate) state: Arc<State>,
+    /// How many of one client's are remembered at once.
+    pub(crate) most: u64,
+}
+
+impl UsedAssertions {
+    /// Clocks of one deployment are at most this far apart.
+    const MARGIN: Duration = Duration::from_secs(60);
+
+    async fn once(&self, issuer: &str, client: &ClientId, verified: &VerifiedAssertion) -> Result<Use, BoxError> {
+        let (issuer, client) = (issuer.as_bytes(), client.as_str().as_bytes());
+        let keys = UseKeys {
+            thing: self.state.keys.row(Purpose::Assertion, &[issuer, client, verified.id.as_bytes()]),
+            count: self.state.keys.row(Purpose::AssertionCount, &[issuer, client]),
+        };
+        let end = verified.end.plus(Self::MARGIN).unix_millis();
+        self.state.run(&keys.both(), |tx| use_once(tx, keys, end, self.most)).await
+    }
+}

@@ -1,0 +1,258 @@
+//! Client authentication (RFC 6749 section 2.3), one file a method.
+//!
+//! A request presents one [`Credential`]. The client that it names is looked up, the credential is
+//! verified against the client's registration, and the result is an [`AuthenticatedClient`] or the
+//! fault. Every fault becomes the same 401 `invalid_client`.
+
+mod assertion;
+mod basic;
+mod public;
+mod secret;
+
+use std::fmt;
+
+pub(crate) use assertion::{ASSERTION_TYPE, Expectations, JWT_BEARER, UsedAssertions};
+pub(crate) use secret::{Comparison, SlowSecrets};
+
+use crate::client::authenticate::assertion::AssertionCredential;
+use crate::client::authenticate::basic::Basic;
+use crate::client::authenticate::public::PublicCredential;
+use crate::client::authenticate::secret::SecretCredential;
+use crate::client::jwks::PublishedKeys;
+use crate::client::{AuthenticationMethod, Client, ClientStore};
+use crate::event::{self, Event, Observer};
+use crate::http::Header;
+use crate::refusal::{OrFault, Refusal};
+use crate::request::TokenRequest;
+use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::context::RequestContext;
+use crate::vocabulary::error::{ClientFault, Reason, RequestFault, ServerFault};
+use crate::vocabulary::identifier::ClientId;
+use crate::vocabulary::secret::Secret;
+
+/// A client that has authenticated, or a public client that has named itself. Only the engine can
+/// make one.
+///
+/// Where an [`AccountGate`](crate::AccountGate) is asked at introspection, it is the client that the
+/// token was issued to, with the method that it is registered for.
+#[derive(Clone)]
+pub struct AuthenticatedClient {
+    client: Client,
+    method: AuthenticationMethod,
+}
+
+impl AuthenticatedClient {
+    /// The client's identifier.
+    #[must_use]
+    pub fn id(&self) -> &ClientId {
+        self.client.id()
+    }
+
+    /// The client as it is registered.
+    #[must_use]
+    pub fn registration(&self) -> &Client {
+        &self.client
+    }
+
+    /// The method by which it authenticated.
+    #[must_use]
+    pub fn method(&self) -> AuthenticationMethod {
+        self.method
+    }
+
+    /// The client that a token was issued to; `None` if it would be refused now.
+    pub(crate) fn of_token(client: Client, now: Timestamp) -> Option<Self> {
+        let method = AuthenticationMethod::ALL.into_iter().find(|method| client.authentication().allows(*method))?;
+        (!client.is_disabled() && !client.has_expired(now)).then_some(Self { client, method })
+    }
+}
+
+impl fmt::Debug for AuthenticatedClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthenticatedClient").field("id", self.id()).field("method", &self.method).finish()
+    }
+}
+
+/// What a request presents to authenticate its client. Well-formed, and not verified.
+pub(crate) enum Credential<'r> {
+    Secret(SecretCredential<'r>),
+    Assertion(Box<AssertionCredential<'r>>),
+    Public(PublicCredential<'r>),
+}
+
+impl<'r> Credential<'r> {
+    /// The credential of a request: by exactly one mechanism (RFC 6749 section 2.3).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestFault`] where there are several or they contradict each other, [`ClientFault`]
+    /// where there is none that can be read.
+    pub(crate) fn of(request: &'r TokenRequest<'_>) -> Result<Self, Reason> {
+        let authorization = match request.authorization {
+            Header::Absent => None,
+            Header::Once(value) => Some(value),
+            Header::Repeated => return Err(RequestFault::RepeatedHeader.into()),
+        };
+        let (client_id, secret) = (request.client_id.as_deref(), request.client_secret.as_ref().map(Secret::expose));
+        if request.client_assertion.is_some() || request.client_assertion_type.is_some() {
+            return AssertionCredential::of(request, authorization).map(|own| Self::Assertion(Box::new(own)));
+        }
+        match (authorization, secret, client_id) {
+            (Some(_), Some(_), _) => Err(RequestFault::SeveralClientAuthentications.into()),
+            (Some(authorization), None, client_id) => {
+                let basic = Basic::parse(authorization).ok_or(ClientFault::MalformedAuthorization)?;
+                let basic = match client_id {
+                    Some(client_id) => basic.narrowed_to(client_id).ok_or(RequestFault::ClientIdMismatch)?,
+                    None => basic,
+                };
+                Ok(if basic.secret().is_empty() {
+                    Self::Public(PublicCredential::BasicWithoutSecret(basic))
+                } else {
+                    Self::Secret(SecretCredential::Basic(basic))
+                })
+            }
+            (None, Some(secret), Some(client_id)) => Ok(Self::Secret(SecretCredential::Post { client_id, secret })),
+            (None, None, Some(client_id)) => Ok(Self::Public(PublicCredential::Body(client_id))),
+            (None, _, None) => Err(ClientFault::Unidentified.into()),
+        }
+    }
+
+    /// Every client that the request may mean, each once: several only where the identifier in a
+    /// Basic header has several readings. Never none, at most three. Raw.
+    pub(crate) fn client_ids(&self) -> impl Iterator<Item = &str> {
+        let (secret, assertion, public) = match self {
+            Self::Secret(secret) => (Some(secret), None, None),
+            Self::Assertion(assertion) => (None, Some(assertion), None),
+            Self::Public(public) => (None, None, Some(public)),
+        };
+        let ids = secret.into_iter().flat_map(SecretCredential::client_ids);
+        let ids = ids.chain(assertion.into_iter().map(|assertion| assertion.client_id()));
+        ids.chain(public.into_iter().flat_map(PublicCredential::client_ids))
+    }
+
+    /// Whether there is something that could have been guessed, so that failures are counted.
+    pub(crate) fn can_be_guessed(&self) -> bool {
+        match self {
+            Self::Secret(_) | Self::Assertion(_) => true,
+            Self::Public(_) => false,
+        }
+    }
+}
+
+/// What credentials are verified with, at one request.
+pub(crate) struct Authenticator<'a> {
+    pub(crate) clients: &'a dyn ClientStore,
+    /// The methods that the server allows.
+    pub(crate) methods: &'a [AuthenticationMethod],
+    pub(crate) slow: Option<&'a dyn SlowSecrets>,
+    pub(crate) published: Option<&'a PublishedKeys>,
+    pub(crate) assertions: Expectations<'a>,
+    pub(crate) used: &'a UsedAssertions,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) context: &'a RequestContext,
+}
+
+impl Authenticator<'_> {
+    /// Looks the client up and verifies its credential.
+    ///
+    /// # Errors
+    ///
+    /// A [`ClientFault`] with the claimed client, or a [`ServerFault`].
+    pub(crate) async fn authenticate(&self, credential: &Credential<'_>) -> Result<AuthenticatedClient, Refusal> {
+        match credential {
+            Credential::Secret(secret) => secret.authenticate(self).await,
+            Credential::Assertion(assertion) => assertion.authenticate(self).await,
+            Credential::Public(public) => public.authenticate(self).await,
+        }
+    }
+
+    /// The client of this identifier. The comparison here is for stores that ignore case or
+    /// trailing spaces.
+    async fn find(&self, claimed: &str) -> Result<Option<Client>, Refusal> {
+        let found = self.clients.find(claimed, self.context).await.or_fault(ServerFault::ClientStore)?;
+        Ok(found.filter(|client| client.id().as_str() == claimed))
+    }
+
+    /// Checks everything but the credential itself: that the client exists, may be used now, and
+    /// is registered for this method.
+    fn admit(&self, client: Option<Client>, method: AuthenticationMethod) -> Result<AuthenticatedClient, ClientFault> {
+        let client = client.ok_or(ClientFault::Unknown)?;
+        if client.is_disabled() {
+            return Err(ClientFault::Disabled);
+        }
+        if client.has_expired(self.now()) {
+            return Err(ClientFault::Expired);
+        }
+        if !client.authentication().allows(method) || !self.methods.contains(&method) {
+            return Err(ClientFault::Method);
+        }
+        Ok(AuthenticatedClient { client, method })
+    }
+
+    /// Looks up and judges each of these clients. It never stops early: how much is looked up
+    /// depends on the request alone, and not on what is found.
+    async fn one_of<'c>(
+        &self,
+        ids: impl Iterator<Item = &'c str>,
+        mut judge: impl FnMut(Option<Client>) -> Result<AuthenticatedClient, ClientFault>,
+    ) -> Result<Found<'c>, Refusal> {
+        let mut found = Found::None { claimed: "", fault: ClientFault::Unidentified };
+        for (position, claimed) in ids.enumerate() {
+            let judged = judge(self.find(claimed).await?);
+            found = match (judged, found) {
+                (Ok(client), Found::None { .. }) => Found::One(client),
+                (Ok(_), Found::One(_) | Found::Several { .. }) => Found::Several { claimed },
+                (Err(fault), Found::None { fault: former, .. }) if position == 0 || tells_more(fault, former) => {
+                    Found::None { claimed, fault }
+                }
+                (Err(_), found) => found,
+            };
+        }
+        Ok(found)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.assertions.now
+    }
+
+    fn observe(&self, event: &Event<'_>) {
+        event::observe(self.observer, event);
+    }
+}
+
+/// Which of the clients that a request may mean has authenticated.
+enum Found<'c> {
+    One(AuthenticatedClient),
+    /// None. This one and its fault say the most to an administrator.
+    None {
+        claimed: &'c str,
+        fault: ClientFault,
+    },
+    /// Two or more, so that it cannot be told which one is meant.
+    Several {
+        claimed: &'c str,
+    },
+}
+
+impl Found<'_> {
+    fn into_result(self) -> Result<AuthenticatedClient, Refusal> {
+        let (claimed, fault) = match self {
+            Self::One(client) => return Ok(client),
+            Self::None { claimed, fault } => (claimed, fault),
+            Self::Several { claimed } => (claimed, ClientFault::Ambiguous),
+        };
+        Err(Refusal::new(fault).of_client(&claimed.into()))
+    }
+}
+
+/// Whether an administrator who looks for a mistake is better told of `fault` than of `former`: a
+/// registered client whose secret is wrong comes before one that is refused anyway, and that before
+/// one that does not exist.
+fn tells_more(fault: ClientFault, former: ClientFault) -> bool {
+    let rank = |fault: ClientFault| match fault {
+        ClientFault::Unknown => 0,
+        ClientFault::Secret => 2,
+        _ => 1,
+    };
+    rank(fault) > rank(former)
+}

@@ -1,0 +1,227 @@
+//! Client secrets (`client_secret_basic`, `client_secret_post`), compared in constant time.
+
+use async_trait::async_trait;
+use subtle::Choice;
+
+use crate::client::authenticate::basic::{Basic, readings};
+use crate::client::authenticate::{AuthenticatedClient, Authenticator, Found};
+use crate::client::{AuthenticationMethod, Client, ClientSecret};
+use crate::event::{Event, EventKind};
+use crate::refusal::{OrFault, Refusal};
+use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::digest::sha256;
+use crate::vocabulary::error::{ClientFault, Overloaded, ServerFault};
+use crate::vocabulary::limits::Limits;
+use crate::vocabulary::secret::Secret;
+
+/// A client identifier and a secret. Raw.
+pub(crate) enum SecretCredential<'r> {
+    Basic(Basic),
+    Post { client_id: &'r str, secret: &'r str },
+}
+
+/// The clients whose slow hash the secret may match.
+enum SlowCandidate {
+    None,
+    One(AuthenticatedClient),
+    Several,
+}
+
+impl SecretCredential<'_> {
+    pub(super) fn client_ids(&self) -> impl Iterator<Item = &str> {
+        let (post, basic) = match self {
+            Self::Post { client_id, .. } => (Some(*client_id), None),
+            Self::Basic(basic) => (None, Some(basic)),
+        };
+        post.into_iter().chain(basic.into_iter().flat_map(Basic::client_ids))
+    }
+
+    /// Verifies the secret against the registration of every client that the identifier may mean.
+    /// If it is right for two of them, neither is taken. A secret that is stored as a slow hash is
+    /// compared only if no digest matches.
+    pub(super) async fn authenticate(&self, authenticator: &Authenticator<'_>) -> Result<AuthenticatedClient, Refusal> {
+        let mut slow = SlowCandidate::None;
+        let found = authenticator.one_of(self.client_ids(), |client| {
+            let matches = self.matches_any(secrets_to_compare(client.as_ref()), authenticator.now());
+            let client = authenticator.admit(client, self.method())?;
+            if matches.into() {
+                return Ok(client);
+            }
+            if client.registration().authentication().slow_hash().is_some() {
+                slow = match slow {
+                    SlowCandidate::None => SlowCandidate::One(client),
+                    SlowCandidate::One(_) | SlowCandidate::Several => SlowCandidate::Several,
+                };
+            }
+            Err(ClientFault::Secret)
+        });
+        let found = found.await?;
+        // Of two slow hashes neither is compared, or one request could cost as many as it has
+        // readings.
+        let (candidate, refusal) = match (found, slow) {
+            (Found::One(client), _) => return Ok(client),
+            (Found::None { claimed, .. }, SlowCandidate::Several) => (None, (claimed, ClientFault::Ambiguous)),
+            (Found::None { claimed, fault }, SlowCandidate::One(client)) => (Some(client), (claimed, fault)),
+            (Found::None { claimed, fault }, SlowCandidate::None) => (None, (claimed, fault)),
+            (Found::Several { claimed }, _) => (None, (claimed, ClientFault::Ambiguous)),
+        };
+        let matches = self.matches_slow_hash(candidate.as_ref(), authenticator).await?;
+        match (candidate, refusal) {
+            (Some(client), _) if matches => Ok(client),
+            (_, (claimed, fault)) => Err(Refusal::new(fault).of_client(&claimed.into())),
+        }
+    }
+
+    fn method(&self) -> AuthenticationMethod {
+        match self {
+            Self::Basic(_) => AuthenticationMethod::ClientSecretBasic,
+            Self::Post { .. } => AuthenticationMethod::ClientSecretPost,
+        }
+    }
+
+    /// The secret in each of its readings.
+    fn readings(&self) -> [Option<Secret<'_>>; 3] {
+        match self {
+            Self::Basic(basic) => readings(basic.secret(), Limits::CLIENT_SECRET),
+            Self::Post { secret, .. } => [Some(Secret::new(*secret)), None, None],
+        }
+    }
+
+    /// Whether the secret is one of these. Compares every reading with every one of them.
+    fn matches_any(&self, secrets: &[ClientSecret], now: Timestamp) -> Choice {
+        self.readings().iter().flatten().fold(Choice::from(0), |found, reading| {
+            let digest = sha256(reading.expose().as_bytes());
+            secrets.iter().fold(found, |found, secret| found | secret.matches(&digest, now))
+        })
+    }
+
+    /// Compares the secret with the slow hash of this client, or with a decoy if there is none.
+    async fn matches_slow_hash(
+        &self,
+        client: Option<&AuthenticatedClient>,
+        authenticator: &Authenticator<'_>,
+    ) -> Result<bool, Refusal> {
+        let phc = client.and_then(|client| client.registration().authentication().slow_hash());
+        let comparison = match authenticator.slow {
+            Some(slow) => self.compare_slowly(phc, slow).await.or_fault(ServerFault::Overloaded)?,
+            None if phc.is_some() => Comparison::Unusable,
+            None => Comparison::Different,
+        };
+        if comparison == Comparison::Unusable {
+            // Only the observer learns that the registration is at fault, or the caller would learn
+            // that there is such a client.
+            let kind = EventKind::ServerFault(ServerFault::ClientRegistration);
+            let event = Event::in_context(kind, authenticator.context);
+            authenticator.observe(&Event { client_id: client.map(AuthenticatedClient::id), ..event });
+        }
+        Ok(comparison == Comparison::Same)
+    }
+
+    /// Stops at the first reading that matches.
+    async fn compare_slowly(&self, phc: Option<&str>, slow: &dyn SlowSecrets) -> Result<Comparison, Overloaded> {
+        let mut comparison = Comparison::Different;
+        for reading in self.readings().iter().flatten() {
+            comparison = slow.compare(phc, reading.expose()).await?;
+            if comparison == Comparison::Same {
+                break;
+            }
+        }
+        Ok(comparison)
+    }
+}
+
+/// The secrets to compare with, never none: an unknown client, or one without a secret, costs the
+/// comparison that a known one costs. Nobody knows a text whose digest is the decoy's. The slow
+/// hash has its decoy in [`SlowSecrets::compare`].
+fn secrets_to_compare(client: Option<&Client>) -> &[ClientSecret] {
+    static DECOY: [ClientSecret; 1] = [ClientSecret::from_sha256([0; 32])];
+    let registered = client.map(|client| client.authentication().secrets());
+    registered.filter(|secrets| !secrets.is_empty()).unwrap_or(&DECOY)
+}
+
+/// Verifies secrets that are stored as slow hashes, at bounded cost.
+#[async_trait]
+pub(crate) trait SlowSecrets: Send + Sync {
+    /// Compares a secret with a hash in the PHC form. Without one, or with one that is not
+    /// accepted, a decoy is hashed, which nothing matches.
+    async fn compare(&self, phc: Option<&str>, secret: &str) -> Result<Comparison, Overloaded>;
+}
+
+/// The outcome of a comparison with a slow hash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Same,
+    Different,
+    /// The hash is of a kind or strength that is not accepted.
+    Unusable,
+}
+
+#[cfg(all(test, feature = "argon2"))]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+    use crate::client::authenticate::UsedAssertions;
+    use crate::client::authenticate::assertion::Expectations;
+    use crate::client::{ClientAuthentication, InMemoryClients};
+    use crate::state::test_support::TestState;
+    use crate::vocabulary::context::RequestContext;
+
+    /// Counts how often it is asked, and matches nothing.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    #[async_trait]
+    impl SlowSecrets for Counting {
+        async fn compare(&self, _: Option<&str>, _: &str) -> Result<Comparison, Overloaded> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(Comparison::Different)
+        }
+    }
+
+    /// Requirement 38: what a wrong secret costs does not tell whether there is such a client.
+    #[tokio::test]
+    async fn a_wrong_secret_costs_the_same_whoever_the_client_is() {
+        let secret = ClientSecret::digest_of("right");
+        let now = Timestamp::from_unix_seconds(1_800_000_000);
+        let clients = InMemoryClients::new([
+            Client::confidential("known", secret.clone()),
+            Client::confidential("expired", secret.clone().expires_at(Timestamp::from_unix_seconds(1))),
+            Client::confidential("disabled", secret.clone()).disabled(),
+            Client::confidential("post", ClientAuthentication::post(secret)),
+            Client::confidential("slow", ClientAuthentication::basic_by_slow_hash("$argon2id$")),
+            Client::public("public"),
+        ]);
+        let used = UsedAssertions { state: TestState::new().into_state(), most: 1 };
+        let context = RequestContext::new();
+        for id in ["unknown", "known", "expired", "disabled", "post", "slow", "public"] {
+            let slow = Counting::default();
+            let authenticator = Authenticator {
+                clients: &clients,
+                methods: &AuthenticationMethod::ALL,
+                slow: Some(&slow),
+                published: None,
+                assertions: Expectations {
+                    issuer: "",
+                    token_endpoint: "",
+                    endpoint: "",
+                    algorithms: &[],
+                    longest_life: std::time::Duration::ZERO,
+                    now,
+                },
+                used: &used,
+                observer: &(),
+                context: &context,
+            };
+            let header = format!("Basic {}", STANDARD.encode(format!("{id}:wrong")));
+            let credential = SecretCredential::Basic(Basic::parse(header.as_bytes()).unwrap());
+            assert!(credential.authenticate(&authenticator).await.is_err(), "{id}");
+            assert_eq!(slow.0.load(Ordering::SeqCst), 1, "slow hashes of {id}");
+            let found = authenticator.find(id).await.unwrap();
+            assert_eq!(secrets_to_compare(found.as_ref()).len(), 1, "comparisons of {id}");
+        }
+    }
+}

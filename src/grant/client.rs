@@ -1,0 +1,82 @@
+//! The first step of every endpoint: the client authenticates, within the limit on its failures.
+
+use std::sync::atomic::Ordering;
+
+use crate::client::AuthenticatedClient;
+use crate::client::authenticate::{Authenticator, Credential, Expectations};
+use crate::event::{Event, EventKind};
+use crate::grant::Engine;
+use crate::refusal::Refusal;
+use crate::request::TokenRequest;
+use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::context::RequestContext;
+use crate::vocabulary::error::{ClientFault, Reason};
+
+impl Engine {
+    /// Authenticates the client of a request to this endpoint. Refuses clients over their failure
+    /// limit, and counts a failure if the request held something that could have been guessed.
+    pub(crate) async fn client_of(
+        &self,
+        request: &TokenRequest<'_>,
+        endpoint: &str,
+        now: Timestamp,
+    ) -> Result<AuthenticatedClient, Refusal> {
+        let context = &request.context;
+        self.count_missing_address(context);
+        let credential = Credential::of(request)?;
+        let authenticator = self.authenticator(endpoint, now, context);
+        let Some(limiter) = self.attempts.as_ref().filter(|_| credential.can_be_guessed()) else {
+            return authenticator.authenticate(&credential).await;
+        };
+        for claimed in credential.client_ids() {
+            limiter.check_client(claimed, context).await?;
+        }
+        let authenticated = authenticator.authenticate(&credential).await;
+        if let Err(refusal) = &authenticated
+            && let Reason::Client(fault) = refusal.reason()
+        {
+            if let (ClientFault::Secret, Some(registered)) = (fault, refusal.client_id()) {
+                limiter.wrong_secret(registered, context);
+            }
+            for claimed in credential.client_ids() {
+                limiter.client_failed(claimed, context).await?;
+            }
+        }
+        authenticated
+    }
+
+    fn authenticator<'a>(
+        &'a self,
+        endpoint: &'a str,
+        now: Timestamp,
+        context: &'a RequestContext,
+    ) -> Authenticator<'a> {
+        Authenticator {
+            clients: &*self.settings.clients,
+            methods: &self.settings.authentication_methods,
+            slow: self.settings.slow_secrets.as_deref(),
+            published: self.published.as_ref(),
+            assertions: Expectations {
+                issuer: &self.settings.issuer,
+                token_endpoint: &self.endpoints.token,
+                endpoint,
+                algorithms: &self.settings.assertion_algorithms,
+                longest_life: self.settings.longest_assertion,
+                now,
+            },
+            used: &self.used_assertions,
+            observer: &*self.settings.observer,
+            context,
+        }
+    }
+
+    /// Reports once that many requests came without their caller's address. A few may be health
+    /// checks of the host's own.
+    fn count_missing_address(&self, context: &RequestContext) {
+        const MANY: u64 = 100;
+        let is_missing = self.attempts.is_some() && context.peer().is_none();
+        if is_missing && self.missing_addresses.fetch_add(1, Ordering::Relaxed) + 1 == MANY {
+            self.observe(&Event::in_context(EventKind::NoPeerAddress, context));
+        }
+    }
+}
