@@ -64,6 +64,12 @@ impl Refusal {
         self
     }
 
+    /// Shortens the wait that the caller is told to at most this.
+    pub(crate) fn retry_at_most_after(mut self, longest: Duration) -> Self {
+        self.0.retry_after = self.0.retry_after.map(|wait| wait.min(longest));
+        self
+    }
+
     /// The host's members of an answer that asks for another step.
     pub(crate) fn with_members(mut self, members: Map<String, Value>) -> Self {
         self.0.members = members;

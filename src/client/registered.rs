@@ -246,6 +246,8 @@ pub enum Grant {
 }
 
 impl Grant {
+    pub(crate) const ALL: [Self; 2] = [Self::Password, Self::RefreshToken];
+
     /// The value of `grant_type`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -257,6 +259,6 @@ impl Grant {
 
     /// The grant with this name, if there is one.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Password, Self::RefreshToken].into_iter().find(|grant| grant.as_str() == name)
+        Self::ALL.into_iter().find(|grant| grant.as_str() == name)
     }
 }

@@ -4,16 +4,15 @@ use crate::client::{AuthenticatedClient, Sees};
 use crate::endpoint::{Introspection, Revoked};
 use crate::event::{Event, EventKind};
 use crate::grant::Engine;
-use crate::grant::refresh::{self, Families, Found};
+use crate::grant::families::{self, Families, Found};
 use crate::refusal::{OrFault, Refusal};
-use crate::request::TokenRequest;
+use crate::request::{Parameter, TokenRequest};
 use crate::state::Revocations;
 use crate::state::family::Holder;
 use crate::token::refresh::RefreshKeys;
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{ClientFault, RequestFault, ServerFault, TokenFault};
-use crate::vocabulary::secret::Secret;
 use crate::vocabulary::token::{TokenDetails, is_b64token};
 
 impl Engine {
@@ -22,7 +21,7 @@ impl Engine {
         let client = self.client_of(request, self.endpoints.revocation(), now).await?;
         let revoked = match (token_in(request), &self.families) {
             (Err(fault), _) => Err(fault.into()),
-            (Ok(token), Some(families)) if RefreshKeys::is_refresh_token(token.expose()) => {
+            (Ok(token), Some(families)) if RefreshKeys::is_refresh_token(token) => {
                 self.revoke_family(families, token, &client, context).await
             }
             (Ok(token), _) => self.revoke_access_token(token, &client, now, context).await,
@@ -33,12 +32,12 @@ impl Engine {
     async fn revoke_family(
         &self,
         families: &Families,
-        token: &Secret<'_>,
+        token: &str,
         client: &AuthenticatedClient,
         context: &RequestContext,
     ) -> Result<Revoked, Refusal> {
-        let holder = refresh::holder(client, context);
-        let found = families.revoke(token.expose(), &holder).await;
+        let holder = families::holder(client, context);
+        let found = families.revoke(token, &holder).await;
         match found.or_fault(ServerFault::StateStore)? {
             None => Ok(Revoked),
             Some((false, found)) => Err(Refusal::new(TokenFault::OtherClient).of_session(&found.session_id)),
@@ -53,7 +52,7 @@ impl Engine {
 
     async fn revoke_access_token(
         &self,
-        token: &Secret<'_>,
+        token: &str,
         client: &AuthenticatedClient,
         now: Timestamp,
         context: &RequestContext,
@@ -90,7 +89,7 @@ impl Engine {
         let introspected = match (token_in(request), &self.families) {
             _ if caller.registration().is_public() => Err(ClientFault::Public.into()),
             (Err(fault), _) => Err(fault.into()),
-            (Ok(token), Some(families)) if RefreshKeys::is_refresh_token(token.expose()) => {
+            (Ok(token), Some(families)) if RefreshKeys::is_refresh_token(token) => {
                 self.introspect_family(families, token, &caller, now, context).await
             }
             (Ok(token), _) => self.introspect_access_token(token, &caller, now, context).await,
@@ -102,14 +101,14 @@ impl Engine {
     async fn introspect_family(
         &self,
         families: &Families,
-        token: &Secret<'_>,
+        token: &str,
         caller: &AuthenticatedClient,
         now: Timestamp,
         context: &RequestContext,
     ) -> Result<Introspection, Refusal> {
-        let found = families.active(token.expose()).await;
+        let found = families.active(token).await;
         let found = found.or_fault(ServerFault::StateStore)?;
-        let holder = refresh::holder(caller, context);
+        let holder = families::holder(caller, context);
         let Some(Found { family, .. }) = found.filter(|found| found.family.holder == holder) else {
             return Ok(Introspection::Inactive);
         };
@@ -120,7 +119,7 @@ impl Engine {
         Ok(Introspection::RefreshToken {
             issuer: self.settings.issuer.clone(),
             client_id: client.clone(),
-            expires_at: refresh::expires_at(&family),
+            expires_at: families::expires_at(&family),
             subject: family.subject,
             scope: family.scope,
         })
@@ -128,7 +127,7 @@ impl Engine {
 
     async fn introspect_access_token(
         &self,
-        token: &Secret<'_>,
+        token: &str,
         caller: &AuthenticatedClient,
         now: Timestamp,
         context: &RequestContext,
@@ -152,13 +151,13 @@ impl Engine {
     }
 
     /// What an access token says, if it is one of ours and has not expired at this time.
-    async fn inspect(&self, token: &Secret<'_>, now: Timestamp) -> Result<Option<TokenDetails>, Refusal> {
+    async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, Refusal> {
         // A bearer token has only these characters (RFC 6750 section 2.1): any other text is unknown, and an issuer of the
         // host's is not asked about it.
-        if !is_b64token(token.expose()) {
+        if !is_b64token(token) {
             return Ok(None);
         }
-        let details = self.settings.tokens.inspect(token.expose(), now).await;
+        let details = self.settings.tokens.inspect(token, now).await;
         let details = details.or_fault(ServerFault::TokenLookup)?;
         // An issuer of the host's may know tokens of others, or ones that have expired.
         let is_ours =
@@ -191,8 +190,8 @@ impl Engine {
     }
 }
 
-fn token_in<'r, 's>(request: &'r TokenRequest<'s>) -> Result<&'r Secret<'s>, RequestFault> {
-    request.token.as_ref().ok_or(RequestFault::TokenMissing)
+fn token_in<'r>(request: &'r TokenRequest<'_>) -> Result<&'r str, RequestFault> {
+    request.get(Parameter::Token).ok_or(RequestFault::TokenMissing)
 }
 
 /// Whether a token was issued to this client. Its tenant is known where the token has a family.

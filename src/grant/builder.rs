@@ -8,14 +8,14 @@ use serde_json::{Map, Value};
 
 use crate::client::authenticate::{SlowSecrets, UsedAssertions};
 use crate::client::jwks::PublishedKeys;
-use crate::client::{AuthenticationMethod, ClientStore, Grant, JwksSource};
+use crate::client::{AuthenticationMethod, ClientStore, JwksSource};
 use crate::endpoint::{Endpoints, Metadata, is_reserved_metadata};
 use crate::event::{Observer, default_observer};
 use crate::grant::attempts::{AccountNames, AttemptLimiter, AttemptLimits};
-use crate::grant::refresh::{Families, RefreshTokens};
+use crate::grant::families::{Families, RefreshTokens};
 use crate::grant::rules::LIFETIMES;
 use crate::grant::token_id::TokenIds;
-use crate::grant::{Engine, PasswordGrant};
+use crate::grant::{Engine, PasswordGrant, grants_on};
 use crate::jose::Algorithm;
 use crate::state::key::Keys;
 use crate::state::transaction::{Backend, State};
@@ -369,8 +369,7 @@ impl Builder {
             .map(|limits| AttemptLimiter::new(&limits, account_names, state.clone(), &settings))
             .transpose()?;
         let published = self.jwks_source.map(|source| PublishedKeys::new(source, settings.clock.clone()));
-        let grants =
-            if self.refresh.is_some() { vec![Grant::Password, Grant::RefreshToken] } else { vec![Grant::Password] };
+        let grants = grants_on(self.refresh.is_some());
         let metadata = Metadata::new(
             &settings.issuer,
             &endpoints,

@@ -4,7 +4,10 @@ mod about_token;
 mod attempts;
 mod builder;
 mod client;
+mod families;
+mod issue;
 mod log_out;
+mod password;
 mod refresh;
 mod rules;
 mod token_id;
@@ -13,34 +16,31 @@ use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use crate::client::authenticate::UsedAssertions;
 use crate::client::jwks::PublishedKeys;
-use crate::client::{AuthenticatedClient, ClientStore, Grant};
+use crate::client::{ClientStore, Grant};
 use crate::endpoint::{Endpoints, Introspection, Metadata, Revoked};
 use crate::event::{self, Event, EventKind};
+use crate::grant::attempts::AttemptLimiter;
 pub use crate::grant::attempts::{AccountNames, AttemptCount, AttemptLimits, AttemptsOn};
-use crate::grant::attempts::{Attempt, AttemptLimiter, Judged, Ticket, judged};
 use crate::grant::builder::Settings;
 pub use crate::grant::builder::{BuildError, Builder};
-pub use crate::grant::refresh::RefreshTokens;
-use crate::grant::refresh::{Families, Session};
+use crate::grant::families::Families;
+pub use crate::grant::families::RefreshTokens;
 use crate::grant::token_id::TokenIds;
 use crate::http::{HttpRequest, HttpResponse};
-use crate::refusal::{OrFault, Refusal};
+use crate::refusal::Refusal;
 use crate::request::{Endpoint, TokenRequest};
 use crate::response::TokenResponse;
 use crate::state::Revocations;
-use crate::token::{Authorization, TokenIssuer};
-use crate::user::{Accepted, Login, LoginAttempt, Outcome, UserAuthenticator};
+use crate::token::TokenIssuer;
+use crate::user::UserAuthenticator;
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, Reason, ServerFault, TokenError};
 use crate::vocabulary::future::catch_panic;
 use crate::vocabulary::identifier::Subject;
-use crate::vocabulary::scope::Scope;
-use crate::vocabulary::token::AccessToken;
 
 /// The token endpoint of the password grant ([RFC 6749 section 4.3]).
 ///
@@ -235,7 +235,7 @@ impl PasswordGrant {
     ///
     /// Dropped, it has happened or not.
     pub async fn log_out_everywhere(&self, subject: &Subject, context: &RequestContext) -> Result<(), BoxError> {
-        refresh::log_out(&self.0.revocations, subject, &*self.0.settings.clock).await?;
+        families::log_out(&self.0.revocations, subject, &*self.0.settings.clock).await?;
         self.0.observe(&Event::in_context(EventKind::LoggedOut, context).with_subject(subject));
         Ok(())
     }
@@ -372,13 +372,9 @@ impl Engine {
         match self.grant(request, started).await {
             Ok(response) => Ok(response),
             Err(refusal) => {
-                let username = request.username.as_deref();
+                let username = request.username();
+                let refusal = self.with_wait_for_refresh(refusal, request);
                 let error = self.refuse(refusal, &request.context, username, started);
-                let is_refresh = request.grant_type() == Some(Grant::RefreshToken.as_str());
-                let error = match self.families.as_ref().filter(|_| is_refresh) {
-                    Some(families) => error.waiting_at_most(families.longest_wait()),
-                    None => error,
-                };
                 self.hold_back(&error, started).await;
                 Err(error)
             }
@@ -441,153 +437,25 @@ impl Engine {
 impl Engine {
     /// Authenticates the client, and hands the request to the grant that it names.
     async fn grant(&self, request: &mut TokenRequest<'_>, started: Timestamp) -> Result<TokenResponse, Refusal> {
-        rules::check_limits(request, &self.settings.limits)?;
+        rules::check_request(request, &self.settings.limits)?;
         let client = self.client_of(request, &self.endpoints.token, started).await?;
-        let granted = match (rules::grant_for(request, &self.grants, &client), &self.families) {
+        let granted = match rules::grant_for(request, &self.grants, &client) {
+            Ok(Grant::Password) => self.password(request, &client, started).await,
             // In memory of its own, or every login's future would be as large as this one.
-            (Ok(Grant::RefreshToken), Some(families)) => {
-                Box::pin(self.refresh(families, request, &client, started)).await
-            }
-            (Ok(_), _) => self.password(request, &client, started).await,
-            (Err(reason), _) => Err(reason.into()),
+            Ok(Grant::RefreshToken) => Box::pin(self.refresh(request, &client, started)).await,
+            Err(reason) => Err(reason.into()),
         };
         granted.map_err(|refusal| refusal.of_client(client.id()))
     }
-
-    /// The whole grant (RFC 6749 section 4.3). Each step takes what the one before has established, or says no; the
-    /// password is looked at last.
-    async fn password(
-        &self,
-        request: &mut TokenRequest<'_>,
-        client: &AuthenticatedClient,
-        started: Timestamp,
-    ) -> Result<TokenResponse, Refusal> {
-        let password = request.password.take();
-        let (request, context) = (&*request, &request.context);
-
-        let scope = rules::scope_for(request, client, self.settings.scopes.as_ref())?;
-        let audiences = rules::audiences_for(request, client, self.settings.tokens.default_audience())?;
-        let lifetime = rules::lifetime_for(client, self.settings.access_token_lifetime)?;
-        let (username, password) = rules::credentials_in(request, password)?;
-
-        let beginning = self.beginning().await?;
-        let attempt = Attempt { username, client_id: client.id(), context };
-        let ticket = self.reserve(&attempt).await?;
-        let login = LoginAttempt { username, password, scope: &scope, client, context };
-        let login = self.settings.users.authenticate(login).await;
-        let login = login.map_err(|cause| Refusal::fault(rules::fault_of(&cause), cause));
-        let settled = self.settle(ticket, judged(&login), &attempt).await;
-        let login = login?;
-        settled?;
-        let accepted = accept(login)?;
-        self.observe(&attempt.event(EventKind::LoginAccepted).with_subject(&accepted.subject));
-
-        let scope = rules::final_scope(scope, &accepted)?;
-        rules::check_what_the_host_said(&accepted)?;
-        let granted = Granted { client, username: Some(username), audiences: &audiences, lifetime, scope, accepted };
-        let new = self.new_session(&granted)?;
-        if new.is_none() {
-            self.outlast_log_out(beginning, &granted.accepted.subject).await?;
-        }
-        let session_id = new.as_ref().map(|(_, new)| &*new.session_id);
-        let mut id = [0; TokenIds::LENGTH];
-        let token_id = self.token_ids.next(&mut id);
-        let access_token = self.make_token(&granted, token_id, session_id).await?;
-        // Last, so that nothing is begun or replaced for a token that could not be made; and dated before it is asked who was
-        // logged out meanwhile.
-        let session = match new {
-            Some(new) => Some(self.begin_session(beginning, new, &granted, context).await?),
-            None => {
-                self.not_logged_out_since(beginning, &granted.accepted.subject).await?;
-                None
-            }
-        };
-        Ok(self.answer(granted, access_token, token_id, session, (context, started)))
-    }
-
-    /// Makes the access token for what has been granted.
-    async fn make_token(
-        &self,
-        granted: &Granted<'_>,
-        token_id: &str,
-        session_id: Option<&str>,
-    ) -> Result<AccessToken, Refusal> {
-        let authorization = Authorization {
-            issuer: &self.settings.issuer,
-            subject: &granted.accepted.subject,
-            client: granted.client,
-            scope: &granted.scope,
-            audiences: granted.audiences,
-            claims: &granted.accepted.claims,
-            token_id,
-            session_id,
-            issued_at: self.settings.clock.now(), // the password took its time
-            lifetime: granted.lifetime,
-        };
-        self.settings.tokens.issue(&authorization).await.or_fault(ServerFault::TokenIssuer)
-    }
-
-    /// The answer that carries what was made.
-    fn answer(
-        &self,
-        granted: Granted<'_>,
-        access_token: AccessToken,
-        token_id: &str,
-        session: Option<Session>,
-        (context, started): (&RequestContext, Timestamp),
-    ) -> TokenResponse {
-        let Granted { client, username, lifetime, scope, accepted, .. } = granted;
-        let kind = if username.is_some() { EventKind::TokenIssued } else { EventKind::TokenRefreshed };
-        self.observe(&Event {
-            username,
-            session_id: session.as_ref().map(|session| &*session.id),
-            token_id: Some(token_id),
-            scope: Some(&scope),
-            elapsed: Some(self.settings.clock.now().since(started)),
-            ..Event::in_context(kind, context).with_client(client.id()).with_subject(&accepted.subject)
-        });
-        let refresh_token = session.map(|session| session.token);
-        TokenResponse { access_token, expires_in: lifetime, scope, refresh_token, members: accepted.members }
-    }
-
-    /// Counts the attempt, before anything is looked up for it.
-    async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Option<Ticket>, Refusal> {
-        match &self.attempts {
-            Some(attempts) => attempts.reserve(attempt).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// Takes back what was counted, or leaves it.
-    async fn settle(&self, ticket: Option<Ticket>, judged: Judged, attempt: &Attempt<'_>) -> Result<(), Refusal> {
-        match (&self.attempts, ticket) {
-            (Some(attempts), Some(ticket)) => attempts.settle(ticket, judged, attempt).await,
-            _ => Ok(()),
-        }
-    }
 }
 
-/// What a token is issued for.
-struct Granted<'a> {
-    client: &'a AuthenticatedClient,
-    /// The name that was typed, at a login.
-    username: Option<&'a str>,
-    audiences: &'a [String],
-    lifetime: Duration,
-    scope: Scope,
-    accepted: Accepted,
-}
-
-/// Only an accepted login goes on.
-fn accept(login: Login) -> Result<Accepted, Refusal> {
-    match login.into_outcome() {
-        Outcome::Accepted(accepted) => Ok(accepted),
-        Outcome::Rejected(rejection) => Err(Reason::Login(rejection).into()),
-        Outcome::MoreNeeded { code, members } => {
-            rules::check_more_needed(&code, &members)?;
-            Err(Refusal::new(Reason::MoreNeeded(code)).with_members(members))
-        }
-    }
+/// The grants that are on.
+fn grants_on(refresh_tokens: bool) -> Vec<Grant> {
+    let is_on = |grant: &Grant| match grant {
+        Grant::Password => true,
+        Grant::RefreshToken => refresh_tokens,
+    };
+    Grant::ALL.into_iter().filter(is_on).collect()
 }
 
 impl fmt::Debug for PasswordGrant {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::client::{AuthenticatedClient, Grant};
-use crate::request::TokenRequest;
+use crate::request::{Parameter, TokenRequest};
 use crate::response::is_host_member;
 use crate::token::is_host_claim;
 use crate::user::Accepted;
@@ -22,7 +22,7 @@ pub(crate) fn grant_for(
     switched_on: &[Grant],
     client: &AuthenticatedClient,
 ) -> Result<Grant, Reason> {
-    let name = request.grant_type.as_deref().ok_or(RequestFault::GrantTypeMissing)?;
+    let name = request.get(Parameter::GrantType).ok_or(RequestFault::GrantTypeMissing)?;
     let grant = Grant::named(name).filter(|grant| switched_on.contains(grant)).ok_or(RequestFault::GrantTypeUnknown)?;
     if client.registration().may_use(grant) { Ok(grant) } else { Err(NotAllowed::Grant.into()) }
 }
@@ -38,7 +38,7 @@ pub(crate) fn scope_for(
     let (registered, default) = (registration.registered_scope(), registration.scope_when_none_is_asked());
     let allowed =
         |scope: &Scope| registered.includes(scope) && known_to_server.is_none_or(|known| known.includes(scope));
-    match request.scope.as_deref() {
+    match request.get(Parameter::Scope) {
         Some(asked) => {
             let asked = match [default, registered].into_iter().find(|own| own.as_str() == asked) {
                 Some(same) => same.clone(),
@@ -91,7 +91,7 @@ pub(crate) fn refreshed_scope(
     client: &AuthenticatedClient,
     known_to_server: Option<&Scope>,
 ) -> Result<Scope, Reason> {
-    let asked = match request.scope.as_deref() {
+    let asked = match request.get(Parameter::Scope) {
         Some(asked) => asked.parse().map_err(|_| RequestFault::Scope)?,
         None => issued.clone(),
     };
@@ -124,7 +124,7 @@ pub(crate) fn credentials_in<'r, 's>(
     request: &'r TokenRequest<'_>,
     password: Option<Secret<'s>>,
 ) -> Result<(&'r str, Secret<'s>), Reason> {
-    let username = request.username.as_deref().ok_or(RequestFault::UsernameMissing)?;
+    let username = request.get(Parameter::Username).ok_or(RequestFault::UsernameMissing)?;
     Ok((username, password.ok_or(RequestFault::PasswordMissing)?))
 }
 
@@ -160,9 +160,13 @@ pub(crate) fn lifetime_for(client: &AuthenticatedClient, default: Duration) -> R
     if LIFETIMES.contains(&whole) { Ok(whole) } else { Err(ServerFault::ClientRegistration.into()) }
 }
 
-/// The configured limit is the engine's, whoever has parsed the request.
-pub(crate) fn check_limits(request: &TokenRequest<'_>, limits: &Limits) -> Result<(), RequestFault> {
-    let too_long = request.password.as_ref().is_some_and(|password| password.expose().len() > limits.password);
+/// Checks what is left to check of a request that the host has parsed: that deserialising found no
+/// fault, and that the password is within the engine's limit.
+pub(crate) fn check_request(request: &TokenRequest<'_>, limits: &Limits) -> Result<(), RequestFault> {
+    if let Some(fault) = request.fault() {
+        return Err(fault);
+    }
+    let too_long = request.get(Parameter::Password).is_some_and(|password| password.len() > limits.password);
     if too_long { Err(RequestFault::TooLong) } else { Ok(()) }
 }
 

@@ -28,6 +28,7 @@ impl TestState {
     }
 
     /// As the engine holds it.
+    #[cfg(feature = "argon2")]
     pub(crate) fn into_state(self) -> Arc<State> {
         let (keys, backend, clock) = (self.keys, Backend::Local(self.state), Arc::new(self.clock));
         let (randomness, patience) = (Arc::new(SystemRandomness::new()), Duration::from_secs(1));

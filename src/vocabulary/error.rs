@@ -493,12 +493,6 @@ impl TokenError {
         Self::new(fault.into(), None, Map::new(), None)
     }
 
-    /// Shortens the wait that the caller is told to at most this.
-    pub(crate) fn waiting_at_most(mut self, longest: Duration) -> Self {
-        self.0.retry_after = self.0.retry_after.map(|wait| wait.min(longest));
-        self
-    }
-
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {

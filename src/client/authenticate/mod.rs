@@ -12,7 +12,9 @@ mod secret;
 use std::fmt;
 
 pub(crate) use assertion::{ASSERTION_TYPE, Expectations, JWT_BEARER, UsedAssertions};
-pub(crate) use secret::{Comparison, SlowSecrets};
+#[cfg(feature = "argon2")]
+pub(crate) use secret::Comparison;
+pub(crate) use secret::SlowSecrets;
 
 use crate::client::authenticate::assertion::AssertionCredential;
 use crate::client::authenticate::basic::Basic;
@@ -23,12 +25,11 @@ use crate::client::{AuthenticationMethod, Client, ClientStore};
 use crate::event::{self, Event, Observer};
 use crate::http::Header;
 use crate::refusal::{OrFault, Refusal};
-use crate::request::TokenRequest;
+use crate::request::{Parameter, TokenRequest};
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{ClientFault, Reason, RequestFault, ServerFault};
 use crate::vocabulary::identifier::ClientId;
-use crate::vocabulary::secret::Secret;
 
 /// A client that has authenticated, or a public client that has named itself. Only the engine can
 /// make one.
@@ -93,8 +94,8 @@ impl<'r> Credential<'r> {
             Header::Once(value) => Some(value),
             Header::Repeated => return Err(RequestFault::RepeatedHeader.into()),
         };
-        let (client_id, secret) = (request.client_id.as_deref(), request.client_secret.as_ref().map(Secret::expose));
-        if request.client_assertion.is_some() || request.client_assertion_type.is_some() {
+        let (client_id, secret) = (request.client_id(), request.get(Parameter::ClientSecret));
+        if request.get(Parameter::ClientAssertion).is_some() || request.get(Parameter::ClientAssertionType).is_some() {
             return AssertionCredential::of(request, authorization).map(|own| Self::Assertion(Box::new(own)));
         }
         match (authorization, secret, client_id) {

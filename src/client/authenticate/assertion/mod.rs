@@ -16,7 +16,7 @@ use crate::client::{AssertionCompatibility, AssertionKeys, AuthenticationMethod,
 use crate::event::{Event, EventKind};
 use crate::jose::{UnusableKey, VerificationKeys};
 use crate::refusal::{OrFault, Refusal};
-use crate::request::TokenRequest;
+use crate::request::{Parameter, TokenRequest};
 use crate::state::key::Purpose;
 use crate::state::replay::{Use, UseKeys, use_once};
 use crate::state::transaction::State;
@@ -41,16 +41,17 @@ enum Alongside {
 impl<'r> AssertionCredential<'r> {
     /// The assertion of a request that has `client_assertion` or `client_assertion_type`.
     pub(super) fn of(request: &'r TokenRequest<'_>, authorization: Option<&[u8]>) -> Result<Self, Reason> {
-        if request.client_secret.is_some() {
+        if request.get(Parameter::ClientSecret).is_some() {
             return Err(RequestFault::SeveralClientAuthentications.into());
         }
-        let (text, is_alias) = match (&request.client_assertion, request.client_assertion_type.as_deref()) {
-            (Some(text), Some(JWT_BEARER)) => (text, false),
-            (Some(text), Some(JWT_BEARER_ALIAS)) => (text, true),
-            _ => return Err(RequestFault::ClientAssertion.into()),
-        };
-        let assertion = UnverifiedAssertion::parse(text.expose()).ok_or(ClientFault::AssertionMalformed)?;
-        if request.client_id.as_deref().is_some_and(|client_id| client_id != assertion.client_id()) {
+        let (text, is_alias) =
+            match (request.get(Parameter::ClientAssertion), request.get(Parameter::ClientAssertionType)) {
+                (Some(text), Some(JWT_BEARER)) => (text, false),
+                (Some(text), Some(JWT_BEARER_ALIAS)) => (text, true),
+                _ => return Err(RequestFault::ClientAssertion.into()),
+            };
+        let assertion = UnverifiedAssertion::parse(text).ok_or(ClientFault::AssertionMalformed)?;
+        if request.client_id().is_some_and(|client_id| client_id != assertion.client_id()) {
             return Err(RequestFault::ClientIdMismatch.into());
         }
         let alongside = match authorization.map(Basic::parse) {

@@ -1,18 +1,13 @@
-//! Refresh tokens (RFC 6749 section 6): the engine's side of the [families](crate::state::family).
+//! The refresh grant (RFC 6749 section 6).
 
-mod config;
-mod families;
-
-use crate::client::AuthenticatedClient;
-use crate::event::{Event, EventKind};
-use crate::grant::log_out::Beginning;
-pub use crate::grant::refresh::config::RefreshTokens;
-use crate::grant::refresh::families::Intent;
-pub(crate) use crate::grant::refresh::families::{Families, Found, NewSession, Session, expires_at, holder, log_out};
+use crate::client::{AuthenticatedClient, Grant};
+use crate::event::EventKind;
+use crate::grant::families::{Families, Intent, Session, holder};
+use crate::grant::issue::Granted;
 use crate::grant::token_id::TokenIds;
-use crate::grant::{Engine, Granted, rules};
+use crate::grant::{Engine, rules};
 use crate::refusal::{OrFault, Refusal};
-use crate::request::TokenRequest;
+use crate::request::{Parameter, TokenRequest};
 use crate::response::TokenResponse;
 use crate::state::family::{Contention, Family, Step};
 use crate::user::Accepted;
@@ -22,50 +17,17 @@ use crate::vocabulary::error::{Reason, RequestFault, ServerFault, TokenFault};
 use crate::vocabulary::identifier::Subject;
 
 impl Engine {
-    /// What a family begins with, if what was granted is to have a refresh token.
-    pub(crate) fn new_session(&self, granted: &Granted<'_>) -> Result<Option<(&Families, NewSession)>, Refusal> {
-        let families = self.families.as_ref().filter(|families| families.are_for(granted.client, &granted.scope));
-        let Some(families) = families else { return Ok(None) };
-        // Without randomness there is no token.
-        let new = families.new_session().or_fault(ServerFault::TokenIssuer)?;
-        Ok(Some((families, new)))
-    }
-
-    /// Begins a family for what was granted. Whoever was logged out since the login began is refused, since the password may
-    /// have been the former one; or, over a shared store, gets a family that is over from its beginning.
-    pub(crate) async fn begin_session(
-        &self,
-        beginning: Beginning,
-        (families, new): (&Families, NewSession),
-        granted: &Granted<'_>,
-        context: &RequestContext,
-    ) -> Result<Session, Refusal> {
-        let Granted { client, scope, accepted, .. } = granted;
-        let holder = holder(client, context);
-        let what = (scope.clone(), granted.audiences.to_vec());
-        let began_after = beginning.number();
-        let created =
-            Box::pin(families.create(new, holder, &accepted.subject, began_after, what, granted.lifetime)).await;
-        let Some((session, replaced)) = created.or_fault(ServerFault::StateStore)? else {
-            return Err(ServerFault::LoggedOutMeanwhile.into());
-        };
-        if let Some(session_id) = replaced.as_deref() {
-            let event = Event::in_context(EventKind::SessionReplaced, context).with_client(client.id());
-            self.observe(&Event { session_id: Some(session_id), ..event.with_subject(&accepted.subject) });
-        }
-        Ok(session)
-    }
-
     /// The refresh grant (RFC 6749 section 6). The token is looked at first, without using it up; it is used up last, once
     /// nothing else can say no or fail.
-    pub(crate) async fn refresh(
+    pub(super) async fn refresh(
         &self,
-        families: &Families,
         request: &mut TokenRequest<'_>,
         client: &AuthenticatedClient,
         started: Timestamp,
     ) -> Result<TokenResponse, Refusal> {
-        let presented = request.refresh_token.take().ok_or(RequestFault::RefreshTokenMissing)?;
+        // Where there are no refresh tokens, the grant is not on.
+        let families = self.families.as_ref().ok_or(RequestFault::GrantTypeUnknown)?;
+        let presented = request.take(Parameter::RefreshToken).ok_or(RequestFault::RefreshTokenMissing)?;
         let (request, context) = (&*request, &request.context);
         let lifetime = rules::lifetime_for(client, self.settings.access_token_lifetime)?;
 
@@ -90,7 +52,8 @@ impl Engine {
         let scope = rules::final_scope(scope, &accepted)?;
         rules::check_what_the_host_said(&accepted)?;
 
-        let granted = Granted { client, username: None, audiences: &audiences, lifetime, scope, accepted };
+        let (username, audiences) = (None, &*audiences);
+        let granted = Granted { client, username, audiences, lifetime, scope, accepted, context, started };
         let mut id = [0; TokenIds::LENGTH];
         let token_id = self.token_ids.next(&mut id);
         let access_token = self.make_token(&granted, token_id, Some(&used.session_id)).await?;
@@ -104,7 +67,18 @@ impl Engine {
         };
         let token = token.ok_or(ServerFault::RefreshKeyMissing)?;
         let session = Session { id: used.session_id, token };
-        Ok(self.answer(granted, access_token, token_id, Some(session), (context, started)))
+        Ok(self.answer(EventKind::TokenRefreshed, granted, access_token, token_id, Some(session)))
+    }
+
+    /// Shortens the wait that a refused refresh is told, so that the retry comes within the window
+    /// in which a used token is repeated instead of taken for a theft.
+    pub(super) fn with_wait_for_refresh(&self, refusal: Refusal, request: &TokenRequest<'_>) -> Refusal {
+        match &self.families {
+            Some(families) if request.grant_type() == Some(Grant::RefreshToken.as_str()) => {
+                refusal.retry_at_most_after(families.longest_wait())
+            }
+            _ => refusal,
+        }
     }
 
     /// Asks the gate, as the login was asked.

@@ -1,12 +1,14 @@
 //! Families over the rows that remember them.
 
+mod config;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use crate::client::{AuthenticatedClient, Grant};
-use crate::grant::refresh::RefreshTokens;
+pub use crate::grant::families::config::RefreshTokens;
 use crate::state::StateKey;
 use crate::state::family::{Family, FamilyRule, Holder, Presented, SecretDigest, Step};
 use crate::state::log_out;

@@ -1,0 +1,133 @@
+//! The end of every grant: the access token is made, the session begins, the answer is written.
+
+use std::time::Duration;
+
+use crate::client::AuthenticatedClient;
+use crate::event::{Event, EventKind};
+use crate::grant::Engine;
+use crate::grant::families::{Families, NewSession, Session, holder};
+use crate::grant::log_out::Beginning;
+use crate::grant::token_id::TokenIds;
+use crate::refusal::{OrFault, Refusal};
+use crate::response::TokenResponse;
+use crate::token::Authorization;
+use crate::user::Accepted;
+use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::context::RequestContext;
+use crate::vocabulary::error::ServerFault;
+use crate::vocabulary::scope::Scope;
+use crate::vocabulary::token::AccessToken;
+
+/// What a token is issued for: every check has passed.
+pub(super) struct Granted<'a> {
+    pub(super) client: &'a AuthenticatedClient,
+    /// The name that was typed, at a login.
+    pub(super) username: Option<&'a str>,
+    pub(super) audiences: &'a [String],
+    pub(super) lifetime: Duration,
+    pub(super) scope: Scope,
+    pub(super) accepted: Accepted,
+    pub(super) context: &'a RequestContext,
+    pub(super) started: Timestamp,
+}
+
+impl Engine {
+    /// Issues an access token, and begins a session if there is to be a refresh token. `beginning`
+    /// is from before the credentials were judged.
+    ///
+    /// The session comes last, so that nothing is begun or replaced for a token that could not be
+    /// made. Without one, the token is dated before it is asked who was logged out meanwhile.
+    pub(super) async fn issue(&self, granted: Granted<'_>, beginning: Beginning) -> Result<TokenResponse, Refusal> {
+        let new = self.new_session(&granted)?;
+        if new.is_none() {
+            self.outlast_log_out(beginning, &granted.accepted.subject).await?;
+        }
+        let session_id = new.as_ref().map(|(_, new)| &*new.session_id);
+        let mut id = [0; TokenIds::LENGTH];
+        let token_id = self.token_ids.next(&mut id);
+        let access_token = self.make_token(&granted, token_id, session_id).await?;
+        let session = match new {
+            Some((families, new)) => Some(self.begin_session(families, new, &granted, beginning).await?),
+            None => {
+                self.not_logged_out_since(beginning, &granted.accepted.subject).await?;
+                None
+            }
+        };
+        Ok(self.answer(EventKind::TokenIssued, granted, access_token, token_id, session))
+    }
+
+    /// Makes the access token, dated now: judging the password took its time.
+    pub(super) async fn make_token(
+        &self,
+        granted: &Granted<'_>,
+        token_id: &str,
+        session_id: Option<&str>,
+    ) -> Result<AccessToken, Refusal> {
+        let authorization = Authorization {
+            issuer: &self.settings.issuer,
+            subject: &granted.accepted.subject,
+            client: granted.client,
+            scope: &granted.scope,
+            audiences: granted.audiences,
+            claims: &granted.accepted.claims,
+            token_id,
+            session_id,
+            issued_at: self.settings.clock.now(),
+            lifetime: granted.lifetime,
+        };
+        self.settings.tokens.issue(&authorization).await.or_fault(ServerFault::TokenIssuer)
+    }
+
+    /// The answer that carries what was made.
+    pub(super) fn answer(
+        &self,
+        kind: EventKind,
+        granted: Granted<'_>,
+        access_token: AccessToken,
+        token_id: &str,
+        session: Option<Session>,
+    ) -> TokenResponse {
+        let Granted { client, username, lifetime, scope, accepted, context, started, .. } = granted;
+        self.observe(&Event {
+            username,
+            session_id: session.as_ref().map(|session| &*session.id),
+            token_id: Some(token_id),
+            scope: Some(&scope),
+            elapsed: Some(self.settings.clock.now().since(started)),
+            ..Event::in_context(kind, context).with_client(client.id()).with_subject(&accepted.subject)
+        });
+        let refresh_token = session.map(|session| session.token);
+        TokenResponse { access_token, expires_in: lifetime, scope, refresh_token, members: accepted.members }
+    }
+
+    /// The session that is to begin, if what was granted is to have a refresh token.
+    fn new_session(&self, granted: &Granted<'_>) -> Result<Option<(&Families, NewSession)>, Refusal> {
+        let families = self.families.as_ref().filter(|families| families.are_for(granted.client, &granted.scope));
+        let Some(families) = families else { return Ok(None) };
+        let new = families.new_session().or_fault(ServerFault::TokenIssuer)?;
+        Ok(Some((families, new)))
+    }
+
+    /// Begins a session. If the subject was logged out after `beginning`, the login is refused,
+    /// since the password may have been the former one; over a shared store it may instead get a
+    /// session that is over from its beginning.
+    async fn begin_session(
+        &self,
+        families: &Families,
+        new: NewSession,
+        granted: &Granted<'_>,
+        beginning: Beginning,
+    ) -> Result<Session, Refusal> {
+        let Granted { client, scope, accepted, context, .. } = granted;
+        let what = (scope.clone(), granted.audiences.to_vec());
+        let (holder, began_after) = (holder(client, context), beginning.number());
+        let created = families.create(new, holder, &accepted.subject, began_after, what, granted.lifetime);
+        let created = Box::pin(created).await.or_fault(ServerFault::StateStore)?;
+        let (session, replaced) = created.ok_or(ServerFault::LoggedOutMeanwhile)?;
+        if let Some(session_id) = replaced.as_deref() {
+            let event = Event::in_context(EventKind::SessionReplaced, context).with_client(client.id());
+            self.observe(&Event { session_id: Some(session_id), ..event.with_subject(&accepted.subject) });
+        }
+        Ok(session)
+    }
+}

@@ -1,0 +1,78 @@
+//! The password grant (RFC 6749 section 4.3).
+
+use crate::client::AuthenticatedClient;
+use crate::event::EventKind;
+use crate::grant::attempts::{Attempt, Judged, Ticket, judged};
+use crate::grant::issue::Granted;
+use crate::grant::{Engine, rules};
+use crate::refusal::Refusal;
+use crate::request::{Parameter, TokenRequest};
+use crate::response::TokenResponse;
+use crate::user::{Accepted, Login, LoginAttempt, Outcome};
+use crate::vocabulary::clock::Timestamp;
+use crate::vocabulary::error::Reason;
+
+impl Engine {
+    /// The whole grant. Each step takes what the one before has established, or refuses; the
+    /// password is looked at last.
+    pub(super) async fn password(
+        &self,
+        request: &mut TokenRequest<'_>,
+        client: &AuthenticatedClient,
+        started: Timestamp,
+    ) -> Result<TokenResponse, Refusal> {
+        let password = request.take(Parameter::Password);
+        let (request, context) = (&*request, &request.context);
+
+        let scope = rules::scope_for(request, client, self.settings.scopes.as_ref())?;
+        let audiences = rules::audiences_for(request, client, self.settings.tokens.default_audience())?;
+        let lifetime = rules::lifetime_for(client, self.settings.access_token_lifetime)?;
+        let (username, password) = rules::credentials_in(request, password)?;
+
+        let beginning = self.beginning().await?;
+        let attempt = Attempt { username, client_id: client.id(), context };
+        let ticket = self.reserve(&attempt).await?;
+        let login = LoginAttempt { username, password, scope: &scope, client, context };
+        let login = self.settings.users.authenticate(login).await;
+        let login = login.map_err(|cause| Refusal::fault(rules::fault_of(&cause), cause));
+        let settled = self.settle(ticket, judged(&login), &attempt).await;
+        let login = login?;
+        settled?;
+        let accepted = accept(login)?;
+        self.observe(&attempt.event(EventKind::LoginAccepted).with_subject(&accepted.subject));
+
+        let scope = rules::final_scope(scope, &accepted)?;
+        rules::check_what_the_host_said(&accepted)?;
+        let (username, audiences) = (Some(username), &*audiences);
+        let granted = Granted { client, username, audiences, lifetime, scope, accepted, context, started };
+        self.issue(granted, beginning).await
+    }
+
+    /// Counts the attempt, before anything is looked up for it.
+    async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Option<Ticket>, Refusal> {
+        match &self.attempts {
+            Some(attempts) => attempts.reserve(attempt).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes back what was counted, or leaves it.
+    async fn settle(&self, ticket: Option<Ticket>, judged: Judged, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+        match (&self.attempts, ticket) {
+            (Some(attempts), Some(ticket)) => attempts.settle(ticket, judged, attempt).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Only an accepted login goes on.
+fn accept(login: Login) -> Result<Accepted, Refusal> {
+    match login.into_outcome() {
+        Outcome::Accepted(accepted) => Ok(accepted),
+        Outcome::Rejected(rejection) => Err(Reason::Login(rejection).into()),
+        Outcome::MoreNeeded { code, members } => {
+            rules::check_more_needed(&code, &members)?;
+            Err(Refusal::new(Reason::MoreNeeded(code)).with_members(members))
+        }
+    }
+}

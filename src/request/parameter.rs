@@ -1,0 +1,146 @@
+//! The parameters of the endpoints, in one table: where each occurs, what its value may be, and
+//! whether it is a credential.
+
+use crate::vocabulary::error::RequestFault;
+use crate::vocabulary::form;
+use crate::vocabulary::limits::Limits;
+use crate::vocabulary::scope;
+
+/// The endpoint that a request was sent to, which decides what parameters it has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Token,
+    /// Revocation or introspection: about one token.
+    AboutToken,
+}
+
+/// The endpoints at which a parameter is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    Every,
+    Only(Endpoint),
+}
+
+/// What the value of a parameter may be (RFC 6749 appendix A). Lengths are bytes after decoding.
+#[derive(Clone, Copy)]
+enum Grammar {
+    Vschar {
+        longest: usize,
+    },
+    Text {
+        longest: usize,
+    },
+    /// Text within the configured limit.
+    Password,
+    /// Faults are `invalid_scope`.
+    Scope,
+    /// A token or an assertion. One that is malformed is answered as one that is unknown.
+    Opaque,
+}
+
+struct Rule {
+    at: At,
+    grammar: Grammar,
+    /// Credentials must not stand in the URI, where logs and histories keep them (RFC 6749 section
+    /// 2.3.1).
+    is_credential: bool,
+}
+
+macro_rules! parameters {
+    ($($(#[$doc:meta])* $variant:ident = $($name:literal)|+, $at:expr, $grammar:expr, $credential:expr;)+) => {
+        /// The parameters that are known. Grammar is checked in this order.
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Parameter {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl Parameter {
+            pub(super) const ALL: &[Self] = &[$(Self::$variant),+];
+
+            fn of_name(name: &str) -> Option<Self> {
+                match name {
+                    $($($name)|+ => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            fn rule(self) -> Rule {
+                let (at, grammar, is_credential) = match self {
+                    $(Self::$variant => ($at, $grammar, $credential),)+
+                };
+                Rule { at, grammar, is_credential }
+            }
+        }
+    };
+}
+
+/// Most are known at the token endpoint alone.
+const TOKEN: At = At::Only(Endpoint::Token);
+/// `token_type_hint` is not known: a token itself tells what it is.
+const ABOUT_TOKEN: At = At::Only(Endpoint::AboutToken);
+const SHORT: Grammar = Grammar::Vschar { longest: Limits::SHORT };
+const CLIENT_ID: Grammar = Grammar::Vschar { longest: Limits::CLIENT_ID };
+const CLIENT_SECRET: Grammar = Grammar::Vschar { longest: Limits::CLIENT_SECRET };
+const USERNAME: Grammar = Grammar::Text { longest: Limits::USERNAME };
+
+parameters! {
+    // parameter        = name(s)                   known at     grammar            credential
+    GrantType           = "grant_type",             TOKEN,       SHORT,             false;
+    ClientId            = "client_id",              At::Every,   CLIENT_ID,         false;
+    ClientAssertionType = "client_assertion_type",  At::Every,   SHORT,             false;
+    Username            = "username",               TOKEN,       USERNAME,          true;
+    Scope               = "scope",                  TOKEN,       Grammar::Scope,    false;
+    ClientSecret        = "client_secret",          At::Every,   CLIENT_SECRET,     true;
+    Password            = "password",               TOKEN,       Grammar::Password, true;
+    ClientAssertion     = "client_assertion",       At::Every,   Grammar::Opaque,   true;
+    RefreshToken        = "refresh_token",          TOKEN,       Grammar::Opaque,   true;
+    Token               = "token",                  ABOUT_TOKEN, Grammar::Opaque,   true;
+    /// The only one that may be repeated (RFC 8707).
+    Target              = "resource" | "audience",  TOKEN,       SHORT,             false;
+}
+
+impl Parameter {
+    /// The parameter of this name, if it is known at the endpoint.
+    pub(super) fn named(name: &str, endpoint: Endpoint) -> Option<Self> {
+        Self::of_name(name).filter(|parameter| parameter.is_at(endpoint))
+    }
+
+    fn is_at(self, endpoint: Endpoint) -> bool {
+        match self.rule().at {
+            At::Every => true,
+            At::Only(own) => own == endpoint,
+        }
+    }
+
+    /// Checks a value that is not empty.
+    pub(super) fn check(self, value: &str, limits: &Limits) -> Result<(), RequestFault> {
+        let within = |longest: usize, allows: fn(&str) -> bool| match value {
+            _ if value.len() > longest => Err(RequestFault::TooLong),
+            _ if !allows(value) => Err(RequestFault::Character),
+            _ => Ok(()),
+        };
+        match self.rule().grammar {
+            Grammar::Vschar { longest } => within(longest, form::is_vschar),
+            Grammar::Text { longest } => within(longest, form::is_unicode_no_crlf),
+            Grammar::Password => within(limits.password, form::is_unicode_no_crlf),
+            Grammar::Scope if is_short_scope(value) => Ok(()),
+            Grammar::Scope => Err(RequestFault::Scope),
+            Grammar::Opaque => Ok(()),
+        }
+    }
+}
+
+fn is_short_scope(value: &str) -> bool {
+    let spaces: usize = value.bytes().map(|byte| usize::from(byte == b' ')).sum();
+    value.len() <= Limits::SCOPE && spaces < Limits::SCOPE_TOKENS && scope::is_scope(value)
+}
+
+/// Whether a credential of any endpoint stands in the query. `token` is one only where it is known.
+pub(super) fn holds_credential(query: &str, endpoint: Endpoint) -> bool {
+    let is_credential = |name: &str| match Parameter::of_name(name) {
+        Some(Parameter::Token) => endpoint == Endpoint::AboutToken,
+        Some(parameter) => parameter.rule().is_credential,
+        None => name == "access_token", // of a protected resource (RFC 6750 section 2.3)
+    };
+    form::pairs(query.as_bytes()).filter_map(|(name, _)| form::decode(name).ok()).any(|name| is_credential(&name))
+}

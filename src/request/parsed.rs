@@ -1,0 +1,52 @@
+//! A request that a framework's form extractor has parsed: `Deserialize` for [`TokenRequest`].
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use crate::request::{Endpoint, Seen, TokenRequest, decoded_elsewhere};
+use crate::vocabulary::limits::Limits;
+use crate::vocabulary::secret::Secret;
+
+impl<'de> Deserialize<'de> for TokenRequest<'_> {
+    /// Fails only where the input is no map of texts, which a form always is.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Pairs).map(|request: TokenRequest<'static>| request)
+    }
+}
+
+struct Pairs;
+
+impl<'de> Visitor<'de> for Pairs {
+    type Value = TokenRequest<'static>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the parameters of a token request")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut request, mut seen) = (TokenRequest::empty(), Seen::default());
+        while let Some((name, value)) = map.next_entry::<String, SecretText>()? {
+            let pair = decoded_elsewhere(Cow::Owned(name), value.0);
+            let put = pair.and_then(|(name, value)| request.put(name, value, Endpoint::Token, &mut seen));
+            if let Err(fault) = put {
+                request.fault = Some(fault);
+                // To the end, or the deserialiser complains about the rest.
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                return Ok(request);
+            }
+        }
+        request.fault = request.check(&Limits::widest_password()).err();
+        Ok(request)
+    }
+}
+
+/// A value, which is overwritten when it is dropped.
+struct SecretText(Secret<'static>);
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
+    }
+}
