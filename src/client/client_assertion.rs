@@ -15,7 +15,9 @@ use crate::jose::{
 };
 use crate::vocabulary::clock::{Clock, SystemClock};
 use crate::vocabulary::error::BoxError;
+use crate::vocabulary::form;
 use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
+use crate::vocabulary::secret::Secret;
 
 /// Makes client assertions ([RFC 7523 section 2.2]), by which a client proves to a token endpoint who it is without
 /// sending a secret. For programs that call such an endpoint; no other part of this crate is needed.
@@ -30,8 +32,8 @@ use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 /// let key = AssertionKey::from_pem(pem)?.kid("backend-1");
 /// let assertions = ClientAssertion::new("backend", "https://id.example.com", key);
 ///
-/// let mut form = vec![("grant_type", "password".to_owned()), ("username", "alice".to_owned())];
-/// form.extend(assertions.parameters()?); // client_assertion_type, client_assertion
+/// let parameters = [("grant_type", "password"), ("username", "alice"), ("password", "wonderland")];
+/// let body = assertions.form(parameters)?; // with client_assertion_type and client_assertion
 /// # Ok::<(), password_grant::BoxError>(())
 /// ```
 ///
@@ -70,6 +72,9 @@ pub enum AssertionError {
     /// The key did not sign.
     #[error("the key could not sign the assertion")]
     Signature(#[source] BoxError),
+    /// The form could not be encoded.
+    #[error("the form could not be encoded")]
+    Form(#[source] BoxError),
 }
 
 impl AssertionKey {
@@ -275,6 +280,24 @@ impl ClientAssertion {
     /// As [`sign`](Self::sign).
     pub fn parameters(&self) -> Result<[(&'static str, String); 2], AssertionError> {
         Ok([("client_assertion_type", JWT_BEARER.to_owned()), ("client_assertion", self.sign()?)])
+    }
+
+    /// The body of a token request: these parameters and a fresh assertion, form-encoded. It holds what the parameters
+    /// hold, such as a password. No `Authorization` header goes with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`sign`](Self::sign).
+    pub fn form<'p>(
+        &self,
+        parameters: impl IntoIterator<Item = (&'p str, &'p str)>,
+    ) -> Result<Secret<'static>, AssertionError> {
+        let own = self.parameters()?;
+        let mut pairs: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        for (name, value) in parameters {
+            pairs.push((name, value));
+        }
+        form::encode_pairs(&pairs).map(Secret::new).map_err(|cause| AssertionError::Form(cause.into()))
     }
 
     fn header(&self) -> Map<String, Value> {

@@ -56,7 +56,7 @@ pub(crate) enum Sees {
 }
 
 impl Client {
-    /// A client that keeps a secret and proves it at every request. A [`ClientSecret`] alone means
+    /// A client that keeps a secret and proves it at every request. A [`ClientSecret`](crate::ClientSecret) alone means
     /// `client_secret_basic`.
     #[must_use]
     pub fn confidential(id: impl Into<ClientId>, authentication: impl Into<ClientAuthentication>) -> Self {

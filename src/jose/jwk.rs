@@ -6,6 +6,7 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use aws_lc_rs::signature::{ED25519, ParsedPublicKey, RsaPublicKeyComponents};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk as model;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
@@ -133,51 +134,25 @@ impl Jwk {
     }
 
     pub(crate) fn from_object(object: &Map<String, Value>) -> Result<Self, KeyError> {
-        const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
         let members = Members(object);
-        if PRIVATE.iter().any(|member| members.get(member).is_some()) {
-            return Err(KeyError::Private);
-        }
-        let for_signatures = members.text("use")?.is_none_or(|usage| usage == "sig");
-        let for_verifying = match members.get("key_ops") {
-            None => true,
-            Some(operations) => operations.as_array().is_some_and(|list| list.iter().any(|entry| entry == "verify")),
-        };
-        if !(for_signatures && for_verifying) {
-            return Err(KeyError::Purpose);
-        }
-        let mut key = match (members.text("kty")?, members.text("crv")?) {
-            (Some("OKP"), Some("Ed25519")) => Self::ed25519(&members.number("x")?)?,
-            (Some("EC"), Some(curve)) => {
-                let curve = Curve::named(curve).ok_or(KeyError::Unsupported)?;
-                // Each coordinate has its full length (RFC 7518 section 6.2.1.2), or there would be two spellings.
-                let coordinate = |name| match members.number(name)? {
-                    number if number.len() == curve.coordinate() => Ok(number),
-                    _ => Err(KeyError::Malformed(name)),
-                };
-                Self::ec(curve, &[&[4], &*coordinate("x")?, &*coordinate("y")?].concat())?
-            }
-            (Some("RSA"), None) => Self::rsa(&members.number("n")?, &members.number("e")?)?,
-            (Some(_), _) => return Err(KeyError::Unsupported),
-            (None, _) => return Err(KeyError::Malformed("kty")),
-        };
+        let mut key = Self::from_model(&members.model()?)?;
+        // The model does not know every algorithm, nor Ed25519 by that name.
         if let Some(alg) = members.text("alg")? {
             let algorithm: Algorithm = alg.parse()?;
             key = key.for_algorithm(algorithm)?;
             key.fully_specified = alg != algorithm.as_str();
         }
-        match members.text("kid")? {
-            None => {}
-            Some(kid) if (1..=Self::KID).contains(&kid.len()) => key.kid = kid.to_owned(),
-            Some(_) => return Err(KeyError::Malformed("kid")),
-        }
-        let thumbprint = |name| match members.text(name)? {
-            Some(thumbprint) if thumbprint.len() > 64 => Err(KeyError::Malformed(name)),
-            thumbprint => Ok(thumbprint.map(str::to_owned)),
-        };
-        key.thumbprints = Thumbprints { sha1: thumbprint("x5t")?, sha256: thumbprint("x5t#S256")? };
         key.parsed(key.algorithm())?;
         Ok(key)
+    }
+
+    /// With a `kid` of 1 to 256 bytes.
+    pub(crate) fn named(self, kid: &str) -> Result<Self, KeyError> {
+        if (1..=Self::KID).contains(&kid.len()) {
+            Ok(Self { kid: kid.to_owned(), ..self })
+        } else {
+            Err(KeyError::Malformed("kid"))
+        }
     }
 
     /// For this one of the algorithms of its kind.
@@ -294,7 +269,7 @@ impl Jwk {
     }
 }
 
-/// The members of a key; one that is `null` is as if it were not there.
+/// The members of a key; one that is `null` counts as absent.
 struct Members<'a>(&'a Map<String, Value>);
 
 impl<'a> Members<'a> {
@@ -309,9 +284,26 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn number(&self, name: &'static str) -> Result<Vec<u8>, KeyError> {
-        let encoded = self.text(name)?.ok_or(KeyError::Malformed(name))?;
-        URL_SAFE_NO_PAD.decode(encoded).map_err(|_| KeyError::Malformed(name))
+    /// The key in the data model of jsonwebtoken, which takes private members and does not say what
+    /// is wrong with a member: both are checked here, ahead of it.
+    fn model(&self) -> Result<model::Jwk, KeyError> {
+        const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+        const TEXTS: [&str; 10] = ["use", "kty", "crv", "x", "y", "n", "e", "kid", "x5t", "x5t#S256"];
+        if PRIVATE.iter().any(|member| self.get(member).is_some()) {
+            return Err(KeyError::Private);
+        }
+        let mut read = Map::new();
+        for name in TEXTS {
+            if let Some(text) = self.text(name)? {
+                read.insert(name.to_owned(), text.into());
+            }
+        }
+        if let Some(operations) = self.get("key_ops") {
+            let operations = operations.as_array().ok_or(KeyError::Purpose)?;
+            let texts = operations.iter().filter(|operation| operation.is_string()).cloned().collect();
+            read.insert("key_ops".to_owned(), Value::Array(texts));
+        }
+        serde_json::from_value(Value::Object(read)).map_err(|_| KeyError::Unsupported)
     }
 }
 

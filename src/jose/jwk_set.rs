@@ -49,15 +49,25 @@ impl JwkSet {
         if entries.len() > ENTRIES {
             return Err(KeyError::Set);
         }
-        let mut set = Self::default();
-        for (position, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.is_null()) {
+        let entries = entries.iter().enumerate().filter(|(_, entry)| !entry.is_null()).map(|(position, entry)| {
             let key = entry.as_object().ok_or(KeyError::NotAnObject).and_then(Jwk::from_object);
+            (position, (entry.get("kid").and_then(Value::as_str), key))
+        });
+        Self::of_entries(entries)
+    }
+
+    /// The set of these entries, each with its position, its raw `kid`, and what became of reading it.
+    pub(crate) fn of_entries<'k>(
+        entries: impl IntoIterator<Item = (usize, (Option<&'k str>, Result<Jwk, KeyError>))>,
+    ) -> Result<Self, KeyError> {
+        let mut set = Self::default();
+        for (position, (kid, key)) in entries {
             match key {
                 Ok(key) => set.keys.push(key),
                 Err(KeyError::Private) => return Err(KeyError::Private),
                 Err(reason) => {
-                    let kid = entry.get("kid").and_then(Value::as_str).filter(|kid| kid.len() <= Jwk::KID);
-                    set.unusable.push(UnusableKey { position, kid: kid.map(str::to_owned), reason });
+                    let kid = kid.filter(|kid| kid.len() <= Jwk::KID).map(str::to_owned);
+                    set.unusable.push(UnusableKey { position, kid, reason });
                 }
             }
         }

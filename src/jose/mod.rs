@@ -1,5 +1,21 @@
-//! Strict compact JWS (RFC 7515), keys and key sets (RFC 7517). On the ground: everything that reads or makes a JWT
-//! stands on it.
+//! Strict compact JWS (RFC 7515), keys and key sets (RFC 7517). Everything that reads or makes a JWT
+//! stands on this module.
+//!
+//! Keys are read through the data model of jsonwebtoken, and convert into it and out of it
+//! ([`Jwk`], [`JwkSet`], [`Algorithm`]). Signing and the reading of tokens are not that crate's, for
+//! three reasons:
+//!
+//! * It signs and verifies through a process-global provider, which panics where a host's
+//!   dependencies switch on two backends, or none. So this crate switches on none of its features.
+//! * It makes a signer anew at each call. Keys that are parsed once cost less: for HS256, EdDSA,
+//!   ES256 and RS256 0.41, 10.2, 19.8 and 353 µs a signature here, and 0.65, 18.9, 32.5 and 854 µs
+//!   there.
+//! * Its `decode` accepts tokens with `crit` or `zip`, of any `typ`, with an array as `iss`, and
+//!   with repeated claims. They are refused here before any signature is computed
+//!   ([RFC 8725](https://www.rfc-editor.org/rfc/rfc8725)).
+//!
+//! Its model does not know ES512, nor Ed25519 by the name of RFC 9864, and takes private members.
+//! So `alg` and private members are looked at here, ahead of it.
 
 mod algorithm;
 pub(crate) mod compact;
@@ -8,6 +24,7 @@ mod date;
 mod json;
 mod jwk;
 mod jwk_set;
+mod model;
 mod rsa;
 mod signing;
 mod verification;

@@ -138,10 +138,8 @@ impl IntrospectedTokens {
         client_secret: &str,
         transport: impl IntrospectionTransport,
     ) -> Self {
-        // RFC 6749 section 2.3.1: both halves are form-encoded first.
-        let pair = Secret::new(format!("{}:{}", form::encode(client_id), form::encode(client_secret)));
-        let header = Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())));
-        Self::with_credentials(url.into(), Credentials::Header(header), transport)
+        let credentials = Credentials::Header(basic(client_id, client_secret));
+        Self::with_credentials(url.into(), credentials, transport)
     }
 
     /// The same with form parameters that prove who asks, made anew for each request, such as those of a client assertion
@@ -229,8 +227,8 @@ impl IntrospectedTokens {
         };
         let own = [("token_type_hint", "access_token"), ("token", token)];
         let further = further.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let encode = |(name, value): (&str, &str)| format!("{}={}", form::encode(name), form::encode(value));
-        let form = Secret::new(own.into_iter().chain(further).map(encode).collect::<Vec<_>>().join("&"));
+        let pairs: Vec<_> = own.into_iter().chain(further).collect();
+        let form = Secret::new(form::encode_pairs(&pairs)?);
         self.transport.post(&self.url, authorization, form.expose()).await
     }
 
@@ -255,6 +253,14 @@ impl IntrospectedTokens {
     fn cache(&self) -> MutexGuard<'_, HashMap<[u8; 32], Cached>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The value of an `Authorization` header, whose two halves are form-encoded (RFC 6749 section 2.3.1).
+fn basic(client_id: &str, client_secret: &str) -> Secret<'static> {
+    // Text always encodes.
+    let half = |text| Secret::new(form::encode(text).unwrap_or_default());
+    let pair = Secret::new(format!("{}:{}", half(client_id).expose(), half(client_secret).expose()));
+    Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())))
 }
 
 /// The answer's meaning (RFC 7662 section 2.2), typed strictly.

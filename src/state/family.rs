@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod exploration;
 
+use subtle::ConstantTimeEq;
+
 use crate::state::codec::{Reader, Stored, write_bytes, write_number, write_optional};
 use crate::vocabulary::error::TokenFault;
 use crate::vocabulary::scope::Scope;
@@ -154,7 +156,7 @@ impl Family {
 
     /// Whether this token is the current one.
     pub(crate) fn is_current(&self, generation: u64, digest: &SecretDigest) -> bool {
-        self.generation == generation && self.current == *digest
+        self.generation == generation && is_same(&self.current, digest)
     }
 
     pub(crate) fn revoke(&mut self, now: u64) {
@@ -183,10 +185,10 @@ impl Family {
         match self.generation.checked_sub(presented.generation) {
             // Nobody but we could have made these, and we did not: a key has leaked, or a store has lost commits.
             None => Step::Refused(TokenFault::Ahead),
-            Some(0) if presented.digest != self.current => Step::Refused(TokenFault::Forged),
+            Some(0) if !is_same(&presented.digest, &self.current) => Step::Refused(TokenFault::Forged),
             Some(0) => self.follow(presented.successors, rule, now),
-            Some(1) if presented.digest == self.previous && self.was_followed_within(1, rule.window, now) => {
-                match presented.successors.iter().position(|successor| *successor == self.current) {
+            Some(1) if is_same(&presented.digest, &self.previous) && self.was_followed_within(1, rule.window, now) => {
+                match presented.successors.iter().position(|successor| is_same(successor, &self.current)) {
                     Some(successor) if self.repeats < rule.repeats => {
                         self.repeats += 1;
                         Step::Repeated(successor)
@@ -224,6 +226,10 @@ impl Family {
         let followed = usize::try_from(behind).ok().and_then(|behind| self.rotations.iter().rev().nth(behind - 1));
         followed.is_some_and(|time| time.abs_diff(now) < window)
     }
+}
+
+fn is_same(one: &SecretDigest, other: &SecretDigest) -> bool {
+    one.ct_eq(other).into()
 }
 
 /// Just as it was written: another reading of it would be another row.

@@ -1,12 +1,8 @@
 //! State for unit tests: in memory, with a clock that is moved by hand.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use crate::state::InMemoryState;
 use crate::state::codec::{Stored, to_bytes};
 use crate::state::key::Keys;
-use crate::state::transaction::{Backend, State};
 use crate::{ManualClock, SystemRandomness, Timestamp};
 
 /// The stored bytes of a row, for a test to hold against those of every version before.
@@ -25,13 +21,5 @@ impl TestState {
         let clock = ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000));
         let state = InMemoryState::new().clock(clock.clone());
         Self { state, clock, keys: Keys::local(&SystemRandomness::new()).unwrap() }
-    }
-
-    /// As the engine holds it.
-    #[cfg(feature = "argon2")]
-    pub(crate) fn into_state(self) -> Arc<State> {
-        let (keys, backend, clock) = (self.keys, Backend::Local(self.state), Arc::new(self.clock));
-        let (randomness, patience) = (Arc::new(SystemRandomness::new()), Duration::from_secs(1));
-        Arc::new(State { keys, backend, clock, randomness, patience })
     }
 }

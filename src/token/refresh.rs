@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::jose::KeyError;
@@ -123,7 +123,9 @@ impl RefreshKeys {
         let (tagged, tag) = bytes.split_last_chunk::<TAG>()?;
         let (kid, rest) = tagged.split_first_chunk::<KID>()?;
         let key = self.0.iter().find(|key| key.kid == *kid)?;
-        verify_slices_are_equal(&key.tag(tagged), tag).ok()?;
+        if !bool::from(key.tag(tagged).ct_eq(tag)) {
+            return None;
+        }
         let (family, rest) = rest.split_first_chunk()?;
         let (generation, rest) = rest.split_first_chunk()?;
         Some(RefreshToken {

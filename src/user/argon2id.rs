@@ -2,7 +2,7 @@ use std::fmt;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use aws_lc_rs::constant_time::verify_slices_are_equal;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::user::hashing::Memory;
@@ -164,7 +164,7 @@ impl StoredHash {
         let expected = self.expected.as_bytes();
         let Some(output) = buffer.get_mut(..expected.len()) else { return Ok(false) };
         match compute(memory, self.version, &self.params, password, &self.salt, output) {
-            Ok(()) => Ok(verify_slices_are_equal(output, expected).is_ok()),
+            Ok(()) => Ok(output.ct_eq(expected).into()),
             Err(HashError::Overloaded) => Err(Overloaded::new()),
             Err(_) => Ok(false),
         }

@@ -1,8 +1,10 @@
-//! The strict decoding of `application/x-www-form-urlencoded` text (RFC 6749 appendix B).
+//! `application/x-www-form-urlencoded` text (RFC 6749 appendix B). Encoding is serde_urlencoded's;
+//! decoding is ours, since it must be strict: see [`decode`].
 
 use std::borrow::Cow;
 
-use zeroize::Zeroize;
+use serde_urlencoded::ser::Error as EncodeError;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A bad percent escape, or bytes that are not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,17 +41,15 @@ fn unescaped(encoded: &[u8], plus: u8) -> Result<Cow<'_, str>, BadEncoding> {
     }
 }
 
-/// Encodes one name or value: all but letters, digits, `-`, `.`, `_` and `~` is escaped, so that it is the same under every
-/// reading of the specifications.
-pub(crate) fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            other => encoded.push_str(&format!("%{other:02X}")),
-        }
-    }
-    encoded
+/// Encodes one text in a way that form decoding and percent decoding read alike.
+pub(crate) fn encode(text: &str) -> Result<String, EncodeError> {
+    let pair = Zeroizing::new(encode_pairs(&[("", text)])?);
+    Ok(pair.strip_prefix('=').unwrap_or_default().replace('+', "%20"))
+}
+
+/// Encodes a form.
+pub(crate) fn encode_pairs(pairs: &[(&str, &str)]) -> Result<String, EncodeError> {
+    serde_urlencoded::to_string(pairs)
 }
 
 /// Whether it holds a `%` or a `+`, so that it may mean something else than it says.

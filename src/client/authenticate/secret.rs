@@ -158,16 +158,20 @@ pub(crate) enum Comparison {
 
 #[cfg(all(test, feature = "argon2"))]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
+    use crate::SystemRandomness;
     use crate::client::authenticate::UsedAssertions;
     use crate::client::authenticate::assertion::Expectations;
     use crate::client::{ClientAuthentication, InMemoryClients};
     use crate::state::test_support::TestState;
+    use crate::state::transaction::{Backend, State};
     use crate::vocabulary::context::RequestContext;
 
     /// Counts how often it is asked, and matches nothing.
@@ -195,7 +199,15 @@ mod tests {
             Client::confidential("slow", ClientAuthentication::basic_by_slow_hash("$argon2id$")),
             Client::public("public"),
         ]);
-        let used = UsedAssertions { state: TestState::new().into_state(), most: 1 };
+        let TestState { keys, state, clock } = TestState::new();
+        let state = State {
+            keys,
+            backend: Backend::Local(state),
+            clock: Arc::new(clock),
+            randomness: Arc::new(SystemRandomness::new()),
+            patience: Duration::from_secs(1),
+        };
+        let used = UsedAssertions { state: Arc::new(state), most: 1 };
         let context = RequestContext::new();
         for id in ["unknown", "known", "expired", "disabled", "post", "slow", "public"] {
             let slow = Counting::default();
@@ -209,7 +221,7 @@ mod tests {
                     token_endpoint: "",
                     endpoint: "",
                     algorithms: &[],
-                    longest_life: std::time::Duration::ZERO,
+                    longest_life: Duration::ZERO,
                     now,
                 },
                 used: &used,
