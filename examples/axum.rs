@@ -113,7 +113,7 @@ impl TryFrom<ClientRow> for Client {
         let client = if row.resource_server { client.resource_server() } else { client };
         let known = [Grant::Password, Grant::RefreshToken];
         let grants = known.into_iter().filter(|grant| row.grants.split(' ').any(|name| name == grant.as_str()));
-        Ok(client.grants(grants).scope(row.scope.parse()?).default_scope(row.default_scope.parse()?))
+        Ok(client.grants(grants).scope(row.scope.parse()?).default_scope(row.default_scope.parse()?).build())
     }
 }
 

@@ -153,8 +153,8 @@ pub use async_trait::async_trait;
 
 pub use crate::client::{
     AssertionCompatibility, AssertionError, AssertionKey, AuthenticatedClient, AuthenticationMethod, Client,
-    ClientAssertion, ClientAuthentication, ClientSecret, ClientStore, Grant, InMemoryClients, InvalidDigest,
-    JwksSource,
+    ClientAssertion, ClientAuthentication, ClientBuilder, ClientSecret, ClientStore, Grant, InMemoryClients,
+    InvalidDigest, JwksSource,
 };
 pub use crate::event::{AccessFault, Alarm, Event, EventKind, EventLevel, Observer};
 pub use crate::grant::{

@@ -17,9 +17,9 @@ use common::{Answer, FORM, GOOD, ISSUER, Users, World, basic, encode, noon, segm
 use futures_util::future::join_all;
 use password_grant::{
     Algorithm, AssertionCompatibility, AssertionError, AssertionKey, AuthenticationMethod, BoxError, Change, Client,
-    ClientAssertion, ClientAuthentication, ClientSecret, Clock, Commit, Grant, HttpRequest, InMemoryState, Jwk, JwkSet,
-    JwksSource, KeyError, Loaded, ManualClock, Randomness, RandomnessError, RequestContext, StateKey, StateSecret,
-    StateStore, SystemClock, VerificationKeys, async_trait,
+    ClientAssertion, ClientAuthentication, ClientBuilder, ClientSecret, Clock, Commit, Grant, HttpRequest,
+    InMemoryState, Jwk, JwkSet, JwksSource, KeyError, Loaded, ManualClock, Randomness, RandomnessError, RequestContext,
+    StateKey, StateSecret, StateStore, SystemClock, VerificationKeys, async_trait,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ fn set(keys: impl IntoIterator<Item = Jwk>) -> JwkSet {
     keys.into_iter().collect()
 }
 
-fn client(id: &str, authentication: ClientAuthentication) -> Client {
+fn client(id: &str, authentication: ClientAuthentication) -> ClientBuilder {
     Client::confidential(id, authentication).grants([Grant::Password]).scope("profile".parse().unwrap())
 }
 

@@ -9,12 +9,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use common::{Answer, FORM, GOOD, Users, World, basic, noon};
 use password_grant::{
-    AuthenticationMethod, BoxError, Client, ClientAuthentication, ClientSecret, ClientStore, Grant, HttpRequest,
-    JwtIssuer, PasswordGrant, Randomness, RandomnessError, RequestContext, SigningKeys, async_trait,
+    AuthenticationMethod, BoxError, Client, ClientAuthentication, ClientBuilder, ClientSecret, ClientStore, Grant,
+    HttpRequest, JwtIssuer, PasswordGrant, Randomness, RandomnessError, RequestContext, SigningKeys, async_trait,
 };
 
 /// A world with one more client, which may use the grant.
-fn world_with(client: Client) -> World {
+fn world_with(client: ClientBuilder) -> World {
     let world = World::default();
     world.clients.insert(client.grants([Grant::Password]).scope("profile".parse().unwrap()));
     world
@@ -273,7 +273,7 @@ async fn an_identifier_is_looked_up_once_in_each_reading_that_differs() {
     impl ClientStore for Counting {
         async fn find(&self, client_id: &str, _: &RequestContext) -> Result<Option<Client>, BoxError> {
             self.0.lock().unwrap().push(client_id.to_owned());
-            Ok((client_id == "known+%41").then(|| anybody("known+%41")))
+            Ok((client_id == "known+%41").then(|| anybody("known+%41").build()))
         }
     }
     let looked_up = Arc::new(Mutex::new(Vec::new()));
@@ -470,7 +470,7 @@ fn grant_over(store: Store) -> PasswordGrant {
     PasswordGrant::builder(common::ISSUER, Arc::new(store), Users::default(), tokens).observer(()).build().unwrap()
 }
 
-fn anybody(id: &str) -> Client {
+fn anybody(id: &str) -> ClientBuilder {
     Client::public(id).grants([Grant::Password]).scope("profile".parse().unwrap())
 }
 
@@ -496,7 +496,7 @@ async fn a_store_that_fails_is_503_and_never_the_clients_fault() {
 /// A database that compares without regard to case finds a client that was not named.
 #[tokio::test]
 async fn a_client_with_another_identifier_than_the_one_named_is_not_found() {
-    let grant = grant_over(Store(|_, _| Ok(Some(anybody("mobile")))));
+    let grant = grant_over(Store(|_, _| Ok(Some(anybody("mobile").build()))));
     ask(&grant, "mobile", None).await.is_granted();
     for other in ["MOBILE", "mobile+", "mobil", "mobile%25"] {
         ask(&grant, other, None).await.is(401, "invalid_client");
@@ -505,7 +505,7 @@ async fn a_client_with_another_identifier_than_the_one_named_is_not_found() {
 
 #[tokio::test]
 async fn the_store_is_asked_in_the_tenant_that_the_host_named() {
-    let grant = grant_over(Store(|id, context| Ok((context.tenant() == Some("demo")).then(|| anybody(id)))));
+    let grant = grant_over(Store(|id, context| Ok((context.tenant() == Some("demo")).then(|| anybody(id).build()))));
     ask(&grant, "mobile", Some("demo")).await.is_granted();
     ask(&grant, "mobile", Some("other")).await.is(401, "invalid_client");
     ask(&grant, "mobile", None).await.is(401, "invalid_client");

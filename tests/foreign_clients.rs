@@ -21,8 +21,8 @@ use axum::routing::{any, get};
 use common::sessions::{Gate, keys};
 use common::{AUDIENCE, Users};
 use password_grant::{
-    Client, ClientAuthentication, ClientSecret, Grant, HttpRequest, InMemoryClients, JwkSet, JwtIssuer, PasswordGrant,
-    RefreshTokens, SigningKeys,
+    Client, ClientAuthentication, ClientBuilder, ClientSecret, Grant, HttpRequest, InMemoryClients, JwkSet, JwtIssuer,
+    PasswordGrant, RefreshTokens, SigningKeys,
 };
 use serde_json::{Map, Value, json};
 
@@ -32,7 +32,7 @@ const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign_client
 /// The characters at which encodings of Basic credentials differ.
 const ODD: (&str, &str) = ("odd client+100%", "s3cr:t +%&=/?~%41");
 
-fn register(clients: &InMemoryClients, client: Client) {
+fn register(clients: &InMemoryClients, client: ClientBuilder) {
     let scope = || "profile offline_access".parse().unwrap();
     let client = client.grants([Grant::Password, Grant::RefreshToken]);
     clients.insert(client.scope(scope()).default_scope(scope()));

@@ -12,9 +12,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use common::{AUDIENCE, Answer, Events, FORM, ISSUER, noon};
 use password_grant::{
-    AccountState, Argon2Parameters, BoxError, Builder, Client, ClientAuthentication, ClientSecret, Grant, HashError,
-    HashedPasswords, HashingConfigError, HttpRequest, JwtIssuer, Login, LoginAttempt, ManualClock, PasswordGrant,
-    Randomness, RandomnessError, RequestContext, SigningKeys, SystemRandomness, User, UserStore, async_trait,
+    AccountState, Argon2Parameters, BoxError, Builder, Client, ClientAuthentication, ClientBuilder, ClientSecret,
+    Grant, HashError, HashedPasswords, HashingConfigError, HttpRequest, JwtIssuer, Login, LoginAttempt, ManualClock,
+    PasswordGrant, Randomness, RandomnessError, RequestContext, SigningKeys, SystemRandomness, User, UserStore,
+    async_trait,
 };
 
 /// Cheap enough to hash by the hundred in a test.
@@ -700,7 +701,8 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
     assert_eq!(waiting.await.0, refused);
     // Where the identifier can be read in several ways, one client's hash is compared: of one that could log in by it.
     let slow = |id: &str| Client::confidential(id, ClientAuthentication::basic_by_slow_hash(hash(cheap(), "legacy")));
-    let insert = |client: Client| clients.insert(client.grants([Grant::Password]).scope("profile".parse().unwrap()));
+    let insert =
+        |client: ClientBuilder| clients.insert(client.grants([Grant::Password]).scope("profile".parse().unwrap()));
     insert(slow("a+b"));
     assert_eq!(ask(&grant, "a+b", "legacy").await.0.status, 200);
     insert(slow("a b").disabled());

@@ -643,7 +643,7 @@ async fn a_confidential_client_may_keep_its_token_and_a_public_one_never() {
 
     let both = [Grant::Password, Grant::RefreshToken];
     let phone = Client::public("phone").grants(both).scope("profile offline_access".parse().unwrap());
-    sessions.world.clients.insert(phone.keeps_refresh_tokens());
+    sessions.world.clients.insert(phone.without_rotation());
     let first = sessions.login("phone").await;
     assert_ne!(Pair::of(&sessions.refresh("phone", &first.refresh).await).refresh, first.refresh);
 }
@@ -689,7 +689,7 @@ impl Instance {
         tokens: impl TokenIssuer,
         refresh: RefreshTokens,
     ) -> Self {
-        let (clients, events) = (InMemoryClients::new([]), Events::default());
+        let (clients, events) = (InMemoryClients::default(), Events::default());
         register(&clients);
         let builder = PasswordGrant::builder(ISSUER, clients, users, tokens).observer(events.clone());
         let builder = builder.dangerous_without_attempt_limits().refresh_tokens(refresh);

@@ -49,7 +49,7 @@ impl AssertionCase {
             None => ClientAuthentication::client_secret_jwt(pair.secret()),
         };
         let client = Client::confidential(SIGNER, registered.expect("a key")).grants([Grant::Password]);
-        let clients = Clients(CachedClient::new(), client.scope(SCOPE.parse().expect("a scope")));
+        let clients = Clients(CachedClient::new(), client.scope(SCOPE.parse().expect("a scope")).build());
         let issuer = JwtIssuer::new(KeyPair::generate(Algorithm::Hs256).signing_keys(), AUDIENCE);
         // Room for as many as a long measurement makes.
         let grant = PasswordGrant::builder(ISSUER, clients, TrivialUser::new(), issuer)

@@ -72,7 +72,7 @@ impl CachedClient {
     pub fn new() -> Self {
         let secret = ClientSecret::digest_of(CLIENT_SECRET);
         let scope = SCOPE.parse().expect("a scope");
-        Self(Client::confidential(CLIENT_ID, secret).grants([Grant::Password]).scope(scope))
+        Self(Client::confidential(CLIENT_ID, secret).grants([Grant::Password]).scope(scope).build())
     }
 }
 

@@ -13,7 +13,7 @@ pub use authentication::{AssertionCompatibility, AuthenticationMethod, ClientAut
 pub(crate) use authentication::{AssertionKeys, AssertionRegistration};
 pub use client_assertion::{AssertionError, AssertionKey, ClientAssertion};
 pub use jwks::JwksSource;
-pub(crate) use registered::Sees;
-pub use registered::{Client, Grant};
+pub(crate) use registered::IntrospectionAccess;
+pub use registered::{Client, ClientBuilder, Grant};
 pub use secret::{ClientSecret, InvalidDigest};
 pub use store::{ClientStore, InMemoryClients};

@@ -23,7 +23,7 @@ use crate::vocabulary::identifier::ClientId;
 ///             return Ok(None);
 ///         }
 ///         let secret = ClientSecret::from_sha256(self.secret_sha256);
-///         Ok(Some(Client::confidential("web", secret).grants([Grant::Password]).scope("profile".parse()?)))
+///         Ok(Some(Client::confidential("web", secret).grants([Grant::Password]).scope("profile".parse()?).build()))
 ///     }
 /// }
 /// ```
@@ -77,14 +77,15 @@ pub struct InMemoryClients(Arc<RwLock<HashMap<ClientId, Client>>>);
 impl InMemoryClients {
     /// A store of these clients.
     #[must_use]
-    pub fn new(clients: impl IntoIterator<Item = Client>) -> Self {
+    pub fn new<C: Into<Client>>(clients: impl IntoIterator<Item = C>) -> Self {
         let store = Self::default();
         clients.into_iter().for_each(|client| store.insert(client));
         store
     }
 
     /// Adds a client, in the place of one with the same identifier.
-    pub fn insert(&self, client: Client) {
+    pub fn insert(&self, client: impl Into<Client>) {
+        let client = client.into();
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(client.id().clone(), client);
     }
 

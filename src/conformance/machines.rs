@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::client::{
-    AssertionKey, AuthenticatedClient, Client, ClientAssertion, ClientAuthentication, Grant, InMemoryClients,
+    AssertionKey, AuthenticatedClient, Client, ClientAssertion, ClientAuthentication, ClientBuilder, Grant,
+    InMemoryClients,
 };
 use crate::conformance::Fixture;
 use crate::conformance::instance::{ANSWER, Instance, LONG, Outcome, at_once, ensure};
@@ -70,7 +71,7 @@ fn engine(store: Arc<dyn StateStore>, users: &Users, patience: Duration) -> Outc
     // Over a store that takes its time more than the first wait may pass meanwhile, and one more guess be right to make.
     let limits = AttemptLimits::default().patience(patience).waits(LONG, LONG);
     let scope = Scope::offline_access();
-    let any = |client: Client| {
+    let any = |client: ClientBuilder| {
         client.grants([Grant::Password, Grant::RefreshToken]).scope(scope.clone()).default_scope(scope.clone())
     };
     let keys = RefreshKeys::new([0x3c; 32]).map_err(|error| text(&error))?;

@@ -1,6 +1,6 @@
 //! The endpoints at which a client speaks about a token: revocation (RFC 7009) and introspection (RFC 7662).
 
-use crate::client::{AuthenticatedClient, Sees};
+use crate::client::{AuthenticatedClient, IntrospectionAccess};
 use crate::endpoint::{Introspection, Revoked};
 use crate::event::{Event, EventKind};
 use crate::grant::Engine;
@@ -135,10 +135,12 @@ impl Engine {
         let Some(details) = self.inspect(token, now).await? else { return Ok(Introspection::Inactive) };
         let standing = self.revocations.standing(&details).await.or_fault(ServerFault::StateStore)?;
         let tenant = standing.tenant.as_deref();
-        let seen = match caller.registration().sees() {
-            Sees::All => true,
-            Sees::For(audiences) => details.audiences.iter().any(|audience| audiences.contains(audience)),
-            Sees::Nobodys => false,
+        let seen = match caller.registration().introspection() {
+            IntrospectionAccess::All => true,
+            IntrospectionAccess::Audiences(audiences) => {
+                details.audiences.iter().any(|audience| audiences.contains(audience))
+            }
+            IntrospectionAccess::Own => false,
         };
         // A resource server of one tenant is told nothing of another's, one of none of all.
         let own_tenant = context.tenant();

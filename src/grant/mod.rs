@@ -157,7 +157,7 @@ impl PasswordGrant {
     /// Answers a request to the introspection endpoint ([RFC 7662]), for `POST /oauth/introspect`.
     ///
     /// A confidential client is told of its own tokens; one that is registered as a
-    /// [`resource_server`](crate::Client::resource_server) of other clients' access tokens too. Of any other token, and of
+    /// [`resource_server`](crate::ClientBuilder::resource_server) of other clients' access tokens too. Of any other token, and of
     /// one that has expired, was revoked, or whose client may not be used any more, it is told `{"active":false}` and nothing
     /// else; with [refresh tokens](crate::RefreshTokens) on, so it is where their gate refuses the account. A public client, and whoever does not authenticate, gets 401. A store that
     /// fails is 503, never an answer.
@@ -349,9 +349,8 @@ impl Engine {
         request: &HttpRequest<'a>,
         endpoint: Endpoint,
     ) -> Result<(), TokenError> {
-        let started = self.settings.clock.now();
         let parsed = parsed.parse(request, endpoint, &self.settings.limits);
-        parsed.map_err(|fault| self.refuse(fault.into(), &request.context, None, started))
+        parsed.map_err(|fault| self.refuse(fault.into(), &request.context, None, None))
     }
 
     /// The answer to a request, also where the host's code panics.
@@ -360,10 +359,9 @@ impl Engine {
         context: &RequestContext,
         future: Pin<&mut impl Future<Output = Result<T, TokenError>>>,
     ) -> HttpResponse {
-        let started = self.settings.clock.now();
         match catch_panic(future).await {
             Some(answer) => answer.map_or_else(Into::into, Into::into),
-            None => self.refuse(ServerFault::Panic.into(), context, None, started).into(),
+            None => self.refuse(ServerFault::Panic.into(), context, None, None).into(),
         }
     }
 
@@ -374,7 +372,7 @@ impl Engine {
             Err(refusal) => {
                 let username = request.username();
                 let refusal = self.with_wait_for_refresh(refusal, request);
-                let error = self.refuse(refusal, &request.context, username, started);
+                let error = self.refuse(refusal, &request.context, username, Some(started));
                 self.hold_back(&error, started).await;
                 Err(error)
             }
@@ -384,13 +382,13 @@ impl Engine {
     async fn revoke(&self, request: &mut TokenRequest<'_>) -> Result<Revoked, TokenError> {
         let started = self.settings.clock.now();
         let revoked = self.revoke_token(request, started).await;
-        revoked.map_err(|refusal| self.refuse(refusal, &request.context, None, started))
+        revoked.map_err(|refusal| self.refuse(refusal, &request.context, None, Some(started)))
     }
 
     async fn introspect(&self, request: &mut TokenRequest<'_>) -> Result<Introspection, TokenError> {
         let started = self.settings.clock.now();
         let introspected = self.introspect_token(request, started).await;
-        introspected.map_err(|refusal| self.refuse(refusal, &request.context, None, started))
+        introspected.map_err(|refusal| self.refuse(refusal, &request.context, None, Some(started)))
     }
 
     /// Reports a refusal and makes the answer of it, which tells the caller only what it may know.
@@ -399,15 +397,14 @@ impl Engine {
         refusal: Refusal,
         context: &RequestContext,
         username: Option<&str>,
-        started: Timestamp,
+        started: Option<Timestamp>,
     ) -> TokenError {
         let event = refusal.event();
         let concerns_login =
             matches!(event.kind, EventKind::LoginRejected(_) | EventKind::MoreNeeded | EventKind::AttemptDenied(_));
-        let elapsed = self.settings.clock.now().since(started);
         self.observe(&Event {
             username: username.filter(|_| concerns_login),
-            elapsed: Some(elapsed),
+            elapsed: started.map(|started| self.settings.clock.now().since(started)),
             context: Some(context),
             ..event
         });

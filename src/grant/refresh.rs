@@ -32,7 +32,7 @@ impl Engine {
         let lifetime = rules::lifetime_for(client, self.settings.access_token_lifetime)?;
 
         let used = families.read(presented.expose()).ok_or(TokenFault::NotOurs)?;
-        let (holder, treatment) = (holder(client, context), (client.registration().rotates(), lifetime));
+        let (holder, treatment) = (holder(client, context), (client.registration().rotates_refresh_tokens(), lifetime));
         let refused = |reason: Reason| Refusal::new(reason).of_session(&used.session_id);
         let good = |(step, family): (Step, Option<Family>)| match (step, family) {
             (Step::Rotated | Step::Repeated(_) | Step::Kept, Some(family)) => Ok((step, family)),

@@ -35,7 +35,7 @@ pub(crate) fn scope_for(
     known_to_server: Option<&Scope>,
 ) -> Result<Scope, Reason> {
     let registration = client.registration();
-    let (registered, default) = (registration.registered_scope(), registration.scope_when_none_is_asked());
+    let (registered, default) = (registration.scope(), registration.default_scope());
     let allowed =
         |scope: &Scope| registered.includes(scope) && known_to_server.is_none_or(|known| known.includes(scope));
     match request.get(Parameter::Scope) {
@@ -59,7 +59,7 @@ pub(crate) fn audiences_for<'c>(
     client: &'c AuthenticatedClient,
     own: Option<&str>,
 ) -> Result<Cow<'c, [String]>, Reason> {
-    let registered = client.registration().registered_audiences();
+    let registered = client.registration().audiences();
     let asked = targets_among(registered, own, request).ok_or(NotAllowed::Target)?;
     if asked.is_empty() {
         return Ok(Cow::Borrowed(registered.get(..1).unwrap_or_default()));
@@ -98,8 +98,8 @@ pub(crate) fn refreshed_scope(
     if !issued.includes(&asked) {
         return Err(NotAllowed::RefreshedScope.into());
     }
-    let allowed = client.registration().registered_scope().includes(&asked)
-        && known_to_server.is_none_or(|known| known.includes(&asked));
+    let allowed =
+        client.registration().scope().includes(&asked) && known_to_server.is_none_or(|known| known.includes(&asked));
     if allowed { Ok(asked) } else { Err(NotAllowed::Scope.into()) }
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn refreshed_audiences(
 ) -> Result<Vec<String>, Reason> {
     let asked = targets_among(issued, own, request).ok_or(NotAllowed::RefreshedTarget)?;
     let audiences = if asked.is_empty() { issued.to_vec() } else { asked };
-    let registered = client.registration().registered_audiences();
+    let registered = client.registration().audiences();
     // None is the issuer's own audience, which is for clients that are registered for no other.
     let default = audiences.is_empty() && registered.is_empty();
     let allowed = default || !audiences.is_empty() && audiences.iter().all(|audience| registered.contains(audience));
@@ -155,7 +155,7 @@ pub(crate) const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=
 
 /// The client's lifetime of access tokens, or else the server's, in whole seconds.
 pub(crate) fn lifetime_for(client: &AuthenticatedClient, default: Duration) -> Result<Duration, Reason> {
-    let lifetime = client.registration().lifetime_of_access_tokens().unwrap_or(default);
+    let lifetime = client.registration().access_token_lifetime().unwrap_or(default);
     let whole = Duration::from_secs(lifetime.as_secs());
     if LIFETIMES.contains(&whole) { Ok(whole) } else { Err(ServerFault::ClientRegistration.into()) }
 }

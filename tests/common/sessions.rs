@@ -66,7 +66,7 @@ pub fn register(clients: &InMemoryClients) {
     for client in [
         confidential("app").grants(both),
         confidential("other").grants(both),
-        confidential("keeper").grants(both).keeps_refresh_tokens(),
+        confidential("keeper").grants(both).without_rotation(),
         Client::public("phone").grants(both).scope(scope()),
         confidential("reports").resource_server(),
         confidential("narrow").resource_server_for(["https://other.example.com"]),
