@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use password_grant::{
-    AccountState, Algorithm, Argon2Parameters, AttemptLimits, BoxError, HashedPasswords, HttpRequest, PasswordGrant,
-    RequestContext, User, UserStore, async_trait,
+    AccountState, Algorithm, Argon2Parameters, AttemptLimits, BoxError, Environment, HashedPasswords, HttpRequest,
+    PasswordGrant, RequestContext, User, UserStore, async_trait,
 };
 use tokio::runtime::Runtime;
 
@@ -92,7 +92,8 @@ struct Asked {
 
 impl Asked {
     fn new(table: Table) -> Self {
-        let users = HashedPasswords::builder(table).observer(()).build().expect("threads");
+        let users =
+            HashedPasswords::builder(table).environment(&Environment::new().observer(())).build().expect("threads");
         let hour = Duration::from_secs(3_600);
         let limits = AttemptLimits::default().burst(1).waits(hour, hour);
         let key = KeyPair::generate(Algorithm::Hs256);

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use password_grant::{
-    Argon2Parameters, BoxError, HashedPasswords, Login, LoginAttempt, PasswordGrant, Rejection, RequestContext, User,
-    UserAuthenticator, UserStore, async_trait,
+    Argon2Parameters, BoxError, Environment, HashedPasswords, Login, LoginAttempt, PasswordGrant, Rejection,
+    RequestContext, User, UserAuthenticator, UserStore, async_trait,
 };
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
@@ -118,7 +118,13 @@ fn run(variant: &str, measured: bool) -> String {
     let runtime = Builder::new_multi_thread().worker_threads(cores()).enable_all().build().expect("a runtime");
     let key = KeyPair::generate(password_grant::Algorithm::Hs256);
     let grant = match variant {
-        "dedicated" => engine_with(HashedPasswords::builder(Table::new()).observer(()).build().expect("threads"), &key),
+        "dedicated" => engine_with(
+            HashedPasswords::builder(Table::new())
+                .environment(&Environment::new().observer(()))
+                .build()
+                .expect("threads"),
+            &key,
+        ),
         "inline" => engine_with(Inline(Stored::new()), &key),
         "unbounded" => engine_with(Unbounded(Arc::new(Stored::new())), &key),
         "semaphore" => engine_with(Bounded(Arc::new(Stored::new()), Semaphore::new(cores())), &key),

@@ -35,7 +35,7 @@
 //!
 //! ```
 //! # use password_grant::*;
-//! # fn registered(public_keys: &[u8], shared_secret: &[u8]) -> Result<[Client; 2], BoxError> {
+//! # fn registered(public_keys: &[u8], shared_secret: &[u8]) -> Result<[ClientBuilder; 2], BoxError> {
 //! let registered = JwkSet::from_json(public_keys)?; // {"keys": […]}, which the client's owner has sent
 //! let backend = Client::confidential("backend", ClientAuthentication::private_key_jwt(&registered)?);
 //! let secret = ClientAuthentication::client_secret_jwt(shared_secret)?; // 32 random bytes or more
@@ -132,6 +132,7 @@ mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod endpoint;
+mod environment;
 mod event;
 mod grant;
 mod http;
@@ -156,9 +157,11 @@ pub use crate::client::{
     ClientAssertion, ClientAuthentication, ClientBuilder, ClientSecret, ClientStore, Grant, InMemoryClients,
     InvalidDigest, JwksSource,
 };
+pub use crate::environment::{Environment, RandomnessError, SecureRandom, SystemRandom};
 pub use crate::event::{AccessFault, Alarm, Event, EventKind, EventLevel, Observer};
 pub use crate::grant::{
-    AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BuildError, Builder, PasswordGrant, RefreshTokens,
+    AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BuildError, PasswordGrant, PasswordGrantBuilder,
+    RefreshTokens,
 };
 pub use crate::http::{HttpRequest, HttpResponse};
 pub use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, SigningKey, SigningKeys, UnusableKey, VerificationKeys};
@@ -183,7 +186,6 @@ pub use crate::vocabulary::error::{
 };
 pub use crate::vocabulary::identifier::{ClientId, Subject};
 pub use crate::vocabulary::limits::Limits;
-pub use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 pub use crate::vocabulary::scope::{InvalidScope, Scope};
 pub use crate::vocabulary::secret::Secret;
 pub use crate::vocabulary::token::{AccessToken, InvalidToken, TokenDetails};

@@ -10,10 +10,10 @@ use common::sessions::{OFFLINE, Pair, Sessions, about, register, verifier};
 use common::{AUDIENCE, Answer, Events, FORM, ISSUER, Users, World, basic, noon};
 use password_grant::{
     AccessFault, AccessToken, AccessTokenVerifier, Admission, AssertionKey, Authorization, BearerRequest, BoxError,
-    Change, Client, ClientAssertion, ClientAuthentication, ClientSecret, Clock, Commit, Grant, HttpRequest,
-    InMemoryState, InMemoryTokens, IntrospectedTokens, IntrospectionTransport, JwtIssuer, Loaded, Login, ManualClock,
-    OpaqueIssuer, PasswordGrant, Rejection, RequestContext, Revocations, SigningKeys, StateKey, StateSecret,
-    StateStore, Timestamp, TokenDetails, TokenIssuer, async_trait,
+    Change, Client, ClientAssertion, ClientAuthentication, ClientSecret, Clock, Commit, Environment, Grant,
+    HttpRequest, InMemoryState, InMemoryTokens, IntrospectedTokens, IntrospectionTransport, JwtIssuer, Loaded, Login,
+    ManualClock, OpaqueIssuer, PasswordGrant, Rejection, RequestContext, Revocations, SigningKeys, StateKey,
+    StateSecret, StateStore, Timestamp, TokenDetails, TokenIssuer, async_trait,
 };
 use serde_json::json;
 
@@ -68,12 +68,13 @@ async fn the_host_can_end_the_session_that_an_access_token_names() {
 #[tokio::test]
 async fn revocations_are_seen_over_a_shared_store() {
     let clock = ManualClock::at(noon());
-    let store = InMemoryState::new().clock(clock.clone());
+    let store = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
     let (shared, secret) = (store.clone(), || StateSecret::new([0x5a; 32]).unwrap());
     let sessions =
         Sessions::over(Users::default(), |refresh| refresh, |builder| builder.shared_state(shared, secret()));
     let pair = sessions.login("app").await;
-    let elsewhere = verifier(&sessions.world.keys).clock(clock).observer(Events::default());
+    let elsewhere =
+        verifier(&sessions.world.keys).environment(&Environment::new().clock(clock).observer(Events::default()));
     let elsewhere = elsewhere.revocations(Revocations::shared(ISSUER, store, secret()));
     assert!(elsewhere.verify(&pair.access).await.is_ok());
     sessions.revoke("app", &pair.refresh).await;
@@ -113,7 +114,7 @@ async fn an_access_token_is_revoked_alone() {
         is_revoked(&sessions.revoke("app", token).await);
     }
     // A verifier elsewhere does not see it: that is what its documentation says.
-    let elsewhere = verifier(&sessions.world.keys).clock(sessions.world.clock.clone());
+    let elsewhere = verifier(&sessions.world.keys).environment(&Environment::new().clock(sessions.world.clock.clone()));
     assert!(elsewhere.verify(&first.access).await.is_ok());
     assert!(sessions.is_active(&second.access).await);
     sessions.refresh("app", &second.refresh).await.is_granted();
@@ -247,7 +248,7 @@ impl Failing {
 #[tokio::test]
 async fn a_store_that_fails_is_neither_active_nor_inactive_nor_revoked() {
     let clock = ManualClock::at(noon());
-    let store = InMemoryState::new().clock(clock.clone());
+    let store = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
     let failing = Arc::new(Failing { store, left: AtomicUsize::new(usize::MAX) });
     let shared = failing.clone();
     let secret = StateSecret::new([0x5a; 32]).unwrap();
@@ -296,8 +297,10 @@ async fn an_assertion_may_name_the_endpoint_that_is_called() {
         ("introspect", "revoke", 401),
     ] {
         let key = AssertionKey::from_secret(secret).unwrap();
-        let assertion =
-            ClientAssertion::new("signs", at(path), key).clock(sessions.world.clock.clone()).sign().unwrap();
+        let assertion = ClientAssertion::new("signs", at(path), key)
+            .environment(&Environment::new().clock(sessions.world.clock.clone()))
+            .sign()
+            .unwrap();
         let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
         let form = format!("token=nonsense&client_assertion_type={kind}&client_assertion={assertion}");
         assert_eq!(sessions.about("", &form, endpoint).await.status, status, "{path} at {endpoint}");
@@ -419,7 +422,8 @@ async fn a_token_of_a_family_that_nobody_remembers_opens_nothing() {
     let sessions = Sessions::new();
     let pair = sessions.login("app").await;
     let restarted = Sessions::new();
-    let verifier = verifier(&sessions.world.keys).clock(sessions.world.clock.clone()).observer(Events::default());
+    let verifier = verifier(&sessions.world.keys)
+        .environment(&Environment::new().clock(sessions.world.clock.clone()).observer(Events::default()));
     assert!(verifier.clone().revocations(sessions.world.grant.revocations()).verify(&pair.access).await.is_ok());
     let forgetful = verifier.revocations(restarted.world.grant.revocations());
     assert_eq!(forgetful.verify(&pair.access).await.unwrap_err(), AccessFault::Revoked);
@@ -464,7 +468,9 @@ async fn a_login_in_the_second_of_a_log_out_waits_for_the_next() {
         clock.advance(Duration::from_millis(1));
         let token = waiting.await.access_token();
         assert_eq!(common::segment(&token, 1)["iat"], clock.now().unix_seconds());
-        let verifier = verifier(&world.keys).clock(clock.clone()).observer(()).revocations(world.grant.revocations());
+        let verifier = verifier(&world.keys)
+            .environment(&Environment::new().clock(clock.clone()).observer(()))
+            .revocations(world.grant.revocations());
         verifier.verify(&token).await.unwrap();
         // In the same second once more: now the log-out is the later one.
         log_out(&world).await;
@@ -506,7 +512,7 @@ async fn a_login_in_the_second_of_a_log_out_waits_for_the_next() {
 #[tokio::test]
 async fn at_the_beginning_of_time_a_login_waits_for_nothing() {
     let clock = ManualClock::at(Timestamp::from_unix_seconds(0));
-    let world = World::with(Users::default(), |builder| builder.clock(clock));
+    let world = World::in_environment(Users::default(), |own| own.clock(clock), |builder, _| builder);
     world.post(common::GOOD).await.is_granted();
 }
 
@@ -527,7 +533,7 @@ async fn a_clock_that_does_not_sleep_is_not_asked_for_ever() {
     }
     let sleeps = Arc::new(AtomicUsize::new(0));
     let clock = Sleepless(ManualClock::at(noon()), sleeps.clone());
-    let world = World::with(Users::default(), |builder| builder.clock(clock));
+    let world = World::in_environment(Users::default(), |own| own.clock(clock), |builder, _| builder);
     world.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
     world.post(common::GOOD).await.is(503, "temporarily_unavailable");
     assert!((1..10).contains(&sleeps.load(Ordering::SeqCst)));
@@ -572,8 +578,10 @@ async fn an_odd_token_is_unknown_and_not_malformed() {
             panic!("asked for {token:?}")
         }
     }
-    let hosts =
-        PasswordGrant::builder(ISSUER, common::clients(), Users::default(), Never).observer(()).build().unwrap();
+    let hosts = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), Never)
+        .environment(&Environment::new().observer(()))
+        .build()
+        .unwrap();
     let hosts = World { grant: hosts, ..World::default() };
     let sessions = Sessions::new();
     for odd in [
@@ -618,11 +626,16 @@ async fn an_engine_without_refresh_tokens_revokes_access_tokens() {
 #[tokio::test]
 async fn an_engine_that_is_built_anew_over_the_same_memory_knows_what_was_revoked() {
     let clock = ManualClock::at(noon());
-    let (state, keys) = (InMemoryState::new().clock(clock.clone()), SigningKeys::generate().unwrap());
+    let (state, keys) =
+        (InMemoryState::new().environment(&Environment::new().clock(clock.clone())), SigningKeys::generate().unwrap());
     let build = || {
         let tokens = JwtIssuer::new(keys.clone(), AUDIENCE);
         let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens);
-        let grant = builder.clock(clock.clone()).observer(()).state(state.clone()).build().unwrap();
+        let grant = builder
+            .environment(&Environment::new().clock(clock.clone()).observer(()))
+            .state(state.clone())
+            .build()
+            .unwrap();
         World { grant, ..World::default() }
     };
     let world = build();
@@ -638,7 +651,8 @@ async fn an_engine_that_is_built_anew_over_the_same_memory_knows_what_was_revoke
 async fn a_token_stays_revoked_for_as_long_as_anybody_takes_it() {
     let sessions = Sessions::new();
     let behind = ManualClock::at(noon());
-    let verifier = sessions.verifier().skew(Duration::from_secs(60)).clock(behind.clone());
+    let verifier =
+        sessions.verifier().skew(Duration::from_secs(60)).environment(&Environment::new().clock(behind.clone()));
     let form = OFFLINE.replace("+offline_access", "");
     for revoked_at in [0, 600, 659] {
         behind.set(sessions.world.clock.now());
@@ -717,7 +731,7 @@ async fn what_an_issuer_says_of_a_token_is_checked() {
     }
 
     let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), Generous);
-    let grant = builder.clock(ManualClock::at(noon())).observer(()).build().unwrap();
+    let grant = builder.environment(&Environment::new().clock(ManualClock::at(noon())).observer(())).build().unwrap();
     let world = World { grant, ..World::default() };
     let web = basic("web", "web-secret");
     let introspect =
@@ -735,10 +749,12 @@ async fn opaque_tokens_are_revoked_and_introspected_as_jwts_are() {
     let clock = ManualClock::at(noon());
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens.clone());
-    let grant = builder.clock(clock.clone()).observer(Events::default()).build().unwrap();
+    let grant =
+        builder.environment(&Environment::new().clock(clock.clone()).observer(Events::default())).build().unwrap();
     let world = World { grant, ..World::default() };
     let token = world.post(common::GOOD).await.access_token();
-    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).clock(clock.clone());
+    let verifier =
+        AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).environment(&Environment::new().clock(clock.clone()));
     let verifier = verifier.revocations(world.grant.revocations());
     let web = basic("web", "web-secret");
     let form = format!("token={token}");
@@ -757,7 +773,9 @@ async fn a_verifier_with_the_revocations_of_another_issuer_takes_nothing() {
     let pair = sessions.login("app").await;
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), AUDIENCE);
     let other = PasswordGrant::builder("https://other.example.com", common::clients(), Users::default(), tokens);
-    let verifier = sessions.verifier().revocations(other.observer(()).build().unwrap().revocations());
+    let verifier = sessions
+        .verifier()
+        .revocations(other.environment(&Environment::new().observer(())).build().unwrap().revocations());
     assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), AccessFault::Issuer);
 }
 
@@ -838,8 +856,12 @@ impl Remote {
         let url = "https://id.example.com/oauth/introspect";
         let tokens = IntrospectedTokens::basic(url, "reports", "reports-secret", self.wire.clone());
         let clock = self.sessions.world.clock.clone();
-        let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, configure(tokens.clock(clock.clone())));
-        verifier.clock(clock).observer(self.events.clone())
+        let verifier = AccessTokenVerifier::by_lookup(
+            ISSUER,
+            AUDIENCE,
+            configure(tokens.environment(&Environment::new().clock(clock.clone()))),
+        );
+        verifier.environment(&Environment::new().clock(clock).observer(self.events.clone()))
     }
 
     fn answers(&self, status: u16, body: &str) {
@@ -873,12 +895,13 @@ async fn it_can_prove_who_it_is_by_assertions() {
     remote.sessions.world.clients.insert(Client::confidential("signs", signs).resource_server());
     let pair = remote.sessions.login("app").await;
     let clock = remote.sessions.world.clock.clone();
-    let assertions =
-        ClientAssertion::new("signs", ISSUER, AssertionKey::from_secret(secret).unwrap()).clock(clock.clone());
+    let assertions = ClientAssertion::new("signs", ISSUER, AssertionKey::from_secret(secret).unwrap())
+        .environment(&Environment::new().clock(clock.clone()));
     let url = "https://id.example.com/oauth/introspect";
     let tokens = IntrospectedTokens::with_parameters(url, move || assertions.parameters(), remote.wire.clone());
-    let tokens = tokens.clock(clock.clone()).cached_for(Duration::ZERO);
-    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).clock(clock);
+    let tokens = tokens.environment(&Environment::new().clock(clock.clone())).cached_for(Duration::ZERO);
+    let verifier =
+        AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).environment(&Environment::new().clock(clock));
     for _ in 0..3 {
         assert!(verifier.verify(&pair.access).await.is_ok());
     }
@@ -892,7 +915,8 @@ async fn without_its_own_proof_it_does_not_ask() {
     let url = "https://id.example.com/oauth/introspect";
     let no_proof = || Err::<Vec<(String, String)>, BoxError>("the key could not be read".into());
     let tokens = IntrospectedTokens::with_parameters(url, no_proof, remote.wire.clone());
-    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).observer(remote.events.clone());
+    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens)
+        .environment(&Environment::new().observer(remote.events.clone()));
     assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), AccessFault::ServerFault);
     assert_eq!(remote.asked(), 0);
     assert!(remote.events.last().contains("the key could not be read"), "{}", remote.events.last());

@@ -303,7 +303,8 @@ mod stored_hashes {
     use crate::support::keys::KeyPair;
     use crate::support::{SUBJECT, engine_with};
     use password_grant::{
-        Algorithm, Argon2Parameters, BoxError, HashedPasswords, RequestContext, User, UserStore, async_trait,
+        Algorithm, Argon2Parameters, BoxError, Environment, HashedPasswords, RequestContext, User, UserStore,
+        async_trait,
     };
 
     /// Every user name is that user's stored hash.
@@ -324,7 +325,11 @@ mod stored_hashes {
     fn largest_for(parameters: &str) -> usize {
         let mut cheap = Argon2Parameters::default();
         (cheap.memory_kib, cheap.passes) = (64, 1);
-        let users = HashedPasswords::builder(HashIsTheName).parameters(cheap).threads(1).observer(()).build();
+        let users = HashedPasswords::builder(HashIsTheName)
+            .parameters(cheap)
+            .threads(1)
+            .environment(&Environment::new().observer(()))
+            .build();
         let grant = engine_with(users.expect("threads"), &KeyPair::generate(Algorithm::Hs256));
         let hash =
             format!("$argon2id$v=19${parameters}$edwmptBJ1ZfDOEsdgFvW/Q$EioZPaC20z+pPX5xAZTKntsTtZk4GK0RA10L9C7Eo9o");

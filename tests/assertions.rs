@@ -17,9 +17,9 @@ use common::{Answer, FORM, GOOD, ISSUER, Users, World, basic, encode, noon, segm
 use futures_util::future::join_all;
 use password_grant::{
     Algorithm, AssertionCompatibility, AssertionError, AssertionKey, AuthenticationMethod, BoxError, Change, Client,
-    ClientAssertion, ClientAuthentication, ClientBuilder, ClientSecret, Clock, Commit, Grant, HttpRequest,
-    InMemoryState, Jwk, JwkSet, JwksSource, KeyError, Loaded, ManualClock, Randomness, RandomnessError, RequestContext,
-    StateKey, StateSecret, StateStore, SystemClock, VerificationKeys, async_trait,
+    ClientAssertion, ClientAuthentication, ClientBuilder, ClientSecret, Clock, Commit, Environment, Grant, HttpRequest,
+    InMemoryState, Jwk, JwkSet, JwksSource, KeyError, Loaded, ManualClock, PasswordGrantBuilder, RandomnessError,
+    RequestContext, SecureRandom, StateKey, StateSecret, StateStore, SystemClock, VerificationKeys, async_trait,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ fn world_with(key: &AssertionKey, register: impl FnOnce(ClientAuthentication) ->
 }
 
 fn assertions(world: &World, key: &AssertionKey) -> ClientAssertion {
-    ClientAssertion::new("backend", ISSUER, key.clone()).clock(world.clock.clone())
+    ClientAssertion::new("backend", ISSUER, key.clone()).environment(&Environment::new().clock(world.clock.clone()))
 }
 
 fn with(assertion: &str) -> String {
@@ -229,7 +229,7 @@ async fn an_access_token_says_how_its_client_authenticated() {
     let key = AssertionKey::from_pem(ed25519()).unwrap();
     let world = world_of(&key);
     let builder = password_grant::PasswordGrant::builder(ISSUER, world.clients.clone(), Users::default(), Methods);
-    let grant = builder.clock(world.clock.clone()).observer(()).build().unwrap();
+    let grant = builder.environment(&Environment::new().clock(world.clock.clone()).observer(())).build().unwrap();
     let form = with(&assertions(&world, &key).sign().unwrap());
     let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
     assert_eq!(Answer::from(grant.token(request).await).access_token(), "private_key_jwt");
@@ -502,7 +502,10 @@ async fn a_client_authenticates_by_the_method_it_is_registered_for() {
     is_refused(&ask(&world, &forge.claims(&of_sharer)).await, &world, "Method", &"a private key");
     // A client whose secret is kept as a digest has nothing that an HMAC could be verified with (incident C25).
     let key = AssertionKey::from_secret("web-secret-web-secret-web-secret-web").unwrap();
-    let of_web = ClientAssertion::new("web", ISSUER, key).clock(world.clock.clone()).sign().unwrap();
+    let of_web = ClientAssertion::new("web", ISSUER, key)
+        .environment(&Environment::new().clock(world.clock.clone()))
+        .sign()
+        .unwrap();
     is_refused(&ask(&world, &of_web).await, &world, "Method", &"web");
     // Nor is a secret taken from who signs.
     let secret = world.send(&[("authorization", &basic("sharer", SECRET))], GOOD).await;
@@ -610,7 +613,7 @@ async fn an_access_token_is_no_assertion_and_an_assertion_no_access_token() {
         .insert(client(ISSUER, ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap()));
     let verifier =
         password_grant::AccessTokenVerifier::new(ISSUER, ISSUER, [Algorithm::EdDsa], keys.verification_keys().unwrap());
-    let verifier = verifier.unwrap().clock(world.clock.clone()).observer(());
+    let verifier = verifier.unwrap().environment(&Environment::new().clock(world.clock.clone()).observer(()));
     let mut claims = claims();
     (claims["iss"], claims["sub"]) = (ISSUER.into(), ISSUER.into());
     (claims["client_id"], claims["scope"]) = (ISSUER.into(), "profile".into());
@@ -666,7 +669,7 @@ async fn an_assertion_is_good_for_one_request() {
 #[tokio::test]
 async fn a_store_whose_clock_is_ahead_remembers_for_as_long_as_an_assertion_is_taken() {
     let (forge, ahead) = (Forge::new(), ManualClock::at(noon().plus(Duration::from_secs(59))));
-    let state = InMemoryState::new().clock(ahead.clone());
+    let state = InMemoryState::new().environment(&Environment::new().clock(ahead.clone()));
     let world = World::with(Users::default(), |builder| {
         builder.shared_state(state, StateSecret::new([7; 32]).unwrap()).dangerous_without_attempt_limits()
     });
@@ -691,9 +694,9 @@ async fn two_issuers_over_one_store_do_not_use_up_each_others_assertions() {
         let tokens = password_grant::JwtIssuer::new(keys, "https://api.example.com");
         let builder =
             password_grant::PasswordGrant::builder(issuer, registered.clients.clone(), Users::default(), tokens);
-        let state = state.clone().clock(registered.clock.clone());
+        let state = state.clone().environment(&Environment::new().clock(registered.clock.clone()));
         let builder = builder.shared_state(state, StateSecret::new([7; 32]).unwrap());
-        builder.clock(registered.clock.clone()).observer(()).build().unwrap()
+        builder.environment(&Environment::new().clock(registered.clock.clone()).observer(())).build().unwrap()
     });
     let claims = claims();
     for expected in [200, 401] {
@@ -736,13 +739,11 @@ async fn of_two_hundred_uses_at_once_one_is_the_first() {
     let worlds: Vec<World> = (0..4)
         .map(|instance| {
             // With the system's clock: those that were not quickest wait for a moment and look again.
-            let world = World::with(Users::default(), |builder| match instance {
-                0 | 1 => {
-                    let secret = StateSecret::new([7; 32]).unwrap();
-                    builder.clock(SystemClock::new()).shared_state(state.clone(), secret)
-                }
-                _ => builder.clock(SystemClock::new()),
-            });
+            let configure = |builder: PasswordGrantBuilder, _: &ManualClock| match instance {
+                0 | 1 => builder.shared_state(state.clone(), StateSecret::new([7; 32]).unwrap()),
+                _ => builder,
+            };
+            let world = World::in_environment(Users::default(), |own| own.clock(SystemClock::new()), configure);
             world.clients.insert(client("backend", ClientAuthentication::private_key_jwt(&public).unwrap()));
             world
         })
@@ -1146,7 +1147,8 @@ fn an_assertion_says_what_the_specifications_want() {
     let now = noon().unix_seconds();
     let certificate = b"DER";
     let key = AssertionKey::from_pem(ed25519()).unwrap();
-    let built = ClientAssertion::new("backend", ISSUER, key.clone().kid("backend-1")).clock(clock.clone());
+    let built = ClientAssertion::new("backend", ISSUER, key.clone().kid("backend-1"))
+        .environment(&Environment::new().clock(clock.clone()));
     let assertion = built.sign().unwrap();
     assert_eq!(
         segment(&assertion, 0),
@@ -1160,7 +1162,7 @@ fn an_assertion_says_what_the_specifications_want() {
 
     let named = key.certificate(certificate).certificate_by_sha1(certificate);
     let built = ClientAssertion::new("backend", ISSUER, named)
-        .clock(clock)
+        .environment(&Environment::new().clock(clock))
         .audiences([ISSUER, TOKEN_ENDPOINT])
         .lifetime(Duration::from_secs(60))
         .header_type("JWT")
@@ -1185,13 +1187,16 @@ fn an_assertion_says_what_the_specifications_want() {
         assert!(matches!(error, AssertionError::Claim(own) if own == name));
     }
     struct Broken;
-    impl Randomness for Broken {
+    impl SecureRandom for Broken {
         fn fill(&self, _: &mut [u8]) -> Result<(), RandomnessError> {
             Err(RandomnessError::new())
         }
     }
     let key = AssertionKey::from_secret(SECRET).unwrap();
-    let error = ClientAssertion::new("backend", ISSUER, key).randomness(Broken).sign().unwrap_err();
+    let error = ClientAssertion::new("backend", ISSUER, key)
+        .environment(&Environment::new().randomness(Broken))
+        .sign()
+        .unwrap_err();
     assert!(matches!(error, AssertionError::Randomness(_)));
 }
 

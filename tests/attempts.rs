@@ -13,11 +13,11 @@ use std::time::Duration;
 use common::{Answer, Events, FORM, GOOD, ISSUER, Users, World, basic, noon};
 use futures_util::future::join_all;
 use password_grant::{
-    AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BoxError, BoxFuture, BuildError, Builder, Change, Client,
-    ClientAuthentication, ClientSecret, ClientStore, Clock, Commit, Expected, Grant, HttpRequest, InMemoryClients,
-    InMemoryState, InMemoryTokens, Loaded, Login, LoginAttempt, ManualClock, OpaqueIssuer, Overloaded, PasswordGrant,
-    Randomness, RandomnessError, Rejection, RequestContext, StateKey, StateSecret, StateStore, Timestamp,
-    UserAuthenticator, Version, async_trait,
+    AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BoxError, BoxFuture, BuildError, Change, Client,
+    ClientAuthentication, ClientSecret, ClientStore, Clock, Commit, Environment, Expected, Grant, HttpRequest,
+    InMemoryClients, InMemoryState, InMemoryTokens, Loaded, Login, LoginAttempt, ManualClock, OpaqueIssuer, Overloaded,
+    PasswordGrant, PasswordGrantBuilder, RandomnessError, Rejection, RequestContext, SecureRandom, StateKey,
+    StateSecret, StateStore, Timestamp, UserAuthenticator, Version, async_trait,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -63,8 +63,12 @@ async fn count(grant: &PasswordGrant, on: AttemptsOn<'_>, context: &RequestConte
 }
 
 /// In the memory of the engine's own, and in a store that several could share.
-const EITHER: [fn(Builder, &ManualClock) -> Builder; 2] =
-    [|builder, _| builder, |builder, clock| builder.shared_state(InMemoryState::new().clock(clock.clone()), secret())];
+const EITHER: [fn(PasswordGrantBuilder, &ManualClock) -> PasswordGrantBuilder; 2] = [
+    |builder, _| builder,
+    |builder, clock| {
+        builder.shared_state(InMemoryState::new().environment(&Environment::new().clock(clock.clone())), secret())
+    },
+];
 
 fn secret() -> StateSecret {
     StateSecret::new([7; 32]).unwrap()
@@ -106,7 +110,7 @@ async fn limits_are_on_unless_they_are_switched_off_by_name() {
         world.post(&wrong()).await.waits(1);
         assert_eq!(world.users.asked(), BURST);
     }
-    let world = World::with(Users::default(), Builder::dangerous_without_attempt_limits);
+    let world = World::with(Users::default(), PasswordGrantBuilder::dangerous_without_attempt_limits);
     world.fails(50).await;
     assert_eq!(world.grant.attempts(ALICE, &RequestContext::new()).await.unwrap(), None);
 }
@@ -290,9 +294,14 @@ impl UserAuthenticator for Slow {
     }
 }
 
-fn engine(users: impl UserAuthenticator, clock: impl Clock, configure: impl Fn(Builder) -> Builder) -> PasswordGrant {
+fn engine(
+    users: impl UserAuthenticator,
+    clock: impl Clock,
+    configure: impl Fn(PasswordGrantBuilder) -> PasswordGrantBuilder,
+) -> PasswordGrant {
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), "https://api.example.com");
-    let builder = PasswordGrant::builder(ISSUER, common::clients(), users, tokens).observer(()).clock(clock);
+    let builder = PasswordGrant::builder(ISSUER, common::clients(), users, tokens)
+        .environment(&Environment::new().observer(()).clock(clock));
     configure(builder).build().unwrap()
 }
 
@@ -700,7 +709,7 @@ proptest! {
 async fn a_client_that_fails_too_often_from_an_address_waits_there_and_only_there() {
     /// Clients are counted in a few groups, by a random key: by this one these three are in groups of their own.
     struct Same;
-    impl Randomness for Same {
+    impl SecureRandom for Same {
         fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
             bytes.fill(7);
             Ok(())
@@ -708,7 +717,7 @@ async fn a_client_that_fails_too_often_from_an_address_waits_there_and_only_ther
     }
 
     for state in EITHER {
-        let world = World::with_clock(Users::default(), |builder, clock| state(builder.randomness(Same), clock));
+        let world = World::in_environment(Users::default(), |own| own.randomness(Same), state);
         let home = from(HOME);
         let fail = async |client: &str| post_as(&world.grant, &home, (client, "guess"), GOOD).await;
         for client in ["web", "unknown"] {
@@ -746,7 +755,7 @@ async fn a_client_that_waits_costs_no_look_up() {
     let clients = Arc::new(LimitKind(common::clients(), AtomicUsize::new(0)));
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), "https://api.example.com");
     let builder = PasswordGrant::builder(ISSUER, clients.clone(), Users::default(), tokens);
-    let grant = builder.observer(()).clock(standing()).build().unwrap();
+    let grant = builder.environment(&Environment::new().observer(()).clock(standing())).build().unwrap();
     for _ in 0..40 {
         post_as(&grant, &from(HOME), ("web", "guess"), GOOD).await;
     }
@@ -994,7 +1003,7 @@ struct Faulty {
 
 impl Faulty {
     fn new(script: impl Fn(usize) -> Fault + Send + Sync + 'static) -> Arc<Self> {
-        let store = InMemoryState::new().clock(standing());
+        let store = InMemoryState::new().environment(&Environment::new().clock(standing()));
         Arc::new(Self { store, script: Box::new(script), calls: AtomicUsize::new(0), loads: Mutex::default() })
     }
 
@@ -1145,9 +1154,10 @@ async fn patience_is_as_long_as_the_host_says() {
     let limits = AttemptLimits::default().burst(1).waits(60 * second, 60 * second).patience(3 * second);
     let never = || Never(Users::default());
     let clock = Impatient(standing());
-    let no_answer =
-        |builder: Builder| builder.attempt_limits(limits.clone()).shared_state(Faulty::new(|_| Fault::Hangs), secret());
-    let others = |builder: Builder| builder.attempt_limits(limits.clone());
+    let no_answer = |builder: PasswordGrantBuilder| {
+        builder.attempt_limits(limits.clone()).shared_state(Faulty::new(|_| Fault::Hangs), secret())
+    };
+    let others = |builder: PasswordGrantBuilder| builder.attempt_limits(limits.clone());
     let form = format!("{GOOD}&client_id=mobile");
     let no_answer = engine(never(), clock.clone(), no_answer);
     let others = engine(never(), clock.clone(), others);
@@ -1302,7 +1312,7 @@ async fn whoever_has_shared_a_row_goes_on_being_counted_there() {
 fn world_over(users: Users, state: InMemoryState) -> (World, InMemoryState) {
     let mut same = None;
     let world = World::with_clock(users, |builder, clock| {
-        let state = state.clock(clock.clone());
+        let state = state.environment(&Environment::new().clock(clock.clone()));
         same = Some(state.clone());
         builder.state(state)
     });
@@ -1341,7 +1351,7 @@ async fn honest_logins_leave_no_rows_but_their_origins() {
 /// The secret of a shared store is not to be seen, and two engines with different ones do not see each other's rows.
 #[tokio::test]
 async fn rows_of_another_secret_are_other_rows() {
-    let state = InMemoryState::new().clock(standing());
+    let state = InMemoryState::new().environment(&Environment::new().clock(standing()));
     let with = |bytes: [u8; 32]| {
         let secret = StateSecret::new(bytes).unwrap();
         assert_eq!(format!("{secret:?}"), "StateSecret");
@@ -1363,7 +1373,7 @@ async fn a_client_registered_for_another_method_is_counted_too() {
     .grants([Grant::Password])]);
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), "https://api.example.com");
     let builder = PasswordGrant::builder(ISSUER, clients, Users::default(), tokens);
-    let grant = builder.observer(()).clock(standing()).build().unwrap();
+    let grant = builder.environment(&Environment::new().observer(()).clock(standing())).build().unwrap();
     for _ in 0..20 {
         post_as(&grant, &from(HOME), ("poster", "poster-secret"), GOOD).await.is(401, "invalid_client");
     }

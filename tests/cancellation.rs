@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use common::{Answer, Events, FORM, GOOD, ISSUER, noon};
 use password_grant::{
-    AccessToken, Authorization, BoxError, Client, ClientStore, HttpRequest, Login, LoginAttempt, ManualClock,
-    PasswordGrant, Rejection, RequestContext, TokenIssuer, UserAuthenticator, async_trait,
+    AccessToken, Authorization, BoxError, Client, ClientStore, Environment, HttpRequest, Login, LoginAttempt,
+    ManualClock, PasswordGrant, Rejection, RequestContext, TokenIssuer, UserAuthenticator, async_trait,
 };
 
 /// Pending once, as a database would be.
@@ -83,7 +83,9 @@ fn a_request_dropped_at_any_poll_grants_nothing_and_hinders_nobody() {
     let slow = Arc::new(Slow::default());
     let (events, clock) = (Events::default(), ManualClock::at(noon()));
     let builder = PasswordGrant::builder(ISSUER, slow.clone(), slow.clone(), slow.clone());
-    let builder = builder.observer(events.clone()).clock(clock.clone()).failure_floor(Duration::from_secs(1));
+    let builder = builder
+        .environment(&Environment::new().observer(events.clone()).clock(clock.clone()))
+        .failure_floor(Duration::from_secs(1));
     let grant = builder.build().unwrap();
     let counts = || [&slow.found, &slow.judged, &slow.issued].map(|count| count.load(Ordering::SeqCst));
     let ask = |form: &str, polls: usize| {

@@ -9,8 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use common::{Answer, FORM, GOOD, Users, World, basic, noon};
 use password_grant::{
-    AuthenticationMethod, BoxError, Client, ClientAuthentication, ClientBuilder, ClientSecret, ClientStore, Grant,
-    HttpRequest, JwtIssuer, PasswordGrant, Randomness, RandomnessError, RequestContext, SigningKeys, async_trait,
+    AuthenticationMethod, BoxError, Client, ClientAuthentication, ClientBuilder, ClientSecret, ClientStore,
+    Environment, Grant, HttpRequest, JwtIssuer, PasswordGrant, RandomnessError, RequestContext, SecureRandom,
+    SigningKeys, async_trait,
 };
 
 /// A world with one more client, which may use the grant.
@@ -279,7 +280,10 @@ async fn an_identifier_is_looked_up_once_in_each_reading_that_differs() {
     let looked_up = Arc::new(Mutex::new(Vec::new()));
     let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), common::AUDIENCE);
     let clients = Counting(looked_up.clone());
-    let grant = PasswordGrant::builder(common::ISSUER, clients, Users::default(), tokens).observer(()).build().unwrap();
+    let grant = PasswordGrant::builder(common::ISSUER, clients, Users::default(), tokens)
+        .environment(&Environment::new().observer(()))
+        .build()
+        .unwrap();
     for (id, expected) in [
         ("plain", &["plain"][..]),
         ("a%3Ab", &["a:b", "a%3Ab"]),
@@ -301,13 +305,13 @@ async fn an_identifier_is_looked_up_once_in_each_reading_that_differs() {
 async fn guesses_are_counted_whichever_way_the_identifier_is_spelt() {
     /// Clients are counted in a few groups, by a random key: by this one, `web` is in none of those that are spoilt here.
     struct Same;
-    impl Randomness for Same {
+    impl SecureRandom for Same {
         fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
             bytes.fill(1);
             Ok(())
         }
     }
-    let world = World::with(Users::default(), |builder| builder.randomness(Same));
+    let world = World::in_environment(Users::default(), |own| own.randomness(Same), |builder, _| builder);
     let client = Client::confidential("a+b", digest("secret")).grants([Grant::Password]);
     world.clients.insert(client.scope("profile".parse().unwrap()));
     let from = |id: &str, secret: &str| {
@@ -467,7 +471,10 @@ impl ClientStore for Store {
 
 fn grant_over(store: Store) -> PasswordGrant {
     let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), common::AUDIENCE);
-    PasswordGrant::builder(common::ISSUER, Arc::new(store), Users::default(), tokens).observer(()).build().unwrap()
+    PasswordGrant::builder(common::ISSUER, Arc::new(store), Users::default(), tokens)
+        .environment(&Environment::new().observer(()))
+        .build()
+        .unwrap()
 }
 
 fn anybody(id: &str) -> ClientBuilder {
@@ -541,7 +548,7 @@ async fn a_generated_secret_is_the_one_that_its_stored_form_accepts() {
 #[test]
 fn no_secret_is_generated_without_randomness() {
     struct Broken;
-    impl Randomness for Broken {
+    impl SecureRandom for Broken {
         fn fill(&self, _: &mut [u8]) -> Result<(), RandomnessError> {
             Err(RandomnessError::new())
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use password_grant::conformance::{Check, Fixture, check, check_all};
 use password_grant::{
-    BoxError, BoxFuture, Change, Clock, Commit, Expected, InMemoryState, Loaded, ManualClock, Randomness, Row,
-    StateKey, StateStore, SystemRandomness, Timestamp, Version, Write, async_trait,
+    BoxError, BoxFuture, Change, Clock, Commit, Environment, Expected, InMemoryState, Loaded, ManualClock, Row,
+    SecureRandom, StateKey, StateStore, SystemRandom, Timestamp, Version, Write, async_trait,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 use sqlx::{QueryBuilder, Sqlite};
@@ -52,7 +52,7 @@ fn the_state_in_memory_keeps_what_a_store_promises() {
     }
 
     let clock = noon();
-    let state = InMemoryState::new().clock(clock.clone());
+    let state = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
     check_all(&InMemory { clock, state, runtime: runtime() });
 }
 
@@ -170,7 +170,7 @@ impl StateStore for SqliteState {
 
 fn random() -> Result<i64, BoxError> {
     let mut bytes = [0; 8];
-    SystemRandomness::new().fill(&mut bytes)?;
+    SystemRandom::new().fill(&mut bytes)?;
     Ok(i64::from_le_bytes(bytes))
 }
 

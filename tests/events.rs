@@ -62,7 +62,7 @@ async fn logged(forms: &[&str]) -> (Vec<String>, Both) {
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
     let observer = both.clone();
-    let world = World::with(only_alice(), |builder| builder.observer(observer));
+    let world = World::in_environment(only_alice(), |own| own.observer(observer), |builder, _| builder);
     let authorization = basic("web", "web-secret");
     for form in forms {
         let headers = [("content-type", FORM.as_bytes()), ("authorization", authorization.as_bytes())];

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{AUDIENCE, Answer, FORM, ISSUER, basic};
 use password_grant::{
-    Argon2Parameters, BoxError, HashedPasswords, HttpRequest, JwtIssuer, PasswordGrant, RequestContext, SigningKeys,
-    User, UserStore, async_trait,
+    Argon2Parameters, BoxError, Environment, HashedPasswords, HttpRequest, JwtIssuer, PasswordGrant, RequestContext,
+    SigningKeys, User, UserStore, async_trait,
 };
 
 /// What both secrets hold in plain text, and their encoded forms do not.
@@ -71,13 +71,21 @@ async fn no_freed_memory_holds_a_password_or_a_client_secret() {
     let mut stronger = cheap;
     stronger.passes = 2;
     let users = OneUser(cheap.hash(PASSWORD).unwrap());
-    let users = HashedPasswords::builder(users).parameters(stronger).threads(1).observer(()).build().unwrap();
+    let users = HashedPasswords::builder(users)
+        .parameters(stronger)
+        .threads(1)
+        .environment(&Environment::new().observer(()))
+        .build()
+        .unwrap();
     let clients = common::clients();
     let secret = password_grant::ClientSecret::digest_of(PASSWORD);
     let client = password_grant::Client::confidential("odd", secret).grants([password_grant::Grant::Password]);
     clients.insert(client.scope("profile".parse().unwrap()));
     let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
-    let grant = PasswordGrant::builder(ISSUER, clients, users.clone(), tokens).observer(()).build().unwrap();
+    let grant = PasswordGrant::builder(ISSUER, clients, users.clone(), tokens)
+        .environment(&Environment::new().observer(()))
+        .build()
+        .unwrap();
 
     let (encoded, wrong) = (basic("odd", ENCODED_PASSWORD), basic("odd", &format!("{ENCODED_PASSWORD}x")));
     let before = left_behind();

@@ -15,9 +15,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use common::{AUDIENCE, Answer, FORM, GOOD, ISSUER, Users, World, noon, segment};
 use password_grant::{
-    AccessTokenVerifier, Algorithm, AssertionKey, BoxError, Client, ClientAssertion, ClientAuthentication, Event,
-    EventKind, Grant, HttpRequest, Jwk, JwkSet, JwksSource, JwtIssuer, KeyError, Observer, PasswordGrant, SigningKey,
-    SigningKeys, UnusableKey, VerificationKeys, async_trait,
+    AccessTokenVerifier, Algorithm, AssertionKey, BoxError, Client, ClientAssertion, ClientAuthentication, Environment,
+    Event, EventKind, Grant, HttpRequest, Jwk, JwkSet, JwksSource, JwtIssuer, KeyError, ManualClock, Observer,
+    PasswordGrant, PasswordGrantBuilder, SigningKey, SigningKeys, UnusableKey, VerificationKeys, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -88,7 +88,10 @@ fn world_of(keys: impl IntoIterator<Item = Value>) -> World {
 }
 
 fn assertion(world: &World, key: &AssertionKey) -> String {
-    ClientAssertion::new("backend", ISSUER, key.clone()).clock(world.clock.clone()).sign().unwrap()
+    ClientAssertion::new("backend", ISSUER, key.clone())
+        .environment(&Environment::new().clock(world.clock.clone()))
+        .sign()
+        .unwrap()
 }
 
 async fn send(world: &World, assertion: &str) -> Answer {
@@ -156,7 +159,8 @@ async fn an_access_token_may_be_signed_by_any_algorithm_that_the_verifier_is_tol
         let verifier = |algorithms: &[Algorithm]| {
             let keys = VerificationKeys::from_jwks(&published).unwrap();
             let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, algorithms.iter().copied(), keys);
-            verifier.map(|verifier| verifier.clock(password_grant::ManualClock::at(noon())).observer(()))
+            verifier
+                .map(|verifier| verifier.environment(&Environment::new().clock(ManualClock::at(noon())).observer(())))
         };
         verifier(&[algorithm]).unwrap().verify(&token).await.unwrap();
         let other = if algorithm == Algorithm::Es256 { Algorithm::Es384 } else { Algorithm::Es256 };
@@ -172,7 +176,7 @@ async fn an_access_token_may_be_signed_by_any_algorithm_that_the_verifier_is_tol
 async fn issued_by(keys: &SigningKeys) -> String {
     let tokens = JwtIssuer::new(keys.clone(), AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens);
-    let grant = builder.clock(password_grant::ManualClock::at(noon())).observer(()).build().unwrap();
+    let grant = builder.environment(&Environment::new().clock(ManualClock::at(noon())).observer(())).build().unwrap();
     let form = format!("{GOOD}&client_id=mobile");
     let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
     Answer::from(grant.token(request).await).access_token()
@@ -225,7 +229,12 @@ async fn ed25519_has_two_names() {
         assert_eq!(json!(keys.public_keys())["keys"][0]["alg"], name);
         let verifier =
             AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::EdDsa], keys.verification_keys().unwrap());
-        verifier.unwrap().clock(password_grant::ManualClock::at(noon())).observer(()).verify(&token).await.unwrap();
+        verifier
+            .unwrap()
+            .environment(&Environment::new().clock(ManualClock::at(noon())).observer(()))
+            .verify(&token)
+            .await
+            .unwrap();
     }
     // So are the keys that are published beside it, in either order.
     let next = SigningKeys::from_pem(ed25519()).unwrap().public_jwk().unwrap();
@@ -610,7 +619,8 @@ async fn the_observer_is_told_which_keys_of_a_published_set_were_passed_over() {
     let weak = with(jwk(Algorithm::Rs256, &rsa()), "n", URL_SAFE_NO_PAD.encode([0xff; 128]));
     let published = Arc::new(Mutex::new(document([weak.clone(), jwk(Algorithm::EdDsa, &pem)])));
     let (source, told) = (Publishes(published.clone()), observer.clone());
-    let world = World::with(Users::default(), |builder| builder.jwks_source(source).observer(told));
+    let publishes = |builder: PasswordGrantBuilder, _: &ManualClock| builder.jwks_source(source);
+    let world = World::in_environment(Users::default(), |own| own.observer(told), publishes);
     register(&world, ClientAuthentication::private_key_jwt_at("https://client.example/jwks"));
     let key = AssertionKey::from_pem(&pem).unwrap();
     for _ in 0..3 {
@@ -647,7 +657,7 @@ async fn the_observer_is_told_why_a_registered_key_was_passed_over_when_it_is_wa
     let (pem, observer) = (ed25519(), PassedOver::default());
     let rsa = rsa();
     let told = observer.clone();
-    let world = World::with(Users::default(), |builder| builder.observer(told));
+    let world = World::in_environment(Users::default(), |own| own.observer(told), |builder, _| builder);
     let keys = set([jwk(Algorithm::EdDsa, &pem), with(jwk(Algorithm::Rs256, &rsa), "use", "enc")]).unwrap();
     register(&world, ClientAuthentication::private_key_jwt(&keys).unwrap());
     ask(&world, &AssertionKey::from_pem(&pem).unwrap()).await.is_granted();

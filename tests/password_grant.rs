@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use common::{AUDIENCE, Answer, FORM, GOOD, ISSUER, Users, World, basic, noon, segment};
 use password_grant::{
-    AccessToken, Authorization, BoxError, BuildError, Builder, Client, ErrorCode, Event, EventKind, Grant, HttpRequest,
-    InMemoryClients, InMemoryTokens, JwtIssuer, Limits, Login, ManualClock, Observer, OpaqueIssuer, PasswordGrant,
-    Randomness, RandomnessError, Reason, Rejection, Scope, SigningKeys, TokenIssuer, TokenRequest, async_trait,
+    AccessToken, Authorization, BoxError, BuildError, Client, Environment, ErrorCode, Event, EventKind, Grant,
+    HttpRequest, InMemoryClients, InMemoryTokens, JwtIssuer, Limits, Login, ManualClock, Observer, OpaqueIssuer,
+    PasswordGrant, PasswordGrantBuilder, RandomnessError, Reason, Rejection, Scope, SecureRandom, SigningKeys,
+    TokenIssuer, TokenRequest, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -213,7 +214,7 @@ async fn the_audience_that_a_token_has_anyway_may_be_named() {
     let opaque: Arc<dyn TokenIssuer> = Arc::new(OpaqueIssuer::new(InMemoryTokens::new(), AUDIENCE));
     for (issuer, status) in [(opaque, 200), (Arc::new(Silent), 400)] {
         let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), issuer);
-        let grant = builder.observer(()).build().unwrap();
+        let grant = builder.environment(&Environment::new().observer(())).build().unwrap();
         let form = format!("{GOOD}&client_id=mobile&resource={AUDIENCE}");
         let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
         assert_eq!(grant.token(request).await.status(), status);
@@ -233,10 +234,11 @@ async fn it_is_told_once_that_many_requests_come_without_an_address() {
             }
         }
     }
-    let told_by = async |configure: fn(Builder) -> Builder, peers: Vec<Option<&str>>| {
+    let told_by = async |configure: fn(PasswordGrantBuilder) -> PasswordGrantBuilder, peers: Vec<Option<&str>>| {
         let missing = Missing::default();
         let observer = missing.clone();
-        let world = World::with(Users::default(), |builder| configure(builder).observer(observer));
+        let configure = |builder: PasswordGrantBuilder, _: &ManualClock| configure(builder);
+        let world = World::in_environment(Users::default(), |own| own.observer(observer), configure);
         for peer in peers {
             let form = format!("{GOOD}&client_id=mobile");
             let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
@@ -253,7 +255,11 @@ async fn it_is_told_once_that_many_requests_come_without_an_address() {
     assert_eq!(told_by(|builder| builder, vec![none; 99]).await, 0, "a health check of the host's own");
     assert_eq!(told_by(|builder| builder, vec![none; 250]).await, 1);
     assert_eq!(told_by(|builder| builder, [some, none].repeat(100)).await, 1);
-    assert_eq!(told_by(Builder::dangerous_without_attempt_limits, vec![none; 120]).await, 0, "there are no limits");
+    assert_eq!(
+        told_by(PasswordGrantBuilder::dangerous_without_attempt_limits, vec![none; 120]).await,
+        0,
+        "there are no limits"
+    );
 }
 
 /// I20, requirement 25.
@@ -381,7 +387,7 @@ async fn a_token_is_issued_when_the_login_is_over() {
     let world = World::with(users, |builder| builder);
     let tokens = JwtIssuer::new(world.keys.clone(), AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, common::clients(), world.users.clone(), tokens);
-    let grant = builder.clock(clock).observer(()).build().unwrap();
+    let grant = builder.environment(&Environment::new().clock(clock).observer(())).build().unwrap();
     let form = format!("{GOOD}&client_id=mobile");
     let headers = [("content-type", FORM.as_bytes())];
     let request = HttpRequest::new("POST", None, headers, form.as_bytes());
@@ -486,7 +492,8 @@ async fn an_issuer_of_the_hosts_own_sees_the_whole_authorization() {
 async fn an_issuer_that_fails_is_500_and_its_text_stays_here() {
     let tokens = Tokens(|_| Err("hsm slot 3 pin 4711".into()));
     let events = common::Events::default();
-    let grant = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens).observer(events.clone());
+    let grant = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens)
+        .environment(&Environment::new().observer(events.clone()));
     let grant = grant.build().unwrap();
     let form = format!("{GOOD}&client_id=mobile");
     let headers = [("content-type", FORM.as_bytes())];
@@ -500,14 +507,15 @@ async fn an_issuer_that_fails_is_500_and_its_text_stays_here() {
 #[tokio::test]
 async fn without_randomness_no_engine_is_built() {
     struct Broken;
-    impl Randomness for Broken {
+    impl SecureRandom for Broken {
         fn fill(&self, _: &mut [u8]) -> Result<(), RandomnessError> {
             Err(RandomnessError::new())
         }
     }
     for limited in [true, false] {
         let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
-        let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens).randomness(Broken);
+        let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens)
+            .environment(&Environment::new().randomness(Broken));
         let builder = if limited { builder } else { builder.dangerous_without_attempt_limits() };
         assert!(matches!(builder.build(), Err(BuildError::Randomness(_))));
     }
@@ -557,7 +565,7 @@ async fn what_happened_is_observed_in_lines_that_cannot_be_forged() {
     assert_eq!(line, r#"login of "\u{2028}eve\"\\\u{85}" through client "web" rejected: WrongPassword"#);
 }
 
-fn builder(issuer: &str) -> Builder {
+fn builder(issuer: &str) -> PasswordGrantBuilder {
     let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
     PasswordGrant::builder(issuer, InMemoryClients::default(), Users::default(), tokens)
 }
@@ -715,7 +723,7 @@ async fn an_observer_that_panics_changes_no_answer() {
     let world = World::with(Users::default(), |builder| builder);
     let tokens = JwtIssuer::new(world.keys.clone(), AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, common::clients(), world.users.clone(), tokens);
-    let grant = builder.observer(Panics).build().unwrap();
+    let grant = builder.environment(&Environment::new().observer(Panics)).build().unwrap();
     let wrong = GOOD.replace("wonderland", "wrong");
     for (form, status) in [(GOOD, 200), (&*wrong, 400), ("%zz", 400), ("grant_type=password&scope=admin", 400)] {
         let form = format!("{form}&client_id=mobile");

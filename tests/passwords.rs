@@ -12,10 +12,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use common::{AUDIENCE, Answer, Events, FORM, ISSUER, noon};
 use password_grant::{
-    AccountState, Argon2Parameters, BoxError, Builder, Client, ClientAuthentication, ClientBuilder, ClientSecret,
+    AccountState, Argon2Parameters, BoxError, Client, ClientAuthentication, ClientBuilder, ClientSecret, Environment,
     Grant, HashError, HashedPasswords, HashingConfigError, HttpRequest, JwtIssuer, Login, LoginAttempt, ManualClock,
-    PasswordGrant, Randomness, RandomnessError, RequestContext, SigningKeys, SystemRandomness, User, UserStore,
-    async_trait,
+    PasswordGrant, PasswordGrantBuilder, RandomnessError, RequestContext, SecureRandom, SigningKeys, SystemRandom,
+    User, UserStore, async_trait,
 };
 
 /// Cheap enough to hash by the hundred in a test.
@@ -66,7 +66,7 @@ fn grant_over(users: HashedPasswords) -> (PasswordGrant, Events) {
     let events = Events::default();
     let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, common::clients(), users, tokens);
-    (builder.observer(events.clone()).build().unwrap(), events)
+    (builder.environment(&Environment::new().observer(events.clone())).build().unwrap(), events)
 }
 
 fn form(username: &str, password: &str, scope: &str) -> String {
@@ -123,7 +123,13 @@ async fn nobody_can_tell_why_a_login_failed() {
         ("hostile", User::new("12", Some("$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo".into()))),
     ]);
     let accepted = table.accepted.clone();
-    let (grant, events) = grant_over(HashedPasswords::builder(table).parameters(cheap()).observer(()).build().unwrap());
+    let (grant, events) = grant_over(
+        HashedPasswords::builder(table)
+            .parameters(cheap())
+            .environment(&Environment::new().observer(()))
+            .build()
+            .unwrap(),
+    );
     let expected = login(&grant, "alice", "wrong").await;
     expected.is(400, "invalid_grant");
     for (username, password, reason) in [
@@ -161,7 +167,11 @@ async fn every_cause_costs_one_equal_hash() {
         ("hostile", User::new("6", Some("$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo".into()))),
     ]);
     let hashed = Events::default();
-    let passwords = HashedPasswords::builder(table).parameters(cheap()).observer(hashed.clone()).build().unwrap();
+    let passwords = HashedPasswords::builder(table)
+        .parameters(cheap())
+        .environment(&Environment::new().observer(hashed.clone()))
+        .build()
+        .unwrap();
     let (grant, _) = grant_over(passwords);
     for username in ["alice", "nobody", "passwordless", "disabled", "locked", "garbage", "hostile"] {
         for password in ["wonderland", "wrong"] {
@@ -185,7 +195,11 @@ async fn stored_hashes_are_taken_up_to_the_lengths_and_the_work_that_are_documen
         format!("$argon2id$v=19$m=64,t={passes},p=1${}${}", BASE64.encode(salt), BASE64.encode(hash))
     };
     let table = Table::default();
-    let passwords = HashedPasswords::builder(table.clone()).parameters(cheap()).observer(()).build().unwrap();
+    let passwords = HashedPasswords::builder(table.clone())
+        .parameters(cheap())
+        .environment(&Environment::new().observer(()))
+        .build()
+        .unwrap();
     let (grant, events) = grant_over(passwords);
     for (stored, taken) in [
         (phc(1, 16, 32), true),
@@ -210,7 +224,11 @@ async fn stored_hashes_are_taken_up_to_the_lengths_and_the_work_that_are_documen
 async fn stored_hashes_beyond_the_ceiling_are_refused() {
     let real = hash(cheap(), "wonderland");
     let table = Table::default();
-    let passwords = HashedPasswords::builder(table.clone()).parameters(cheap()).observer(()).build().unwrap();
+    let passwords = HashedPasswords::builder(table.clone())
+        .parameters(cheap())
+        .environment(&Environment::new().observer(()))
+        .build()
+        .unwrap();
     let (grant, events) = grant_over(passwords);
     for (stored, usable) in [
         (real.clone(), true),
@@ -258,8 +276,11 @@ async fn a_right_password_with_an_obsolete_hash_is_rehashed_and_a_wrong_one_neve
         ("disabled", User::new("3", weak()).state(AccountState::Disabled)),
     ]);
     let events = Events::default();
-    let passwords =
-        |table: &Table| HashedPasswords::builder(table.clone()).parameters(current).observer(events.clone());
+    let passwords = |table: &Table| {
+        HashedPasswords::builder(table.clone())
+            .parameters(current)
+            .environment(&Environment::new().observer(events.clone()))
+    };
     let (grant, _) = grant_over(passwords(&table).build().unwrap());
     login(&grant, "weak", "wrong").await.is(400, "invalid_grant");
     login(&grant, "disabled", "wonderland").await.is(400, "invalid_grant");
@@ -328,7 +349,9 @@ async fn a_rehash_that_hangs_or_panics_fails_no_login() {
     let mut current = cheap();
     current.passes = 2;
     let (clock, events) = (ManualClock::at(noon()), Events::default());
-    let stuck = HashedPasswords::builder(Stuck).parameters(current).clock(clock.clone()).observer(events.clone());
+    let stuck = HashedPasswords::builder(Stuck)
+        .parameters(current)
+        .environment(&Environment::new().clock(clock.clone()).observer(events.clone()));
     let (grant, _) = grant_over(stuck.build().unwrap());
     let mut login_in = Box::pin(login(&grant, "alice", "wonderland"));
     while clock.sleepers() == 0 {
@@ -339,7 +362,11 @@ async fn a_rehash_that_hangs_or_panics_fails_no_login() {
     login_in.await.is_granted();
     assert_eq!(events.last(), r#"password of subject "user-1" not rehashed: "it took too long""#);
 
-    let panics = HashedPasswords::builder(Panics).parameters(current).observer(events.clone()).build().unwrap();
+    let panics = HashedPasswords::builder(Panics)
+        .parameters(current)
+        .environment(&Environment::new().observer(events.clone()))
+        .build()
+        .unwrap();
     login(&grant_over(panics).0, "alice", "wonderland").await.is_granted();
     assert_eq!(events.last(), r#"password of subject "user-1" not rehashed: "it panicked""#);
 }
@@ -450,7 +477,7 @@ impl Gate {
     }
 }
 
-impl Randomness for Gate {
+impl SecureRandom for Gate {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
         if std::thread::current().name().is_some_and(|name| name.starts_with("password-hash")) {
             self.entered.fetch_add(1, Ordering::SeqCst);
@@ -458,7 +485,7 @@ impl Randomness for Gate {
                 let _ = shut.recv();
             }
         }
-        SystemRandomness::new().fill(bytes)
+        SystemRandom::new().fill(bytes)
     }
 }
 
@@ -473,7 +500,11 @@ async fn until(condition: impl Fn() -> bool) {
 async fn past_the_queue_there_is_an_immediate_503_and_a_place_is_free_only_when_work_ends() {
     let (gate, open) = Gate::new();
     let table = Table::of([("alice", User::new("user-1", Some(hash(cheap(), "wonderland"))))]);
-    let passwords = HashedPasswords::builder(table).parameters(cheap()).threads(1).queue(2).randomness(gate.clone());
+    let passwords = HashedPasswords::builder(table)
+        .parameters(cheap())
+        .threads(1)
+        .queue(2)
+        .environment(&Environment::new().randomness(gate.clone()));
     let passwords = passwords.build().unwrap();
     let (grant, events) = grant_over(passwords.clone());
 
@@ -506,7 +537,7 @@ async fn past_the_queue_there_is_an_immediate_503_and_a_place_is_free_only_when_
 async fn cancelled_logins_neither_exceed_the_threads_nor_are_hashed() {
     let (gate, open) = Gate::new();
     let passwords = HashedPasswords::builder(Table::default()).parameters(cheap()).threads(2).queue(200);
-    let passwords = passwords.randomness(gate.clone()).build().unwrap();
+    let passwords = passwords.environment(&Environment::new().randomness(gate.clone())).build().unwrap();
     for _ in 0..100 {
         let mut hashing = Box::pin(passwords.hash("new password"));
         assert!(futures_util::poll!(&mut hashing).is_pending());
@@ -524,8 +555,12 @@ async fn a_password_that_waited_too_long_is_not_hashed_any_more() {
     let (gate, open) = Gate::new();
     let clock = ManualClock::at(noon());
     let table = Table::of([("alice", User::new("user-1", Some(hash(cheap(), "wonderland"))))]);
-    let passwords = HashedPasswords::builder(table).parameters(cheap()).threads(1).randomness(gate.clone());
-    let passwords = passwords.clock(clock.clone()).patience(Duration::from_secs(2)).build().unwrap();
+    let passwords = HashedPasswords::builder(table).parameters(cheap()).threads(1);
+    let passwords = passwords
+        .environment(&Environment::new().randomness(gate.clone()).clock(clock.clone()))
+        .patience(Duration::from_secs(2))
+        .build()
+        .unwrap();
     let (grant, _) = grant_over(passwords.clone());
     let mut busy = Box::pin(passwords.hash("new password"));
     assert!(futures_util::poll!(&mut busy).is_pending());
@@ -543,15 +578,20 @@ async fn a_password_that_waited_too_long_is_not_hashed_any_more() {
 #[tokio::test]
 async fn a_hashing_thread_survives_a_panic() {
     struct Panics;
-    impl Randomness for Panics {
+    impl SecureRandom for Panics {
         fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
             let name = std::thread::current().name().unwrap_or_default().to_owned();
             assert!(!name.starts_with("password-hash"), "on purpose");
-            SystemRandomness::new().fill(bytes)
+            SystemRandom::new().fill(bytes)
         }
     }
     let table = Table::of([("alice", User::new("user-1", Some(hash(cheap(), "wonderland"))))]);
-    let passwords = HashedPasswords::builder(table).parameters(cheap()).threads(1).randomness(Panics).build().unwrap();
+    let passwords = HashedPasswords::builder(table)
+        .parameters(cheap())
+        .threads(1)
+        .environment(&Environment::new().randomness(Panics))
+        .build()
+        .unwrap();
     for _ in 0..3 {
         assert!(passwords.hash("new password").await.is_err());
     }
@@ -608,12 +648,15 @@ fn what_cannot_be_afforded_is_refused_when_it_is_built() {
     assert!(matches!(built, Err(HashingConfigError::Parameters)));
 
     struct Broken;
-    impl Randomness for Broken {
+    impl SecureRandom for Broken {
         fn fill(&self, _: &mut [u8]) -> Result<(), RandomnessError> {
             Err(RandomnessError::new())
         }
     }
-    assert!(matches!(builder().randomness(Broken).build(), Err(HashingConfigError::Randomness(_))));
+    assert!(matches!(
+        builder().environment(&Environment::new().randomness(Broken)).build(),
+        Err(HashingConfigError::Randomness(_))
+    ));
 }
 
 /// A user store that fails is our trouble: nothing is granted, nobody blamed.
@@ -638,7 +681,8 @@ async fn a_user_store_that_fails_is_503() {
 async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_threads() {
     let hashed = Events::default();
     let passwords = HashedPasswords::builder(Table::of([("alice", User::new("1", Some(hash(cheap(), "wonderland"))))]));
-    let passwords = passwords.parameters(cheap()).observer(hashed.clone()).build().unwrap();
+    let passwords =
+        passwords.parameters(cheap()).environment(&Environment::new().observer(hashed.clone())).build().unwrap();
     let clients = common::clients();
     let both =
         ClientAuthentication::basic(ClientSecret::digest_of("fast secret")).or_slow_hash(hash(cheap(), "legacy"));
@@ -647,9 +691,10 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
         let client = Client::confidential(id, authentication).grants([Grant::Password]);
         clients.insert(client.scope("profile".parse().unwrap()));
     }
-    let engine = |configure: fn(Builder, &HashedPasswords) -> Builder| {
+    let engine = |configure: fn(PasswordGrantBuilder, &HashedPasswords) -> PasswordGrantBuilder| {
         let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
-        let builder = PasswordGrant::builder(ISSUER, clients.clone(), passwords.clone(), tokens).observer(());
+        let builder = PasswordGrant::builder(ISSUER, clients.clone(), passwords.clone(), tokens)
+            .environment(&Environment::new().observer(()));
         configure(builder, &passwords).build().unwrap()
     };
     let ask = async |grant: &PasswordGrant, id: &str, secret: &str| {
@@ -660,7 +705,7 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
         let answer = Answer::from(grant.token(HttpRequest::new("POST", None, headers, body.as_bytes())).await);
         (answer, hashed.lines().len() - before)
     };
-    let grant = engine(Builder::slow_client_secrets);
+    let grant = engine(PasswordGrantBuilder::slow_client_secrets);
     let (refused, _) = ask(&grant, "nobody", "x").await;
     refused.is(401, "invalid_client");
     // One hash for the user's password where the client is accepted.
@@ -689,8 +734,12 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
     }
     let clock = ManualClock::at(noon());
     let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
-    let builder = PasswordGrant::builder(ISSUER, clients.clone(), passwords.clone(), tokens).observer(());
-    let builder = builder.slow_client_secrets(&passwords).clock(clock.clone()).failure_floor(Duration::from_secs(1));
+    let builder = PasswordGrant::builder(ISSUER, clients.clone(), passwords.clone(), tokens)
+        .environment(&Environment::new().observer(()));
+    let builder = builder
+        .slow_client_secrets(&passwords)
+        .environment(&Environment::new().observer(()).clock(clock.clone()))
+        .failure_floor(Duration::from_secs(1));
     let held_back = builder.build().unwrap();
     let mut waiting = Box::pin(ask(&held_back, "nobody", "wrong"));
     while clock.sleepers() == 0 {

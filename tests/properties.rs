@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Waker};
 
 use common::{AUDIENCE, FORM, ISSUER, Users, World, basic, noon};
 use password_grant::{
-    AccessTokenVerifier, Algorithm, BearerRequest, Client, ClientSecret, Grant, HttpRequest, Jwk, JwkSet, Login,
-    ManualClock, Scope, SigningKeys, TokenRequest,
+    AccessTokenVerifier, Algorithm, BearerRequest, Client, ClientSecret, Environment, Grant, HttpRequest, Jwk, JwkSet,
+    Login, ManualClock, Scope, SigningKeys, TokenRequest,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -160,7 +160,7 @@ proptest! {
     #[test]
     fn a_challenge_is_always_one_valid_header(scope in any::<String>(), realm in any::<String>()) {
         let keys = SigningKeys::from_hs256_secret(&[7; 32]).unwrap().verification_keys().unwrap();
-        let verifier = AccessTokenVerifier::new(realm.clone(), AUDIENCE, [Algorithm::Hs256], keys).unwrap().observer(());
+        let verifier = AccessTokenVerifier::new(realm.clone(), AUDIENCE, [Algorithm::Hs256], keys).unwrap().environment(&Environment::new().observer(()));
         let refusal = now(verifier.authorize(BearerRequest::new([], None), &scope)).unwrap_err();
         check_challenge(refusal.header("www-authenticate").unwrap())?;
         let headers = [("authorization", &b"Bearer x"[..])];
@@ -243,7 +243,7 @@ fn issued() -> (AccessTokenVerifier, String) {
             let token = now(world.post(common::GOOD)).access_token();
             let keys = world.keys.verification_keys().unwrap();
             let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Es256], keys).unwrap();
-            (verifier.clock(ManualClock::at(noon())).observer(()), token)
+            (verifier.environment(&Environment::new().clock(ManualClock::at(noon())).observer(())), token)
         })
         .clone()
 }

@@ -13,10 +13,10 @@ use common::sessions::{Gate, OFFLINE, Pair, Sessions, keys, refreshing, register
 use common::{AUDIENCE, Answer, Events, FORM, ISSUER, Users, World, basic, noon, segment};
 use password_grant::{
     AccessToken, Admission, Authorization, BoxError, BoxFuture, BuildError, Change, Client, ClientSecret, Commit,
-    Grant, HttpRequest, InMemoryClients, InMemoryState, InMemoryTokens, JwtIssuer, Loaded, Login, LoginAttempt,
-    ManualClock, OpaqueIssuer, PasswordGrant, Randomness, RandomnessError, RefreshKeys, RefreshTokens, Rejection,
-    RequestContext, SigningKeys, StateKey, StateSecret, StateStore, SystemRandomness, TokenIssuer, UserAuthenticator,
-    Write, async_trait,
+    Environment, Grant, HttpRequest, InMemoryClients, InMemoryState, InMemoryTokens, JwtIssuer, Loaded, Login,
+    LoginAttempt, ManualClock, OpaqueIssuer, PasswordGrant, PasswordGrantBuilder, RandomnessError, RefreshKeys,
+    RefreshTokens, Rejection, RequestContext, SecureRandom, SigningKeys, StateKey, StateSecret, StateStore,
+    SystemRandom, TokenIssuer, UserAuthenticator, Write, async_trait,
 };
 
 // --- Who is given one --------------------------------------------------------------------------------------------------
@@ -691,7 +691,8 @@ impl Instance {
     ) -> Self {
         let (clients, events) = (InMemoryClients::default(), Events::default());
         register(&clients);
-        let builder = PasswordGrant::builder(ISSUER, clients, users, tokens).observer(events.clone());
+        let builder = PasswordGrant::builder(ISSUER, clients, users, tokens)
+            .environment(&Environment::new().observer(events.clone()));
         let builder = builder.dangerous_without_attempt_limits().refresh_tokens(refresh);
         let grant = builder.shared_state(store, StateSecret::new([0x5a; 32]).unwrap()).build().unwrap();
         Self { grant, events }
@@ -940,13 +941,14 @@ async fn every_interleaving_of_a_log_out_and_a_login(form: &str) {
 #[tokio::test]
 async fn a_log_out_is_dated_later_than_every_token_that_was_made_before_its_end() {
     let clock = ManualClock::at(noon());
-    let (store, moving) = (InMemoryState::new().clock(clock.clone()), clock.clone());
+    let (store, moving) = (InMemoryState::new().environment(&Environment::new().clock(clock.clone())), clock.clone());
     let sessions = |store: Arc<dyn StateStore>| {
         let clock = clock.clone();
-        Sessions::over(
+        Sessions::in_environment(
             Users::default(),
+            |own| own.clock(clock),
             |refresh| refresh,
-            |builder| builder.clock(clock).shared_state(store, StateSecret::new([0x5a; 32]).unwrap()),
+            |builder| builder.shared_state(store, StateSecret::new([0x5a; 32]).unwrap()),
         )
     };
     let logging_in = sessions(Arc::new(store.clone()));
@@ -997,7 +999,7 @@ impl StateStore for Halting {
 #[tokio::test]
 async fn a_login_between_the_two_steps_of_a_log_out_gets_no_dead_token() {
     let clock = ManualClock::at(noon());
-    let store = InMemoryState::new().clock(clock.clone());
+    let store = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
     let done = Arc::new(AtomicBool::new(false));
     let halting = Arc::new(Halting {
         store: store.clone(),
@@ -1007,7 +1009,10 @@ async fn a_login_between_the_two_steps_of_a_log_out_gets_no_dead_token() {
     });
     let engine = |users: Users, store: Arc<dyn StateStore>| {
         let clock = clock.clone();
-        World::with(users, |builder| builder.clock(clock).shared_state(store, StateSecret::new([0x5a; 32]).unwrap()))
+        let configure = |builder: PasswordGrantBuilder, _: &ManualClock| {
+            builder.shared_state(store, StateSecret::new([0x5a; 32]).unwrap())
+        };
+        World::in_environment(users, |own| own.clock(clock), configure)
     };
     let logging_out = engine(Users::default(), halting).grant;
     let under_way = async move { logging_out.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await };
@@ -1028,7 +1033,7 @@ async fn a_login_between_the_two_steps_of_a_log_out_gets_no_dead_token() {
 #[tokio::test]
 async fn a_restart_forgets_no_reuse() {
     let clock = ManualClock::at(noon());
-    let store = InMemoryState::new().clock(clock.clone());
+    let store = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
     let first = Instance::over(store.clone()).login().await;
     let second = Pair::of(&Instance::over(store.clone()).refresh(&first.refresh).await);
     clock.advance(Duration::from_secs(60));
@@ -1129,7 +1134,12 @@ async fn an_issuer_that_fails_costs_nobody_the_session() {
     let tokens = Failing { tokens: JwtIssuer::new(signing(), AUDIENCE), fails: fails.clone() };
     let refresh = RefreshTokens::new(keys(), Gate::default()).sessions(1);
     let clock = ManualClock::at(noon());
-    let instance = Instance::issuing(InMemoryState::new().clock(clock.clone()), Users::default(), tokens, refresh);
+    let instance = Instance::issuing(
+        InMemoryState::new().environment(&Environment::new().clock(clock.clone())),
+        Users::default(),
+        tokens,
+        refresh,
+    );
     let first = instance.login().await;
     fails.store(true, Ordering::SeqCst);
     instance.refresh(&first.refresh).await.is(500, "server_error");
@@ -1145,19 +1155,20 @@ async fn an_issuer_that_fails_costs_nobody_the_session() {
 #[tokio::test]
 async fn without_randomness_nothing_is_granted() {
     struct Failing(Arc<AtomicBool>);
-    impl Randomness for Failing {
+    impl SecureRandom for Failing {
         fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
-            if self.0.load(Ordering::SeqCst) {
-                Err(RandomnessError::new())
-            } else {
-                SystemRandomness::new().fill(bytes)
-            }
+            if self.0.load(Ordering::SeqCst) { Err(RandomnessError::new()) } else { SystemRandom::new().fill(bytes) }
         }
     }
 
     let fails = Arc::new(AtomicBool::new(false));
     let randomness = Failing(fails.clone());
-    let sessions = Sessions::over(Users::default(), |refresh| refresh, |builder| builder.randomness(randomness));
+    let sessions = Sessions::in_environment(
+        Users::default(),
+        |own| own.randomness(randomness),
+        |refresh| refresh,
+        |builder| builder,
+    );
     let pair = sessions.login("app").await;
     fails.store(true, Ordering::SeqCst);
     sessions.ask("app", OFFLINE).await.is(500, "server_error");
@@ -1270,16 +1281,14 @@ impl StateStore for HangsAfterwards {
 #[tokio::test]
 async fn a_store_that_stalls_makes_no_thief_of_an_honest_client() {
     let clock = ManualClock::at(noon());
-    let store = InMemoryState::new().clock(clock.clone());
+    let store = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
     let stalling = Arc::new(HangsAfterwards { store, hangs: AtomicBool::new(false) });
     let shared = stalling.clone();
-    let sessions = Sessions::over(
+    let sessions = Sessions::in_environment(
         Users::default(),
+        |own| own.clock(clock.clone()),
         |refresh| refresh.retry_window(Duration::from_secs(10)),
-        |builder| {
-            let secret = StateSecret::new([0x5a; 32]).unwrap();
-            builder.clock(clock.clone()).shared_state(shared, secret)
-        },
+        |builder| builder.shared_state(shared, StateSecret::new([0x5a; 32]).unwrap()),
     );
     let first = sessions.login("app").await;
     stalling.hangs.store(true, Ordering::SeqCst);

@@ -11,7 +11,7 @@ use common::sessions::{Gate, Pair, keys, refreshing};
 use common::{AUDIENCE, Answer, FORM, ISSUER, Users, basic};
 use password_grant::{
     AccessToken, AccessTokenVerifier, Admission, Algorithm, BearerRequest, Client, ClientAuthentication, ClientSecret,
-    Event, Grant, HttpRequest, InMemoryClients, InMemoryTokens, JwtIssuer, Login, Observer, OpaqueIssuer,
+    Environment, Event, Grant, HttpRequest, InMemoryClients, InMemoryTokens, JwtIssuer, Login, Observer, OpaqueIssuer,
     PasswordGrant, RefreshKeys, RefreshTokens, Rejection, Secret, SigningKeys, SystemClock, TokenLookup, TokenRequest,
 };
 
@@ -54,7 +54,10 @@ async fn no_public_type_shows_a_secret() {
         log.lock().unwrap().extend([debug(attempt), debug(attempt.password()), debug(attempt.client())]);
         Ok(Login::accepted("user-1").member("note", PASSWORD).claim("note", PASSWORD))
     });
-    let engine = PasswordGrant::builder(ISSUER, clients.clone(), users, tokens.clone()).observer(()).build().unwrap();
+    let engine = PasswordGrant::builder(ISSUER, clients.clone(), users, tokens.clone())
+        .environment(&Environment::new().observer(()))
+        .build()
+        .unwrap();
     let granting = client.clone().grants([Grant::Password]);
     clients.insert(granting);
     let form_alone = format!("grant_type=password&username=alice&password={PASSWORD}");
@@ -145,11 +148,12 @@ async fn full_run(observer: impl Observer + Clone) -> (Vec<Answer>, Vec<String>)
     let signing = SigningKeys::generate().unwrap();
     let verification = signing.verification_keys().unwrap();
     let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Es256], verification);
-    let verifier = verifier.unwrap().observer(observer.clone());
+    let verifier = verifier.unwrap().environment(&Environment::new().observer(observer.clone()));
     let tokens = JwtIssuer::new(signing, AUDIENCE);
     // Each token is good for one use, so that a second one is a theft.
     let refresh = RefreshTokens::new(keys(), Gate::default()).retry_window(Duration::ZERO);
-    let builder = PasswordGrant::builder(ISSUER, clients, users, tokens).observer(observer);
+    let builder =
+        PasswordGrant::builder(ISSUER, clients, users, tokens).environment(&Environment::new().observer(observer));
     let grant = builder.refresh_tokens(refresh).build().unwrap();
 
     let (right, wrong) = (basic("web", CLIENT_SECRET), basic("web", &format!("{CLIENT_SECRET}x")));

@@ -13,9 +13,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use common::{AUDIENCE, Answer, FORM, GOOD, ISSUER, Users, World, encode, noon, segment};
 use jsonwebtoken::jwk::JwkSet as IndependentJwkSet;
 use password_grant::{
-    AccessFault, AccessTokenVerifier, Algorithm, BearerRequest, BoxError, HttpRequest, InMemoryTokens, Jwk, JwkSet,
-    JwtIssuer, KeyError, ManualClock, OpaqueIssuer, PasswordGrant, SigningKey, SigningKeys, TokenDetails, TokenDigest,
-    TokenIssuer, TokenLookup, TokenStore, VerificationKeys, async_trait,
+    AccessFault, AccessTokenVerifier, Algorithm, BearerRequest, BoxError, Environment, HttpRequest, InMemoryTokens,
+    Jwk, JwkSet, JwtIssuer, KeyError, ManualClock, OpaqueIssuer, PasswordGrant, SigningKey, SigningKeys, TokenDetails,
+    TokenDigest, TokenIssuer, TokenLookup, TokenStore, VerificationKeys, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -61,7 +61,7 @@ fn every_kind() -> Vec<(Algorithm, SigningKeys)> {
 fn engine(keys: &SigningKeys) -> PasswordGrant {
     let tokens = JwtIssuer::new(keys.clone(), AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens);
-    builder.clock(ManualClock::at(noon())).observer(()).build().unwrap()
+    builder.environment(&Environment::new().clock(ManualClock::at(noon())).observer(())).build().unwrap()
 }
 
 async fn issue(grant: &PasswordGrant) -> String {
@@ -73,7 +73,7 @@ async fn issue(grant: &PasswordGrant) -> String {
 fn verifier(keys: &SigningKeys, algorithm: Algorithm) -> AccessTokenVerifier {
     let keys = keys.verification_keys().unwrap();
     let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [algorithm], keys).unwrap();
-    verifier.clock(ManualClock::at(noon())).observer(())
+    verifier.environment(&Environment::new().clock(ManualClock::at(noon())).observer(()))
 }
 
 /// Requirement 124.
@@ -565,8 +565,9 @@ async fn a_fraction_of_a_second_makes_no_token_younger_than_a_log_out() {
     let clock = ManualClock::at(noon());
     let tokens = JwtIssuer::new(forge.keys.clone(), AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens);
-    let grant = builder.clock(clock.clone()).observer(()).build().unwrap();
-    let verifier = forge.verifier().clock(clock.clone()).revocations(grant.revocations());
+    let grant = builder.environment(&Environment::new().clock(clock.clone()).observer(())).build().unwrap();
+    let verifier =
+        forge.verifier().environment(&Environment::new().clock(clock.clone())).revocations(grant.revocations());
     let issued =
         |at: f64| forge.sign(&forge.header().to_string(), &changed(Forge::claims(), "iat", json!(at)).to_string());
     let now = noon().unix_seconds() as f64;
@@ -605,12 +606,14 @@ async fn a_look_up_is_never_asked_for_what_cannot_be_a_token() {
             panic!("asked for {token:?}")
         }
     }
-    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, Never).observer(());
+    let verifier =
+        AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, Never).environment(&Environment::new().observer(()));
     for token in ["", "a b", "a\r\nb", "a\0", "'", "=", &"a".repeat(8193)] {
         assert_eq!(verifier.verify(token).await.unwrap_err(), AccessFault::NotOurs);
     }
     let request = BearerRequest::new([("authorization", &b"Bearer abc"[..])], None);
-    let lookup = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, InMemoryLookup).observer(());
+    let lookup =
+        AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, InMemoryLookup).environment(&Environment::new().observer(()));
     assert_eq!(lookup.authorize(request, "").await.unwrap_err().status(), 403, "an empty setting lets nobody in");
 }
 
@@ -845,18 +848,22 @@ async fn opaque_tokens_are_random_kept_as_digests_and_looked_up() {
     let tokens = OpaqueIssuer::new(store.clone(), AUDIENCE);
     let clock = ManualClock::at(noon());
     let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens.clone());
-    let grant = builder.clock(clock.clone()).observer(()).build().unwrap();
+    let grant = builder.environment(&Environment::new().clock(clock.clone()).observer(())).build().unwrap();
     let (token, other) = (issue(&grant).await, issue(&grant).await);
     assert_ne!(token, other);
     assert_eq!(token.len(), 43, "256 bits in base64url");
 
-    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens.clone()).clock(clock.clone()).observer(());
+    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens.clone())
+        .environment(&Environment::new().clock(clock.clone()).observer(()));
     let verified = verifier.verify(&token).await.unwrap();
     assert_eq!((&*verified.subject, &*verified.client_id, verified.scope.as_str()), ("user-1", "mobile", "profile"));
     assert_eq!(verifier.verify(&token[1..]).await.unwrap_err(), AccessFault::NotOurs);
     assert_eq!(verifier.verify(&format!("{token}A")).await.unwrap_err(), AccessFault::NotOurs);
     let elsewhere = AccessTokenVerifier::by_lookup(ISSUER, "https://other.example.com", tokens.clone());
-    assert_eq!(elsewhere.clock(clock.clone()).verify(&token).await.unwrap_err(), AccessFault::Audience);
+    assert_eq!(
+        elsewhere.environment(&Environment::new().clock(clock.clone())).verify(&token).await.unwrap_err(),
+        AccessFault::Audience
+    );
 
     assert_eq!(tokens.inspect(&token, noon()).await.unwrap().unwrap().subject, "user-1");
     assert!(tokens.inspect(&token, noon().plus(Duration::from_secs(600))).await.unwrap().is_none());
@@ -879,12 +886,13 @@ async fn a_token_table_that_fails_neither_issues_nor_lets_through() {
     }
     let tokens = OpaqueIssuer::new(Arc::new(Down), AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens.clone());
-    let grant = builder.observer(()).build().unwrap();
+    let grant = builder.environment(&Environment::new().observer(())).build().unwrap();
     let form = format!("{GOOD}&client_id=mobile");
     let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
     Answer::from(grant.token(request).await).is(500, "server_error");
 
-    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).observer(());
+    let verifier =
+        AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).environment(&Environment::new().observer(()));
     let headers = [("authorization", &b"Bearer abc"[..])];
     let refusal = verifier.authenticate(BearerRequest::new(headers, None)).await.unwrap_err();
     assert_eq!((refusal.status(), refusal.header("retry-after")), (503, Some("1")));
@@ -904,11 +912,12 @@ async fn what_an_opaque_token_means_survives_a_json_column() {
     let tokens = InMemoryTokens::new();
     let issuer = OpaqueIssuer::new(tokens, AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), issuer.clone());
-    let token = issue(&builder.observer(()).build().unwrap()).await;
+    let token = issue(&builder.environment(&Environment::new().observer(())).build().unwrap()).await;
     let details = issuer.look_up(&token).await.unwrap().unwrap();
     let row = serde_json::to_string(&details).unwrap();
     let column = Column(std::sync::Mutex::new([([0; 32], row)].into()));
-    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, column).observer(());
+    let verifier =
+        AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, column).environment(&Environment::new().observer(()));
     assert_eq!(verifier.verify("known").await.unwrap().scope.as_str(), "profile");
 }
 

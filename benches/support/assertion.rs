@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::hint::black_box;
 
 use password_grant::{
-    Algorithm, BoxError, Client, ClientAssertion, ClientAuthentication, ClientStore, Grant, HttpRequest, InMemoryState,
-    JwtIssuer, PasswordGrant, RequestContext, async_trait,
+    Algorithm, BoxError, Client, ClientAssertion, ClientAuthentication, ClientStore, Environment, Grant, HttpRequest,
+    InMemoryState, JwtIssuer, PasswordGrant, RequestContext, async_trait,
 };
 
 use super::keys::{BareVerification, KeyPair, decoded};
@@ -53,7 +53,7 @@ impl AssertionCase {
         let issuer = JwtIssuer::new(KeyPair::generate(Algorithm::Hs256).signing_keys(), AUDIENCE);
         // Room for as many as a long measurement makes.
         let grant = PasswordGrant::builder(ISSUER, clients, TrivialUser::new(), issuer)
-            .observer(())
+            .environment(&Environment::new().observer(()))
             .dangerous_without_attempt_limits()
             .state(InMemoryState::new().capacity(1 << 23))
             .remembered_assertions(u64::MAX)

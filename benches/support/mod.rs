@@ -12,8 +12,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use password_grant::{
-    AccessTokenVerifier, Algorithm, BoxError, Builder, Client, ClientSecret, ClientStore, Grant, HttpRequest,
-    JwtIssuer, Login, LoginAttempt, PasswordGrant, Rejection, RequestContext, Subject, UserAuthenticator, async_trait,
+    AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, ClientStore, Environment, Grant, HttpRequest,
+    JwtIssuer, Login, LoginAttempt, PasswordGrant, PasswordGrantBuilder, Rejection, RequestContext, Subject,
+    UserAuthenticator, async_trait,
 };
 
 use hand_written::HandWritten;
@@ -112,9 +113,9 @@ pub fn limited_engine_with(users: impl UserAuthenticator, key: &KeyPair) -> Pass
 }
 
 /// The same, to be configured further.
-pub fn builder_with(users: impl UserAuthenticator, key: &KeyPair) -> Builder {
+pub fn builder_with(users: impl UserAuthenticator, key: &KeyPair) -> PasswordGrantBuilder {
     let tokens = JwtIssuer::new(key.signing_keys(), AUDIENCE);
-    PasswordGrant::builder(ISSUER, CachedClient::new(), users, tokens).observer(())
+    PasswordGrant::builder(ISSUER, CachedClient::new(), users, tokens).environment(&Environment::new().observer(()))
 }
 
 /// One algorithm: the engine, and what is measured beside it.
@@ -142,7 +143,7 @@ impl Case {
         let limited = limited_engine_with(TrivialUser::new(), &key);
         let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [algorithm], key.verification_keys())
             .expect("a verifier")
-            .observer(());
+            .environment(&Environment::new().observer(()));
         let hand_written = HandWritten::new(&key);
 
         let token = token_in(block_on(grant.token(request())).body());

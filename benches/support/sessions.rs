@@ -4,9 +4,9 @@
 use std::hint::black_box;
 
 use password_grant::{
-    AccessTokenVerifier, AccountGate, Admission, Algorithm, AuthenticatedClient, BoxError, Client, ClientSecret, Grant,
-    HttpRequest, HttpResponse, InMemoryClients, JwtIssuer, PasswordGrant, RefreshKeys, RefreshTokens, RequestContext,
-    Subject, async_trait,
+    AccessTokenVerifier, AccountGate, Admission, Algorithm, AuthenticatedClient, BoxError, Client, ClientSecret,
+    Environment, Grant, HttpRequest, HttpResponse, InMemoryClients, JwtIssuer, PasswordGrant, RefreshKeys,
+    RefreshTokens, RequestContext, Subject, async_trait,
 };
 
 use super::keys::KeyPair;
@@ -34,7 +34,9 @@ impl SessionCase {
         let keys = KeyPair::generate(Algorithm::Hs256).signing_keys();
         let verifying = || {
             let keys = keys.verification_keys().expect("keys");
-            AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Hs256], keys).expect("a verifier").observer(())
+            AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Hs256], keys)
+                .expect("a verifier")
+                .environment(&Environment::new().observer(()))
         };
         let client = Client::confidential(CLIENT_ID, ClientSecret::digest_of(CLIENT_SECRET))
             .grants([Grant::Password, Grant::RefreshToken])
@@ -46,7 +48,11 @@ impl SessionCase {
             TrivialUser::new(),
             JwtIssuer::new(keys.clone(), AUDIENCE),
         );
-        let grant = grant.observer(()).dangerous_without_attempt_limits().refresh_tokens(refresh).build();
+        let grant = grant
+            .environment(&Environment::new().observer(()))
+            .dangerous_without_attempt_limits()
+            .refresh_tokens(refresh)
+            .build();
         let grant = grant.expect("an engine");
         let revoking_verifier = verifying().revocations(grant.revocations());
         Self { grant, verifier: verifying(), revoking_verifier }

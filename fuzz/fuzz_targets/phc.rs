@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use libfuzzer_sys::fuzz_target;
 use password_grant::{
-    Argon2Parameters, BoxError, Client, HashedPasswords, HttpRequest, PasswordGrant, RequestContext, User, UserStore,
+    Environment, Argon2Parameters, BoxError, Client, HashedPasswords, HttpRequest, PasswordGrant, RequestContext, User, UserStore,
     async_trait,
 };
 
@@ -31,7 +31,7 @@ fuzz_target!(|stored: &str| {
         (cheap.memory_kib, cheap.passes) = (64, 1);
         let store = OneHash::default();
         let users = HashedPasswords::builder(store.clone()).parameters(cheap).strongest_stored(cheap).threads(1);
-        let users = users.observer(()).build().expect("one thread");
+        let users = users.environment(&Environment::new().observer(())).build().expect("one thread");
         (store, support::engine(Client::public("mobile"), users))
     });
     *hash.0.lock().expect("nothing panics") = stored.to_owned();

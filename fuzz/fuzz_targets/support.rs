@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 
 use password_grant::{
-    AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, Grant, InMemoryClients, JwtIssuer, Login,
+    Environment, AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, Grant, InMemoryClients, JwtIssuer, Login,
     LoginAttempt, PasswordGrant, Rejection, SigningKeys, UserAuthenticator, async_trait,
 };
 
@@ -36,14 +36,14 @@ pub fn engine(client: Client, users: impl UserAuthenticator) -> PasswordGrant {
     let client = client.grants([Grant::Password]).scope("profile".parse().expect("a scope"));
     let tokens = JwtIssuer::new(SigningKeys::generate().expect("randomness"), AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, InMemoryClients::new([client]), users, tokens);
-    builder.observer(()).build().expect("a fine configuration")
+    builder.environment(&Environment::new().observer(())).build().expect("a fine configuration")
 }
 
 pub fn verifier(issuer: &str) -> AccessTokenVerifier {
     static KEYS: OnceLock<SigningKeys> = OnceLock::new();
     let keys = KEYS.get_or_init(|| SigningKeys::generate().expect("randomness")).verification_keys();
     let verifier = AccessTokenVerifier::new(issuer, AUDIENCE, [Algorithm::Es256], keys.expect("a public key"));
-    verifier.expect("a key for the algorithm").observer(())
+    verifier.expect("a key for the algorithm").environment(&Environment::new().observer(()))
 }
 
 /// For futures that wait for nothing.

@@ -158,7 +158,7 @@ impl ClientAuthentication {
 
     /// One more secret that is accepted, stored as an Argon2id PHC string: for a secret of little entropy, imported from
     /// elsewhere. There is one such secret; a second call replaces it. Needs
-    /// [`Builder::slow_client_secrets`](crate::Builder::slow_client_secrets); without it the secret is refused, and the
+    /// [`PasswordGrantBuilder::slow_client_secrets`](crate::PasswordGrantBuilder::slow_client_secrets); without it the secret is refused, and the
     /// observer told of [`ServerFault::ClientRegistration`](crate::ServerFault::ClientRegistration).
     #[cfg(feature = "argon2")]
     #[must_use]
@@ -193,7 +193,7 @@ impl ClientAuthentication {
     }
 
     /// The same with the keys that the client publishes at this URI. They are fetched by the
-    /// [`Builder::jwks_source`](crate::Builder::jwks_source); without one, the client cannot authenticate.
+    /// [`PasswordGrantBuilder::jwks_source`](crate::PasswordGrantBuilder::jwks_source); without one, the client cannot authenticate.
     #[must_use]
     pub fn private_key_jwt_at(jwks_uri: impl Into<Arc<str>>) -> Self {
         Self::by_assertion(AssertionKeys::At(jwks_uri.into()), &Algorithm::ASYMMETRIC)

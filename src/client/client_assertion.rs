@@ -10,13 +10,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use crate::client::authenticate::{ASSERTION_TYPE, JWT_BEARER};
+use crate::environment::{Environment, RandomnessError};
 use crate::jose::{
     Algorithm, Hmac, Jwk, KeyError, PrivateJwk, SigningKey, Thumbprints, private_key_from_jwk, private_key_from_pem,
 };
-use crate::vocabulary::clock::{Clock, SystemClock};
 use crate::vocabulary::error::BoxError;
 use crate::vocabulary::form;
-use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 use crate::vocabulary::secret::Secret;
 
 /// Makes client assertions ([RFC 7523 section 2.2]), by which a client proves to a token endpoint who it is without
@@ -46,8 +45,7 @@ pub struct ClientAssertion {
     typ: String,
     lifetime: Duration,
     claims: Map<String, Value>,
-    clock: Arc<dyn Clock>,
-    randomness: Arc<dyn Randomness>,
+    environment: Environment,
 }
 
 /// The key that a client signs its assertions with, and the name that it is registered under.
@@ -194,8 +192,7 @@ impl ClientAssertion {
             typ: ASSERTION_TYPE.to_owned(),
             lifetime: Duration::from_secs(300),
             claims: Map::new(),
-            clock: Arc::new(SystemClock::new()),
-            randomness: Arc::new(SystemRandomness::new()),
+            environment: Environment::new(),
         }
     }
 
@@ -227,17 +224,11 @@ impl ClientAssertion {
         self
     }
 
-    /// The clock. Default the system's.
+    /// Of it the clock and the source of identifiers (`jti`) are used; see
+    /// [`Environment`](crate::Environment).
     #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// The source of identifiers. Default the system's generator.
-    #[must_use]
-    pub fn randomness(mut self, randomness: impl Randomness) -> Self {
-        self.randomness = Arc::new(randomness);
+    pub fn environment(mut self, environment: &Environment) -> Self {
+        self.environment = environment.clone();
         self
     }
 
@@ -248,8 +239,8 @@ impl ClientAssertion {
     /// When a further claim has the name of one that is there anyway, or the random generator or the key fails.
     pub fn sign(&self) -> Result<String, AssertionError> {
         let mut id = [0; 16];
-        self.randomness.fill(&mut id)?;
-        let now = self.clock.now();
+        self.environment.randomness.fill(&mut id)?;
+        let now = self.environment.clock.now();
         let own = [
             ("iss", Value::from(self.client_id.as_str())),
             ("sub", self.client_id.as_str().into()),

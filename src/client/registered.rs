@@ -288,7 +288,7 @@ pub enum Grant {
     /// `grant_type=password` (RFC 6749 section 4.3).
     Password,
     /// `grant_type=refresh_token` (RFC 6749 section 6): the client may be given refresh tokens, and use them. Only where
-    /// [`Builder::refresh_tokens`](crate::Builder::refresh_tokens) has switched them on.
+    /// [`PasswordGrantBuilder::refresh_tokens`](crate::PasswordGrantBuilder::refresh_tokens) has switched them on.
     RefreshToken,
 }
 

@@ -5,9 +5,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
+use crate::environment::{RandomnessError, SecureRandom, SystemRandom};
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::digest::sha256;
-use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 use crate::vocabulary::secret::Secret;
 
 /// A client secret as the host keeps it: its SHA-256 digest, and until when it is valid.
@@ -37,7 +37,7 @@ impl ClientSecret {
     ///
     /// When the system's random generator fails.
     pub fn generate() -> Result<(Secret<'static>, Self), RandomnessError> {
-        Self::generate_with(&SystemRandomness::new())
+        Self::generate_with(&SystemRandom::new())
     }
 
     /// As [`generate`](Self::generate), from another source of randomness.
@@ -45,7 +45,7 @@ impl ClientSecret {
     /// # Errors
     ///
     /// When the source fails.
-    pub fn generate_with(randomness: &dyn Randomness) -> Result<(Secret<'static>, Self), RandomnessError> {
+    pub fn generate_with(randomness: &dyn SecureRandom) -> Result<(Secret<'static>, Self), RandomnessError> {
         let mut bytes = Zeroizing::new([0; 32]);
         randomness.fill(&mut *bytes)?;
         let plain = URL_SAFE_NO_PAD.encode(bytes.as_slice());

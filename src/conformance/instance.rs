@@ -4,11 +4,11 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use crate::conformance::Fixture;
+use crate::environment::{SecureRandom, SystemRandom};
 use crate::state::{Change, Commit, Expected, Loaded, Row, StateKey, StateStore, Version, Write};
 use crate::vocabulary::clock::{Clock, SystemClock, Timestamp};
 use crate::vocabulary::error::BoxError;
 use crate::vocabulary::future::before;
-use crate::vocabulary::random::{Randomness, SystemRandomness};
 
 /// A check that fails says what it saw.
 pub(super) type Outcome<T = ()> = Result<T, String>;
@@ -29,7 +29,7 @@ pub(super) fn ensure(holds: bool, otherwise: impl Into<String>) -> Outcome {
 /// Keys that nobody else has, in ascending order. They differ in their last byte only.
 pub(super) fn keys<const N: usize>() -> Outcome<[StateKey; N]> {
     let mut run = [0; 16];
-    SystemRandomness::new().fill(&mut run).map_err(|error| error.to_string())?;
+    SystemRandom::new().fill(&mut run).map_err(|error| error.to_string())?;
     Ok(std::array::from_fn(|number| StateKey::of_the_suite(&run, number)))
 }
 

@@ -12,6 +12,7 @@ use crate::client::{
 };
 use crate::conformance::Fixture;
 use crate::conformance::instance::{ANSWER, Instance, LONG, Outcome, at_once, ensure};
+use crate::environment::{Environment, SecureRandom, SystemRandom};
 use crate::grant::{AttemptLimits, AttemptsOn, PasswordGrant, RefreshTokens};
 use crate::http::HttpRequest;
 use crate::state::{Change, Commit, Loaded, Row, StateKey, StateSecret, StateStore, Version};
@@ -20,7 +21,6 @@ use crate::user::{AccountGate, Admission, Login, LoginAttempt, UserAuthenticator
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, Rejection};
 use crate::vocabulary::identifier::Subject;
-use crate::vocabulary::random::{Randomness, SystemRandomness};
 use crate::vocabulary::scope::Scope;
 
 const ISSUER: &str = "https://conformance.example";
@@ -82,7 +82,7 @@ fn engine(store: Arc<dyn StateStore>, users: &Users, patience: Duration) -> Outc
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), ISSUER);
     let secret = StateSecret::new([0x5a; 32]).map_err(|error| text(&error))?;
     let builder = PasswordGrant::builder(ISSUER, InMemoryClients::new(clients), users.clone(), tokens);
-    let builder = builder.observer(()).attempt_limits(limits).refresh_tokens(refresh);
+    let builder = builder.environment(&Environment::new().observer(())).attempt_limits(limits).refresh_tokens(refresh);
     builder.shared_state(store, secret).build().map_err(|error| text(&error))
 }
 
@@ -97,7 +97,7 @@ fn engines<F: Fixture>(
 /// A user name that no run before had.
 fn name() -> Outcome<String> {
     let mut bytes = [0; 8];
-    SystemRandomness::new().fill(&mut bytes).map_err(|error| error.to_string())?;
+    SystemRandom::new().fill(&mut bytes).map_err(|error| error.to_string())?;
     Ok(format!("user{}", u64::from_le_bytes(bytes)))
 }
 

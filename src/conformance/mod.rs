@@ -8,7 +8,7 @@
 //! use std::time::Duration;
 //!
 //! use password_grant::conformance::{Fixture, check_all};
-//! use password_grant::{BoxFuture, InMemoryState, ManualClock, StateStore, Timestamp};
+//! use password_grant::{Environment, BoxFuture, InMemoryState, ManualClock, StateStore, Timestamp};
 //!
 //! struct InMemory {
 //!     clock: ManualClock,
@@ -30,7 +30,7 @@
 //! }
 //!
 //! let clock = ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000));
-//! let state = InMemoryState::new().clock(clock.clone());
+//! let state = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
 //! check_all(&InMemory { clock, state });
 //! ```
 

@@ -10,7 +10,7 @@ use crate::client::authenticate::{SlowSecrets, UsedAssertions};
 use crate::client::jwks::PublishedKeys;
 use crate::client::{AuthenticationMethod, ClientStore, JwksSource};
 use crate::endpoint::{Endpoints, Metadata, is_reserved_metadata};
-use crate::event::{Observer, default_observer};
+use crate::environment::{Environment, RandomnessError};
 use crate::grant::attempts::{AccountNames, AttemptLimiter, AttemptLimits};
 use crate::grant::families::{Families, RefreshTokens};
 use crate::grant::rules::LIFETIMES;
@@ -22,10 +22,8 @@ use crate::state::transaction::{Backend, State};
 use crate::state::{InMemoryState, Revocations, StateSecret, StateStore};
 use crate::token::TokenIssuer;
 use crate::user::UserAuthenticator;
-use crate::vocabulary::clock::{Clock, SystemClock};
 use crate::vocabulary::error::BoxError;
 use crate::vocabulary::limits::Limits;
-use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 use crate::vocabulary::scope::Scope;
 
 /// The most that a client assertion may be valid.
@@ -33,7 +31,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Configures a [`PasswordGrant`].
 #[must_use]
-pub struct Builder {
+pub struct PasswordGrantBuilder {
     settings: Settings,
     realm: Option<String>,
     attempt_limits: Option<AttemptLimits>,
@@ -55,9 +53,7 @@ pub(crate) struct Settings {
     pub(crate) clients: Arc<dyn ClientStore>,
     pub(crate) users: Arc<dyn UserAuthenticator>,
     pub(crate) tokens: Arc<dyn TokenIssuer>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) randomness: Arc<dyn Randomness>,
-    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) environment: Environment,
     pub(crate) limits: Limits,
     pub(crate) authentication_methods: Vec<AuthenticationMethod>,
     pub(crate) assertion_algorithms: Vec<Algorithm>,
@@ -106,7 +102,7 @@ pub enum BuildError {
     MetadataMember(String),
 }
 
-impl Builder {
+impl PasswordGrantBuilder {
     pub(crate) fn new(
         issuer: &str,
         clients: Arc<dyn ClientStore>,
@@ -118,9 +114,7 @@ impl Builder {
             clients,
             users,
             tokens,
-            clock: Arc::new(SystemClock::new()),
-            randomness: Arc::new(SystemRandomness::new()),
-            observer: default_observer(),
+            environment: Environment::new(),
             limits: Limits::default(),
             authentication_methods: AuthenticationMethod::ALL.to_vec(),
             assertion_algorithms: Algorithm::ASYMMETRIC.into_iter().chain(Algorithm::SYMMETRIC).collect(),
@@ -154,24 +148,11 @@ impl Builder {
         self
     }
 
-    /// The clock. Default the system's.
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.settings.clock = Arc::new(clock);
-        self
-    }
-
-    /// The source of refresh tokens, and of the keys that token identifiers and the limiter's counts are made under.
-    /// Default the system's generator.
-    pub fn randomness(mut self, randomness: impl Randomness) -> Self {
-        self.settings.randomness = Arc::new(randomness);
-        self
-    }
-
-    /// Who is told what happens at the endpoints. Default `tracing`, where that feature is on. What lies outside the
-    /// engine has an observer of its own: [`HashedPasswords`](crate::HashedPasswords), the
-    /// [`AccessTokenVerifier`](crate::AccessTokenVerifier::observer).
-    pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.settings.observer = Arc::new(observer);
+    /// The clock, the source of randomness and the observer; see [`Environment`](crate::Environment). What lies
+    /// outside of the engine takes it too: [`HashedPasswords`](crate::HashedPasswords), the
+    /// [`AccessTokenVerifier`](crate::AccessTokenVerifier).
+    pub fn environment(mut self, environment: &Environment) -> Self {
+        self.settings.environment = environment.clone();
         self
     }
 
@@ -368,7 +349,7 @@ impl Builder {
         let attempts = attempt_limits
             .map(|limits| AttemptLimiter::new(&limits, account_names, state.clone(), &settings))
             .transpose()?;
-        let published = self.jwks_source.map(|source| PublishedKeys::new(source, settings.clock.clone()));
+        let published = self.jwks_source.map(|source| PublishedKeys::new(source, settings.environment.clock.clone()));
         let grants = grants_on(self.refresh.is_some());
         let metadata = Metadata::new(
             &settings.issuer,
@@ -382,7 +363,7 @@ impl Builder {
         let families = self.refresh.map(|config| Families {
             config,
             revocations: revocations.clone(),
-            randomness: settings.randomness.clone(),
+            randomness: settings.environment.randomness.clone(),
         });
         Ok(PasswordGrant(Arc::new(Engine {
             realm: realm.unwrap_or_else(|| settings.issuer.clone()).into(),
@@ -393,7 +374,7 @@ impl Builder {
             attempts,
             used_assertions: UsedAssertions { state, most: self.remembered_assertions },
             published,
-            token_ids: TokenIds::new(&*settings.randomness)?,
+            token_ids: TokenIds::new(&*settings.environment.randomness)?,
             settings,
             metadata,
             missing_addresses: AtomicU64::new(0),
@@ -403,19 +384,19 @@ impl Builder {
 
 /// Where the engine remembers, and the keys under which it does.
 fn state(choice: StateChoice, patience: Duration, settings: &Settings) -> Result<State, BuildError> {
-    let (clock, randomness) = (settings.clock.clone(), settings.randomness.clone());
+    let (clock, randomness) = (settings.environment.clock.clone(), settings.environment.randomness.clone());
     let local = |state: InMemoryState| Ok::<_, RandomnessError>((state.keys(&*randomness)?, Backend::Local(state)));
     let (keys, backend) = match choice {
-        StateChoice::Own => local(InMemoryState::new().clock(clock.clone()))?,
+        StateChoice::Own => local(InMemoryState::new().environment(&settings.environment))?,
         StateChoice::Local(state) => local(state)?,
         StateChoice::Shared(store, secret) => (Keys::Shared(secret), Backend::Shared(store)),
     };
     Ok(State { keys, backend, clock, randomness, patience })
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for PasswordGrantBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("issuer", &self.settings.issuer).finish_non_exhaustive()
+        f.debug_struct("PasswordGrantBuilder").field("issuer", &self.settings.issuer).finish_non_exhaustive()
     }
 }
 

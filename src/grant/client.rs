@@ -65,7 +65,7 @@ impl Engine {
                 now,
             },
             used: &self.used_assertions,
-            observer: &*self.settings.observer,
+            observer: &*self.settings.environment.observer,
             context,
         }
     }

@@ -72,7 +72,7 @@ impl Engine {
             claims: &granted.accepted.claims,
             token_id,
             session_id,
-            issued_at: self.settings.clock.now(),
+            issued_at: self.settings.environment.clock.now(),
             lifetime: granted.lifetime,
         };
         self.settings.tokens.issue(&authorization).await.or_fault(ServerFault::TokenIssuer)
@@ -93,7 +93,7 @@ impl Engine {
             session_id: session.as_ref().map(|session| &*session.id),
             token_id: Some(token_id),
             scope: Some(&scope),
-            elapsed: Some(self.settings.clock.now().since(started)),
+            elapsed: Some(self.settings.environment.clock.now().since(started)),
             ..Event::in_context(kind, context).with_client(client.id()).with_subject(&accepted.subject)
         });
         let refresh_token = session.map(|session| session.token);

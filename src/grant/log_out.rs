@@ -39,7 +39,7 @@ impl Engine {
     pub(crate) async fn outlast_log_out(&self, Beginning(last): Beginning, subject: &Subject) -> Result<(), Refusal> {
         let left = |log_out: LogOut| {
             let over = Timestamp::from_unix_seconds((log_out.at / 1000).saturating_add(1));
-            if log_out.number == 0 { Duration::ZERO } else { over.since(self.settings.clock.now()) }
+            if log_out.number == 0 { Duration::ZERO } else { over.since(self.settings.environment.clock.now()) }
         };
         // Nearly always that was long ago, and then it does not matter whose it was.
         if left(last).is_zero() {
@@ -49,7 +49,7 @@ impl Engine {
         for _ in 0..SLEEPS {
             match left(self.own_log_out(last, subject).await?) {
                 Duration::ZERO => return Ok(()),
-                wait if wait <= LONGEST_WAIT => self.settings.clock.sleep(wait).await,
+                wait if wait <= LONGEST_WAIT => self.settings.environment.clock.sleep(wait).await,
                 wait => return Err(Refusal::new(ServerFault::LogOutAhead).retry_after(wait)),
             }
         }

@@ -25,7 +25,7 @@ use crate::event::{self, Event, EventKind};
 use crate::grant::attempts::AttemptLimiter;
 pub use crate::grant::attempts::{AccountNames, AttemptCount, AttemptLimits, AttemptsOn};
 use crate::grant::builder::Settings;
-pub use crate::grant::builder::{BuildError, Builder};
+pub use crate::grant::builder::{BuildError, PasswordGrantBuilder};
 use crate::grant::families::Families;
 pub use crate::grant::families::RefreshTokens;
 use crate::grant::token_id::TokenIds;
@@ -109,8 +109,8 @@ impl PasswordGrant {
         clients: impl ClientStore,
         users: impl UserAuthenticator,
         tokens: impl TokenIssuer,
-    ) -> Builder {
-        Builder::new(issuer, Arc::new(clients), Arc::new(users), Arc::new(tokens))
+    ) -> PasswordGrantBuilder {
+        PasswordGrantBuilder::new(issuer, Arc::new(clients), Arc::new(users), Arc::new(tokens))
     }
 
     /// Answers a request to the token endpoint, whatever it is: every error is an OAuth answer, with `no-store`. A
@@ -235,7 +235,7 @@ impl PasswordGrant {
     ///
     /// Dropped, it has happened or not.
     pub async fn log_out_everywhere(&self, subject: &Subject, context: &RequestContext) -> Result<(), BoxError> {
-        families::log_out(&self.0.revocations, subject, &*self.0.settings.clock).await?;
+        families::log_out(&self.0.revocations, subject, &*self.0.settings.environment.clock).await?;
         self.0.observe(&Event::in_context(EventKind::LoggedOut, context).with_subject(subject));
         Ok(())
     }
@@ -366,7 +366,7 @@ impl Engine {
     }
 
     async fn handle(&self, request: &mut TokenRequest<'_>) -> Result<TokenResponse, TokenError> {
-        let started = self.settings.clock.now();
+        let started = self.settings.environment.clock.now();
         match self.grant(request, started).await {
             Ok(response) => Ok(response),
             Err(refusal) => {
@@ -380,13 +380,13 @@ impl Engine {
     }
 
     async fn revoke(&self, request: &mut TokenRequest<'_>) -> Result<Revoked, TokenError> {
-        let started = self.settings.clock.now();
+        let started = self.settings.environment.clock.now();
         let revoked = self.revoke_token(request, started).await;
         revoked.map_err(|refusal| self.refuse(refusal, &request.context, None, Some(started)))
     }
 
     async fn introspect(&self, request: &mut TokenRequest<'_>) -> Result<Introspection, TokenError> {
-        let started = self.settings.clock.now();
+        let started = self.settings.environment.clock.now();
         let introspected = self.introspect_token(request, started).await;
         introspected.map_err(|refusal| self.refuse(refusal, &request.context, None, Some(started)))
     }
@@ -404,7 +404,7 @@ impl Engine {
             matches!(event.kind, EventKind::LoginRejected(_) | EventKind::MoreNeeded | EventKind::AttemptDenied(_));
         self.observe(&Event {
             username: username.filter(|_| concerns_login),
-            elapsed: started.map(|started| self.settings.clock.now().since(started)),
+            elapsed: started.map(|started| self.settings.environment.clock.now().since(started)),
             context: Some(context),
             ..event
         });
@@ -412,7 +412,7 @@ impl Engine {
     }
 
     fn observe(&self, event: &Event<'_>) {
-        event::observe(&*self.settings.observer, event);
+        event::observe(&*self.settings.environment.observer, event);
     }
 
     /// Answers a failed login no sooner than the failure floor after its start, so that the time
@@ -425,8 +425,8 @@ impl Engine {
             _ => false,
         };
         if let Some(floor) = self.settings.failure_floor.filter(|_| held_back) {
-            let passed = self.settings.clock.now().since(started);
-            self.settings.clock.sleep(floor.saturating_sub(passed)).await;
+            let passed = self.settings.environment.clock.now().since(started);
+            self.settings.environment.clock.sleep(floor.saturating_sub(passed)).await;
         }
     }
 }

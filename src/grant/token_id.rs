@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use zeroize::Zeroizing;
 
-use crate::vocabulary::random::{Randomness, RandomnessError};
+use crate::environment::{RandomnessError, SecureRandom};
 
 /// Makes identifiers of tokens (`jti`): 128 bits in base64url, which nobody can foresee.
 ///
@@ -21,7 +21,7 @@ impl TokenIds {
     /// Characters of an identifier.
     pub(crate) const LENGTH: usize = 22;
 
-    pub(crate) fn new(randomness: &dyn Randomness) -> Result<Self, RandomnessError> {
+    pub(crate) fn new(randomness: &dyn SecureRandom) -> Result<Self, RandomnessError> {
         let mut key = Zeroizing::new([0; 16]);
         randomness.fill(&mut *key)?;
         Ok(Self { function: SipHasher24::new_with_key(&key), count: AtomicU64::new(0) })
@@ -47,7 +47,7 @@ mod tests {
     fn no_two_identifiers_are_the_same_in_one_engine_or_in_two() {
         let mut seen = HashSet::new();
         for _ in 0..2 {
-            let ids = TokenIds::new(&crate::SystemRandomness::new()).unwrap();
+            let ids = TokenIds::new(&crate::SystemRandom::new()).unwrap();
             for _ in 0..10_000 {
                 let mut text = [0; TokenIds::LENGTH];
                 let id = ids.next(&mut text).to_owned();

@@ -8,10 +8,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+use crate::environment::Environment;
 use crate::jose::{NumericDate, strict_object};
 use crate::resource::claims::strings;
 use crate::resource::verifier::TokenLookup;
-use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock, Timestamp};
+use crate::vocabulary::clock::{BoxFuture, Timestamp};
 use crate::vocabulary::digest::sha256;
 use crate::vocabulary::error::BoxError;
 use crate::vocabulary::form;
@@ -99,7 +100,7 @@ pub struct IntrospectedTokens {
     transport: Arc<dyn IntrospectionTransport>,
     patience: Duration,
     cached_for: Duration,
-    clock: Arc<dyn Clock>,
+    environment: Environment,
     cache: Mutex<HashMap<[u8; 32], Cached>>,
 }
 
@@ -178,7 +179,7 @@ impl IntrospectedTokens {
             transport: Arc::new(transport),
             patience: Duration::from_secs(5),
             cached_for: Duration::from_secs(5),
-            clock: Arc::new(SystemClock::new()),
+            environment: Environment::new(),
             cache: Mutex::default(),
         }
     }
@@ -196,10 +197,10 @@ impl IntrospectedTokens {
         Self { cached_for: span.min(Duration::from_secs(60)), ..self }
     }
 
-    /// The clock. Default the system's.
+    /// Of it only the clock is used; see [`Environment`](crate::Environment).
     #[must_use]
-    pub fn clock(self, clock: impl Clock) -> Self {
-        Self { clock: Arc::new(clock), ..self }
+    pub fn environment(self, environment: &Environment) -> Self {
+        Self { environment: environment.clone(), ..self }
     }
 }
 
@@ -210,7 +211,7 @@ impl TokenLookup for IntrospectedTokens {
         if let Some(details) = self.cached(&key) {
             return Ok(Some(details));
         }
-        let answer = before(self.ask(token), self.clock.sleep(self.patience)).await;
+        let answer = before(self.ask(token), self.environment.clock.sleep(self.patience)).await;
         let details = read(answer.unwrap_or_else(|| Err("the introspection endpoint did not answer in time".into()))?)?;
         if let Some(details) = &details {
             self.keep(key, details);
@@ -233,7 +234,7 @@ impl IntrospectedTokens {
     }
 
     fn cached(&self, key: &[u8; 32]) -> Option<TokenDetails> {
-        let (cache, now) = (self.cache(), self.clock.now());
+        let (cache, now) = (self.cache(), self.environment.clock.now());
         cache.get(key).filter(|cached| cached.is_fresh(now, self.cached_for)).map(|cached| cached.details.clone())
     }
 
@@ -241,7 +242,7 @@ impl IntrospectedTokens {
         if self.cached_for.is_zero() {
             return;
         }
-        let (mut cache, now) = (self.cache(), self.clock.now());
+        let (mut cache, now) = (self.cache(), self.environment.clock.now());
         if cache.len() >= CACHED {
             cache.retain(|_, cached| cached.is_fresh(now, self.cached_for));
         }

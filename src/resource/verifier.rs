@@ -8,13 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::event::{self, AccessFault, Event, EventKind, Observer, default_observer};
+use crate::environment::Environment;
+use crate::event::{self, AccessFault, Event, EventKind};
 use crate::http::{HttpResponse, challenge};
 use crate::jose::{Algorithm, KeyError, NumericDate, VerificationKeys};
 use crate::resource::bearer::BearerRequest;
 use crate::resource::claims::read_jwt;
 use crate::state::Revocations;
-use crate::vocabulary::clock::{BoxFuture, Clock, SystemClock, Timestamp};
+use crate::vocabulary::clock::{BoxFuture, Timestamp};
 use crate::vocabulary::error::BoxError;
 use crate::vocabulary::scope::is_scope;
 use crate::vocabulary::token::{TokenDetails, is_b64token};
@@ -50,8 +51,7 @@ pub struct AccessTokenVerifier {
     source: Source,
     revocations: Option<Revocations>,
     skew: Duration,
-    clock: Arc<dyn Clock>,
-    observer: Arc<dyn Observer>,
+    environment: Environment,
 }
 
 /// How it is learnt what a token says.
@@ -138,8 +138,8 @@ impl AccessTokenVerifier {
     }
 
     fn with_source(issuer: Arc<str>, audience: Arc<str>, source: Source) -> Self {
-        let (clock, observer) = (Arc::new(SystemClock::new()), default_observer());
-        Self { issuer, audience, source, revocations: None, skew: Duration::from_secs(30), clock, observer }
+        let (skew, environment) = (Duration::from_secs(30), Environment::new());
+        Self { issuer, audience, source, revocations: None, skew, environment }
     }
 
     /// By how much the clocks of issuer and resource server may differ. Default 30 s; what is more than 60 s counts as 60
@@ -147,6 +147,13 @@ impl AccessTokenVerifier {
     #[must_use]
     pub fn skew(mut self, skew: Duration) -> Self {
         self.skew = skew.min(Duration::from_secs(60));
+        self
+    }
+
+    /// The clock and the observer; see [`Environment`](crate::Environment).
+    #[must_use]
+    pub fn environment(mut self, environment: &Environment) -> Self {
+        self.environment = environment.clone();
         self
     }
 
@@ -159,20 +166,6 @@ impl AccessTokenVerifier {
     #[must_use]
     pub fn revocations(mut self, revocations: Revocations) -> Self {
         self.revocations = Some(revocations);
-        self
-    }
-
-    /// The clock that expiry is judged by.
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Who is told of refusals. Default `tracing`, where that feature is on.
-    #[must_use]
-    pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.observer = Arc::new(observer);
         self
     }
 
@@ -249,7 +242,7 @@ impl AccessTokenVerifier {
     /// Observed here, where the cause is at hand.
     fn server_fault(&self, cause: &BoxError) -> AccessFault {
         let event = Event::new(EventKind::AccessRefused(AccessFault::ServerFault));
-        event::observe(&*self.observer, &event.with_cause(&**cause));
+        event::observe(&*self.environment.observer, &event.with_cause(&**cause));
         AccessFault::ServerFault
     }
 
@@ -271,7 +264,7 @@ impl AccessTokenVerifier {
         if details.claims.contains_key("cnf") {
             return Err(AccessFault::Bound);
         }
-        let now = self.clock.now();
+        let now = self.environment.clock.now();
         if Timestamp::from_unix_seconds(details.expires_at) <= now.minus(self.skew) {
             return Err(AccessFault::Expired);
         }
@@ -289,7 +282,7 @@ impl AccessTokenVerifier {
     /// A failing look-up was observed with its cause already.
     fn observe(&self, fault: AccessFault) {
         if fault != AccessFault::ServerFault {
-            event::observe(&*self.observer, &Event::new(EventKind::AccessRefused(fault)));
+            event::observe(&*self.environment.observer, &Event::new(EventKind::AccessRefused(fault)));
         }
     }
 

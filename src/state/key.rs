@@ -6,7 +6,7 @@ use aws_lc_rs::hmac;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use zeroize::Zeroizing;
 
-use crate::vocabulary::random::{Randomness, RandomnessError};
+use crate::environment::{RandomnessError, SecureRandom};
 
 /// The name of a row: what it is for, and a keyed digest of what it is about. It tells nothing about either to whoever
 /// reads the table without the secret.
@@ -154,7 +154,7 @@ pub(crate) enum Keys {
 }
 
 impl Keys {
-    pub(crate) fn local(randomness: &dyn Randomness) -> Result<Self, RandomnessError> {
+    pub(crate) fn local(randomness: &dyn SecureRandom) -> Result<Self, RandomnessError> {
         let mut secret = Zeroizing::new([0; 16]);
         randomness.fill(&mut *secret)?;
         Ok(Self::Local(SipHasher13::new_with_key(&secret)))
@@ -257,7 +257,7 @@ mod tests {
     /// Incidents C5 and I21: no two lists of parts run together.
     #[test]
     fn parts_and_purposes_never_run_together() {
-        let local = Keys::local(&crate::SystemRandomness::new()).unwrap();
+        let local = Keys::local(&crate::SystemRandom::new()).unwrap();
         for keys in [shared(), local] {
             let key = |parts: &[&[u8]]| keys.key(Purpose::Account, parts);
             let lists: [&[&[u8]]; 7] =

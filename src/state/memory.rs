@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::environment::{Environment, RandomnessError, SecureRandom};
 use crate::state::codec::{Stored, from_bytes};
 use crate::state::key::{Keys, StateKey};
 use crate::state::transaction::{Opened, RowKey, Transaction, Writes};
 use crate::state::{Change, Commit, Expected, Loaded, Row, StateStore, Version, Write};
 use crate::vocabulary::clock::{Clock, SystemClock, Timestamp};
 use crate::vocabulary::error::BoxError;
-use crate::vocabulary::random::{Randomness, RandomnessError};
 
 /// The state of one process, in its memory: bounded, and gone when the process ends.
 ///
@@ -55,10 +55,11 @@ impl InMemoryState {
         Self { capacity: rows, ..self }
     }
 
-    /// With another clock. [`Builder::state`](crate::Builder::state) does not change it.
+    /// Of it only the clock is used, which counts how long rows live; see
+    /// [`Environment`](crate::Environment). Default that of the engine.
     #[must_use]
-    pub fn clock(self, clock: impl Clock) -> Self {
-        Self { clock: Arc::new(clock), ..self }
+    pub fn environment(self, environment: &Environment) -> Self {
+        Self { clock: environment.clock.clone(), ..self }
     }
 
     /// How many rows there are, those past their life included that were not cleared away yet.
@@ -74,7 +75,7 @@ impl InMemoryState {
     }
 
     /// How its keys are made; decided by the first engine that has it for its state.
-    pub(crate) fn keys(&self, randomness: &dyn Randomness) -> Result<Keys, RandomnessError> {
+    pub(crate) fn keys(&self, randomness: &dyn SecureRandom) -> Result<Keys, RandomnessError> {
         let new = Keys::local(randomness)?;
         Ok(self.keys.get_or_init(|| new).clone())
     }

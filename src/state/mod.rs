@@ -31,7 +31,7 @@ use crate::vocabulary::error::BoxError;
 /// Rows that several instances of the engine remember together.
 ///
 /// [`InMemoryState`] is the default and serves one process. Implement this over a database that all instances share,
-/// and give it to [`Builder::shared_state`](crate::Builder::shared_state). The module `conformance`, behind the
+/// and give it to [`PasswordGrantBuilder::shared_state`](crate::PasswordGrantBuilder::shared_state). The module `conformance`, behind the
 /// feature of that name, has a suite that proves an implementation.
 ///
 /// What every implementation promises:

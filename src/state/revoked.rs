@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::environment::SystemRandom;
 use crate::state::codec::{Reader, Stored};
 use crate::state::family::Family;
 use crate::state::key::{Keys, Purpose};
@@ -14,7 +15,6 @@ use crate::state::transaction::{Backend, RowKey, State, Transaction};
 use crate::state::{StateKey, StateSecret, StateStore};
 use crate::vocabulary::clock::{SystemClock, Timestamp};
 use crate::vocabulary::error::{BoxError, TokenFault};
-use crate::vocabulary::random::SystemRandomness;
 use crate::vocabulary::token::TokenDetails;
 
 /// Tells which access tokens were revoked before they expired: for an
@@ -45,7 +45,7 @@ impl Revocations {
             keys: Keys::Shared(secret),
             backend: Backend::Shared(Arc::new(store)),
             clock: Arc::new(SystemClock::new()),
-            randomness: Arc::new(SystemRandomness::new()),
+            randomness: Arc::new(SystemRandom::new()),
             patience: Duration::from_secs(10),
         };
         Self::new(Arc::new(state), issuer.into())

@@ -3,7 +3,7 @@
 use crate::state::InMemoryState;
 use crate::state::codec::{Stored, to_bytes};
 use crate::state::key::Keys;
-use crate::{ManualClock, SystemRandomness, Timestamp};
+use crate::{Environment, ManualClock, SystemRandom, Timestamp};
 
 /// The stored bytes of a row, for a test to hold against those of every version before.
 pub(crate) fn hex<R: Stored>(row: &R) -> String {
@@ -19,7 +19,7 @@ pub(crate) struct TestState {
 impl TestState {
     pub(crate) fn new() -> Self {
         let clock = ManualClock::at(Timestamp::from_unix_seconds(1_800_000_000));
-        let state = InMemoryState::new().clock(clock.clone());
-        Self { state, clock, keys: Keys::local(&SystemRandomness::new()).unwrap() }
+        let state = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
+        Self { state, clock, keys: Keys::local(&SystemRandom::new()).unwrap() }
     }
 }

@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::environment::SecureRandom;
 use crate::state::codec::{Stored, from_bytes, to_bytes};
 use crate::state::key::{Keys, Purpose, StateKey};
 use crate::state::{Change, Commit, Expected, InMemoryState, Loaded, StateStore, Write};
 use crate::vocabulary::clock::{Clock, Timestamp};
 use crate::vocabulary::error::BoxError;
 use crate::vocabulary::future::before;
-use crate::vocabulary::random::Randomness;
 
 /// The key of a row, and what is stored under it.
 pub(crate) struct RowKey<R> {
@@ -140,7 +140,7 @@ pub(crate) struct State {
     pub(crate) keys: Keys,
     pub(crate) backend: Backend,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) randomness: Arc<dyn SecureRandom>,
     /// How long a step may take in all.
     pub(crate) patience: Duration,
 }

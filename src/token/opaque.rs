@@ -9,12 +9,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
+use crate::environment::Environment;
 use crate::resource::TokenLookup;
 use crate::token::issuer::{Authorization, TokenIssuer};
 use crate::vocabulary::clock::{BoxFuture, Timestamp};
 use crate::vocabulary::digest::sha256;
 use crate::vocabulary::error::BoxError;
-use crate::vocabulary::random::{Randomness, SystemRandomness};
 use crate::vocabulary::token::{AccessToken, TokenDetails};
 
 /// Issues opaque access tokens: 256 random bits, whose meaning stands in a table of the host's.
@@ -33,7 +33,7 @@ use crate::vocabulary::token::{AccessToken, TokenDetails};
 pub struct OpaqueIssuer {
     tokens: Arc<dyn TokenStore>,
     audience: Arc<str>,
-    randomness: Arc<dyn Randomness>,
+    environment: Environment,
 }
 
 /// The SHA-256 digest of an opaque token: what is stored in its place, so that a leaked table yields no token.
@@ -95,13 +95,13 @@ impl OpaqueIssuer {
     /// not registered for others.
     #[must_use]
     pub fn new(tokens: impl TokenStore, audience: impl Into<Arc<str>>) -> Self {
-        Self { tokens: Arc::new(tokens), audience: audience.into(), randomness: Arc::new(SystemRandomness::new()) }
+        Self { tokens: Arc::new(tokens), audience: audience.into(), environment: Environment::new() }
     }
 
-    /// Takes the tokens' randomness from elsewhere.
+    /// Of it only the source of randomness is used; see [`Environment`](crate::Environment).
     #[must_use]
-    pub fn randomness(mut self, randomness: impl Randomness) -> Self {
-        self.randomness = Arc::new(randomness);
+    pub fn environment(mut self, environment: &Environment) -> Self {
+        self.environment = environment.clone();
         self
     }
 }
@@ -110,7 +110,7 @@ impl OpaqueIssuer {
 impl TokenIssuer for OpaqueIssuer {
     async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError> {
         let mut bytes = Zeroizing::new([0; 32]);
-        self.randomness.fill(&mut *bytes)?;
+        self.environment.randomness.fill(&mut *bytes)?;
         let token = AccessToken::from_base64url(URL_SAFE_NO_PAD.encode(bytes.as_slice()).into_bytes());
         self.tokens.save(&sha256(token.as_bytes()), &authorization.details(&self.audience)).await?;
         Ok(token)

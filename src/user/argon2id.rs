@@ -5,11 +5,11 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::environment::{RandomnessError, SecureRandom, SystemRandom};
 use crate::user::hashing::Memory;
 use crate::vocabulary::error::Overloaded;
 use crate::vocabulary::form;
 use crate::vocabulary::limits::Limits;
-use crate::vocabulary::random::{Randomness, RandomnessError, SystemRandomness};
 
 /// The cost of an Argon2id hash ([RFC 9106]). The default is 19 MiB, two passes, one lane.
 ///
@@ -84,14 +84,14 @@ impl Argon2Parameters {
     /// range, or when the system's random generator fails.
     pub fn hash(&self, password: &str) -> Result<String, HashError> {
         check_new_password(password, Limits::default().password)?;
-        self.hash_in(&mut Memory::new(), password, &SystemRandomness::new())
+        self.hash_in(&mut Memory::new(), password, &SystemRandom::new())
     }
 
     pub(crate) fn hash_in(
         &self,
         memory: &mut Memory,
         password: &str,
-        randomness: &dyn Randomness,
+        randomness: &dyn SecureRandom,
     ) -> Result<String, HashError> {
         let mut salt = [0; 16];
         randomness.fill(&mut salt)?;

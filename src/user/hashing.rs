@@ -8,9 +8,9 @@ use std::time::Duration;
 use argon2::Block;
 use futures_channel::oneshot;
 
+use crate::environment::RandomnessError;
 use crate::vocabulary::clock::{Clock, Timestamp};
 use crate::vocabulary::error::Overloaded;
-use crate::vocabulary::random::RandomnessError;
 
 /// The blocks that one thread hashes in, kept from one hash to the next.
 pub(crate) type Memory = Vec<Block>;

@@ -9,18 +9,18 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
 use crate::client::authenticate::{Comparison, SlowSecrets};
-use crate::event::{self, Event, EventKind, Observer, default_observer};
+use crate::environment::{Environment, SecureRandom};
+
+use crate::event::{self, Event, EventKind};
 use crate::user::argon2id::{Argon2Parameters, Ceiling, HashError, StoredHash, check_new_password};
 use crate::user::authenticator::{LoginAttempt, UserAuthenticator};
 use crate::user::hashing::{HashingConfigError, HashingThreads, Memory};
 use crate::user::login::{Login, Outcome};
 use crate::user::store::{AccountState, User, UserStore};
-use crate::vocabulary::clock::{Clock, SystemClock};
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, Overloaded, Rejection};
 use crate::vocabulary::future::{before, catch_panic};
 use crate::vocabulary::limits::Limits;
-use crate::vocabulary::random::{Randomness, SystemRandomness};
 
 /// Verifies passwords against a [`UserStore`], at a bounded and equal cost.
 ///
@@ -28,7 +28,7 @@ use crate::vocabulary::random::{Randomness, SystemRandomness};
 ///   user without a password, a disabled one and a hash that is refused are no faster than a wrong password. For users
 ///   whose hash has other parameters than the current ones this cannot hold: those whose hash is weaker (less memory
 ///   times passes) are rehashed when they log in, and for a table that mixes them there is
-///   [`failure_floor`](crate::Builder::failure_floor).
+///   [`failure_floor`](crate::PasswordGrantBuilder::failure_floor).
 /// * **Bounded**: hashing happens on a few threads of its own, one a core unless told otherwise, each with memory that
 ///   it keeps. What they cannot take on within their queue and their patience is refused at once with 503. An async
 ///   worker never hashes, and a caller who goes away frees no place before the work is done.
@@ -64,9 +64,7 @@ pub struct HashedPasswords {
     ceiling: Ceiling,
     decoy: StoredHash,
     password_limit: usize,
-    clock: Arc<dyn Clock>,
-    randomness: Arc<dyn Randomness>,
-    observer: Arc<dyn Observer>,
+    environment: Environment,
 }
 
 /// How long a login waits for its password to be hashed anew and stored.
@@ -93,9 +91,7 @@ impl HashedPasswords {
             patience: Duration::from_secs(5),
             memory_budget_kib: 1024 * 1024,
             password_limit: Limits::default().password,
-            clock: Arc::new(SystemClock::new()),
-            randomness: Arc::new(SystemRandomness::new()),
-            observer: default_observer(),
+            environment: Environment::new(),
         }
     }
 
@@ -114,7 +110,7 @@ impl HashedPasswords {
     }
 
     async fn hash_unchecked(&self, password: &str) -> Result<String, HashError> {
-        let (parameters, randomness) = (self.parameters, self.randomness.clone());
+        let (parameters, randomness) = (self.parameters, self.environment.randomness.clone());
         let password = Zeroizing::new(password.to_owned());
         let hash = move |memory: &mut Memory| parameters.hash_in(memory, &password, &*randomness);
         self.threads.run(hash).await.map_err(|Overloaded| HashError::Overloaded)?
@@ -165,7 +161,7 @@ impl HashedPasswords {
             let new_hash = self.hash_unchecked(password).await?;
             self.users.update_hash(user, &new_hash, context).await
         };
-        let stored = match before(catch_panic(pin!(store)), self.clock.sleep(REHASH_WITHIN)).await {
+        let stored = match before(catch_panic(pin!(store)), self.environment.clock.sleep(REHASH_WITHIN)).await {
             Some(Some(stored)) => stored,
             Some(None) => Err("it panicked".into()),
             None => Err("it took too long".into()),
@@ -179,7 +175,7 @@ impl HashedPasswords {
     }
 
     fn observe(&self, event: &Event<'_>) {
-        event::observe(&*self.observer, event);
+        event::observe(&*self.environment.observer, event);
     }
 }
 
@@ -244,9 +240,7 @@ pub struct HashedPasswordsBuilder {
     patience: Duration,
     memory_budget_kib: u64,
     password_limit: usize,
-    clock: Arc<dyn Clock>,
-    randomness: Arc<dyn Randomness>,
-    observer: Arc<dyn Observer>,
+    environment: Environment,
 }
 
 impl HashedPasswordsBuilder {
@@ -296,21 +290,9 @@ impl HashedPasswordsBuilder {
         self
     }
 
-    /// The clock that deadlines are read from.
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Where salts come from.
-    pub fn randomness(mut self, randomness: impl Randomness) -> Self {
-        self.randomness = Arc::new(randomness);
-        self
-    }
-
-    /// Who is told of rehashes and of stored hashes that are refused. Default `tracing`, where that feature is on.
-    pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.observer = Arc::new(observer);
+    /// The clock, the source of randomness and the observer; see [`Environment`](crate::Environment).
+    pub fn environment(mut self, environment: &Environment) -> Self {
+        self.environment = environment.clone();
         self
     }
 
@@ -325,17 +307,15 @@ impl HashedPasswordsBuilder {
         let threads = self.affordable_threads(ceiling)?;
         let queue = self.queue.unwrap_or_else(|| threads.saturating_mul(64));
         let mut memory = Memory::new();
-        let decoy = decoy(&mut memory, self.parameters, ceiling, &*self.randomness)?;
+        let decoy = decoy(&mut memory, self.parameters, ceiling, &*self.environment.randomness)?;
         Ok(HashedPasswords {
             users: self.users,
-            threads: HashingThreads::start(threads, queue, self.patience, self.clock.clone(), memory)?,
-            clock: self.clock,
+            threads: HashingThreads::start(threads, queue, self.patience, self.environment.clock.clone(), memory)?,
             parameters: self.parameters,
             ceiling,
             decoy,
             password_limit: self.password_limit,
-            randomness: self.randomness,
-            observer: self.observer,
+            environment: self.environment,
         })
     }
 
@@ -377,7 +357,7 @@ fn decoy(
     memory: &mut Memory,
     parameters: Argon2Parameters,
     ceiling: Ceiling,
-    randomness: &dyn Randomness,
+    randomness: &dyn SecureRandom,
 ) -> Result<StoredHash, HashingConfigError> {
     let mut secret = Zeroizing::new([0; 32]);
     randomness.fill(&mut *secret)?;

@@ -9,7 +9,6 @@ pub(crate) mod future;
 pub(crate) mod identifier;
 pub(crate) mod json;
 pub(crate) mod limits;
-pub(crate) mod random;
 pub(crate) mod scope;
 pub(crate) mod secret;
 pub(crate) mod token;

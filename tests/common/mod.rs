@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use password_grant::{
-    BoxError, Builder, Client, ClientAuthentication, ClientSecret, Event, EventKind, Grant, HttpRequest, HttpResponse,
-    InMemoryClients, JwtIssuer, Login, LoginAttempt, ManualClock, Observer, PasswordGrant, Rejection, SigningKeys,
-    Timestamp, UserAuthenticator, async_trait,
+    BoxError, Client, ClientAuthentication, ClientSecret, Environment, Event, EventKind, Grant, HttpRequest,
+    HttpResponse, InMemoryClients, JwtIssuer, Login, LoginAttempt, ManualClock, Observer, PasswordGrant,
+    PasswordGrantBuilder, Rejection, SigningKeys, Timestamp, UserAuthenticator, async_trait,
 };
 use serde_json::Value;
 
@@ -118,16 +118,29 @@ impl World {
         Self::with(users, |builder| builder)
     }
 
-    pub fn with(users: Users, configure: impl FnOnce(Builder) -> Builder) -> Self {
+    pub fn with(users: Users, configure: impl FnOnce(PasswordGrantBuilder) -> PasswordGrantBuilder) -> Self {
         Self::with_clock(users, |builder, _| configure(builder))
     }
 
-    pub fn with_clock(users: Users, configure: impl FnOnce(Builder, &ManualClock) -> Builder) -> Self {
+    pub fn with_clock(
+        users: Users,
+        configure: impl FnOnce(PasswordGrantBuilder, &ManualClock) -> PasswordGrantBuilder,
+    ) -> Self {
+        Self::in_environment(users, |environment| environment, configure)
+    }
+
+    /// In other surroundings than the manual clock and the observer that remembers.
+    pub fn in_environment(
+        users: Users,
+        surroundings: impl FnOnce(Environment) -> Environment,
+        configure: impl FnOnce(PasswordGrantBuilder, &ManualClock) -> PasswordGrantBuilder,
+    ) -> Self {
         let (clients, events, clock) = (clients(), Events::default(), ManualClock::at(noon()));
         let keys = SigningKeys::generate().unwrap();
         let tokens = JwtIssuer::new(keys.clone(), AUDIENCE);
         let builder = PasswordGrant::builder(ISSUER, clients.clone(), users.clone(), tokens);
-        let grant = configure(builder.clock(clock.clone()).observer(events.clone()), &clock).build().unwrap();
+        let environment = surroundings(Environment::new().clock(clock.clone()).observer(events.clone()));
+        let grant = configure(builder.environment(&environment), &clock).build().unwrap();
         Self { grant, clients, users, events, clock, keys }
     }
 

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use password_grant::{
-    AccessTokenVerifier, AccountGate, Admission, Algorithm, AuthenticatedClient, BoxError, Builder, Client,
-    ClientAuthentication, ClientSecret, Grant, HttpRequest, InMemoryClients, RefreshKeys, RefreshTokens,
-    RequestContext, SigningKeys, Subject, async_trait,
+    AccessTokenVerifier, AccountGate, Admission, Algorithm, AuthenticatedClient, BoxError, Client,
+    ClientAuthentication, ClientSecret, Environment, Grant, HttpRequest, InMemoryClients, ManualClock,
+    PasswordGrantBuilder, RefreshKeys, RefreshTokens, RequestContext, SigningKeys, Subject, async_trait,
 };
 use serde_json::Value;
 
@@ -93,11 +93,21 @@ impl Sessions {
     pub fn over(
         users: Users,
         configure: impl FnOnce(RefreshTokens) -> RefreshTokens,
-        build: impl FnOnce(Builder) -> Builder,
+        build: impl FnOnce(PasswordGrantBuilder) -> PasswordGrantBuilder,
+    ) -> Self {
+        Self::in_environment(users, |environment| environment, configure, build)
+    }
+
+    pub fn in_environment(
+        users: Users,
+        surroundings: impl FnOnce(Environment) -> Environment,
+        configure: impl FnOnce(RefreshTokens) -> RefreshTokens,
+        build: impl FnOnce(PasswordGrantBuilder) -> PasswordGrantBuilder,
     ) -> Self {
         let gate = Gate::default();
         let refresh = configure(RefreshTokens::new(keys(), gate.clone()));
-        let world = World::with(users, |builder| build(builder.refresh_tokens(refresh)));
+        let build = |builder: PasswordGrantBuilder, _: &ManualClock| build(builder.refresh_tokens(refresh));
+        let world = World::in_environment(users, surroundings, build);
         register(&world.clients);
         Self { world, gate }
     }
@@ -138,8 +148,7 @@ impl Sessions {
     /// A verifier in the same process, which knows what was revoked.
     pub fn verifier(&self) -> AccessTokenVerifier {
         verifier(&self.world.keys)
-            .clock(self.world.clock.clone())
-            .observer(Events::default())
+            .environment(&Environment::new().clock(self.world.clock.clone()).observer(Events::default()))
             .revocations(self.world.grant.revocations())
     }
 

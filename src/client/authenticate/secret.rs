@@ -166,7 +166,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
-    use crate::SystemRandomness;
+    use crate::SystemRandom;
     use crate::client::authenticate::UsedAssertions;
     use crate::client::authenticate::assertion::Expectations;
     use crate::client::{ClientAuthentication, InMemoryClients};
@@ -204,7 +204,7 @@ mod tests {
             keys,
             backend: Backend::Local(state),
             clock: Arc::new(clock),
-            randomness: Arc::new(SystemRandomness::new()),
+            randomness: Arc::new(SystemRandom::new()),
             patience: Duration::from_secs(1),
         };
         let used = UsedAssertions { state: Arc::new(state), most: 1 };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::environment::RandomnessError;
 use crate::event::{self, Alarm, Event, EventKind, Observer};
 pub use crate::grant::attempts::account::AccountNames;
 use crate::grant::attempts::account::{folded, network, source};
@@ -25,7 +26,6 @@ use crate::user::Login;
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, LimitKind, Reason, Rejection, ServerFault};
 use crate::vocabulary::identifier::ClientId;
-use crate::vocabulary::random::RandomnessError;
 
 /// Counts attempts, and says who has to wait.
 pub(crate) struct AttemptLimiter {
@@ -82,7 +82,7 @@ impl AttemptLimiter {
         settings: &Settings,
     ) -> Result<Self, RandomnessError> {
         let mut epoch = [0; 8];
-        settings.randomness.fill(&mut epoch)?;
+        settings.environment.randomness.fill(&mut epoch)?;
         Ok(Self {
             account: limits.account_rule(),
             source: limits.source_rule(),
@@ -94,7 +94,7 @@ impl AttemptLimiter {
             patience: limits.longest_patience(),
             waiters: Waiters::default(),
             alarms: Alarms::new(limits.alarm_threshold()),
-            observer: settings.observer.clone(),
+            observer: settings.environment.observer.clone(),
             epoch: AtomicU64::new(u64::from_le_bytes(epoch)),
         })
     }

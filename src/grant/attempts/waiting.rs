@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn places_are_bounded_in_all_and_for_each_key_and_given_back() {
-        let keys = Keys::local(&crate::SystemRandomness::new()).unwrap();
+        let keys = Keys::local(&crate::SystemRandom::new()).unwrap();
         let key = |number: usize| keys.key(Purpose::Account, &[&number.to_be_bytes()]);
         let waiters = Waiters::default();
         for _ in 0..2 {

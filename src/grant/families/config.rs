@@ -12,7 +12,7 @@ use crate::user::AccountGate;
 use crate::vocabulary::scope::Scope;
 
 /// Refresh tokens ([RFC 6749 section 6]), to be switched on by
-/// [`Builder::refresh_tokens`](crate::Builder::refresh_tokens).
+/// [`PasswordGrantBuilder::refresh_tokens`](crate::PasswordGrantBuilder::refresh_tokens).
 ///
 /// A login then also yields a refresh token if its client may use [`Grant::RefreshToken`](crate::Grant::RefreshToken) and the granted scope holds
 /// `offline_access`. Each use yields another one. All that follow from one login are a *family*, or seen from outside a
@@ -26,7 +26,7 @@ use crate::vocabulary::scope::Scope;
 /// * [`PasswordGrant::log_out_everywhere`](crate::PasswordGrant::log_out_everywhere) ends all families of a subject: call
 ///   it when a password was changed.
 ///
-/// A number beyond what is said of it here is an error of [`Builder::build`](crate::Builder::build).
+/// A number beyond what is said of it here is an error of [`PasswordGrantBuilder::build`](crate::PasswordGrantBuilder::build).
 ///
 /// A store that loses what it had committed, as an asynchronous replica may when it takes over, logs clients out.
 ///

@@ -8,6 +8,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::client::{AuthenticatedClient, Grant};
+use crate::environment::SecureRandom;
 pub use crate::grant::families::config::RefreshTokens;
 use crate::state::StateKey;
 use crate::state::family::{Family, FamilyRule, Holder, Presented, SecretDigest, Step};
@@ -20,7 +21,6 @@ use crate::vocabulary::clock::{Clock, Timestamp};
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, TokenFault};
 use crate::vocabulary::identifier::Subject;
-use crate::vocabulary::random::Randomness;
 use crate::vocabulary::scope::Scope;
 use crate::vocabulary::secret::Secret;
 
@@ -28,7 +28,7 @@ use crate::vocabulary::secret::Secret;
 pub(crate) struct Families {
     pub(crate) config: RefreshTokens,
     pub(crate) revocations: Revocations,
-    pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) randomness: Arc<dyn SecureRandom>,
 }
 
 /// A refresh token, and the family that it belongs to.

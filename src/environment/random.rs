@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 /// Where the engine takes unguessable bytes from.
 ///
-/// The default is [`SystemRandomness`]. An implementation of your own must be a cryptographically secure generator:
+/// The default is [`SystemRandom`]. An implementation of your own must be a cryptographically secure generator:
 /// token identifiers, opaque tokens and salts are only as good as it is.
-pub trait Randomness: Send + Sync + 'static {
+pub trait SecureRandom: Send + Sync + 'static {
     /// Fills all of `bytes`.
     ///
     /// # Errors
@@ -14,7 +14,7 @@ pub trait Randomness: Send + Sync + 'static {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError>;
 }
 
-impl<T: Randomness + ?Sized> Randomness for Arc<T> {
+impl<T: SecureRandom + ?Sized> SecureRandom for Arc<T> {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
         (**self).fill(bytes)
     }
@@ -27,7 +27,7 @@ impl<T: Randomness + ?Sized> Randomness for Arc<T> {
 pub struct RandomnessError;
 
 impl RandomnessError {
-    /// For implementations of [`Randomness`].
+    /// For implementations of [`SecureRandom`].
     #[must_use]
     pub fn new() -> Self {
         Self
@@ -43,9 +43,9 @@ impl Default for RandomnessError {
 /// The AWS-LC generator, seeded by the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
-pub struct SystemRandomness;
+pub struct SystemRandom;
 
-impl SystemRandomness {
+impl SystemRandom {
     /// The AWS-LC generator, seeded by the operating system.
     #[must_use]
     pub fn new() -> Self {
@@ -53,7 +53,7 @@ impl SystemRandomness {
     }
 }
 
-impl Randomness for SystemRandomness {
+impl SecureRandom for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
         aws_lc_rs::rand::fill(bytes).map_err(|_| RandomnessError)
     }
