@@ -184,7 +184,7 @@ pub use crate::vocabulary::error::{
     BoxError, ClientFault, ErrorCode, LimitKind, NotAllowed, Overloaded, Reason, Rejection, RequestFault, ServerFault,
     TokenError, TokenFault,
 };
-pub use crate::vocabulary::identifier::{ClientId, Subject};
+pub use crate::vocabulary::identifier::{ClientId, SessionId, Subject};
 pub use crate::vocabulary::limits::Limits;
 pub use crate::vocabulary::scope::{InvalidScope, Scope};
 pub use crate::vocabulary::secret::Secret;

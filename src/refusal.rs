@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::event::{Event, EventKind};
 use crate::vocabulary::error::{BoxError, LimitKind, Reason, ServerFault, TokenError};
-use crate::vocabulary::identifier::ClientId;
+use crate::vocabulary::identifier::{ClientId, SessionId};
 
 /// Why a request is refused. In a box, because every function of the engine may return one.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ struct Details {
     cause: Option<BoxError>,
     /// The authenticated client; where none has authenticated, the one that the request claimed.
     client_id: Option<ClientId>,
-    session_id: Option<String>,
+    session_id: Option<SessionId>,
     retry_after: Option<Duration>,
     members: Map<String, Value>,
 }
@@ -52,8 +52,8 @@ impl Refusal {
         self
     }
 
-    pub(crate) fn of_session(mut self, session_id: &str) -> Self {
-        self.0.session_id = Some(session_id.to_owned());
+    pub(crate) fn of_session(mut self, session_id: &SessionId) -> Self {
+        self.0.session_id = Some(session_id.clone());
         self
     }
 
@@ -105,7 +105,7 @@ impl Refusal {
         };
         Event {
             client_id: client_id.as_ref(),
-            session_id: session_id.as_deref(),
+            session_id: session_id.as_ref(),
             code,
             retry_after: *retry_after,
             cause: cause.as_deref().map(|cause| cause as _),

@@ -1343,7 +1343,7 @@ async fn a_session_that_has_ended_counts_no_more() {
         sessions.revoke("app", &pair.refresh).await;
         let other = sessions.login("app").await;
         let token = sessions.verifier().verify(&other.access).await.unwrap();
-        let session = token.session_id.as_deref().unwrap();
+        let session = token.session_id.as_ref().unwrap();
         assert!(sessions.world.grant.end_session(session, &RequestContext::new()).await.unwrap());
     }
     assert!(!sessions.world.events.lines().iter().any(|line| line.contains("replaced by another")));

@@ -98,7 +98,7 @@ async fn a_jwt_has_the_header_and_claims_of_rfc_9068_with_every_algorithm() {
 
         let verified = verifier(&keys, algorithm).verify(&token).await.unwrap();
         assert_eq!(
-            (&*verified.subject, &*verified.client_id, verified.scope.as_str()),
+            (verified.subject.as_str(), verified.client_id.as_str(), verified.scope.as_str()),
             ("user-1", "mobile", "profile")
         );
         assert_eq!(verified.expires_at, noon().unix_seconds() + 600);
@@ -856,7 +856,10 @@ async fn opaque_tokens_are_random_kept_as_digests_and_looked_up() {
     let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens.clone())
         .environment(&Environment::new().clock(clock.clone()).observer(()));
     let verified = verifier.verify(&token).await.unwrap();
-    assert_eq!((&*verified.subject, &*verified.client_id, verified.scope.as_str()), ("user-1", "mobile", "profile"));
+    assert_eq!(
+        (verified.subject.as_str(), verified.client_id.as_str(), verified.scope.as_str()),
+        ("user-1", "mobile", "profile")
+    );
     assert_eq!(verifier.verify(&token[1..]).await.unwrap_err(), AccessFault::NotOurs);
     assert_eq!(verifier.verify(&format!("{token}A")).await.unwrap_err(), AccessFault::NotOurs);
     let elsewhere = AccessTokenVerifier::by_lookup(ISSUER, "https://other.example.com", tokens.clone());

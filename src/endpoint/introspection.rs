@@ -41,18 +41,18 @@ impl From<Introspection> for HttpResponse {
             Introspection::AccessToken(details) => {
                 let scope = (!details.scope.is_empty()).then(|| details.scope.as_str());
                 scope.into_iter().for_each(|scope| body.plain("scope", scope.as_bytes()));
-                body.text("client_id", &details.client_id);
+                body.text("client_id", details.client_id.as_str());
                 body.plain("token_type", b"Bearer");
                 body.value("exp", &details.expires_at);
                 body.value("iat", &details.issued_at);
-                body.text("sub", &details.subject);
+                body.text("sub", details.subject.as_str());
                 match &*details.audiences {
                     [one] => body.text("aud", one),
                     several => body.value("aud", &several),
                 }
                 body.text("iss", &details.issuer);
                 body.text("jti", &details.token_id);
-                details.session_id.iter().for_each(|session_id| body.text("sid", session_id));
+                details.session_id.iter().for_each(|session_id| body.text("sid", session_id.as_str()));
                 // Of what the host has added, nothing can say otherwise.
                 let mut further = details.claims;
                 further.retain(|name, value: &mut Value| !OWN.contains(&name.as_str()) && !value.is_null());

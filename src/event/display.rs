@@ -31,7 +31,7 @@ impl fmt::Display for Event<'_> {
         let to_client = Quoted(" to client ", self.client_id.map(AsRef::as_ref));
         let subject = Quoted(" for subject ", self.subject.map(AsRef::as_ref));
         let of_subject = Quoted(" of subject ", self.subject.map(AsRef::as_ref));
-        let session = Quoted(" of session ", self.session_id);
+        let session = Quoted(" of session ", self.session_id.map(AsRef::as_ref));
         let token = Quoted(" ", self.token_id);
         let scope = Quoted(", scope ", self.scope.map(Scope::as_str));
         let wait = self.retry_after.unwrap_or_default();
@@ -46,10 +46,18 @@ impl fmt::Display for Event<'_> {
                 write!(f, "token{token}{subject} of client{client} revoked")
             }
             EventKind::TokenRevoked => {
-                write!(f, "session{}{subject} of client{client} revoked", Quoted(" ", self.session_id))
+                write!(
+                    f,
+                    "session{}{subject} of client{client} revoked",
+                    Quoted(" ", self.session_id.map(AsRef::as_ref))
+                )
             }
             EventKind::SessionReplaced => {
-                write!(f, "session{}{subject}{by_client} replaced by another", Quoted(" ", self.session_id))
+                write!(
+                    f,
+                    "session{}{subject}{by_client} replaced by another",
+                    Quoted(" ", self.session_id.map(AsRef::as_ref))
+                )
             }
             EventKind::LoggedOut => write!(f, "all sessions{of_subject} ended: logged out everywhere"),
             EventKind::AttemptsReset(limit) => write!(f, "attempts on {limit:?} reset"),

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use crate::event::tracing::TracingObserver;
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{ClientFault, LimitKind, NotAllowed, Rejection, RequestFault, ServerFault, TokenFault};
-use crate::vocabulary::identifier::{ClientId, Subject};
+use crate::vocabulary::identifier::{ClientId, SessionId, Subject};
 use crate::vocabulary::scope::Scope;
 
 /// Receives every [`Event`]. Implement it for an audit log, for metrics or for alarms.
@@ -72,7 +72,7 @@ pub struct Event<'a> {
     /// The resource owner.
     pub subject: Option<&'a Subject>,
     /// The session (`sid`).
-    pub session_id: Option<&'a str>,
+    pub session_id: Option<&'a SessionId>,
     /// The access token's identifier (`jti`).
     pub token_id: Option<&'a str>,
     /// The scope that was granted.

@@ -47,7 +47,7 @@ macro_rules! record {
             client = event.client_id.map(AsRef::<str>::as_ref),
             username = event.loggable_username().as_deref(),
             subject = event.subject.map(AsRef::<str>::as_ref),
-            session = event.session_id,
+            session = event.session_id.map(AsRef::<str>::as_ref),
             token = event.token_id,
             scope = event.scope.map(Scope::as_str),
             code = event.code,

@@ -13,6 +13,7 @@ use crate::token::refresh::RefreshKeys;
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{ClientFault, RequestFault, ServerFault, TokenFault};
+use crate::vocabulary::identifier::{ClientId, Subject};
 use crate::vocabulary::token::{TokenDetails, is_b64token};
 
 impl Engine {
@@ -71,10 +72,10 @@ impl Engine {
         self.revocations.revoke(&details).await.or_fault(ServerFault::StateStore)?;
         self.observe(&Event {
             token_id: Some(&details.token_id),
-            session_id: details.session_id.as_deref(),
+            session_id: details.session_id.as_ref(),
             ..Event::in_context(EventKind::TokenRevoked, context)
                 .with_client(client.id())
-                .with_subject(&details.subject.as_str().into())
+                .with_subject(&details.subject)
         });
         Ok(Revoked)
     }
@@ -113,7 +114,7 @@ impl Engine {
             return Ok(Introspection::Inactive);
         };
         let Holder { client, .. } = &family.holder;
-        if !self.may_be_used(&family.subject, client, None, now, context).await? {
+        if !self.may_be_used(&family.subject.as_str().into(), &client.as_str().into(), None, now, context).await? {
             return Ok(Introspection::Inactive);
         }
         Ok(Introspection::RefreshToken {
@@ -170,8 +171,8 @@ impl Engine {
     /// Whether the client of a token is still registered, and the account admitted, where there is a gate.
     async fn may_be_used(
         &self,
-        subject: &str,
-        client_id: &str,
+        subject: &Subject,
+        client_id: &ClientId,
         tenant: Option<&str>,
         now: Timestamp,
         context: &RequestContext,
@@ -180,14 +181,14 @@ impl Engine {
             Some(tenant) => context.in_tenant(tenant),
             None => context.clone(),
         };
-        let found = self.settings.clients.find(client_id, &context).await;
+        let found = self.settings.clients.find(client_id.as_str(), &context).await;
         let found = found.or_fault(ServerFault::ClientStore)?;
-        let client = found.filter(|client| client.id().as_str() == client_id);
+        let client = found.filter(|client| client.id() == client_id);
         let Some(client) = client.and_then(|client| AuthenticatedClient::of_token(client, now)) else {
             return Ok(false);
         };
         let Some(families) = &self.families else { return Ok(true) };
-        let admission = families.gate().admit(&subject.into(), &client, &context).await;
+        let admission = families.gate().admit(subject, &client, &context).await;
         Ok(admission.or_fault(ServerFault::AccountGate)?.rejection().is_none())
     }
 }
@@ -204,5 +205,5 @@ fn is_own(
     context: &RequestContext,
 ) -> bool {
     let same_tenant = tenant.is_none_or(|tenant| tenant == context.tenant().unwrap_or_default());
-    details.client_id == client.id().as_str() && same_tenant
+    details.client_id == *client.id() && same_tenant
 }

@@ -15,6 +15,7 @@ use crate::user::Accepted;
 use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::ServerFault;
+use crate::vocabulary::identifier::SessionId;
 use crate::vocabulary::scope::Scope;
 use crate::vocabulary::token::AccessToken;
 
@@ -42,7 +43,7 @@ impl Engine {
         if new.is_none() {
             self.outlast_log_out(beginning, &granted.accepted.subject).await?;
         }
-        let session_id = new.as_ref().map(|(_, new)| &*new.session_id);
+        let session_id = new.as_ref().map(|(_, new)| &new.session_id);
         let mut id = [0; TokenIds::LENGTH];
         let token_id = self.token_ids.next(&mut id);
         let access_token = self.make_token(&granted, token_id, session_id).await?;
@@ -61,7 +62,7 @@ impl Engine {
         &self,
         granted: &Granted<'_>,
         token_id: &str,
-        session_id: Option<&str>,
+        session_id: Option<&SessionId>,
     ) -> Result<AccessToken, Refusal> {
         let authorization = Authorization {
             issuer: &self.settings.issuer,
@@ -90,7 +91,7 @@ impl Engine {
         let Granted { client, username, lifetime, scope, accepted, context, started, .. } = granted;
         self.observe(&Event {
             username,
-            session_id: session.as_ref().map(|session| &*session.id),
+            session_id: session.as_ref().map(|session| &session.id),
             token_id: Some(token_id),
             scope: Some(&scope),
             elapsed: Some(self.settings.environment.clock.now().since(started)),
@@ -124,7 +125,7 @@ impl Engine {
         let created = families.create(new, holder, &accepted.subject, began_after, what, granted.lifetime);
         let created = Box::pin(created).await.or_fault(ServerFault::StateStore)?;
         let (session, replaced) = created.ok_or(ServerFault::LoggedOutMeanwhile)?;
-        if let Some(session_id) = replaced.as_deref() {
+        if let Some(session_id) = replaced.as_ref() {
             let event = Event::in_context(EventKind::SessionReplaced, context).with_client(client.id());
             self.observe(&Event { session_id: Some(session_id), ..event.with_subject(&accepted.subject) });
         }

@@ -40,7 +40,7 @@ use crate::vocabulary::clock::Timestamp;
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, Reason, ServerFault, TokenError};
 use crate::vocabulary::future::catch_panic;
-use crate::vocabulary::identifier::Subject;
+use crate::vocabulary::identifier::{SessionId, Subject};
 
 /// The token endpoint of the password grant ([RFC 6749 section 4.3]).
 ///
@@ -196,7 +196,7 @@ impl PasswordGrant {
     /// # Cancel safety
     ///
     /// Dropped, it has happened or not.
-    pub async fn end_session(&self, session_id: &str, context: &RequestContext) -> Result<bool, BoxError> {
+    pub async fn end_session(&self, session_id: &SessionId, context: &RequestContext) -> Result<bool, BoxError> {
         let Some(families) = &self.0.families else { return Ok(false) };
         let Some((_, family)) = families.end(session_id, None).await? else { return Ok(false) };
         let (client_id, subject) = (&family.holder.client.as_str().into(), &family.subject.as_str().into());
@@ -223,7 +223,7 @@ impl PasswordGrant {
     /// # use password_grant::*;
     /// # async fn changed(grant: PasswordGrant, token: VerifiedToken) -> Result<(), BoxError> {
     /// // UPDATE users SET password_hash = …, and then
-    /// grant.log_out_everywhere(&token.subject.as_str().into(), &RequestContext::new()).await?;
+    /// grant.log_out_everywhere(&token.subject, &RequestContext::new()).await?;
     /// # Ok(()) }
     /// ```
     ///

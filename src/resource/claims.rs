@@ -39,8 +39,8 @@ fn details(mut claims: Map<String, Value>) -> Option<TokenDetails> {
     let issued_at = NumericDate::read(&claims.remove("iat")?)?;
     Some(TokenDetails {
         issuer: string(claims.remove("iss")?)?,
-        subject: string(claims.remove("sub")?)?,
-        client_id: string(claims.remove("client_id")?)?,
+        subject: string(claims.remove("sub")?)?.into(),
+        client_id: string(claims.remove("client_id")?)?.into(),
         audiences: strings(claims.remove("aud")?)?,
         scope: match claims.remove("scope") {
             None => Scope::empty(),
@@ -49,7 +49,7 @@ fn details(mut claims: Map<String, Value>) -> Option<TokenDetails> {
         token_id: string(claims.remove("jti")?)?,
         session_id: match claims.remove("sid") {
             None => None,
-            Some(session_id) => Some(string(session_id)?),
+            Some(session_id) => Some(string(session_id)?.into()),
         },
         issued_at: issued_at.rounded_down(),
         valid_from: issued_at.rounded_up(),

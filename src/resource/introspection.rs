@@ -302,12 +302,12 @@ fn details(mut members: Map<String, Value>) -> Option<TokenDetails> {
     };
     Some(TokenDetails {
         issuer,
-        subject,
-        client_id,
+        subject: subject.into(),
+        client_id: client_id.into(),
         audiences: strings(members.remove("aud")?)?,
         scope: scope.unwrap_or_default().parse().ok()?,
         token_id,
-        session_id,
+        session_id: session_id.map(Into::into),
         issued_at: issued_at.map_or(0, NumericDate::rounded_down),
         valid_from: issued_at.map_or(0, NumericDate::rounded_up),
         expires_at: NumericDate::read(&members.remove("exp")?)?.rounded_down(),

@@ -15,6 +15,7 @@ use crate::state::transaction::{Backend, RowKey, State, Transaction};
 use crate::state::{StateKey, StateSecret, StateStore};
 use crate::vocabulary::clock::{SystemClock, Timestamp};
 use crate::vocabulary::error::{BoxError, TokenFault};
+use crate::vocabulary::identifier::SessionId;
 use crate::vocabulary::token::TokenDetails;
 
 /// Tells which access tokens were revoked before they expired: for an
@@ -64,8 +65,9 @@ impl Revocations {
 
     /// How a token stands of which `details` are true.
     pub(crate) async fn standing(&self, details: &TokenDetails) -> Result<Standing, BoxError> {
-        let (subject_key, token_key) = (self.log_out_keys(&details.subject).own, self.token_key(&details.token_id));
-        let family_key = details.session_id.as_deref().map(|session_id| self.family_key(session_id));
+        let (subject_key, token_key) =
+            (self.log_out_keys(details.subject.as_str()).own, self.token_key(&details.token_id));
+        let family_key = details.session_id.as_ref().map(|session_id| self.family_key(session_id));
         let mut keys = vec![subject_key.into(), token_key.into()];
         keys.extend(family_key.map(StateKey::from));
         let look = |tx: &Transaction<'_>| {
@@ -117,8 +119,8 @@ impl Revocations {
         self.key(Purpose::RevokedToken, token_id)
     }
 
-    pub(crate) fn family_key(&self, session_id: &str) -> RowKey<Family> {
-        self.key(Purpose::Family, session_id)
+    pub(crate) fn family_key(&self, session_id: &SessionId) -> RowKey<Family> {
+        self.key(Purpose::Family, session_id.as_str())
     }
 
     pub(crate) fn log_out_keys(&self, subject: &str) -> LogOutKeys {

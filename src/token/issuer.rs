@@ -11,7 +11,7 @@ use crate::client::AuthenticatedClient;
 use crate::jose::JwkSet;
 use crate::vocabulary::clock::{BoxFuture, Timestamp};
 use crate::vocabulary::error::BoxError;
-use crate::vocabulary::identifier::Subject;
+use crate::vocabulary::identifier::{SessionId, Subject};
 use crate::vocabulary::scope::Scope;
 use crate::vocabulary::token::{AccessToken, TokenDetails};
 
@@ -120,7 +120,7 @@ pub struct Authorization<'a> {
     pub(crate) audiences: &'a [String],
     pub(crate) claims: &'a Map<String, Value>,
     pub(crate) token_id: &'a str,
-    pub(crate) session_id: Option<&'a str>,
+    pub(crate) session_id: Option<&'a SessionId>,
     pub(crate) issued_at: Timestamp,
     pub(crate) lifetime: Duration,
 }
@@ -172,7 +172,7 @@ impl Authorization<'_> {
     /// The family of refresh tokens that the token belongs to, where there is one: `sid`. With it, the token is revoked
     /// when the family is; an issuer of your own must have [`inspect`](TokenIssuer::inspect) return it again.
     #[must_use]
-    pub fn session_id(&self) -> Option<&str> {
+    pub fn session_id(&self) -> Option<&SessionId> {
         self.session_id
     }
 
@@ -198,12 +198,12 @@ impl Authorization<'_> {
         };
         TokenDetails {
             issuer: self.issuer.to_owned(),
-            subject: self.subject.to_string(),
-            client_id: self.client.id().to_string(),
+            subject: self.subject.clone(),
+            client_id: self.client.id().clone(),
             audiences,
             scope: self.scope.clone(),
             token_id: self.token_id.to_owned(),
-            session_id: self.session_id.map(str::to_owned),
+            session_id: self.session_id.cloned(),
             issued_at: self.issued_at.unix_seconds(),
             valid_from: 0,
             expires_at: self.expires_at().unix_seconds(),

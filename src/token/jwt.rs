@@ -106,7 +106,7 @@ impl JwtIssuer {
         claims.value("exp", &authorization.expires_at().unix_seconds());
         claims.plain("jti", authorization.token_id().as_bytes());
         if let Some(session_id) = authorization.session_id() {
-            claims.plain("sid", session_id.as_bytes());
+            claims.plain("sid", session_id.as_str().as_bytes());
         }
         claims.members(authorization.claims());
         Ok(claims.finish()?)

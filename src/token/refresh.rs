@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::jose::KeyError;
 use crate::state::family::SecretDigest;
 use crate::vocabulary::digest::sha256;
+use crate::vocabulary::identifier::SessionId;
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::secret::Secret;
 
@@ -77,9 +78,14 @@ impl TokenSecret {
 pub(crate) struct FamilyId(pub(crate) [u8; FAMILY]);
 
 impl FamilyId {
-    /// As it stands in access tokens: base64url.
-    pub(crate) fn to_text(self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0)
+    /// The session's identifier in access tokens: base64url.
+    pub(crate) fn to_session_id(self) -> SessionId {
+        let mut text = [0; FAMILY.div_ceil(3) * 4];
+        // 16 bytes are 22 characters, all of them ASCII.
+        let written = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).unwrap_or_default();
+        let text = text.get(..written).and_then(|text| std::str::from_utf8(text).ok());
+        debug_assert!(text.is_some(), "base64url is text");
+        text.unwrap_or_default().into()
     }
 
     pub(crate) fn from_text(text: &str) -> Option<Self> {

@@ -1,6 +1,10 @@
+//! Identifiers, each of its own type: text that is cheap to clone and not a secret.
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident) => {
@@ -46,6 +50,30 @@ macro_rules! identifier {
             }
         }
 
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                &*self.0 == other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                &*self.0 == *other
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer).map(Self::from)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -75,4 +103,11 @@ identifier! {
     /// It must be an identifier that never changes and is never given to somebody else, such as the primary key
     /// of the user table; never the name the user typed, which can be renamed or taken over. Cheap to clone.
     Subject
+}
+
+identifier! {
+    /// A session: the `sid` of the access tokens and the refresh tokens that follow from one login.
+    ///
+    /// Not a secret. Made by the engine, 128 random bits in base64url.
+    SessionId
 }

@@ -3,6 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::vocabulary::identifier::{ClientId, SessionId, Subject};
 use crate::vocabulary::limits::Limits;
 use crate::vocabulary::scope::Scope;
 
@@ -71,9 +72,9 @@ pub struct TokenDetails {
     /// Who issued it: `iss`.
     pub issuer: String,
     /// For whom it speaks: `sub`.
-    pub subject: String,
+    pub subject: Subject,
     /// To which client it was issued: `client_id`.
-    pub client_id: String,
+    pub client_id: ClientId,
     /// For which resource servers it is meant: `aud`.
     pub audiences: Vec<String>,
     /// What it may be used for.
@@ -82,7 +83,7 @@ pub struct TokenDetails {
     pub token_id: String,
     /// The family of refresh tokens that it belongs to, where there is one: `sid`. With the family it is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<String>,
+    pub session_id: Option<SessionId>,
     /// When it was issued, in seconds since 1970: `iat`, rounded down.
     pub issued_at: u64,
     /// The same, rounded up, where `iat` has a fraction.
@@ -98,11 +99,17 @@ pub struct TokenDetails {
 impl TokenDetails {
     /// What every token says; set the other fields afterwards. `expires_at` is in seconds since 1970.
     #[must_use]
-    pub fn new(issuer: &str, subject: &str, client_id: &str, audience: &str, expires_at: u64) -> Self {
+    pub fn new(
+        issuer: &str,
+        subject: impl Into<Subject>,
+        client_id: impl Into<ClientId>,
+        audience: &str,
+        expires_at: u64,
+    ) -> Self {
         Self {
             issuer: issuer.to_owned(),
-            subject: subject.to_owned(),
-            client_id: client_id.to_owned(),
+            subject: subject.into(),
+            client_id: client_id.into(),
             audiences: vec![audience.to_owned()],
             scope: Scope::empty(),
             token_id: String::new(),

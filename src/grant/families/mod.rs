@@ -20,7 +20,7 @@ use crate::user::AccountGate;
 use crate::vocabulary::clock::{Clock, Timestamp};
 use crate::vocabulary::context::RequestContext;
 use crate::vocabulary::error::{BoxError, TokenFault};
-use crate::vocabulary::identifier::Subject;
+use crate::vocabulary::identifier::{SessionId, Subject};
 use crate::vocabulary::scope::Scope;
 use crate::vocabulary::secret::Secret;
 
@@ -33,7 +33,7 @@ pub(crate) struct Families {
 
 /// A refresh token, and the family that it belongs to.
 pub(crate) struct Session {
-    pub(crate) id: String,
+    pub(crate) id: SessionId,
     pub(crate) token: Secret<'static>,
 }
 
@@ -51,14 +51,14 @@ enum Creation {
 pub(crate) struct NewSession {
     id: FamilyId,
     secret: TokenSecret,
-    pub(crate) session_id: String,
+    pub(crate) session_id: SessionId,
 }
 
 /// A refresh token as it was presented.
 pub(super) struct Used {
     token: RefreshToken,
     /// The family's name, as access tokens have it.
-    pub(super) session_id: String,
+    pub(super) session_id: SessionId,
     digest: SecretDigest,
     successors: Vec<TokenSecret>,
     digests: Vec<SecretDigest>,
@@ -109,7 +109,7 @@ impl Families {
         began_after: u64,
         granted: (Scope, Vec<String>),
         linger: Duration,
-    ) -> Result<Option<(Session, Option<String>)>, BoxError> {
+    ) -> Result<Option<(Session, Option<SessionId>)>, BoxError> {
         let list_key = self.revocations.sessions_key(&holder.tenant, &holder.client, subject.as_str());
         let (absolute, idle) = (millis(self.config.absolute_life), self.config.idle_life.map(millis));
         let family_key = self.revocations.family_key(&session_id);
@@ -121,8 +121,8 @@ impl Families {
             if round > 1 {
                 state.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await;
             }
-            let replaced = surplus.map(|id| FamilyId(id).to_text());
-            let replaced_key = replaced.as_deref().map(|replaced| self.revocations.family_key(replaced));
+            let replaced = surplus.map(|id| FamilyId(id).to_session_id());
+            let replaced_key = replaced.as_ref().map(|replaced| self.revocations.family_key(replaced));
             let mut keys = vec![family_key.into(), subject_key.into(), list_key.into()];
             keys.extend(replaced_key.map(StateKey::from));
             let create = |tx: &mut Transaction<'_>| {
@@ -166,7 +166,7 @@ impl Families {
         self.randomness.fill(&mut *bytes)?;
         let (id, secret) = bytes.split_first_chunk().ok_or("there are more bytes than that")?;
         let id = FamilyId(*id);
-        Ok(NewSession { id, secret: TokenSecret::new(secret.try_into()?), session_id: id.to_text() })
+        Ok(NewSession { id, secret: TokenSecret::new(secret.try_into()?), session_id: id.to_session_id() })
     }
 
     /// A list lives as long as a session that begins now. Sessions that end sooner are in it all the same.
@@ -182,7 +182,7 @@ impl Families {
         let token = self.config.keys.read(text)?;
         let successors = self.config.keys.successors(&token);
         Some(Used {
-            session_id: token.family.to_text(),
+            session_id: token.family.to_session_id(),
             digest: token.secret.digest(),
             digests: successors.iter().map(TokenSecret::digest).collect(),
             successors,
@@ -227,7 +227,7 @@ impl Families {
     /// where it is to be written.
     async fn change<T>(
         &self,
-        session_id: &str,
+        session_id: &SessionId,
         intent: Intent<'_>,
         change: impl Fn(&mut Family, u64, u64) -> (T, Option<Duration>),
     ) -> Result<Option<(T, Family)>, BoxError> {
@@ -262,7 +262,7 @@ impl Families {
 
 /// How a token stands that was presented to be introspected or revoked.
 pub(crate) struct Found {
-    pub(crate) session_id: String,
+    pub(crate) session_id: SessionId,
     pub(crate) family: Family,
 }
 
@@ -283,7 +283,7 @@ impl Families {
     /// revoke.
     pub(crate) async fn revoke(&self, text: &str, holder: &Holder) -> Result<Option<(bool, Found)>, BoxError> {
         let Some(token) = self.config.keys.read(text) else { return Ok(None) };
-        let session_id = token.family.to_text();
+        let session_id = token.family.to_session_id();
         let ended = self.end(&session_id, Some(holder)).await?;
         Ok(ended.map(|(own, family)| (own, Found { session_id, family })))
     }
@@ -292,7 +292,7 @@ impl Families {
     /// is none.
     pub(crate) async fn end(
         &self,
-        session_id: &str,
+        session_id: &SessionId,
         holder: Option<&Holder>,
     ) -> Result<Option<(bool, Family)>, BoxError> {
         let Some(known) = self.family(session_id).await? else { return Ok(None) };
@@ -307,7 +307,7 @@ impl Families {
                 // Once the row is gone its tokens are unknown, so it need not outlive the family.
                 tx.put(family_key, &family, life(&family, now, Duration::ZERO))?;
                 // A list that cannot be read keeps nobody from ending a session.
-                if let (Ok(Some(mut list)), Some(id)) = (tx.get(list_key), FamilyId::from_text(session_id))
+                if let (Ok(Some(mut list)), Some(id)) = (tx.get(list_key), FamilyId::from_text(session_id.as_str()))
                     && list.remove(id.0)
                 {
                     tx.put(list_key, &list, self.list_life(Duration::ZERO))?;
@@ -318,7 +318,7 @@ impl Families {
         self.revocations.state.run(&[family_key.into(), list_key.into()], step).await
     }
 
-    async fn family(&self, session_id: &str) -> Result<Option<Family>, BoxError> {
+    async fn family(&self, session_id: &SessionId) -> Result<Option<Family>, BoxError> {
         self.revocations.state.get(self.revocations.family_key(session_id)).await
     }
 
