@@ -133,18 +133,23 @@ mod client;
 pub mod conformance;
 mod endpoint;
 mod environment;
+mod error;
 mod event;
+mod future;
 mod grant;
 mod http;
 mod jose;
+mod limiter;
 mod refusal;
 mod request;
 mod resource;
 mod response;
+mod session;
 mod state;
+mod time;
 mod token;
+mod types;
 mod user;
-mod vocabulary;
 
 /// The JSON values of claims and members.
 pub use serde_json;
@@ -158,42 +163,39 @@ pub use crate::client::{
     InvalidDigest, JwksSource,
 };
 pub use crate::environment::{Environment, RandomnessError, SecureRandom, SystemRandom};
-pub use crate::event::{AccessFault, Alarm, Event, EventKind, EventLevel, Observer};
-pub use crate::grant::{
-    AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BuildError, PasswordGrant, PasswordGrantBuilder,
-    RefreshTokens,
+pub use crate::error::{
+    BoxError, ClientFault, ErrorCode, LimitKind, NotAllowed, Overloaded, Reason, Rejection, RequestFault, ServerFault,
+    TokenError, TokenFault,
 };
+pub use crate::event::{AccessFault, Alarm, Event, EventKind, EventLevel, Observer};
+pub use crate::grant::{BuildError, PasswordGrant, PasswordGrantBuilder};
 pub use crate::http::{HttpRequest, HttpResponse};
 pub use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, SigningKey, SigningKeys, UnusableKey, VerificationKeys};
+pub use crate::limiter::{AccountNames, AttemptCount, AttemptLimits, AttemptsOn};
 pub use crate::request::TokenRequest;
 pub use crate::resource::{
     AccessTokenVerifier, BearerRequest, IntrospectedTokens, IntrospectionTransport, TokenLookup, VerifiedToken,
 };
 pub use crate::response::TokenResponse;
+pub use crate::session::{RefreshKeys, RefreshTokens, Revocations};
 pub use crate::state::{
-    Change, Commit, Expected, InMemoryState, InvalidStateSecret, Loaded, Revocations, Row, StateKey, StateSecret,
-    StateStore, StoreFull, Version, Write,
+    Change, Commit, Expected, InMemoryState, InvalidStateSecret, Loaded, Row, StateKey, StateSecret, StateStore,
+    StoreFull, Version, Write,
 };
-pub use crate::token::{
-    Authorization, InMemoryTokens, JwtIssuer, OpaqueIssuer, RefreshKeys, TokenDigest, TokenIssuer, TokenStore,
-};
+pub use crate::time::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
+pub use crate::token::{Authorization, InMemoryTokens, JwtIssuer, OpaqueIssuer, TokenDigest, TokenIssuer, TokenStore};
+pub use crate::types::context::RequestContext;
+pub use crate::types::identifier::{ClientId, SessionId, Subject};
+pub use crate::types::limits::Limits;
+pub use crate::types::scope::{InvalidScope, Scope};
+pub use crate::types::secret::Secret;
+pub use crate::types::token::{AccessToken, InvalidToken, TokenDetails};
 pub use crate::user::{AccountGate, Admission, Login, LoginAttempt, UserAuthenticator};
-pub use crate::vocabulary::clock::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
-pub use crate::vocabulary::context::RequestContext;
-pub use crate::vocabulary::error::{
-    BoxError, ClientFault, ErrorCode, LimitKind, NotAllowed, Overloaded, Reason, Rejection, RequestFault, ServerFault,
-    TokenError, TokenFault,
-};
-pub use crate::vocabulary::identifier::{ClientId, SessionId, Subject};
-pub use crate::vocabulary::limits::Limits;
-pub use crate::vocabulary::scope::{InvalidScope, Scope};
-pub use crate::vocabulary::secret::Secret;
-pub use crate::vocabulary::token::{AccessToken, InvalidToken, TokenDetails};
 
 #[cfg(feature = "tracing")]
 pub use crate::event::TracingObserver;
 #[cfg(feature = "argon2")]
-pub use crate::user::{
+pub use crate::user::password::{
     AccountState, Argon2Parameters, HashError, HashedPasswords, HashedPasswordsBuilder, HashingConfigError, User,
     UserStore,
 };

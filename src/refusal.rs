@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::error::{BoxError, LimitKind, Reason, ServerFault, TokenError};
 use crate::event::{Event, EventKind};
-use crate::vocabulary::error::{BoxError, LimitKind, Reason, ServerFault, TokenError};
-use crate::vocabulary::identifier::{ClientId, SessionId};
+use crate::types::identifier::{ClientId, SessionId};
 
 /// Why a request is refused. In a box, because every function of the engine may return one.
 #[derive(Debug)]

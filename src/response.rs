@@ -4,12 +4,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::error::TokenError;
+use crate::http::json_writer::ObjectWriter;
 use crate::http::{HttpResponse, challenge};
-use crate::vocabulary::error::TokenError;
-use crate::vocabulary::json::ObjectWriter;
-use crate::vocabulary::scope::Scope;
-use crate::vocabulary::secret::Secret;
-use crate::vocabulary::token::AccessToken;
+use crate::types::scope::Scope;
+use crate::types::secret::Secret;
+use crate::types::token::AccessToken;
 
 /// The members of a token answer that only the engine sets.
 const RESERVED: [&str; 9] = [

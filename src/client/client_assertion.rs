@@ -11,12 +11,12 @@ use serde_json::{Map, Value};
 
 use crate::client::authenticate::{ASSERTION_TYPE, JWT_BEARER};
 use crate::environment::{Environment, RandomnessError};
+use crate::error::BoxError;
+use crate::http::form;
 use crate::jose::{
     Algorithm, Hmac, Jwk, KeyError, PrivateJwk, SigningKey, Thumbprints, private_key_from_jwk, private_key_from_pem,
 };
-use crate::vocabulary::error::BoxError;
-use crate::vocabulary::form;
-use crate::vocabulary::secret::Secret;
+use crate::types::secret::Secret;
 
 /// Makes client assertions ([RFC 7523 section 2.2]), by which a client proves to a token endpoint who it is without
 /// sending a secret. For programs that call such an endpoint; no other part of this crate is needed.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::error::BoxError;
 use crate::jose::{JwkSet, VerificationKeys};
-use crate::vocabulary::clock::{BoxFuture, Clock, Timestamp};
-use crate::vocabulary::error::BoxError;
+use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// Fetches the key sets that clients publish ([RFC 7591 section 2], `jwks_uri`), with the host's own HTTP client: the
 /// library does no network I/O.

@@ -5,6 +5,7 @@ mod authentication;
 mod client_assertion;
 pub(crate) mod jwks;
 mod registered;
+pub(crate) mod replay;
 mod secret;
 mod store;
 

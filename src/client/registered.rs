@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::ClientAuthentication;
-use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::identifier::ClientId;
-use crate::vocabulary::scope::Scope;
+use crate::time::Timestamp;
+use crate::types::identifier::ClientId;
+use crate::types::scope::Scope;
 
 /// A client as the host has registered it ([RFC 6749 section 2]).
 ///

@@ -6,9 +6,9 @@ use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use crate::environment::{RandomnessError, SecureRandom, SystemRandom};
-use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::digest::sha256;
-use crate::vocabulary::secret::Secret;
+use crate::time::Timestamp;
+use crate::types::digest::sha256;
+use crate::types::secret::Secret;
 
 /// A client secret as the host keeps it: its SHA-256 digest, and until when it is valid.
 ///

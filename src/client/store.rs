@@ -4,10 +4,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 
 use crate::client::registered::Client;
-use crate::vocabulary::clock::BoxFuture;
-use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::BoxError;
-use crate::vocabulary::identifier::ClientId;
+use crate::error::BoxError;
+use crate::time::BoxFuture;
+use crate::types::context::RequestContext;
+use crate::types::identifier::ClientId;
 
 /// Where the host keeps its clients.
 ///

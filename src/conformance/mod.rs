@@ -34,8 +34,8 @@
 //! check_all(&InMemory { clock, state });
 //! ```
 
-mod instance;
-mod machines;
+mod engine;
+mod harness;
 mod parallel;
 mod rows;
 
@@ -44,7 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::state::StateStore;
-use crate::vocabulary::clock::BoxFuture;
+use crate::time::BoxFuture;
 
 /// How the suite reaches the store that it proves.
 pub trait Fixture: Sync {
@@ -166,11 +166,11 @@ pub fn check(fixture: &impl Fixture, check: Check) -> Result<(), Violation> {
         Check::Snapshots => parallel::snapshots(fixture),
         Check::DroppedCalls => parallel::dropped_calls(fixture),
         Check::Restart => rows::restart(fixture),
-        Check::AttemptLimiter => machines::attempt_limiter(fixture),
-        Check::AttemptLimiterUnderFaults => machines::attempt_limiter_under_faults(fixture),
-        Check::AssertionsUsedOnce => machines::assertions_used_once(fixture),
-        Check::RefreshFamilies => machines::refresh_families(fixture),
-        Check::LogOuts => machines::log_outs(fixture),
+        Check::AttemptLimiter => engine::attempt_limiter(fixture),
+        Check::AttemptLimiterUnderFaults => engine::attempt_limiter_under_faults(fixture),
+        Check::AssertionsUsedOnce => engine::assertions_used_once(fixture),
+        Check::RefreshFamilies => engine::refresh_families(fixture),
+        Check::LogOuts => engine::log_outs(fixture),
     };
     outcome.map_err(|what| Violation { check, what })
 }

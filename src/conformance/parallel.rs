@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::conformance::Fixture;
-use crate::conformance::instance::{CONFLICTS, Instance, LONG, Outcome, at_once, change, ensure, is_made, keys, put};
+use crate::conformance::harness::{CONFLICTS, Instance, LONG, Outcome, at_once, change, ensure, is_made, keys, put};
 use crate::state::{Expected, StateKey, Write};
 
 const INSTANCES: usize = 8;

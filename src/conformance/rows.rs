@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::conformance::Fixture;
-use crate::conformance::instance::{Instance, LONG, Outcome, change, ensure, is_made, keys, put};
+use crate::conformance::harness::{Instance, LONG, Outcome, change, ensure, is_made, keys, put};
 use crate::state::{Commit, Expected, Row, StateKey, Version, Write};
 
 const SECOND: Duration = Duration::from_secs(1);

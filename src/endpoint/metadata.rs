@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::client::{AuthenticationMethod, Grant};
 use crate::jose::Algorithm;
-use crate::vocabulary::scope::Scope;
+use crate::types::scope::Scope;
 
 /// The authorization server metadata (RFC 8414 section 2). Says only what is on.
 #[derive(Serialize)]

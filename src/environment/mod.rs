@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 pub use crate::environment::random::{RandomnessError, SecureRandom, SystemRandom};
 use crate::event::{Observer, default_observer};
-use crate::vocabulary::clock::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock};
 
 /// The clock, the source of randomness, and the observer. Make one and give it to the engine, the
 /// password hashing and the verifier alike. Cheap to clone.

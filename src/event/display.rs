@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::event::{Event, EventKind};
-use crate::vocabulary::scope::Scope;
+use crate::types::scope::Scope;
 
 /// Text that was typed by a caller or written by a host: quoted, with control characters escaped.
 /// Nothing where the fact is not known.

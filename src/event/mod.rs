@@ -12,12 +12,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::{ClientFault, LimitKind, NotAllowed, Rejection, RequestFault, ServerFault, TokenFault};
 #[cfg(feature = "tracing")]
 pub use crate::event::tracing::TracingObserver;
-use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{ClientFault, LimitKind, NotAllowed, Rejection, RequestFault, ServerFault, TokenFault};
-use crate::vocabulary::identifier::{ClientId, SessionId, Subject};
-use crate::vocabulary::scope::Scope;
+use crate::types::context::RequestContext;
+use crate::types::identifier::{ClientId, SessionId, Subject};
+use crate::types::scope::Scope;
 
 /// Receives every [`Event`]. Implement it for an audit log, for metrics or for alarms.
 ///

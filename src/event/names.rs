@@ -3,8 +3,8 @@
 
 use std::fmt;
 
+use crate::error::{ClientFault, LimitKind, NotAllowed, Rejection, RequestFault, ServerFault, TokenFault};
 use crate::event::{AccessFault, Alarm, EventKind};
-use crate::vocabulary::error::{ClientFault, LimitKind, NotAllowed, Rejection, RequestFault, ServerFault, TokenFault};
 
 impl EventKind {
     /// The name of the event, such as `login_rejected`.

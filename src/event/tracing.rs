@@ -1,8 +1,8 @@
 //! Events as structured records of `tracing`.
 
 use crate::event::{Event, EventKind, EventLevel, Observer};
-use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::scope::Scope;
+use crate::types::context::RequestContext;
+use crate::types::scope::Scope;
 
 /// Writes every event to [`tracing`], under the target `password_grant` and at the level of its
 /// kind. The default observer.

@@ -11,20 +11,20 @@ use crate::client::jwks::PublishedKeys;
 use crate::client::{AuthenticationMethod, ClientStore, JwksSource};
 use crate::endpoint::{Endpoints, Metadata, is_reserved_metadata};
 use crate::environment::{Environment, RandomnessError};
-use crate::grant::attempts::{AccountNames, AttemptLimiter, AttemptLimits};
-use crate::grant::families::{Families, RefreshTokens};
-use crate::grant::rules::LIFETIMES;
-use crate::grant::token_id::TokenIds;
+use crate::error::BoxError;
 use crate::grant::{Engine, PasswordGrant, grants_on};
 use crate::jose::Algorithm;
+use crate::limiter::{AccountNames, AttemptLimiter, AttemptLimits};
+use crate::session::{Families, RefreshTokens, Revocations};
 use crate::state::key::Keys;
 use crate::state::transaction::{Backend, State};
-use crate::state::{InMemoryState, Revocations, StateSecret, StateStore};
+use crate::state::{InMemoryState, StateSecret, StateStore};
 use crate::token::TokenIssuer;
+use crate::token::jti::TokenIds;
+use crate::types::limits::Limits;
+use crate::types::scope::Scope;
+use crate::types::token::LIFETIMES;
 use crate::user::UserAuthenticator;
-use crate::vocabulary::error::BoxError;
-use crate::vocabulary::limits::Limits;
-use crate::vocabulary::scope::Scope;
 
 /// The most that a client assertion may be valid.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -347,7 +347,7 @@ impl PasswordGrantBuilder {
         let patience = attempt_limits.clone().unwrap_or_default().longest_patience();
         let state = Arc::new(state(self.state, patience, &settings)?);
         let attempts = attempt_limits
-            .map(|limits| AttemptLimiter::new(&limits, account_names, state.clone(), &settings))
+            .map(|limits| AttemptLimiter::new(&limits, account_names, state.clone(), &settings.environment))
             .transpose()?;
         let published = self.jwks_source.map(|source| PublishedKeys::new(source, settings.environment.clock.clone()));
         let grants = grants_on(self.refresh.is_some());

@@ -4,13 +4,13 @@ use std::sync::atomic::Ordering;
 
 use crate::client::AuthenticatedClient;
 use crate::client::authenticate::{Authenticator, Credential, Expectations};
+use crate::error::{ClientFault, Reason};
 use crate::event::{Event, EventKind};
 use crate::grant::Engine;
 use crate::refusal::Refusal;
 use crate::request::TokenRequest;
-use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{ClientFault, Reason};
+use crate::time::Timestamp;
+use crate::types::context::RequestContext;
 
 impl Engine {
     /// Authenticates the client of a request to this endpoint. Refuses clients over their failure

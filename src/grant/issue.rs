@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use crate::client::AuthenticatedClient;
+use crate::error::ServerFault;
 use crate::event::{Event, EventKind};
 use crate::grant::Engine;
-use crate::grant::families::{Families, NewSession, Session, holder};
-use crate::grant::log_out::Beginning;
-use crate::grant::token_id::TokenIds;
+use crate::grant::login_epoch::Beginning;
 use crate::refusal::{OrFault, Refusal};
 use crate::response::TokenResponse;
+use crate::session::{Families, NewSession, Session, holder};
+use crate::time::Timestamp;
 use crate::token::Authorization;
+use crate::token::jti::TokenIds;
+use crate::types::context::RequestContext;
+use crate::types::identifier::SessionId;
+use crate::types::scope::Scope;
+use crate::types::token::AccessToken;
 use crate::user::Accepted;
-use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::ServerFault;
-use crate::vocabulary::identifier::SessionId;
-use crate::vocabulary::scope::Scope;
-use crate::vocabulary::token::AccessToken;
 
 /// What a token is issued for: every check has passed.
 pub(super) struct Granted<'a> {

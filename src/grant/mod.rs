@@ -1,16 +1,12 @@
 //! The engine: from a request to a token.
 
-mod about_token;
-mod attempts;
 mod builder;
 mod client;
-mod families;
 mod issue;
-mod log_out;
+mod login_epoch;
 mod password;
+mod policy;
 mod refresh;
-mod rules;
-mod token_id;
 
 use std::fmt;
 use std::pin::{Pin, pin};
@@ -21,26 +17,24 @@ use crate::client::authenticate::UsedAssertions;
 use crate::client::jwks::PublishedKeys;
 use crate::client::{ClientStore, Grant};
 use crate::endpoint::{Endpoints, Introspection, Metadata, Revoked};
+use crate::error::{BoxError, Reason, ServerFault, TokenError};
 use crate::event::{self, Event, EventKind};
-use crate::grant::attempts::AttemptLimiter;
-pub use crate::grant::attempts::{AccountNames, AttemptCount, AttemptLimits, AttemptsOn};
+use crate::future::catch_panic;
 use crate::grant::builder::Settings;
 pub use crate::grant::builder::{BuildError, PasswordGrantBuilder};
-use crate::grant::families::Families;
-pub use crate::grant::families::RefreshTokens;
-use crate::grant::token_id::TokenIds;
 use crate::http::{HttpRequest, HttpResponse};
+use crate::limiter::AttemptLimiter;
+use crate::limiter::{AttemptCount, AttemptsOn};
 use crate::refusal::Refusal;
 use crate::request::{Endpoint, TokenRequest};
 use crate::response::TokenResponse;
-use crate::state::Revocations;
+use crate::session::{self, Families, Revocations};
+use crate::time::Timestamp;
 use crate::token::TokenIssuer;
+use crate::token::jti::TokenIds;
+use crate::types::context::RequestContext;
+use crate::types::identifier::{SessionId, Subject};
 use crate::user::UserAuthenticator;
-use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{BoxError, Reason, ServerFault, TokenError};
-use crate::vocabulary::future::catch_panic;
-use crate::vocabulary::identifier::{SessionId, Subject};
 
 /// The token endpoint of the password grant ([RFC 6749 section 4.3]).
 ///
@@ -80,22 +74,22 @@ use crate::vocabulary::identifier::{SessionId, Subject};
 #[derive(Clone)]
 pub struct PasswordGrant(Arc<Engine>);
 
-struct Engine {
-    settings: Settings,
-    realm: Arc<str>,
+pub(crate) struct Engine {
+    pub(crate) settings: Settings,
+    pub(crate) realm: Arc<str>,
     /// None: the host has switched it off.
-    attempts: Option<AttemptLimiter>,
-    used_assertions: UsedAssertions,
+    pub(crate) attempts: Option<AttemptLimiter>,
+    pub(crate) used_assertions: UsedAssertions,
     published: Option<PublishedKeys>,
     /// None: there are no refresh tokens.
-    families: Option<Families>,
-    grants: Vec<Grant>,
-    revocations: Revocations,
-    token_ids: TokenIds,
-    endpoints: Endpoints,
-    metadata: Metadata,
+    pub(crate) families: Option<Families>,
+    pub(crate) grants: Vec<Grant>,
+    pub(crate) revocations: Revocations,
+    pub(crate) token_ids: TokenIds,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) metadata: Metadata,
     /// How many requests came without their caller's address.
-    missing_addresses: AtomicU64,
+    pub(crate) missing_addresses: AtomicU64,
 }
 
 impl PasswordGrant {
@@ -235,7 +229,7 @@ impl PasswordGrant {
     ///
     /// Dropped, it has happened or not.
     pub async fn log_out_everywhere(&self, subject: &Subject, context: &RequestContext) -> Result<(), BoxError> {
-        families::log_out(&self.0.revocations, subject, &*self.0.settings.environment.clock).await?;
+        session::log_out(&self.0.revocations, subject, &*self.0.settings.environment.clock).await?;
         self.0.observe(&Event::in_context(EventKind::LoggedOut, context).with_subject(subject));
         Ok(())
     }
@@ -411,7 +405,7 @@ impl Engine {
         refusal.into_error(&self.realm)
     }
 
-    fn observe(&self, event: &Event<'_>) {
+    pub(crate) fn observe(&self, event: &Event<'_>) {
         event::observe(&*self.settings.environment.observer, event);
     }
 
@@ -434,9 +428,9 @@ impl Engine {
 impl Engine {
     /// Authenticates the client, and hands the request to the grant that it names.
     async fn grant(&self, request: &mut TokenRequest<'_>, started: Timestamp) -> Result<TokenResponse, Refusal> {
-        rules::check_request(request, &self.settings.limits)?;
+        policy::check_request(request, &self.settings.limits)?;
         let client = self.client_of(request, &self.endpoints.token, started).await?;
-        let granted = match rules::grant_for(request, &self.grants, &client) {
+        let granted = match policy::grant_for(request, &self.grants, &client) {
             Ok(Grant::Password) => self.password(request, &client, started).await,
             // In memory of its own, or every login's future would be as large as this one.
             Ok(Grant::RefreshToken) => Box::pin(self.refresh(request, &client, started)).await,

@@ -1,16 +1,16 @@
 //! The password grant (RFC 6749 section 4.3).
 
 use crate::client::AuthenticatedClient;
+use crate::error::Reason;
 use crate::event::EventKind;
-use crate::grant::attempts::{Attempt, Judged, Ticket, judged};
 use crate::grant::issue::Granted;
-use crate::grant::{Engine, rules};
+use crate::grant::{Engine, policy};
+use crate::limiter::{Attempt, Judged, Ticket, judged};
 use crate::refusal::Refusal;
 use crate::request::{Parameter, TokenRequest};
 use crate::response::TokenResponse;
+use crate::time::Timestamp;
 use crate::user::{Accepted, Login, LoginAttempt, Outcome};
-use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::error::Reason;
 
 impl Engine {
     /// The whole grant. Each step takes what the one before has established, or refuses; the
@@ -24,25 +24,25 @@ impl Engine {
         let password = request.take(Parameter::Password);
         let (request, context) = (&*request, &request.context);
 
-        let scope = rules::scope_for(request, client, self.settings.scopes.as_ref())?;
-        let audiences = rules::audiences_for(request, client, self.settings.tokens.default_audience())?;
-        let lifetime = rules::lifetime_for(client, self.settings.access_token_lifetime)?;
-        let (username, password) = rules::credentials_in(request, password)?;
+        let scope = policy::scope_for(request, client, self.settings.scopes.as_ref())?;
+        let audiences = policy::audiences_for(request, client, self.settings.tokens.default_audience())?;
+        let lifetime = policy::lifetime_for(client, self.settings.access_token_lifetime)?;
+        let (username, password) = policy::credentials_in(request, password)?;
 
         let beginning = self.beginning().await?;
         let attempt = Attempt { username, client_id: client.id(), context };
         let ticket = self.reserve(&attempt).await?;
         let login = LoginAttempt { username, password, scope: &scope, client, context };
         let login = self.settings.users.authenticate(login).await;
-        let login = login.map_err(|cause| Refusal::fault(rules::fault_of(&cause), cause));
+        let login = login.map_err(|cause| Refusal::fault(policy::fault_of(&cause), cause));
         let settled = self.settle(ticket, judged(&login), &attempt).await;
         let login = login?;
         settled?;
         let accepted = accept(login)?;
         self.observe(&attempt.event(EventKind::LoginAccepted).with_subject(&accepted.subject));
 
-        let scope = rules::final_scope(scope, &accepted)?;
-        rules::check_what_the_host_said(&accepted)?;
+        let scope = policy::final_scope(scope, &accepted)?;
+        policy::check_what_the_host_said(&accepted)?;
         let (username, audiences) = (Some(username), &*audiences);
         let granted = Granted { client, username, audiences, lifetime, scope, accepted, context, started };
         self.issue(granted, beginning).await
@@ -71,7 +71,7 @@ fn accept(login: Login) -> Result<Accepted, Refusal> {
         Outcome::Accepted(accepted) => Ok(accepted),
         Outcome::Rejected(rejection) => Err(Reason::Login(rejection).into()),
         Outcome::MoreNeeded { code, members } => {
-            rules::check_more_needed(&code, &members)?;
+            policy::check_more_needed(&code, &members)?;
             Err(Refusal::new(Reason::MoreNeeded(code)).with_members(members))
         }
     }

@@ -1,20 +1,20 @@
 //! The refresh grant (RFC 6749 section 6).
 
 use crate::client::{AuthenticatedClient, Grant};
+use crate::error::{Reason, RequestFault, ServerFault, TokenFault};
 use crate::event::EventKind;
-use crate::grant::families::{Families, Intent, Session, holder};
 use crate::grant::issue::Granted;
-use crate::grant::token_id::TokenIds;
-use crate::grant::{Engine, rules};
+use crate::grant::{Engine, policy};
 use crate::refusal::{OrFault, Refusal};
 use crate::request::{Parameter, TokenRequest};
 use crate::response::TokenResponse;
-use crate::state::family::{Contention, Family, Step};
+use crate::session::family::{Contention, Family, Step};
+use crate::session::{Families, Intent, Session, holder};
+use crate::time::Timestamp;
+use crate::token::jti::TokenIds;
+use crate::types::context::RequestContext;
+use crate::types::identifier::Subject;
 use crate::user::Accepted;
-use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{Reason, RequestFault, ServerFault, TokenFault};
-use crate::vocabulary::identifier::Subject;
 
 impl Engine {
     /// The refresh grant (RFC 6749 section 6). The token is looked at first, without using it up; it is used up last, once
@@ -29,7 +29,7 @@ impl Engine {
         let families = self.families.as_ref().ok_or(RequestFault::GrantTypeUnknown)?;
         let presented = request.take(Parameter::RefreshToken).ok_or(RequestFault::RefreshTokenMissing)?;
         let (request, context) = (&*request, &request.context);
-        let lifetime = rules::lifetime_for(client, self.settings.access_token_lifetime)?;
+        let lifetime = policy::lifetime_for(client, self.settings.access_token_lifetime)?;
 
         let used = families.read(presented.expose()).ok_or(TokenFault::NotOurs)?;
         let (holder, treatment) = (holder(client, context), (client.registration().rotates_refresh_tokens(), lifetime));
@@ -44,13 +44,13 @@ impl Engine {
         let looked_at = families.step(&used, &holder, treatment, Intent::Look).await;
         let (_, family) = good(looked_at.or_fault(ServerFault::StateStore)?)?;
 
-        let scope = rules::refreshed_scope(request, &family.scope, client, self.settings.scopes.as_ref())?;
+        let scope = policy::refreshed_scope(request, &family.scope, client, self.settings.scopes.as_ref())?;
         let own_audience = self.settings.tokens.default_audience();
-        let audiences = rules::refreshed_audiences(request, &family.audiences, client, own_audience)?;
+        let audiences = policy::refreshed_audiences(request, &family.audiences, client, own_audience)?;
         let accepted = self.admit(families, &family.subject.as_str().into(), client, context).await;
         let accepted = accepted.map_err(|refusal| refusal.of_session(&used.session_id))?;
-        let scope = rules::final_scope(scope, &accepted)?;
-        rules::check_what_the_host_said(&accepted)?;
+        let scope = policy::final_scope(scope, &accepted)?;
+        policy::check_what_the_host_said(&accepted)?;
 
         let (username, audiences) = (None, &*audiences);
         let granted = Granted { client, username, audiences, lifetime, scope, accepted, context, started };

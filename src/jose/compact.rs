@@ -7,8 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::http::strict_json::strict_object;
 use crate::jose::Algorithm;
-use crate::jose::json::strict_object;
 use crate::jose::verification::{KeyName, VerificationKeys};
 
 /// Bytes of a `kid`, or of another name of a key.

@@ -11,11 +11,11 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
+use crate::http::strict_json::strict_object;
 use crate::jose::curve::Curve;
-use crate::jose::json::strict_object;
 use crate::jose::rsa::RsaScheme;
 use crate::jose::{Algorithm, KeyError};
-use crate::vocabulary::digest::sha256;
+use crate::types::digest::sha256;
 
 /// A public JSON Web Key for verifying signatures ([RFC 7517]).
 ///

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::jose::json::strict_object;
+use crate::http::strict_json::strict_object;
 use crate::jose::{Jwk, KeyError};
 
 /// A set of public keys: the JWKS document.

@@ -21,7 +21,6 @@ mod algorithm;
 pub(crate) mod compact;
 mod curve;
 mod date;
-mod json;
 mod jwk;
 mod jwk_set;
 mod model;
@@ -31,7 +30,6 @@ mod verification;
 
 pub use algorithm::Algorithm;
 pub(crate) use date::NumericDate;
-pub(crate) use json::strict_object;
 pub use jwk::Jwk;
 pub(crate) use jwk::Thumbprints;
 pub use jwk_set::{JwkSet, UnusableKey};

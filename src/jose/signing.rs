@@ -15,12 +15,12 @@ use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::error::BoxError;
+use crate::http::strict_json::strict_object;
 use crate::jose::curve::Curve;
-use crate::jose::json::strict_object;
 use crate::jose::jwk::{Numbers, Thumbprints};
 use crate::jose::rsa::RsaScheme;
 use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, VerificationKeys};
-use crate::vocabulary::error::BoxError;
 
 /// A private key that signs access tokens. Implement it over a key that lives elsewhere; [`SigningKeys`] reads keys
 /// from PEM.

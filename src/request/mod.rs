@@ -8,15 +8,15 @@ mod parsed;
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::error::{RequestFault, TokenError};
+use crate::http::form;
 use crate::http::{Header, HttpRequest};
 use crate::request::charset::{Charset, charset_of};
 use crate::request::parameter::holds_credential;
 pub(crate) use crate::request::parameter::{Endpoint, Parameter};
-use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{RequestFault, TokenError};
-use crate::vocabulary::form;
-use crate::vocabulary::limits::Limits;
-use crate::vocabulary::secret::Secret;
+use crate::types::context::RequestContext;
+use crate::types::limits::Limits;
+use crate::types::secret::Secret;
 
 /// A token request ([RFC 6749 section 4.3.2]), parsed strictly.
 ///

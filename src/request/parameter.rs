@@ -1,10 +1,10 @@
 //! The parameters of the endpoints, in one table: where each occurs, what its value may be, and
 //! whether it is a credential.
 
-use crate::vocabulary::error::RequestFault;
-use crate::vocabulary::form;
-use crate::vocabulary::limits::Limits;
-use crate::vocabulary::scope;
+use crate::error::RequestFault;
+use crate::http::form;
+use crate::types::limits::Limits;
+use crate::types::scope;
 
 /// The endpoint that a request was sent to, which decides what parameters it has.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::request::{Endpoint, Seen, TokenRequest, decoded_elsewhere};
-use crate::vocabulary::limits::Limits;
-use crate::vocabulary::secret::Secret;
+use crate::types::limits::Limits;
+use crate::types::secret::Secret;
 
 impl<'de> Deserialize<'de> for TokenRequest<'_> {
     /// Fails only where the input is no map of texts, which a form always is.

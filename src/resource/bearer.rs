@@ -1,9 +1,9 @@
 use std::fmt;
 
 use crate::event::AccessFault;
+use crate::http::form;
 use crate::http::{self, Header, HttpRequest};
-use crate::vocabulary::form;
-use crate::vocabulary::token::is_b64token;
+use crate::types::token::is_b64token;
 
 /// The part of a request that can carry a bearer token ([RFC 6750 section 2]): its `Authorization` headers, and the
 /// query, where a token must not be.

@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 use crate::event::AccessFault;
 use crate::jose::compact::Compact;
 use crate::jose::{Algorithm, NumericDate, VerificationKeys};
-use crate::vocabulary::limits::Limits;
-use crate::vocabulary::scope::Scope;
-use crate::vocabulary::token::TokenDetails;
+use crate::types::limits::Limits;
+use crate::types::scope::Scope;
+use crate::types::token::TokenDetails;
 
 /// The `typ` of a JWT access token. Nothing else that we sign or accept has it, so none can stand in for another.
 pub(crate) const JWT_TYPE: &str = "at+jwt";

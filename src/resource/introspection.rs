@@ -9,16 +9,17 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::environment::Environment;
-use crate::jose::{NumericDate, strict_object};
+use crate::error::BoxError;
+use crate::future::before;
+use crate::http::form;
+use crate::http::strict_json::strict_object;
+use crate::jose::NumericDate;
 use crate::resource::claims::strings;
 use crate::resource::verifier::TokenLookup;
-use crate::vocabulary::clock::{BoxFuture, Timestamp};
-use crate::vocabulary::digest::sha256;
-use crate::vocabulary::error::BoxError;
-use crate::vocabulary::form;
-use crate::vocabulary::future::before;
-use crate::vocabulary::secret::Secret;
-use crate::vocabulary::token::TokenDetails;
+use crate::time::{BoxFuture, Timestamp};
+use crate::types::digest::sha256;
+use crate::types::secret::Secret;
+use crate::types::token::TokenDetails;
 
 /// Sends requests to an introspection endpoint with the host's own HTTP client: the library does no network I/O.
 ///

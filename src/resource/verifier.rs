@@ -9,16 +9,16 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::environment::Environment;
+use crate::error::BoxError;
 use crate::event::{self, AccessFault, Event, EventKind};
 use crate::http::{HttpResponse, challenge};
 use crate::jose::{Algorithm, KeyError, NumericDate, VerificationKeys};
 use crate::resource::bearer::BearerRequest;
 use crate::resource::claims::read_jwt;
-use crate::state::Revocations;
-use crate::vocabulary::clock::{BoxFuture, Timestamp};
-use crate::vocabulary::error::BoxError;
-use crate::vocabulary::scope::is_scope;
-use crate::vocabulary::token::{TokenDetails, is_b64token};
+use crate::session::Revocations;
+use crate::time::{BoxFuture, Timestamp};
+use crate::types::scope::is_scope;
+use crate::types::token::{TokenDetails, is_b64token};
 
 /// Decides whether a request may use a protected resource ([RFC 6750]), by the access token it carries.
 ///

@@ -7,12 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::environment::{Environment, RandomnessError, SecureRandom};
+use crate::error::BoxError;
 use crate::state::codec::{Stored, from_bytes};
 use crate::state::key::{Keys, StateKey};
 use crate::state::transaction::{Opened, RowKey, Transaction, Writes};
 use crate::state::{Change, Commit, Expected, Loaded, Row, StateStore, Version, Write};
-use crate::vocabulary::clock::{Clock, SystemClock, Timestamp};
-use crate::vocabulary::error::BoxError;
+use crate::time::{Clock, SystemClock, Timestamp};
 
 /// The state of one process, in its memory: bounded, and gone when the process ends.
 ///

@@ -4,14 +4,8 @@
 //! them, without I/O, in a file of its own; a [`transaction`] brings the two together.
 
 pub(crate) mod codec;
-pub(crate) mod family;
 pub(crate) mod key;
-pub(crate) mod limiter;
-pub(crate) mod log_out;
 mod memory;
-pub(crate) mod replay;
-pub(crate) mod revoked;
-pub(crate) mod sessions;
 #[cfg(test)]
 pub(crate) mod test_support;
 pub(crate) mod transaction;
@@ -22,11 +16,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::error::BoxError;
 pub use crate::state::key::{InvalidStateSecret, StateKey, StateSecret};
 pub use crate::state::memory::{InMemoryState, StoreFull};
-pub use crate::state::revoked::Revocations;
-use crate::vocabulary::clock::{BoxFuture, Timestamp};
-use crate::vocabulary::error::BoxError;
+use crate::time::{BoxFuture, Timestamp};
 
 /// Rows that several instances of the engine remember together.
 ///

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::environment::SecureRandom;
+use crate::error::BoxError;
+use crate::future::before;
 use crate::state::codec::{Stored, from_bytes, to_bytes};
 use crate::state::key::{Keys, Purpose, StateKey};
 use crate::state::{Change, Commit, Expected, InMemoryState, Loaded, StateStore, Write};
-use crate::vocabulary::clock::{Clock, Timestamp};
-use crate::vocabulary::error::BoxError;
-use crate::vocabulary::future::before;
+use crate::time::{Clock, Timestamp};
 
 /// The key of a row, and what is stored under it.
 pub(crate) struct RowKey<R> {
@@ -312,8 +312,8 @@ fn renew(loaded: &mut Loaded, keys: &[StateKey], changes: &[Change], fresh: Load
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::log_out::LogOut;
-    use crate::state::sessions::Sessions;
+    use crate::session::epoch::LogOut;
+    use crate::session::index::Sessions;
     use crate::state::test_support::TestState;
     use crate::state::{Row, Version};
 

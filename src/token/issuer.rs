@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use crate::client::AuthenticatedClient;
+use crate::error::BoxError;
 use crate::jose::JwkSet;
-use crate::vocabulary::clock::{BoxFuture, Timestamp};
-use crate::vocabulary::error::BoxError;
-use crate::vocabulary::identifier::{SessionId, Subject};
-use crate::vocabulary::scope::Scope;
-use crate::vocabulary::token::{AccessToken, TokenDetails};
+use crate::time::{BoxFuture, Timestamp};
+use crate::types::identifier::{SessionId, Subject};
+use crate::types::scope::Scope;
+use crate::types::token::{AccessToken, TokenDetails};
 
 /// Makes access tokens.
 ///

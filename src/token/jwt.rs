@@ -7,14 +7,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
+use crate::error::BoxError;
+use crate::http::json_writer::ObjectWriter;
 use crate::jose::{Algorithm, JwkSet, KeyError, SigningKeys, VerificationKeys};
 use crate::resource::{JWT_TYPE, read_jwt};
+use crate::time::Timestamp;
 use crate::token::issuer::{Authorization, TokenIssuer};
-use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::error::BoxError;
-use crate::vocabulary::json::ObjectWriter;
-use crate::vocabulary::limits::Limits;
-use crate::vocabulary::token::{AccessToken, TokenDetails};
+use crate::types::limits::Limits;
+use crate::types::token::{AccessToken, TokenDetails};
 
 /// Issues JWT access tokens by [RFC 9068]: `typ` `at+jwt`, with `iss`, `sub`, `aud`, `client_id`, `scope`, `iat`,
 /// `exp`, `jti` and the claims that the host gave.

@@ -10,12 +10,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use crate::environment::Environment;
+use crate::error::BoxError;
 use crate::resource::TokenLookup;
+use crate::time::{BoxFuture, Timestamp};
 use crate::token::issuer::{Authorization, TokenIssuer};
-use crate::vocabulary::clock::{BoxFuture, Timestamp};
-use crate::vocabulary::digest::sha256;
-use crate::vocabulary::error::BoxError;
-use crate::vocabulary::token::{AccessToken, TokenDetails};
+use crate::types::digest::sha256;
+use crate::types::token::{AccessToken, TokenDetails};
 
 /// Issues opaque access tokens: 256 random bits, whose meaning stands in a table of the host's.
 ///

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::client::AuthenticatedClient;
+use crate::error::BoxError;
+use crate::time::BoxFuture;
+use crate::types::context::RequestContext;
+use crate::types::scope::Scope;
+use crate::types::secret::Secret;
 use crate::user::login::Login;
-use crate::vocabulary::clock::BoxFuture;
-use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::BoxError;
-use crate::vocabulary::scope::Scope;
-use crate::vocabulary::secret::Secret;
 
 /// Decides whether a resource owner's credentials are right.
 ///

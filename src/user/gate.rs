@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use crate::client::AuthenticatedClient;
+use crate::error::{BoxError, Rejection};
+use crate::time::BoxFuture;
+use crate::types::context::RequestContext;
+use crate::types::identifier::Subject;
+use crate::types::scope::Scope;
 use crate::user::login::Accepted;
-use crate::vocabulary::clock::BoxFuture;
-use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{BoxError, Rejection};
-use crate::vocabulary::identifier::Subject;
-use crate::vocabulary::scope::Scope;
 
 /// Says whether an account may still be used: asked at every refresh, and when one of its tokens is introspected. Without
 /// it, a disabled user could go on until the refresh token expires.

@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::vocabulary::error::Rejection;
-use crate::vocabulary::identifier::Subject;
-use crate::vocabulary::scope::Scope;
+use crate::error::Rejection;
+use crate::types::identifier::Subject;
+use crate::types::scope::Scope;
 
 /// What became of a login: accepted, rejected, or more needed.
 #[derive(Clone)]

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::http;
-use crate::vocabulary::form;
-use crate::vocabulary::limits::Limits;
-use crate::vocabulary::secret::Secret;
+use crate::http::form;
+use crate::types::limits::Limits;
+use crate::types::secret::Secret;
 
 /// Basic credentials that are well-formed. Nothing in them is verified.
 pub(crate) struct Basic {

@@ -22,14 +22,14 @@ use crate::client::authenticate::public::PublicCredential;
 use crate::client::authenticate::secret::SecretCredential;
 use crate::client::jwks::PublishedKeys;
 use crate::client::{AuthenticationMethod, Client, ClientStore};
+use crate::error::{ClientFault, Reason, RequestFault, ServerFault};
 use crate::event::{self, Event, Observer};
 use crate::http::Header;
 use crate::refusal::{OrFault, Refusal};
 use crate::request::{Parameter, TokenRequest};
-use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::context::RequestContext;
-use crate::vocabulary::error::{ClientFault, Reason, RequestFault, ServerFault};
-use crate::vocabulary::identifier::ClientId;
+use crate::time::Timestamp;
+use crate::types::context::RequestContext;
+use crate::types::identifier::ClientId;
 
 /// A client that has authenticated, or a public client that has named itself. Only the engine can
 /// make one.

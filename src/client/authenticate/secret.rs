@@ -6,13 +6,13 @@ use subtle::Choice;
 use crate::client::authenticate::basic::{Basic, readings};
 use crate::client::authenticate::{AuthenticatedClient, Authenticator, Found};
 use crate::client::{AuthenticationMethod, Client, ClientSecret};
+use crate::error::{ClientFault, Overloaded, ServerFault};
 use crate::event::{Event, EventKind};
 use crate::refusal::{OrFault, Refusal};
-use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::digest::sha256;
-use crate::vocabulary::error::{ClientFault, Overloaded, ServerFault};
-use crate::vocabulary::limits::Limits;
-use crate::vocabulary::secret::Secret;
+use crate::time::Timestamp;
+use crate::types::digest::sha256;
+use crate::types::limits::Limits;
+use crate::types::secret::Secret;
 
 /// A client identifier and a secret. Raw.
 pub(crate) enum SecretCredential<'r> {
@@ -172,7 +172,7 @@ mod tests {
     use crate::client::{ClientAuthentication, InMemoryClients};
     use crate::state::test_support::TestState;
     use crate::state::transaction::{Backend, State};
-    use crate::vocabulary::context::RequestContext;
+    use crate::types::context::RequestContext;
 
     /// Counts how often it is asked, and matches nothing.
     #[derive(Default)]

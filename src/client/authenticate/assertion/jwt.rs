@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::client::{AssertionCompatibility, AssertionRegistration};
+use crate::error::ClientFault;
 use crate::jose::compact::Compact;
 use crate::jose::{Algorithm, NumericDate, UnusableKey, VerificationKeys};
-use crate::vocabulary::clock::Timestamp;
-use crate::vocabulary::error::ClientFault;
-use crate::vocabulary::limits::Limits;
+use crate::time::Timestamp;
+use crate::types::limits::Limits;
 
 /// The registered `client_assertion_type` (RFC 7523 section 2.2).
 pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

@@ -12,16 +12,16 @@ use crate::client::authenticate::assertion::jwt::{JWT_BEARER_ALIAS, UnverifiedAs
 use crate::client::authenticate::basic::Basic;
 use crate::client::authenticate::{AuthenticatedClient, Authenticator};
 use crate::client::jwks::Wanted;
+use crate::client::replay::{Use, UseKeys, use_once};
 use crate::client::{AssertionCompatibility, AssertionKeys, AuthenticationMethod, Client, ClientAuthentication};
+use crate::error::{BoxError, ClientFault, Reason, RequestFault, ServerFault};
 use crate::event::{Event, EventKind};
 use crate::jose::{UnusableKey, VerificationKeys};
 use crate::refusal::{OrFault, Refusal};
 use crate::request::{Parameter, TokenRequest};
 use crate::state::key::Purpose;
-use crate::state::replay::{Use, UseKeys, use_once};
 use crate::state::transaction::State;
-use crate::vocabulary::error::{BoxError, ClientFault, Reason, RequestFault, ServerFault};
-use crate::vocabulary::identifier::ClientId;
+use crate::types::identifier::ClientId;
 
 /// An assertion, and what came with it that only some clients may send.
 pub(crate) struct AssertionCredential<'r> {

@@ -1,0 +1,134 @@
+//! The store as one instance of an application has it, with calls that wait for their end.
+
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use crate::conformance::Fixture;
+use crate::environment::{SecureRandom, SystemRandom};
+use crate::error::BoxError;
+use crate::future::before;
+use crate::state::{Change, Commit, Expected, Loaded, Row, StateKey, StateStore, Version, Write};
+use crate::time::{Clock, SystemClock, Timestamp};
+
+/// A check that fails says what it saw.
+pub(super) type Outcome<T = ()> = Result<T, String>;
+
+/// Longer than any check takes.
+pub(super) const LONG: Duration = Duration::from_secs(3_600);
+
+/// How long a call may take: as long as the engine waits for one by default.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
+
+/// How often a commit may be in conflict. Behind each conflict stands a commit that was made, and no check has as many.
+pub(super) const CONFLICTS: usize = 1_000;
+
+pub(super) fn ensure(holds: bool, otherwise: impl Into<String>) -> Outcome {
+    if holds { Ok(()) } else { Err(otherwise.into()) }
+}
+
+/// Keys that nobody else has, in ascending order. They differ in their last byte only.
+pub(super) fn keys<const N: usize>() -> Outcome<[StateKey; N]> {
+    let mut run = [0; 16];
+    SystemRandom::new().fill(&mut run).map_err(|error| error.to_string())?;
+    Ok(std::array::from_fn(|number| StateKey::of_the_suite(&run, number)))
+}
+
+pub(super) fn put(value: impl Into<Vec<u8>>, life: Duration) -> Write {
+    Write::Put { value: value.into(), life }
+}
+
+pub(super) fn change(key: StateKey, expected: Expected, write: Write) -> Change {
+    Change { key, expected, write }
+}
+
+pub(super) fn is_made(commit: &Commit) -> bool {
+    matches!(commit, Commit::Committed { .. })
+}
+
+pub(super) struct Instance<'a, F> {
+    fixture: &'a F,
+    pub(super) store: Arc<dyn StateStore>,
+    clock: SystemClock,
+}
+
+impl<'a, F: Fixture> Instance<'a, F> {
+    pub(super) fn new(fixture: &'a F) -> Self {
+        Self { fixture, store: fixture.connect(), clock: SystemClock::new() }
+    }
+
+    pub(super) fn several<const N: usize>(fixture: &'a F) -> [Self; N] {
+        std::array::from_fn(|_| Self::new(fixture))
+    }
+
+    /// What a call to the store becomes. One that waits for what never comes, a lock that a dropped call has kept, is a
+    /// violation like any other and not a test that hangs.
+    pub(super) fn wait<T: Send>(&self, call: impl Future<Output = T> + Send) -> Outcome<T> {
+        self.wait_for(ANSWER, call)
+    }
+
+    pub(super) fn wait_for<T: Send>(&self, most: Duration, future: impl Future<Output = T> + Send) -> Outcome<T> {
+        let mut output = None;
+        self.fixture.run(Box::pin(async { output = Some(before(future, self.clock.sleep(most)).await) }));
+        let in_time = output.ok_or("the fixture did not run a future to its end")?;
+        in_time.ok_or_else(|| format!("no answer came within {most:?}"))
+    }
+
+    pub(super) fn load(&self, keys: &[StateKey]) -> Outcome<Loaded> {
+        let loaded = self.wait(self.store.load(keys))?.map_err(|error| format!("a load failed: {error}"))?;
+        ensure(loaded.rows.len() == keys.len(), "a load did not return a row, or none, for each key")?;
+        Ok(loaded)
+    }
+
+    pub(super) fn commit(&self, changes: &[Change]) -> Outcome<Commit> {
+        self.try_commit(changes)?.map_err(|error| format!("a commit failed: {error}"))
+    }
+
+    pub(super) fn try_commit(&self, changes: &[Change]) -> Outcome<Result<Commit, BoxError>> {
+        self.wait(self.store.commit(changes))
+    }
+
+    pub(super) fn row(&self, key: StateKey) -> Outcome<Option<Row>> {
+        Ok(self.load(&[key])?.rows.pop().flatten())
+    }
+
+    pub(super) fn value(&self, key: StateKey) -> Outcome<Option<Vec<u8>>> {
+        Ok(self.row(key)?.map(|row| row.value))
+    }
+
+    pub(super) fn version(&self, key: StateKey) -> Outcome<Version> {
+        self.row(key)?.map(|row| row.version).ok_or_else(|| "a row that was written is not there".into())
+    }
+
+    pub(super) fn expected(&self, key: StateKey) -> Outcome<Expected> {
+        Ok(Expected::of(self.row(key)?.as_ref()))
+    }
+
+    pub(super) fn now(&self) -> Outcome<Timestamp> {
+        Ok(self.load(&[])?.now)
+    }
+
+    /// Writes a row, whatever there is; nobody else is writing it.
+    pub(super) fn write(&self, key: StateKey, write: Write) -> Outcome {
+        let commit = self.commit(&[change(key, self.expected(key)?, write)])?;
+        ensure(is_made(&commit), "a commit that nobody disturbed was a conflict")
+    }
+}
+
+/// What each instance comes to, all let go at the same moment on threads of their own.
+pub(super) fn at_once<'a, F: Fixture, T: Send>(
+    instances: &[Instance<'a, F>],
+    work: impl Fn(usize, &Instance<'a, F>) -> Outcome<T> + Sync,
+) -> Outcome<Vec<T>> {
+    let barrier = Barrier::new(instances.len());
+    std::thread::scope(|scope| {
+        let (work, barrier) = (&work, &barrier);
+        let start = |(number, instance)| {
+            scope.spawn(move || {
+                barrier.wait();
+                work(number, instance)
+            })
+        };
+        let threads: Vec<_> = instances.iter().enumerate().map(start).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("the store panicked".into()))).collect()
+    })
+}

@@ -1,0 +1,88 @@
+//! The revocation endpoint (RFC 7009): a client gives up one of its tokens.
+
+use crate::client::AuthenticatedClient;
+use crate::endpoint::{is_own, token_in};
+use crate::error::{ServerFault, TokenFault};
+use crate::event::{Event, EventKind};
+use crate::grant::Engine;
+use crate::http::HttpResponse;
+use crate::refusal::{OrFault, Refusal};
+use crate::request::TokenRequest;
+use crate::session::{self, Families, RefreshKeys, Revocations};
+use crate::time::Timestamp;
+use crate::types::context::RequestContext;
+
+/// The answer of the revocation endpoint (RFC 7009 section 2.2), whether or not there was something to revoke. Deployed
+/// clients want the type and the body.
+pub(crate) struct Revoked;
+
+impl From<Revoked> for HttpResponse {
+    fn from(Revoked: Revoked) -> Self {
+        Self::private_json(200, b"{}".to_vec())
+    }
+}
+
+impl Engine {
+    pub(crate) async fn revoke_token(&self, request: &TokenRequest<'_>, now: Timestamp) -> Result<Revoked, Refusal> {
+        let context = &request.context;
+        let client = self.client_of(request, self.endpoints.revocation(), now).await?;
+        let revoked = match (token_in(request), &self.families) {
+            (Err(fault), _) => Err(fault.into()),
+            (Ok(token), Some(families)) if RefreshKeys::is_refresh_token(token) => {
+                self.revoke_family(families, token, &client, context).await
+            }
+            (Ok(token), _) => self.revoke_access_token(token, &client, now, context).await,
+        };
+        revoked.map_err(|refusal| refusal.of_client(client.id()))
+    }
+
+    async fn revoke_family(
+        &self,
+        families: &Families,
+        token: &str,
+        client: &AuthenticatedClient,
+        context: &RequestContext,
+    ) -> Result<Revoked, Refusal> {
+        let holder = session::holder(client, context);
+        let found = families.revoke(token, &holder).await;
+        match found.or_fault(ServerFault::StateStore)? {
+            None => Ok(Revoked),
+            Some((false, found)) => Err(Refusal::new(TokenFault::OtherClient).of_session(&found.session_id)),
+            Some((true, found)) => {
+                let subject = &found.family.subject.as_str().into();
+                let event = Event::in_context(EventKind::TokenRevoked, context).with_client(client.id());
+                self.observe(&Event { session_id: Some(&found.session_id), ..event.with_subject(subject) });
+                Ok(Revoked)
+            }
+        }
+    }
+
+    async fn revoke_access_token(
+        &self,
+        token: &str,
+        client: &AuthenticatedClient,
+        now: Timestamp,
+        context: &RequestContext,
+    ) -> Result<Revoked, Refusal> {
+        let Some(details) = self.inspect(token, now.minus(Revocations::GRACE)).await? else {
+            return Ok(Revoked);
+        };
+        let standing = self.revocations.standing(&details).await.or_fault(ServerFault::StateStore)?;
+        if !is_own(&details, standing.tenant.as_deref(), client, context) {
+            let refusal = Refusal::new(TokenFault::OtherClient);
+            return Err(match &details.session_id {
+                Some(session_id) => refusal.of_session(session_id),
+                None => refusal,
+            });
+        }
+        self.revocations.revoke(&details).await.or_fault(ServerFault::StateStore)?;
+        self.observe(&Event {
+            token_id: Some(&details.token_id),
+            session_id: details.session_id.as_ref(),
+            ..Event::in_context(EventKind::TokenRevoked, context)
+                .with_client(client.id())
+                .with_subject(&details.subject)
+        });
+        Ok(Revoked)
+    }
+}

@@ -1,0 +1,174 @@
+//! What an authenticated client may have: pure decisions, one a function.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::client::{AuthenticatedClient, Grant};
+use crate::error::{BoxError, ErrorCode, NotAllowed, Overloaded, Reason, RequestFault, ServerFault};
+use crate::request::{Parameter, TokenRequest};
+use crate::response::is_host_member;
+use crate::token::is_host_claim;
+use crate::types::limits::Limits;
+use crate::types::scope::Scope;
+use crate::types::secret::Secret;
+use crate::types::token::LIFETIMES;
+use crate::user::Accepted;
+
+/// The grant that is asked for, which is switched on and the client is registered for.
+pub(crate) fn grant_for(
+    request: &TokenRequest<'_>,
+    switched_on: &[Grant],
+    client: &AuthenticatedClient,
+) -> Result<Grant, Reason> {
+    let name = request.get(Parameter::GrantType).ok_or(RequestFault::GrantTypeMissing)?;
+    let grant = Grant::named(name).filter(|grant| switched_on.contains(grant)).ok_or(RequestFault::GrantTypeUnknown)?;
+    if client.registration().may_use(grant) { Ok(grant) } else { Err(NotAllowed::Grant.into()) }
+}
+
+/// The scope that is asked for, or the client's default one. All of it is registered for the client and known to the
+/// server: nothing is silently left out (RFC 6749 section 3.3).
+pub(crate) fn scope_for(
+    request: &TokenRequest<'_>,
+    client: &AuthenticatedClient,
+    known_to_server: Option<&Scope>,
+) -> Result<Scope, Reason> {
+    let registration = client.registration();
+    let (registered, default) = (registration.scope(), registration.default_scope());
+    let allowed =
+        |scope: &Scope| registered.includes(scope) && known_to_server.is_none_or(|known| known.includes(scope));
+    match request.get(Parameter::Scope) {
+        Some(asked) => {
+            let asked = match [default, registered].into_iter().find(|own| own.as_str() == asked) {
+                Some(same) => same.clone(),
+                None => asked.parse().map_err(|_| RequestFault::Scope)?,
+            };
+            if allowed(&asked) { Ok(asked) } else { Err(NotAllowed::Scope.into()) }
+        }
+        None if default.is_empty() && !registered.is_empty() => Err(NotAllowed::NoDefaultScope.into()),
+        None if allowed(default) => Ok(default.clone()),
+        None => Err(ServerFault::ClientRegistration.into()),
+    }
+}
+
+/// The audiences that are asked for, all of them registered for the client; or its first. If none are registered, the
+/// issuer's default audience may be named too; the result is then empty.
+pub(crate) fn audiences_for<'c>(
+    request: &TokenRequest<'_>,
+    client: &'c AuthenticatedClient,
+    own: Option<&str>,
+) -> Result<Cow<'c, [String]>, Reason> {
+    let registered = client.registration().audiences();
+    let asked = targets_among(registered, own, request).ok_or(NotAllowed::Target)?;
+    if asked.is_empty() {
+        return Ok(Cow::Borrowed(registered.get(..1).unwrap_or_default()));
+    }
+    Ok(Cow::Owned(asked))
+}
+
+/// The audiences that are asked for, each once, if all of them are among these. If these are none, the issuer's own may be
+/// asked for, which adds nothing.
+fn targets_among(known: &[String], own: Option<&str>, request: &TokenRequest<'_>) -> Option<Vec<String>> {
+    let mut asked: Vec<String> = Vec::new();
+    for target in &request.targets {
+        if known.is_empty() && own == Some(target) {
+            continue;
+        }
+        let known = known.iter().find(|audience| *audience == target)?;
+        if !asked.contains(known) {
+            asked.push(known.clone());
+        }
+    }
+    Some(asked)
+}
+
+/// The scope that a refresh asks for, or all that its token was issued for. It lies within that (RFC 6749 section 6), and
+/// the client is still registered for it.
+pub(crate) fn refreshed_scope(
+    request: &TokenRequest<'_>,
+    issued: &Scope,
+    client: &AuthenticatedClient,
+    known_to_server: Option<&Scope>,
+) -> Result<Scope, Reason> {
+    let asked = match request.get(Parameter::Scope) {
+        Some(asked) => asked.parse().map_err(|_| RequestFault::Scope)?,
+        None => issued.clone(),
+    };
+    if !issued.includes(&asked) {
+        return Err(NotAllowed::RefreshedScope.into());
+    }
+    let allowed =
+        client.registration().scope().includes(&asked) && known_to_server.is_none_or(|known| known.includes(&asked));
+    if allowed { Ok(asked) } else { Err(NotAllowed::Scope.into()) }
+}
+
+/// The audiences that a refresh asks for, or all that its token was issued for; the client is still registered for them.
+pub(crate) fn refreshed_audiences(
+    request: &TokenRequest<'_>,
+    issued: &[String],
+    client: &AuthenticatedClient,
+    own: Option<&str>,
+) -> Result<Vec<String>, Reason> {
+    let asked = targets_among(issued, own, request).ok_or(NotAllowed::RefreshedTarget)?;
+    let audiences = if asked.is_empty() { issued.to_vec() } else { asked };
+    let registered = client.registration().audiences();
+    // None is the issuer's own audience, which is for clients that are registered for no other.
+    let default = audiences.is_empty() && registered.is_empty();
+    let allowed = default || !audiences.is_empty() && audiences.iter().all(|audience| registered.contains(audience));
+    if allowed { Ok(audiences) } else { Err(NotAllowed::Target.into()) }
+}
+
+/// User name and password, both there.
+pub(crate) fn credentials_in<'r, 's>(
+    request: &'r TokenRequest<'_>,
+    password: Option<Secret<'s>>,
+) -> Result<(&'r str, Secret<'s>), Reason> {
+    let username = request.get(Parameter::Username).ok_or(RequestFault::UsernameMissing)?;
+    Ok((username, password.ok_or(RequestFault::PasswordMissing)?))
+}
+
+/// What it means that the authenticator failed.
+pub(crate) fn fault_of(cause: &BoxError) -> ServerFault {
+    if cause.is::<Overloaded>() { ServerFault::Overloaded } else { ServerFault::UserAuthenticator }
+}
+
+/// What was asked for, as far as the resource owner may grant it.
+pub(crate) fn final_scope(asked: Scope, accepted: &Accepted) -> Result<Scope, Reason> {
+    let granted = match &accepted.scope {
+        Some(most) => asked.intersection(most),
+        None => return Ok(asked),
+    };
+    if granted.is_empty() && !asked.is_empty() { Err(NotAllowed::OwnerScope.into()) } else { Ok(granted) }
+}
+
+/// There is a subject, and what the host adds to token and answer overrides nothing.
+pub(crate) fn check_what_the_host_said(accepted: &Accepted) -> Result<(), Reason> {
+    let subject = !accepted.subject.as_str().is_empty();
+    let members = accepted.members.keys().all(|name| is_host_member(name));
+    let claims = accepted.claims.keys().all(|name| is_host_claim(name));
+    if subject && members && claims { Ok(()) } else { Err(ServerFault::HostMember.into()) }
+}
+
+/// The client's lifetime of access tokens, or else the server's, in whole seconds.
+pub(crate) fn lifetime_for(client: &AuthenticatedClient, default: Duration) -> Result<Duration, Reason> {
+    let lifetime = client.registration().access_token_lifetime().unwrap_or(default);
+    let whole = Duration::from_secs(lifetime.as_secs());
+    if LIFETIMES.contains(&whole) { Ok(whole) } else { Err(ServerFault::ClientRegistration.into()) }
+}
+
+/// Checks what is left to check of a request that the host has parsed: that deserialising found no
+/// fault, and that the password is within the engine's limit.
+pub(crate) fn check_request(request: &TokenRequest<'_>, limits: &Limits) -> Result<(), RequestFault> {
+    if let Some(fault) = request.fault() {
+        return Err(fault);
+    }
+    let too_long = request.get(Parameter::Password).is_some_and(|password| password.len() > limits.password);
+    if too_long { Err(RequestFault::TooLong) } else { Ok(()) }
+}
+
+/// Whether code and members are the host's to give.
+pub(crate) fn check_more_needed(code: &str, members: &Map<String, Value>) -> Result<(), Reason> {
+    let fine = ErrorCode::is_for_hosts(code) && members.keys().all(|name| is_host_member(name));
+    if fine { Ok(()) } else { Err(ServerFault::HostMember.into()) }
+}

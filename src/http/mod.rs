@@ -1,0 +1,296 @@
+//! HTTP as plain data: no framework's types, and the one place that writes headers.
+
+pub(crate) mod form;
+pub(crate) mod json_writer;
+pub(crate) mod strict_json;
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::types::context::RequestContext;
+
+/// A request as the host received it: method, query, headers, and the whole body.
+///
+/// Nothing in it is validated yet. Framing (`Content-Length`, `Transfer-Encoding`, early end) is the HTTP server's
+/// duty: the body is what it made of that. Header values are bytes, and a header that was repeated is repeated here.
+///
+/// ```
+/// use password_grant::HttpRequest;
+///
+/// let headers = [("content-type", &b"application/x-www-form-urlencoded"[..])];
+/// let request = HttpRequest::new("POST", None, headers, b"grant_type=password").peer([127, 0, 0, 1].into());
+/// ```
+pub struct HttpRequest<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) query: Option<&'a str>,
+    pub(crate) content_type: Header<'a>,
+    pub(crate) authorization: Header<'a>,
+    pub(crate) dpop: Header<'a>,
+    pub(crate) body: &'a [u8],
+    pub(crate) body_too_large: bool,
+    pub(crate) context: RequestContext,
+}
+
+impl<'a> HttpRequest<'a> {
+    /// `query` is the part of the URI after `?`, if there is one. Header names are compared without regard to case;
+    /// only `Content-Type`, `Authorization` and `DPoP` are kept.
+    pub fn new(
+        method: &'a str,
+        query: Option<&'a str>,
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        body: &'a [u8],
+    ) -> Self {
+        let (mut content_type, mut authorization, mut dpop) = (Header::Absent, Header::Absent, Header::Absent);
+        for (name, value) in headers {
+            if name.eq_ignore_ascii_case("content-type") {
+                content_type = content_type.and(value);
+            } else if name.eq_ignore_ascii_case("authorization") {
+                authorization = authorization.and(value);
+            } else if name.eq_ignore_ascii_case("dpop") {
+                dpop = dpop.and(value);
+            }
+        }
+        let context = RequestContext::new();
+        Self { method, query, content_type, authorization, dpop, body, body_too_large: false, context }
+    }
+
+    /// The request whose parts and body these are.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn from_parts(parts: &'a http::request::Parts, body: &'a [u8]) -> Self {
+        let headers = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        Self::new(parts.method.as_str(), parts.uri.query(), headers, body)
+    }
+
+    /// Says that reading stopped because the body was larger than
+    /// [`PasswordGrant::body_limit`](crate::PasswordGrant::body_limit): the answer is 413.
+    #[must_use]
+    pub fn body_too_large(mut self) -> Self {
+        self.body_too_large = true;
+        self
+    }
+
+    /// The address the request came from. Attempts are counted by it, so without it there is no limit by address; with a
+    /// proxy's address, all callers are one.
+    ///
+    /// Behind a proxy take what your own proxy has written. Of a list such as `X-Forwarded-For` that is the last entry (with
+    /// one proxy): those before it are whatever the caller sent. Where it is missing or no address, take the socket's, never
+    /// none.
+    #[must_use]
+    pub fn peer(mut self, peer: IpAddr) -> Self {
+        self.context = self.context.with_peer(peer);
+        self
+    }
+
+    /// The identity domain (tenant) in which client and user are looked up; passed on to the host's stores as it is, and
+    /// counted in; see [`RequestContext::with_tenant`].
+    #[must_use]
+    pub fn tenant(mut self, tenant: &str) -> Self {
+        self.context = self.context.with_tenant(tenant);
+        self
+    }
+
+    /// What the host knows the caller's device by, and has verified; see [`RequestContext::with_origin`].
+    #[must_use]
+    pub fn origin(mut self, origin: &str) -> Self {
+        self.context = self.context.with_origin(origin);
+        self
+    }
+
+    /// All that the host knows about the request, in the place of what [`peer`](Self::peer),
+    /// [`tenant`](Self::tenant), [`origin`](Self::origin) and [`host`](Self::host) have said: with no peer in it, there is
+    /// none.
+    #[must_use]
+    pub fn context(mut self, context: RequestContext) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Any value of the host's that its stores should see with this request. There is one: a second call replaces it.
+    #[must_use]
+    pub fn host<T: Any + Send + Sync>(mut self, value: Arc<T>) -> Self {
+        self.context = self.context.with_host(value);
+        self
+    }
+}
+
+impl fmt::Debug for HttpRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Query, body and authorization hold credentials.
+        f.debug_struct("HttpRequest")
+            .field("method", &self.method)
+            .field("body_bytes", &self.body.len())
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A header that may occur once.
+#[derive(Clone, Copy)]
+pub(crate) enum Header<'a> {
+    Absent,
+    Once(&'a [u8]),
+    Repeated,
+}
+
+impl<'a> Header<'a> {
+    pub(crate) fn and(self, value: &'a [u8]) -> Self {
+        match self {
+            Self::Absent => Self::Once(value),
+            Self::Once(_) | Self::Repeated => Self::Repeated,
+        }
+    }
+
+    pub(crate) fn is_repeated(self) -> bool {
+        matches!(self, Self::Repeated)
+    }
+}
+
+/// The credentials of an `Authorization` header after this scheme, in lower case, and one or more spaces (RFC 9110 section
+/// 11.4, RFC 6750 section 2.1); `None` if the scheme differs or no space follows it. A tab is no space.
+pub(crate) fn credentials<'a>(header: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
+    let (own, rest) = header.split_at_checked(scheme.len())?;
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    (own.eq_ignore_ascii_case(scheme) && spaces > 0).then(|| rest.get(spaces..))?
+}
+
+/// An answer, ready to be sent as it is: status, headers, body.
+///
+/// With the feature `http` it converts into `http::Response<B>` for every body that can be made from bytes, which
+/// covers axum, hyper and tower. Elsewhere, copy the three parts over.
+#[derive(Clone)]
+pub struct HttpResponse {
+    status: u16,
+    headers: Headers,
+    body: Vec<u8>,
+}
+
+impl HttpResponse {
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The headers, with names in lower case. Every value is a valid header value: visible ASCII and spaces.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.headers.0.iter().flatten().map(|(name, value)| (*name, &**value))
+    }
+
+    /// The value of one header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The body: JSON, or empty.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body, taken out.
+    #[must_use]
+    pub fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+
+    pub(crate) fn empty(status: u16) -> Self {
+        Self { status, headers: Headers::default(), body: Vec::new() }
+    }
+
+    /// An answer that nobody may store (RFC 6749 section 5.1).
+    pub(crate) fn private_json(status: u16, body: Vec<u8>) -> Self {
+        let header = |name, value| Some((name, Cow::Borrowed(value)));
+        let headers = Headers([
+            header("content-type", "application/json"),
+            header("cache-control", "no-store"),
+            header("pragma", "no-cache"),
+            None,
+            None,
+            None,
+        ]);
+        Self { status, headers, body }
+    }
+
+    /// A document for everybody.
+    pub(crate) fn public_json(body: &impl Serialize) -> Self {
+        match serde_json::to_vec(body) {
+            Ok(body) => Self { body, ..Self::empty(200) }
+                .with("content-type", "application/json")
+                .with("cache-control", "public, max-age=300"),
+            Err(_) => Self::empty(500),
+        }
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        let free = self.headers.0.iter_mut().find(|slot| slot.is_none());
+        debug_assert!(free.is_some(), "no answer of ours has more headers");
+        if let Some(free) = free {
+            *free = Some((name, value.into()));
+        }
+        self
+    }
+
+    pub(crate) fn with_retry_after(self, seconds: u64) -> Self {
+        self.with("retry-after", seconds.to_string())
+    }
+}
+
+/// As many headers as any answer of ours has, kept without an allocation.
+#[derive(Clone, Default)]
+struct Headers([Option<(&'static str, Cow<'static, str>)>; 6]);
+
+impl fmt::Debug for HttpResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The body holds tokens.
+        f.debug_struct("HttpResponse")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "http")]
+impl<B: From<Vec<u8>>> From<HttpResponse> for http::Response<B> {
+    fn from(response: HttpResponse) -> Self {
+        let mut converted = Self::new(response.body.into());
+        *converted.status_mut() =
+            http::StatusCode::from_u16(response.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+        for (name, value) in response.headers.0.into_iter().flatten() {
+            let value = match value {
+                Cow::Borrowed(text) => Ok(http::HeaderValue::from_static(text)),
+                Cow::Owned(text) => http::HeaderValue::try_from(text),
+            };
+            if let Ok(value) = value {
+                converted.headers_mut().insert(http::HeaderName::from_static(name), value);
+            }
+        }
+        converted
+    }
+}
+
+/// A challenge for `WWW-Authenticate` (RFC 9110 section 11.3): the scheme and its parameters as quoted strings.
+pub(crate) fn challenge(scheme: &str, parameters: &[(&str, &str)]) -> String {
+    let mut header = String::from(scheme);
+    for (position, (name, value)) in parameters.iter().enumerate() {
+        header.push_str(if position == 0 { " " } else { ", " });
+        header.push_str(name);
+        header.push_str("=\"");
+        for character in value.chars() {
+            match character {
+                '"' | '\\' => header.extend(['\\', character]),
+                ' '..='~' => header.push(character),
+                // Control characters could end the header and start another; the rest is not ASCII.
+                _ => {}
+            }
+        }
+        header.push('"');
+    }
+    header
+}

@@ -1,0 +1,169 @@
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::error::BoxError;
+use crate::time::BoxFuture;
+use crate::types::context::RequestContext;
+
+/// Under which name attempts on an account are counted, where its users have several.
+///
+/// Unless told otherwise, the engine counts by the name that was typed, without regard to case, compatibility forms
+/// (NFKC) and the amount of white space. That must be at least as coarse as your look-up: every spelling by which
+/// [`UserAuthenticator`](crate::UserAuthenticator) finds the same user, but which is counted as another name, gives whoever
+/// guesses another full allowance. Implement this where an account has an e-mail address *and* a telephone number to log in
+/// by, or where the database ignores accents.
+///
+/// ```
+/// use password_grant::{async_trait, AccountNames, BoxError, RequestContext};
+/// # struct Db;
+/// # impl Db { async fn account_of(&self, _: &str) -> Result<Option<String>, BoxError> { Ok(None) } }
+///
+/// #[async_trait]
+/// impl AccountNames for Db {
+///     async fn account(&self, username: &str, _: &RequestContext) -> Result<String, BoxError> {
+///         // Names that nobody has are counted like any other.
+///         Ok(self.account_of(username).await?.unwrap_or_else(|| username.trim().to_lowercase()))
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait AccountNames: Send + Sync + 'static {
+    /// One text for all names of one account. `username` is as typed: 1 to 320 bytes, without control characters other
+    /// than TAB. The tenant is counted in besides.
+    ///
+    /// Called before the attempt is reserved, so also for those that are then refused: it should be cheap, and take the
+    /// same time for names that nobody has.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be told now; the caller gets 503, and no password is looked at.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any await.
+    async fn account(&self, username: &str, context: &RequestContext) -> Result<String, BoxError>;
+}
+
+impl<T: AccountNames + ?Sized> AccountNames for Arc<T> {
+    fn account<'a, 'b, 'c, 'd>(
+        &'a self,
+        username: &'b str,
+        context: &'c RequestContext,
+    ) -> BoxFuture<'d, Result<String, BoxError>>
+    where
+        'a: 'd,
+        'b: 'd,
+        'c: 'd,
+        Self: 'd,
+    {
+        (**self).account(username, context)
+    }
+}
+
+/// The name without what look-ups commonly ignore: case, compatibility forms, white space around it and the amount of
+/// it within.
+pub(crate) fn folded(username: &str) -> Cow<'_, str> {
+    let is_folded = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+    if username.bytes().all(is_folded) {
+        return Cow::Borrowed(username);
+    }
+    if username.is_ascii() {
+        return Cow::Owned(words(&username.to_ascii_lowercase()));
+    }
+    // Letters that only one of the two mappings takes together (ß and ẞ, ı and I, ς and Σ) are together after both.
+    // Normalising may bring letters forth that have a case, and mapping may bring forth what is not normalised.
+    let once = |text: &str| -> String {
+        text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect()
+    };
+    Cow::Owned(words(&once(&once(username))))
+}
+
+/// With one space between words, and none around them.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The part of an address that one party holds alone: of IPv6 the first 64 bits. The first byte tells the two apart.
+pub(crate) fn source(peer: IpAddr) -> [u8; 9] {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            [4, a, b, c, d, 0, 0, 0, 0]
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, d, e, f, g, h, ..] = address.octets();
+            [6, a, b, c, d, e, f, g, h]
+        }
+    }
+}
+
+/// The part of an IPv6 address that a site is given: the first 48 bits, so 65,536 sources.
+pub(crate) fn network(peer: IpAddr) -> Option<[u8; 6]> {
+    match peer.to_canonical() {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => {
+            let [a, b, c, d, e, f, ..] = address.octets();
+            Some([a, b, c, d, e, f])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_that_look_ups_commonly_take_for_one_are_one() {
+        for (left, right) in [
+            ("alice", "Alice"),
+            ("alice", "  ALICE\t"),
+            ("alice smith", "alice   smith"),
+            ("alice smith", "alice\u{a0}smith"),
+            ("zoë", "ZOE\u{308}"),
+            ("zoë", "zoe\u{308}"),
+            ("straße", "STRASSE"),
+            ("straße", "STRA\u{1e9e}E"),
+            ("ΟΔΥΣΣΕΥΣ", "οδυσσευς"),
+            ("alice", "ａｌｉｃｅ"),
+            ("office", "oﬃce"),
+            ("kelvin", "\u{212a}elvin"),
+            ("istanbul", "ıstanbul"),
+            ("\u{130}stanbul", "i\u{307}stanbul"),
+        ] {
+            assert_eq!(folded(left), folded(right), "{left} {right}");
+        }
+        assert_ne!(folded("alice"), folded("bob"));
+        assert_ne!(folded("alicesmith"), folded("alice smith"));
+    }
+
+    /// Requirement 87: at least as coarse as a look-up that maps to lower case, to upper case, or normalises.
+    #[test]
+    fn every_character_is_the_same_name_in_either_case_and_every_form() {
+        let differs = |c: &char| !c.to_lowercase().eq([*c]) || !c.to_uppercase().eq([*c]) || !c.nfkd().eq([*c]);
+        for c in ('\u{80}'..=char::MAX).filter(differs).filter(|c| !c.is_whitespace()) {
+            let name = format!("a{c}b");
+            let expected = folded(&name).into_owned();
+            assert_eq!(folded(&name.to_lowercase()), expected, "{c:?}");
+            assert_eq!(folded(&name.to_uppercase()), expected, "{c:?}");
+            assert_eq!(folded(&name.nfd().collect::<String>()), expected, "{c:?}");
+            assert_eq!(folded(&name.nfkd().collect::<String>()), expected, "{c:?}");
+            assert_eq!(folded(&expected), expected, "{c:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_counts_as_whoever_holds_it() {
+        let of = |text: &str| -> IpAddr { text.parse().unwrap() };
+        assert_eq!(source(of("192.0.2.1")), source(of("::ffff:192.0.2.1")));
+        assert_ne!(source(of("192.0.2.1")), source(of("192.0.2.2")));
+        assert_eq!(source(of("2001:db8:0:1::1")), source(of("2001:db8:0:1:ffff::9")));
+        assert_ne!(source(of("2001:db8:0:1::1")), source(of("2001:db8:0:2::1")));
+        assert_eq!(network(of("2001:db8:0:1::1")), network(of("2001:db8:0:2::1")));
+        assert_ne!(network(of("2001:db8:0:1::1")), network(of("2001:db8:1:1::1")));
+        assert_eq!(network(of("::ffff:192.0.2.1")), None);
+    }
+}

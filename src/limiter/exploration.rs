@@ -1,0 +1,414 @@
+//! The machine beside a naive reference: every history up to a length, and many long ones. The reference keeps the whole
+//! history and counts anew at each question, in the words of the rules; the machine keeps a few numbers.
+
+use std::collections::HashSet;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::state::codec::{from_bytes, to_bytes};
+
+use crate::limiter::bucket::{Bucket, Slip};
+use crate::limiter::reservation::{Charged, Decision, Outcome, Rule, reserve};
+
+/// Small numbers, so that short histories meet every limit.
+fn small() -> Rule {
+    Rule { burst: 2, base: 1, cap: 4, consecutive_limit: Some(4), rolling_limit: 5, window: 8, ticket_life: 3 }
+}
+
+/// As for addresses: nothing is counted in a row.
+fn rolling_only() -> Rule {
+    Rule { burst: u32::MAX, base: 0, cap: 3, consecutive_limit: None, rolling_limit: 3, ..small() }
+}
+
+/// One attempt that was admitted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Attempt {
+    /// The window it was admitted in.
+    window: u64,
+    deadline: u64,
+    /// Not settled, and not dropped for its deadline.
+    open: bool,
+    /// Counts as a failure in a row.
+    stands: bool,
+    /// Counts in its window.
+    counts: bool,
+}
+
+/// What the rules say, by counting.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Reference {
+    attempts: Vec<Attempt>,
+    window: u64,
+    window_start: u64,
+    last_admitted: u64,
+    locked_at: Option<u64>,
+}
+
+impl Reference {
+    fn new(now: u64) -> Self {
+        Self { attempts: Vec::new(), window: 0, window_start: now, last_admitted: 0, locked_at: None }
+    }
+
+    fn failures(&self) -> u32 {
+        self.attempts.iter().filter(|attempt| attempt.stands).count() as u32
+    }
+
+    fn in_window(&self, attempt: &Attempt) -> bool {
+        attempt.counts && attempt.window + 1 >= self.window
+    }
+
+    fn rolling(&self) -> u32 {
+        self.attempts.iter().filter(|attempt| self.in_window(attempt)).count() as u32
+    }
+
+    /// Stored times ahead of now become now, and so on: the order is that of the machine.
+    fn catch_up(&mut self, rule: &Rule, now: u64) {
+        self.window_start = self.window_start.min(now);
+        self.last_admitted = self.last_admitted.min(now);
+        self.locked_at = self.locked_at.map(|at| at.min(now));
+        for attempt in &mut self.attempts {
+            attempt.deadline = attempt.deadline.min(now + rule.ticket_life);
+            attempt.open &= now < attempt.deadline;
+        }
+        while self.window_start + rule.window <= now {
+            self.window_start += rule.window;
+            self.window += 1;
+        }
+        let since = self.locked_at.unwrap_or(self.last_admitted);
+        if since + rule.window <= now {
+            self.attempts.iter_mut().for_each(|attempt| attempt.stands = false);
+            self.locked_at = None;
+        }
+    }
+
+    /// Only who is admitted changes anything; or that the clock was set back.
+    fn reserve(&mut self, rule: &Rule, now: u64) -> &'static str {
+        let ahead = self.attempts.iter().any(|attempt| attempt.open && attempt.deadline > now + rule.ticket_life);
+        let set_back = ahead || self.window_start.max(self.last_admitted).max(self.locked_at.unwrap_or(0)) > now;
+        let mut next = self.clone();
+        let said = next.reserve_caught_up(rule, now);
+        if said == "admitted" || set_back {
+            *self = next;
+        }
+        said
+    }
+
+    fn reserve_caught_up(&mut self, rule: &Rule, now: u64) -> &'static str {
+        self.catch_up(rule, now);
+        let (failures, rolling) = (self.failures(), self.rolling());
+        let backoff = |beyond: u32| (0..beyond).fold(rule.base, |wait, _| (wait * 2).min(rule.cap)).min(rule.cap);
+        let locked = rule.consecutive_limit.is_some_and(|limit| failures >= limit);
+        let waits = failures >= rule.burst && now < self.last_admitted + backoff(failures - rule.burst);
+        let full = rolling >= rule.rolling_limit && now < self.last_admitted + rule.cap;
+        if locked || waits || full {
+            let settled = self.attempts.iter().filter(|attempt| attempt.stands && !attempt.open).count() as u32;
+            let open = self.attempts.iter().filter(|a| a.open && a.window + 1 >= self.window).count() as u32;
+            let any_open = self.attempts.iter().any(|attempt| attempt.open);
+            let contended = any_open && settled < rule.burst && rolling.saturating_sub(open) < rule.rolling_limit;
+            return if contended { "contended" } else { "denied" };
+        }
+        self.attempts.push(Attempt {
+            window: self.window,
+            deadline: now + rule.ticket_life,
+            open: true,
+            stands: rule.consecutive_limit.is_some(),
+            counts: true,
+        });
+        self.last_admitted = now;
+        if rule.consecutive_limit.is_some_and(|limit| self.failures() >= limit) {
+            self.locked_at = Some(now);
+        }
+        "admitted"
+    }
+
+    fn settle(&mut self, rule: &Rule, number: usize, outcome: Outcome) {
+        let was_open = std::mem::replace(&mut self.attempts[number].open, false);
+        match outcome {
+            Outcome::Success => self.attempts[..=number].iter_mut().for_each(|attempt| attempt.stands = false),
+            Outcome::Inconclusive if was_open => self.attempts[number].stands = false,
+            _ => {}
+        }
+        if was_open && outcome != Outcome::Failure {
+            self.attempts[number].counts = false;
+        }
+        if rule.consecutive_limit.is_some_and(|limit| self.failures() < limit) {
+            self.locked_at = None;
+        }
+    }
+}
+
+/// What may happen next.
+#[derive(Debug, Clone, Copy)]
+enum Happens {
+    Attempt,
+    /// Settles the attempt that was admitted so many before the last one; again, perhaps.
+    Settle(usize, Outcome),
+    Passes(u64),
+    /// The clock is set back.
+    SetBack(u64),
+}
+
+/// Machine and reference through the same history.
+#[derive(Clone)]
+struct Both {
+    rule: Rule,
+    now: u64,
+    machine: Bucket,
+    slips: Vec<Slip>,
+    reference: Reference,
+    /// When each attempt was admitted. Empty once the clock was set back: the bounds are promised for time that passes.
+    admitted: Option<Vec<u64>>,
+    /// What each attempt came to, as far as it is known.
+    ended: Vec<Option<Outcome>>,
+}
+
+impl Both {
+    fn new(rule: Rule) -> Self {
+        let now = 100;
+        Self {
+            rule,
+            now,
+            machine: Bucket::new(7, now),
+            slips: Vec::new(),
+            reference: Reference::new(now),
+            admitted: Some(Vec::new()),
+            ended: Vec::new(),
+        }
+    }
+
+    fn go(&mut self, happens: Happens) {
+        match happens {
+            Happens::Passes(span) => self.now += span,
+            Happens::SetBack(span) => {
+                self.now -= span;
+                self.admitted = None;
+            }
+            Happens::Attempt => self.attempt(),
+            Happens::Settle(before, outcome) => {
+                let Some(number) = self.slips.len().checked_sub(1 + before) else { return };
+                self.machine.settle(self.slips[number], outcome, &self.rule);
+                self.reference.settle(&self.rule, number, outcome);
+                // The first ending counts; only what is right stays so whatever was said before.
+                if outcome == Outcome::Success || self.ended[number].is_none() {
+                    self.ended[number] = Some(outcome);
+                }
+            }
+        }
+        assert_eq!(self.machine.failures(), self.reference.failures());
+        // A stored row is the machine: nothing is remembered elsewhere. One past its life says what none says.
+        let stored = from_bytes::<Bucket>(&to_bytes(&self.machine)).unwrap();
+        assert_eq!(stored, self.machine);
+        if self.machine.life(&self.rule, self.now).is_none() {
+            let mut caught_up = self.machine.clone();
+            let _ = caught_up.catch_up(&self.rule, self.now);
+            assert_eq!(
+                (caught_up.failures(), caught_up.in_window(), caught_up.wait(&self.rule, self.now)),
+                (0, 0, None)
+            );
+        }
+    }
+
+    fn attempt(&mut self) {
+        let mut charged = [Charged::new(&self.rule, self.machine.clone())];
+        let decision = reserve(self.now, &mut charged);
+        let [Charged { bucket: caught_up, set_back, .. }] = charged;
+        if set_back {
+            self.machine = caught_up.clone();
+        }
+        let expected = self.reference.reserve(&self.rule, self.now);
+        match decision {
+            Decision::Admitted(slips) => {
+                assert_eq!(expected, "admitted");
+                self.machine = caught_up;
+                self.slips.extend(slips);
+                self.ended.push(None);
+                if let Some(admitted) = &mut self.admitted {
+                    admitted.push(self.now);
+                }
+                self.check_bounds();
+            }
+            Decision::Contended { .. } => assert_eq!(expected, "contended"),
+            Decision::Denied { wait, .. } => {
+                assert_eq!(expected, "denied");
+                self.check_wait(&caught_up, wait);
+            }
+        }
+    }
+
+    /// Whoever waits as long as told is admitted, if nobody else comes, and not sooner.
+    fn check_wait(&self, bucket: &Bucket, wait: u64) {
+        assert!(wait > 0);
+        let admitted_after = |span: u64| {
+            let now = self.now + span;
+            matches!(reserve(now, &mut [Charged::new(&self.rule, bucket.clone())]), Decision::Admitted(_))
+        };
+        assert!(admitted_after(wait), "{wait} {bucket:?}");
+        // A wait for the window may end sooner where what is open turns out right, never by itself.
+        assert!((1..wait).all(|span| !admitted_after(span)), "{wait} {bucket:?}");
+    }
+
+    /// The promises of the module's first page, from the history alone.
+    fn check_bounds(&self) {
+        let Some(admitted) = &self.admitted else { return };
+        let rule = &self.rule;
+        let (Some(last), Some(limit)) = (admitted.len().checked_sub(1), rule.consecutive_limit) else {
+            return self.check_window(admitted);
+        };
+        // Attempts since the last one that is known to be right, in the order of admissions.
+        let first = self.ended.iter().rposition(|ended| *ended == Some(Outcome::Success)).map_or(0, |right| right + 1);
+        let taken_back = |number: usize| self.ended[number] == Some(Outcome::Inconclusive);
+        let standing: Vec<usize> = (first..=last).filter(|number| !taken_back(*number)).collect();
+        // Failures in a row are forgotten once a whole window has passed without an attempt.
+        let forgotten = |pair: &[usize]| admitted[pair[1]] - admitted[pair[0]] >= rule.window;
+        let from = standing.windows(2).rposition(forgotten).map_or(0, |gap| gap + 1);
+        let row = &standing[from..];
+        assert!(row.len() <= limit as usize, "{row:?} {admitted:?}");
+        for (index, number) in row.iter().enumerate().skip(rule.burst as usize) {
+            let waited = admitted[*number] - admitted[*number - 1];
+            let beyond = index as u32 - rule.burst;
+            // What was counted when it was admitted may be more than what is standing now, never less.
+            assert!(waited >= rule.backoff(beyond), "{row:?} {admitted:?}");
+        }
+        self.check_window(admitted);
+    }
+
+    /// In any span of one window, of those that were not taken back.
+    fn check_window(&self, admitted: &[u64]) {
+        let rule = &self.rule;
+        let kept = |number: &usize| matches!(self.ended[*number], None | Some(Outcome::Failure));
+        let kept: Vec<u64> = (0..admitted.len()).filter(kept).map(|number| admitted[number]).collect();
+        for start in &kept {
+            let within = kept.iter().filter(|at| (*start..start + rule.window).contains(at)).count() as u64;
+            assert!(within <= u64::from(rule.rolling_limit) + rule.window / rule.cap, "{kept:?}");
+        }
+    }
+}
+
+/// All that may happen in short histories: of settlings the last three, among them late and double ones.
+fn choices() -> Vec<Happens> {
+    let outcomes = [Outcome::Success, Outcome::Failure, Outcome::Inconclusive];
+    let settle = |before: usize| outcomes.map(|outcome| Happens::Settle(before, outcome));
+    let mut choices = vec![Happens::Attempt, Happens::Passes(1), Happens::Passes(4), Happens::SetBack(2)];
+    choices.extend((0..2).flat_map(settle));
+    choices
+}
+
+fn explore(rule: Rule, depth: usize) -> usize {
+    let choices = choices();
+    let mut seen = HashSet::new();
+    let mut frontier = vec![Both::new(rule)];
+    for _ in 0..depth {
+        let mut next = Vec::new();
+        for state in &frontier {
+            for happens in &choices {
+                let mut state = state.clone();
+                state.go(*happens);
+                // What has been is told apart only as far as it matters for what may come and for the bounds.
+                let key = (state.now, to_bytes(&state.machine), state.reference.clone(), state.admitted.clone());
+                if seen.insert((key, state.ended.clone())) {
+                    next.push(state);
+                }
+            }
+        }
+        frontier = next;
+    }
+    seen.len()
+}
+
+#[test]
+fn every_short_history_goes_as_the_rules_say() {
+    assert!(explore(small(), 9) > 100_000);
+    assert!(explore(rolling_only(), 8) > 50_000);
+}
+
+fn histories() -> impl Strategy<Value = Vec<Happens>> {
+    let outcome = prop_oneof![
+        1 => Just(Outcome::Success),
+        6 => Just(Outcome::Failure),
+        1 => Just(Outcome::Inconclusive)
+    ];
+    let happens = prop_oneof![
+        8 => Just(Happens::Attempt),
+        6 => (0_usize..4, outcome).prop_map(|(before, outcome)| Happens::Settle(before, outcome)),
+        4 => (0_u64..6).prop_map(Happens::Passes),
+        1 => (6_u64..40).prop_map(Happens::Passes),
+    ];
+    let with_clock = prop_oneof![30 => happens, 1 => (0_u64..9).prop_map(Happens::SetBack)];
+    vec(with_clock, 1..200)
+}
+
+fn rules() -> impl Strategy<Value = Rule> {
+    let wide = (1_u32..5, 1_u64..4, 1_u64..9, 0_u32..8, 1_u32..12, 1_u64..30, 1_u64..9);
+    let in_a_row = wide.prop_map(|(burst, base, cap, more, rolling_limit, window, ticket_life)| Rule {
+        burst,
+        base: base.min(cap),
+        cap,
+        consecutive_limit: Some(burst + more),
+        rolling_limit,
+        window: window.max(cap),
+        ticket_life,
+    });
+    prop_oneof![3 => in_a_row, 1 => Just(small()), 1 => Just(rolling_only())]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #[test]
+    fn every_long_history_goes_as_the_rules_say(rule in rules(), history in histories()) {
+        let mut both = Both::new(rule);
+        // Setting back never goes before the beginning.
+        both.now = 10_000;
+        both.machine = Bucket::new(7, both.now);
+        both.reference = Reference::new(both.now);
+        history.into_iter().for_each(|happens| both.go(happens));
+    }
+
+    /// All keys or none (requirement 82): a bucket that denies leaves the others as they were.
+    #[test]
+    fn whoever_is_not_admitted_is_charged_nowhere(spent in 0_usize..8, other in 0_usize..8) {
+        let (rule, now) = (small(), 100);
+        let filled = |attempts: usize| {
+            let mut bucket = Bucket::new(1, now);
+            for _ in 0..attempts {
+                let slip = bucket.charge(&rule, now);
+                bucket.settle(slip, Outcome::Failure, &rule);
+            }
+            bucket
+        };
+        let mut charged = [filled(spent), filled(other)].map(|bucket| Charged::new(&rule, bucket));
+        let before = charged.clone().map(|charged| charged.bucket.in_window());
+        let admitted = matches!(reserve(now, &mut charged), Decision::Admitted(_));
+        prop_assert_eq!(admitted, spent < 2 && other < 2);
+        let after = charged.map(|charged| charged.bucket.in_window());
+        prop_assert_eq!(after, before.map(|count| count + u32::from(admitted)));
+    }
+}
+
+/// Requirements 83, 88, 89, 91: one case each, spelt out.
+#[test]
+fn what_is_taken_back_and_what_is_not() {
+    let rule = small();
+    let mut bucket = Bucket::new(1, 0);
+    let first = bucket.charge(&rule, 0);
+    let second = bucket.charge(&rule, 0);
+    assert_eq!((bucket.failures(), bucket.in_window()), (2, 2), "not settled is failed");
+
+    bucket.settle(first, Outcome::Success, &rule);
+    assert_eq!((bucket.failures(), bucket.in_window()), (1, 1), "the second began after the first");
+    bucket.settle(first, Outcome::Success, &rule);
+    assert_eq!((bucket.failures(), bucket.in_window()), (1, 1), "taken back once");
+
+    bucket.settle(second, Outcome::Inconclusive, &rule);
+    assert_eq!((bucket.failures(), bucket.in_window()), (0, 0), "our own trouble is nobody's failure");
+
+    let third = bucket.charge(&rule, 0);
+    bucket.settle(third, Outcome::Failure, &rule);
+    bucket.settle(third, Outcome::Inconclusive, &rule);
+    assert_eq!((bucket.failures(), bucket.in_window()), (1, 1), "a failure cannot be taken back any more");
+
+    let mut another_row = Bucket::new(2, 0);
+    let [.., of_another_row] = [(); 5].map(|()| another_row.charge(&rule, 0));
+    assert!(!bucket.settle(of_another_row, Outcome::Success, &rule));
+    assert_eq!(bucket.failures(), 1, "a slip counts for its own row, however late it is there");
+}

@@ -1,0 +1,154 @@
+//! What a host may set about refresh tokens.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::session::epoch::LogOut;
+use crate::session::index::Sessions;
+use crate::session::token::RefreshKeys;
+use crate::types::scope::Scope;
+use crate::types::token::LIFETIMES;
+use crate::user::AccountGate;
+
+/// Refresh tokens ([RFC 6749 section 6]), to be switched on by
+/// [`PasswordGrantBuilder::refresh_tokens`](crate::PasswordGrantBuilder::refresh_tokens).
+///
+/// A login then also yields a refresh token if its client may use [`Grant::RefreshToken`](crate::Grant::RefreshToken) and the granted scope holds
+/// `offline_access`. Each use yields another one. All that follow from one login are a *family*, or seen from outside a
+/// *session*; its name is the claim `sid` of its access tokens.
+///
+/// * A token that was used before ends its family, with the access tokens that are verified with
+///   [`Revocations`](crate::Revocations): somebody else has it.
+/// * Not so within the **retry window**: an answer that was lost is given again, with the same successor, so a family never
+///   forks. A request that is delayed for longer than that cannot be told from theft.
+/// * The [`AccountGate`] and the client's registration are asked again at each use.
+/// * [`PasswordGrant::log_out_everywhere`](crate::PasswordGrant::log_out_everywhere) ends all families of a subject: call
+///   it when a password was changed.
+///
+/// A number beyond what is said of it here is an error of [`PasswordGrantBuilder::build`](crate::PasswordGrantBuilder::build).
+///
+/// A store that loses what it had committed, as an asynchronous replica may when it takes over, logs clients out.
+///
+/// ```
+/// use password_grant::{RefreshKeys, RefreshTokens};
+/// use std::time::Duration;
+/// # use password_grant::{async_trait, AccountGate, Admission, AuthenticatedClient, BoxError, RequestContext, Subject};
+/// # struct Db;
+/// # #[async_trait]
+/// # impl AccountGate for Db {
+/// #     async fn admit(&self, _: &Subject, _: &AuthenticatedClient, _: &RequestContext) -> Result<Admission, BoxError> {
+/// #         Ok(Admission::admitted())
+/// #     }
+/// # }
+/// # let (secret, db) = ([7; 32], Db);
+///
+/// let refresh = RefreshTokens::new(RefreshKeys::new(secret)?, db).idle_life(Duration::from_secs(7 * 86_400));
+/// # Ok::<(), password_grant::KeyError>(())
+/// ```
+///
+/// [RFC 6749 section 6]: https://www.rfc-editor.org/rfc/rfc6749#section-6
+#[must_use]
+pub struct RefreshTokens {
+    pub(super) keys: RefreshKeys,
+    pub(super) gate: Arc<dyn AccountGate>,
+    pub(super) window: Duration,
+    pub(super) repeats: u32,
+    pub(super) absolute_life: Duration,
+    pub(super) idle_life: Option<Duration>,
+    pub(super) sessions: usize,
+    pub(super) needed_scope: Option<Scope>,
+}
+
+/// The most that a family may live, since log-outs are remembered for as long.
+const LONGEST_LIFE: Duration = Duration::from_secs(400 * 86_400);
+
+const _: () = assert!(
+    LogOut::LIFE.as_secs() > LONGEST_LIFE.as_secs() + LIFETIMES.end().as_secs(),
+    "a log-out is remembered for longer than what it ends may be good"
+);
+
+impl RefreshTokens {
+    /// With these keys, and with this gate: there is no default for who may go on after the password was checked.
+    pub fn new(keys: RefreshKeys, gate: impl AccountGate) -> Self {
+        Self {
+            keys,
+            gate: Arc::new(gate),
+            window: Duration::from_secs(60),
+            repeats: 32,
+            absolute_life: Duration::from_secs(30 * 86_400),
+            idle_life: None,
+            sessions: 200,
+            needed_scope: Some(Scope::offline_access()),
+        }
+    }
+
+    /// For how long a token that was used yields the same successor again; zero turns that off, so that a lost answer logs
+    /// its client out. At most ten minutes. Default 60 s: clients time out after half a minute, and come back a while later.
+    /// `Retry-After` is at most a fifth of it, and the store may take half of it, so that a client that is told to come again
+    /// is never taken for a thief.
+    pub fn retry_window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// How often one used token yields its successor again within [`retry_window`](Self::retry_window); after that the
+    /// answer is 503. Default 32.
+    pub fn retries(mut self, repeats: u32) -> Self {
+        self.repeats = repeats;
+        self
+    }
+
+    /// How long after its login a family ends, however it is used. From a minute to 400 days. Default 30 days.
+    pub fn absolute_life(mut self, life: Duration) -> Self {
+        self.absolute_life = life;
+        self
+    }
+
+    /// How long a family lives without being used; a minute or more. Unless set, only
+    /// [`absolute_life`](Self::absolute_life) ends it.
+    pub fn idle_life(mut self, life: Duration) -> Self {
+        self.idle_life = Some(life);
+        self
+    }
+
+    /// How many sessions a user may have through one client; another login ends the oldest. From 1 to 500. Default 200.
+    pub fn sessions(mut self, most: usize) -> Self {
+        self.sessions = most;
+        self
+    }
+
+    /// The scope that must be granted for a refresh token to be issued. Default `offline_access`. The empty scope gives
+    /// every login through a client with
+    /// [`Grant::RefreshToken`](crate::Grant::RefreshToken) one.
+    pub fn when_granted(mut self, scope: Scope) -> Self {
+        self.needed_scope = Some(scope).filter(|scope| !scope.is_empty());
+        self
+    }
+
+    /// What is wrong with the numbers.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let minute = Duration::from_secs(60);
+        let rules = [
+            (self.window <= 10 * minute, "the retry window must be ten minutes or less"),
+            (
+                (minute..=LONGEST_LIFE).contains(&self.absolute_life),
+                "the absolute life must be between a minute and 400 days",
+            ),
+            (self.idle_life.is_none_or(|life| life >= minute), "the idle life must be a minute or more"),
+            ((1..=Sessions::MOST).contains(&self.sessions), "a user may have from 1 to 500 sessions through a client"),
+        ];
+        rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, problem)| Err(problem))
+    }
+}
+
+impl fmt::Debug for RefreshTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefreshTokens")
+            .field("keys", &self.keys)
+            .field("window", &self.window)
+            .field("absolute_life", &self.absolute_life)
+            .field("idle_life", &self.idle_life)
+            .finish_non_exhaustive()
+    }
+}

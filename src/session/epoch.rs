@@ -1,0 +1,170 @@
+//! Logging a subject out everywhere: log-outs of all subjects are numbered in one row, and each subject's last one
+//! stands in a row of its own. What a subject was given before it has a smaller number, so one commit ends all of it,
+//! however many families there are.
+//!
+//! Numbers, not times, order a log-out and a login that race: a login notes the number of the last log-out before it
+//! looks at the password, and what it creates is refused if its subject was logged out with a greater one since.
+
+use std::time::Duration;
+
+use crate::error::BoxError;
+use crate::state::StateKey;
+use crate::state::codec::{Reader, Stored, write_number};
+use crate::state::transaction::{RowKey, Transaction};
+
+/// A log-out: a subject's last one, or the last of all subjects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LogOut {
+    /// Greater than that of every log-out before it.
+    pub(crate) number: u64,
+    /// When it was, in milliseconds since 1970, by the clock that tokens are dated by. In the row for all subjects, no earlier
+    /// than in any subject's row.
+    pub(crate) at: u64,
+}
+
+impl LogOut {
+    /// Longer than any family lives ([`RefreshTokens::absolute_life`](crate::RefreshTokens::absolute_life)) together with
+    /// its access tokens.
+    pub(crate) const LIFE: Duration = Duration::from_secs(800 * 86_400);
+    /// Of the row that counts: for ever, as far as stores can count.
+    const FOR_EVER: Duration = Duration::from_secs(36_500 * 86_400);
+}
+
+impl Stored for LogOut {
+    const NAME: &'static str = "a log-out";
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        write_number(bytes, self.number);
+        write_number(bytes, self.at);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { number: reader.number()?, at: reader.number()? })
+    }
+}
+
+/// The two rows that a log-out is written in. Where a row is not there, nobody was logged out.
+#[derive(Clone, Copy)]
+pub(crate) struct LogOutKeys {
+    /// Of the row that numbers the log-outs of all subjects.
+    pub(crate) all: RowKey<LogOut>,
+    /// Of the subject's row.
+    pub(crate) own: RowKey<LogOut>,
+}
+
+impl LogOutKeys {
+    pub(crate) fn both(self) -> [StateKey; 2] {
+        [self.all.into(), self.own.into()]
+    }
+
+    fn read(self, tx: &Transaction<'_>) -> Result<(LogOut, LogOut), BoxError> {
+        Ok((tx.get(self.all)?.unwrap_or_default(), tx.get(self.own)?.unwrap_or_default()))
+    }
+
+    /// Writes both rows. The caller has made `last.at` no earlier than `own.at`.
+    fn write(self, tx: &mut Transaction<'_>, last: LogOut, own: LogOut) -> Result<(), BoxError> {
+        tx.put(self.all, &last, LogOut::FOR_EVER)?;
+        tx.put(self.own, &own, LogOut::LIFE)
+    }
+}
+
+/// Logs a subject out, at this time by the clock that tokens are dated by.
+pub(crate) fn log_out(tx: &mut Transaction<'_>, keys: LogOutKeys, now: u64) -> Result<(), BoxError> {
+    let (last, own) = keys.read(tx)?;
+    // The time alone would not do, since clocks step back; a count alone would begin anew if its row were lost.
+    let number = last.number.max(own.number).saturating_add(1).max(now);
+    keys.write(tx, LogOut { number, at: now.max(last.at) }, LogOut { number, at: now.max(own.at) })
+}
+
+/// Dates a log-out no earlier than this, in both rows.
+pub(crate) fn date(tx: &mut Transaction<'_>, keys: LogOutKeys, now: u64) -> Result<(), BoxError> {
+    let (last, own) = keys.read(tx)?;
+    if own.number > 0 && own.at < now {
+        keys.write(tx, LogOut { at: now.max(last.at), ..last }, LogOut { at: now, ..own })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::key::Purpose;
+    use crate::state::test_support::{TestState, hex};
+    use crate::{Clock, Timestamp};
+
+    impl TestState {
+        fn keys(&self, subject: &str) -> LogOutKeys {
+            let own = self.keys.row(Purpose::Subject, &[subject.as_bytes()]);
+            LogOutKeys { all: self.keys.row(Purpose::LogOuts, &[]), own }
+        }
+
+        fn log_out(&self, subject: &str) -> LogOut {
+            let (keys, now) = (self.keys(subject), self.clock.now().unix_millis());
+            self.state.run(&keys.both(), |tx| log_out(tx, keys, now)).unwrap();
+            self.of(subject)
+        }
+
+        fn last(&self) -> LogOut {
+            self.state.get(self.keys("anybody").all).unwrap().unwrap_or_default()
+        }
+
+        fn of(&self, subject: &str) -> LogOut {
+            self.state.get(self.keys(subject).own).unwrap().unwrap_or_default()
+        }
+    }
+
+    #[test]
+    fn the_stored_bytes_stay_the_same_from_version_to_version() {
+        assert_eq!(hex(&LogOut { number: 1_800_000_000_001, at: 1_800_000_000_000 }), "0181a0f1c2b13480a0f1c2b134");
+    }
+
+    /// Whatever the clock does, and whichever of the rows is lost: what is later has a greater number.
+    #[test]
+    fn numbers_only_grow() {
+        let memory = TestState::new();
+        let mut last = 0;
+        let mut grows = |log_out: LogOut| {
+            assert!(log_out.number > last, "{log_out:?} after {last}");
+            last = log_out.number;
+        };
+        grows(memory.log_out("alice"));
+        grows(memory.log_out("bob"));
+        grows(memory.log_out("alice"));
+        memory.clock.set(Timestamp::from_unix_seconds(1_700_000_000));
+        grows(memory.log_out("alice"));
+        grows(memory.log_out("bob"));
+        // The row that counts is lost: the subject's own still knows, and so does the time.
+        let lose = |key: RowKey<LogOut>| memory.state.run(&[key.into()], |tx| tx.delete(key)).unwrap();
+        lose(memory.keys("alice").all);
+        grows(memory.log_out("bob"));
+        memory.clock.set(Timestamp::from_unix_seconds(1_900_000_000));
+        let LogOutKeys { all, own } = memory.keys("alice");
+        lose(all);
+        lose(own);
+        grows(memory.log_out("alice"));
+    }
+
+    #[test]
+    fn a_log_out_is_remembered_for_longer_than_any_family_lives_and_at_its_latest_time() {
+        let memory = TestState::new();
+        let first = memory.log_out("alice");
+        assert_eq!(first.at, 1_800_000_000_000);
+        memory.clock.set(Timestamp::from_unix_seconds(1_700_000_000));
+        assert_eq!(memory.log_out("alice").at, first.at, "a clock that was set back makes no token good again");
+        assert_eq!(memory.log_out("bob").at, 1_700_000_000_000);
+        let bob = memory.keys("bob");
+        let date = |now| memory.state.run(&bob.both(), |tx| date(tx, bob, now));
+        date(first.at + 1).unwrap();
+        assert_eq!((memory.of("bob").at, memory.last().at), (first.at + 1, first.at + 1));
+        date(first.at).unwrap();
+        assert_eq!((memory.of("bob").at, memory.last().at), (first.at + 1, first.at + 1), "never back");
+        assert_eq!(memory.log_out("alice").at, first.at);
+        assert_eq!(memory.last().at, first.at + 1, "the row that counts is as late as the latest");
+        memory.clock.advance(Duration::from_secs(400 * 86_400 + 366 * 86_400));
+        assert!(memory.of("alice").number > 0);
+        memory.clock.advance(Duration::from_secs(40 * 86_400));
+        assert_eq!(memory.of("alice"), LogOut::default());
+        assert_eq!(memory.of("bob"), LogOut::default());
+        assert_eq!(memory.of("carol"), LogOut::default());
+    }
+}

@@ -1,0 +1,306 @@
+//! The refresh token's format, and the keys that make it.
+
+use std::fmt;
+
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::jose::KeyError;
+use crate::session::family::SecretDigest;
+use crate::types::digest::sha256;
+use crate::types::identifier::SessionId;
+use crate::types::limits::Limits;
+use crate::types::secret::Secret;
+
+/// The keys that refresh tokens ([RFC 6749 section 1.5]) are made and recognised with, all of them secret.
+///
+/// The first one makes tokens. To rotate without a gap: add the next key ([`and`](Self::and)) on every instance; once all
+/// have it, put it first there, one instance after the other, and keep the former one behind it for as long as the
+/// longest family may live ([`RefreshTokens::absolute_life`](crate::RefreshTokens::absolute_life)). A token of the former
+/// key yields one of the new key at its next use.
+///
+/// ```
+/// use password_grant::RefreshKeys;
+///
+/// # let (secret, former_secret) = ([1; 32], [2; 32]);
+/// let keys = RefreshKeys::new(secret)?.and(former_secret)?;
+/// # Ok::<(), password_grant::KeyError>(())
+/// ```
+///
+/// [RFC 6749 section 1.5]: https://www.rfc-editor.org/rfc/rfc6749#section-1.5
+#[derive(Clone)]
+pub struct RefreshKeys(Vec<Key>);
+
+#[derive(Clone)]
+struct Key {
+    kid: [u8; KID],
+    tag: hmac::Key,
+    successors: hmac::Key,
+}
+
+const PREFIX: &str = "rt1.";
+const KID: usize = 4;
+const FAMILY: usize = 16;
+const GENERATION: usize = 8;
+pub(crate) const SECRET: usize = 32;
+const TAG: usize = 16;
+/// What the tag is over, besides the prefix.
+const TAGGED: usize = KID + FAMILY + GENERATION + SECRET;
+const LENGTH: usize = TAGGED + TAG;
+
+/// A token whose tag is right: one of ours made it. Whether it is good for anything, its family knows.
+pub(crate) struct RefreshToken {
+    pub(crate) family: FamilyId,
+    pub(crate) generation: u64,
+    pub(crate) secret: TokenSecret,
+}
+
+/// What a refresh token proves by, 256 bits. Overwritten when dropped.
+pub(crate) struct TokenSecret(Zeroizing<[u8; SECRET]>);
+
+impl TokenSecret {
+    pub(crate) fn new(bytes: [u8; SECRET]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// What is stored in its place.
+    pub(crate) fn digest(&self) -> SecretDigest {
+        sha256(&*self.0)
+    }
+}
+
+/// The random name of a family. It stands in its access tokens too (`sid`), and is no secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FamilyId(pub(crate) [u8; FAMILY]);
+
+impl FamilyId {
+    /// The session's identifier in access tokens: base64url.
+    pub(crate) fn to_session_id(self) -> SessionId {
+        let mut text = [0; FAMILY.div_ceil(3) * 4];
+        // 16 bytes are 22 characters, all of them ASCII.
+        let written = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).unwrap_or_default();
+        let text = text.get(..written).and_then(|text| std::str::from_utf8(text).ok());
+        debug_assert!(text.is_some(), "base64url is text");
+        text.unwrap_or_default().into()
+    }
+
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        Some(Self(URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?))
+    }
+}
+
+impl RefreshKeys {
+    /// A secret of 32 bytes or more from a random generator; all instances have the same one.
+    ///
+    /// # Errors
+    ///
+    /// When it is shorter.
+    pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Ok(Self(vec![Key::new(secret.as_ref())?]))
+    }
+
+    /// One more key whose tokens are recognised: one that made tokens before, or will make them next.
+    ///
+    /// # Errors
+    ///
+    /// When it is shorter than 32 bytes, or there already.
+    pub fn and(mut self, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        let key = Key::new(secret.as_ref())?;
+        if self.0.iter().any(|own| own.kid == key.kid) {
+            return Err(KeyError::RepeatedKid);
+        }
+        self.0.push(key);
+        Ok(self)
+    }
+
+    /// The token that this text is, if one of these keys has made it. Nothing else is believed of it.
+    pub(crate) fn read(&self, text: &str) -> Option<RefreshToken> {
+        if text.len() > Limits::REFRESH_TOKEN {
+            return None;
+        }
+        let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?);
+        if bytes.len() != LENGTH {
+            return None;
+        }
+        let (tagged, tag) = bytes.split_last_chunk::<TAG>()?;
+        let (kid, rest) = tagged.split_first_chunk::<KID>()?;
+        let key = self.0.iter().find(|key| key.kid == *kid)?;
+        if !bool::from(key.tag(tagged).ct_eq(tag)) {
+            return None;
+        }
+        let (family, rest) = rest.split_first_chunk()?;
+        let (generation, rest) = rest.split_first_chunk()?;
+        Some(RefreshToken {
+            family: FamilyId(*family),
+            generation: u64::from_be_bytes(*generation),
+            secret: TokenSecret::new(rest.try_into().ok()?),
+        })
+    }
+
+    /// Whether a text says of itself that it is a refresh token.
+    pub(crate) fn is_refresh_token(text: &str) -> bool {
+        text.starts_with(PREFIX)
+    }
+
+    /// What may follow a token, by each of the keys: the same for everybody to whom that token is shown, so an answer that
+    /// was lost can be given again.
+    pub(crate) fn successors(&self, token: &RefreshToken) -> Vec<TokenSecret> {
+        self.0.iter().map(|key| key.successor(token)).collect()
+    }
+
+    /// Writes a token under one of the keys; under the first for a new one.
+    pub(crate) fn write(
+        &self,
+        key: usize,
+        family: FamilyId,
+        generation: u64,
+        secret: &TokenSecret,
+    ) -> Option<Secret<'static>> {
+        let key = self.0.get(key)?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LENGTH));
+        bytes.extend_from_slice(&key.kid);
+        bytes.extend_from_slice(&family.0);
+        bytes.extend_from_slice(&generation.to_be_bytes());
+        bytes.extend_from_slice(&*secret.0);
+        let tag = key.tag(&bytes);
+        bytes.extend_from_slice(&tag);
+        let mut text = String::with_capacity(PREFIX.len() + LENGTH.div_ceil(3) * 4);
+        text.push_str(PREFIX);
+        URL_SAFE_NO_PAD.encode_string(&*bytes, &mut text);
+        Some(Secret::new(text))
+    }
+}
+
+impl Key {
+    /// One secret, and for each use of it a key of its own (RFC 5869).
+    fn new(secret: &[u8]) -> Result<Self, KeyError> {
+        if secret.len() < 32 {
+            return Err(KeyError::TooShort);
+        }
+        let root = Salt::new(HKDF_SHA256, b"password-grant refresh tokens").extract(secret);
+        let kid: [u8; 32] = *expand(&root, &[b"kid"])?;
+        Ok(Self {
+            kid: *kid.first_chunk().ok_or(KeyError::Generation)?,
+            tag: hmac::Key::new(hmac::HMAC_SHA256, &*expand(&root, &[b"tag"])?),
+            successors: hmac::Key::new(hmac::HMAC_SHA256, &*expand(&root, &[b"successor"])?),
+        })
+    }
+
+    /// Over the prefix too, so that a token of another version is never taken for one of this.
+    fn tag(&self, tagged: &[u8]) -> [u8; TAG] {
+        let mut context = hmac::Context::with_key(&self.tag);
+        context.update(PREFIX.as_bytes());
+        context.update(tagged);
+        first(context.sign())
+    }
+
+    /// One block of HKDF-Expand (RFC 5869 section 2.3) under this key: the secret alone does not tell what follows it.
+    fn successor(&self, token: &RefreshToken) -> TokenSecret {
+        let mut context = hmac::Context::with_key(&self.successors);
+        context.update(&token.family.0);
+        context.update(&token.generation.saturating_add(1).to_be_bytes());
+        context.update(&*token.secret.0);
+        context.update(&[1]);
+        TokenSecret::new(first(context.sign()))
+    }
+}
+
+/// A SHA-256 tag has 32 bytes, of which no more are asked for.
+fn first<const N: usize>(tag: hmac::Tag) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+    bytes
+}
+
+struct Block;
+
+impl KeyType for Block {
+    fn len(&self) -> usize {
+        32
+    }
+}
+
+fn expand(root: &Prk, info: &[&[u8]]) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let mut block = Zeroizing::new([0; 32]);
+    let expanded = root.expand(info, Block).and_then(|key| key.fill(&mut *block));
+    expanded.map(|()| block).map_err(|_| KeyError::Generation)
+}
+
+impl fmt::Debug for RefreshKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefreshKeys").field("keys", &self.0.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(keys: &RefreshKeys, generation: u64) -> String {
+        let secret = TokenSecret::new([9; SECRET]);
+        keys.write(0, FamilyId([5; FAMILY]), generation, &secret).unwrap().expose().to_owned()
+    }
+
+    #[test]
+    fn a_token_is_read_as_it_was_written_and_only_by_its_key() {
+        let (keys, other) = (RefreshKeys::new([1; 32]).unwrap(), RefreshKeys::new([2; 32]).unwrap());
+        let text = token(&keys, 7);
+        let read = keys.read(&text).unwrap();
+        assert_eq!((read.family.0, read.generation, *read.secret.0), ([5; FAMILY], 7, [9; SECRET]));
+        assert!(other.read(&text).is_none());
+        assert!(other.and([1; 32]).unwrap().read(&text).is_some());
+        assert_eq!(text.len(), 106);
+    }
+
+    /// No bit of a token can be changed, and none of its text left out or added.
+    #[test]
+    fn whatever_was_changed_is_not_ours() {
+        let keys = RefreshKeys::new([1; 32]).unwrap();
+        let text = token(&keys, 7);
+        for (index, byte) in text.bytes().enumerate() {
+            for other in "Aa9-_.".bytes().filter(|other| *other != byte) {
+                let mut changed = text.clone().into_bytes();
+                changed[index] = other;
+                assert!(keys.read(std::str::from_utf8(&changed).unwrap()).is_none(), "{index}");
+            }
+            assert!(keys.read(&text[..index]).is_none());
+        }
+        for longer in [format!("{text}A"), format!("{text}="), format!(" {text}"), format!("{text}.")] {
+            assert!(keys.read(&longer).is_none());
+        }
+    }
+
+    /// A token that leaks does not tell what follows it, and what follows is the same for everybody who shows it to us.
+    #[test]
+    fn a_successor_follows_from_token_and_key() {
+        let keys = RefreshKeys::new([1; 32]).unwrap().and([2; 32]).unwrap();
+        let read = |generation| keys.read(&token(&keys, generation)).unwrap();
+        let digests =
+            |generation| keys.successors(&read(generation)).iter().map(TokenSecret::digest).collect::<Vec<_>>();
+        assert_eq!(digests(7), digests(7));
+        assert_ne!(digests(7)[0], digests(7)[1], "another key");
+        assert_ne!(digests(7)[0], digests(8)[0], "another generation");
+        assert_ne!(digests(7)[0], read(7).secret.digest());
+    }
+
+    #[test]
+    fn keys_that_cannot_be_told_apart_or_guessed_are_refused() {
+        assert_eq!(RefreshKeys::new([1; 31]).unwrap_err(), KeyError::TooShort);
+        assert_eq!(RefreshKeys::new([1; 32]).unwrap().and([1; 32]).unwrap_err(), KeyError::RepeatedKid);
+    }
+
+    /// If this fails, the format has changed, and every token that is out there is refused. The text was made by another
+    /// implementation of RFC 5869 and of the format.
+    #[test]
+    fn the_format_stays_the_same_from_version_to_version() {
+        let keys = RefreshKeys::new([1; 32]).unwrap();
+        assert_eq!(token(&keys, 7), TOKEN);
+    }
+
+    const TOKEN: &str =
+        "rt1.REkh-QUFBQUFBQUFBQUFBQUFBQUAAAAAAAAABwkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJkZKqlJz3dS2HZ5qxiNzCKA";
+}

@@ -1,0 +1,100 @@
+//! Time: the clock that everything reads, and moments in it. No other module asks the system.
+
+mod manual;
+mod system;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use crate::time::manual::ManualClock;
+pub use crate::time::system::SystemClock;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A moment: the time since 1970-01-01T00:00:00Z, without leap seconds.
+///
+/// All arithmetic saturates, so no value that a token or a table holds can make it overflow.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(Duration);
+
+impl Timestamp {
+    /// The moment that many whole seconds after 1970, as JWT claims count them (`NumericDate`, RFC 7519).
+    #[must_use]
+    pub const fn from_unix_seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// Whole seconds since 1970, rounded down.
+    #[must_use]
+    pub const fn unix_seconds(self) -> u64 {
+        self.0.as_secs()
+    }
+
+    /// Whole milliseconds since 1970, rounded down.
+    #[must_use]
+    pub const fn unix_millis(self) -> u64 {
+        let millis = self.0.as_millis();
+        if millis > u64::MAX as u128 { u64::MAX } else { millis as u64 }
+    }
+
+    /// The moment that many whole milliseconds after 1970.
+    #[must_use]
+    pub const fn from_unix_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
+    /// This moment, later by `span`; the latest moment there is if that lies beyond it.
+    #[must_use]
+    pub const fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(span))
+    }
+
+    /// This moment, earlier by `span`; 1970 if that lies before it.
+    #[must_use]
+    pub const fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(span))
+    }
+
+    /// The time that passed from `earlier` until this moment; nothing if `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// A time before 1970 becomes 1970.
+    fn from(time: SystemTime) -> Self {
+        Self(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}s", self.0.as_secs(), self.0.subsec_millis())
+    }
+}
+
+/// Where the engine takes the time from, and how it waits.
+///
+/// [`SystemClock`] is the default; [`ManualClock`] is for tests.
+pub trait Clock: Send + Sync + 'static {
+    /// The time now. Should be within a minute of the true one, and may step backwards.
+    fn now(&self) -> Timestamp;
+
+    /// Completes once `span` has passed. Must not block the thread that polls it.
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()>;
+}
+
+impl<T: Clock + ?Sized> Clock for Arc<T> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        (**self).sleep(span)
+    }
+}

@@ -1,0 +1,10 @@
+//! The types that every other module uses: identifiers, secrets, scopes, tokens, and the context of a
+//! request.
+
+pub(crate) mod context;
+pub(crate) mod digest;
+pub(crate) mod identifier;
+pub(crate) mod limits;
+pub(crate) mod scope;
+pub(crate) mod secret;
+pub(crate) mod token;

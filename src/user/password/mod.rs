@@ -1,0 +1,381 @@
+//! Passwords of a user table, verified at a bounded and equal cost.
+
+mod argon2id;
+mod hashing;
+mod store;
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use zeroize::Zeroizing;
+
+use crate::client::authenticate::{Comparison, SlowSecrets};
+use crate::environment::{Environment, SecureRandom};
+use crate::error::{BoxError, Overloaded, Rejection};
+use crate::event::{self, Event, EventKind};
+use crate::future::{before, catch_panic};
+use crate::types::context::RequestContext;
+use crate::types::limits::Limits;
+use crate::user::authenticator::{LoginAttempt, UserAuthenticator};
+use crate::user::login::{Login, Outcome};
+pub use crate::user::password::argon2id::{Argon2Parameters, HashError};
+use crate::user::password::argon2id::{Ceiling, StoredHash, check_new_password};
+pub use crate::user::password::hashing::HashingConfigError;
+use crate::user::password::hashing::{HashingThreads, Memory};
+pub use crate::user::password::store::{AccountState, User, UserStore};
+
+/// Verifies passwords against a [`UserStore`], at a bounded and equal cost.
+///
+/// * **Equal**: every attempt costs exactly one Argon2id verification, on the same path. A name that nobody has, a
+///   user without a password, a disabled one and a hash that is refused are no faster than a wrong password. For users
+///   whose hash has other parameters than the current ones this cannot hold: those whose hash is weaker (less memory
+///   times passes) are rehashed when they log in, and for a table that mixes them there is
+///   [`failure_floor`](crate::PasswordGrantBuilder::failure_floor).
+/// * **Bounded**: hashing happens on a few threads of its own, one a core unless told otherwise, each with memory that
+///   it keeps. What they cannot take on within their queue and their patience is refused at once with 503. An async
+///   worker never hashes, and a caller who goes away frees no place before the work is done.
+///
+/// Stored hashes are Argon2id PHC strings with a salt of at most 48 bytes and an output of at most 64, within the memory,
+/// the work (memory times passes) and the lanes of [`strongest_stored`](HashedPasswordsBuilder::strongest_stored). Whoever
+/// has another one cannot log in, and the observer is told ([`EventKind::StoredHashRefused`](crate::EventKind)).
+///
+/// Passwords are compared as they come, byte for byte. Some systems type `é` as one character and others as two, so bring
+/// them into one Unicode form (NFC) when they are set, and in your clients before they are sent.
+///
+/// Clones are cheap and share the threads: give one to the engine, and keep one for [`hash`](Self::hash)ing at enrolment.
+///
+/// ```
+/// # use password_grant::{async_trait, BoxError, RequestContext, User, UserStore};
+/// # struct Db;
+/// # #[async_trait]
+/// # impl UserStore for Db {
+/// #     async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> { Ok(None) }
+/// #     async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> { Ok(()) }
+/// # }
+/// use password_grant::HashedPasswords;
+/// use std::time::Duration;
+///
+/// let users = HashedPasswords::builder(Db).threads(2).patience(Duration::from_secs(2)).build()?;
+/// # Ok::<(), password_grant::HashingConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct HashedPasswords {
+    users: Arc<dyn UserStore>,
+    threads: HashingThreads,
+    parameters: Argon2Parameters,
+    ceiling: Ceiling,
+    decoy: StoredHash,
+    password_limit: usize,
+    environment: Environment,
+}
+
+/// How long a login waits for its password to be hashed anew and stored.
+const REHASH_WITHIN: Duration = Duration::from_secs(2);
+
+impl HashedPasswords {
+    /// With the defaults. Starts the hashing threads, and hashes three times to make and try the decoy.
+    ///
+    /// # Errors
+    ///
+    /// When a thread cannot be started or the random generator fails.
+    pub fn new(users: impl UserStore) -> Result<Self, HashingConfigError> {
+        Self::builder(users).build()
+    }
+
+    /// To choose what differs from the defaults.
+    pub fn builder(users: impl UserStore) -> HashedPasswordsBuilder {
+        HashedPasswordsBuilder {
+            users: Arc::new(users),
+            parameters: Argon2Parameters::default(),
+            strongest: None,
+            threads: None,
+            queue: None,
+            patience: Duration::from_secs(5),
+            memory_budget_kib: 1024 * 1024,
+            password_limit: Limits::default().password,
+            environment: Environment::new(),
+        }
+    }
+
+    /// Hashes a new password for storing, on the hashing threads.
+    ///
+    /// # Errors
+    ///
+    /// For a password that no login could send, when the threads are overloaded, or the random generator fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up the hash, nothing else.
+    pub async fn hash(&self, password: &str) -> Result<String, HashError> {
+        check_new_password(password, self.password_limit)?;
+        self.hash_unchecked(password).await
+    }
+
+    async fn hash_unchecked(&self, password: &str) -> Result<String, HashError> {
+        let (parameters, randomness) = (self.parameters, self.environment.randomness.clone());
+        let password = Zeroizing::new(password.to_owned());
+        let hash = move |memory: &mut Memory| parameters.hash_in(memory, &password, &*randomness);
+        self.threads.run(hash).await.map_err(|Overloaded| HashError::Overloaded)?
+    }
+
+    async fn verify(&self, stored: StoredHash, password: &str) -> Result<bool, Overloaded> {
+        let password = Zeroizing::new(password.to_owned());
+        let Argon2Parameters { memory_kib, passes, lanes } = stored.cost();
+        let right = self.threads.run(move |memory| stored.verify(memory, &password)).await??;
+        self.observe(&Event::new(EventKind::PasswordVerified { memory_kib, passes, lanes }));
+        Ok(right)
+    }
+
+    /// The hash to verify against, or why there is none.
+    fn stored_hash(&self, user: Option<&User>) -> Result<StoredHash, Rejection> {
+        let user = user.ok_or(Rejection::UnknownUser)?;
+        let phc = user.password_hash().ok_or(Rejection::NoPassword)?;
+        StoredHash::parse(phc, self.ceiling).ok_or(Rejection::UnusableHash)
+    }
+
+    /// What becomes of a user whose password is right. The account's state is judged here, whatever the host's hook
+    /// does, and so is the most that the user may grant.
+    async fn accept(&self, user: &User, attempt: &LoginAttempt<'_>) -> Result<Login, BoxError> {
+        let login = user.login();
+        if !matches!(user.account_state(), AccountState::Active | AccountState::SecondFactorRequired) {
+            return Ok(login);
+        }
+        let login = self.users.accept(user, attempt, login).await?;
+        if let Outcome::Accepted(accepted) = login.outcome() {
+            if accepted.subject != *user.subject() {
+                return Err("UserStore::accept accepted another subject than the user's".into());
+            }
+            if user.account_state() == AccountState::SecondFactorRequired && !accepted.second_factor {
+                return Ok(user.login());
+            }
+        }
+        Ok(match user.most_scope() {
+            Some(most) => login.within(most),
+            None => login,
+        })
+    }
+
+    /// A password that is right and stored too cheaply is stored anew. Whatever goes wrong, the login goes on: an
+    /// error, a panic, a database that does not answer.
+    async fn strengthen(&self, user: &User, password: &str, context: &RequestContext) {
+        let subject = user.subject();
+        let store = async {
+            let new_hash = self.hash_unchecked(password).await?;
+            self.users.update_hash(user, &new_hash, context).await
+        };
+        let stored = match before(catch_panic(pin!(store)), self.environment.clock.sleep(REHASH_WITHIN)).await {
+            Some(Some(stored)) => stored,
+            Some(None) => Err("it panicked".into()),
+            None => Err("it took too long".into()),
+        };
+        self.observe(&match &stored {
+            Ok(()) => Event::in_context(EventKind::PasswordRehashed, context).with_subject(subject),
+            Err(cause) => {
+                Event::in_context(EventKind::RehashFailed, context).with_subject(subject).with_cause(&**cause)
+            }
+        });
+    }
+
+    fn observe(&self, event: &Event<'_>) {
+        event::observe(&*self.environment.observer, event);
+    }
+}
+
+#[async_trait]
+impl UserAuthenticator for HashedPasswords {
+    async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
+        let password = attempt.password().expose();
+        let user = self.users.find(attempt.username(), attempt.context()).await?;
+        let stored = self.stored_hash(user.as_ref());
+
+        // One verification for everyone, before anything is decided.
+        let compared = stored.as_ref().unwrap_or(&self.decoy).clone();
+        let right = self.verify(compared, password).await?;
+
+        let (user, stored) = match (user, stored) {
+            (Some(user), Ok(stored)) if right => (user, stored),
+            (_, Ok(_)) => return Ok(Login::rejected(Rejection::WrongPassword)),
+            (user, Err(rejection)) => {
+                if let (Some(user), Rejection::UnusableHash) = (&user, rejection) {
+                    let event = Event::in_context(EventKind::StoredHashRefused, attempt.context());
+                    self.observe(&event.with_subject(user.subject()));
+                }
+                return Ok(Login::rejected(rejection));
+            }
+        };
+        let login = self.accept(&user, &attempt).await?;
+        if login.is_accepted() && stored.is_weaker_than(self.parameters) {
+            self.strengthen(&user, password, attempt.context()).await;
+        }
+        Ok(login)
+    }
+}
+
+#[async_trait]
+impl SlowSecrets for HashedPasswords {
+    async fn compare(&self, phc: Option<&str>, secret: &str) -> Result<Comparison, Overloaded> {
+        let stored = phc.and_then(|phc| StoredHash::parse(phc, self.ceiling));
+        let outcome = match (phc, &stored) {
+            (Some(_), None) => Comparison::Unusable,
+            (_, None) => Comparison::Different,
+            (_, Some(_)) => Comparison::Same,
+        };
+        let same = self.verify(stored.unwrap_or_else(|| self.decoy.clone()), secret).await?;
+        Ok(if outcome == Comparison::Same && !same { Comparison::Different } else { outcome })
+    }
+}
+
+impl fmt::Debug for HashedPasswords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashedPasswords").field("parameters", &self.parameters).finish_non_exhaustive()
+    }
+}
+
+/// Configures [`HashedPasswords`].
+#[must_use]
+pub struct HashedPasswordsBuilder {
+    users: Arc<dyn UserStore>,
+    parameters: Argon2Parameters,
+    strongest: Option<Argon2Parameters>,
+    threads: Option<usize>,
+    queue: Option<usize>,
+    patience: Duration,
+    memory_budget_kib: u64,
+    password_limit: usize,
+    environment: Environment,
+}
+
+impl HashedPasswordsBuilder {
+    /// What new hashes cost. Default 19 MiB, two passes, one lane.
+    pub fn parameters(mut self, parameters: Argon2Parameters) -> Self {
+        self.parameters = parameters;
+        self
+    }
+
+    /// The most that a stored hash may cost: its memory, its work and its lanes. A stronger one is refused before anything
+    /// is allocated. Passes are not bounded by themselves, but memory times passes is: with the default of 64 MiB, four
+    /// passes and 16 lanes, 16 MiB may have sixteen. What the current [`parameters`](Self::parameters) cost is allowed
+    /// anyway.
+    pub fn strongest_stored(mut self, strongest: Argon2Parameters) -> Self {
+        self.strongest = Some(strongest);
+        self
+    }
+
+    /// How many threads hash. Default one a core, as far as the memory budget goes.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads.max(1));
+        self
+    }
+
+    /// How many passwords may wait for a thread, at most 65,536. Default 64 a thread.
+    pub fn queue(mut self, waiting: usize) -> Self {
+        self.queue = Some(waiting.clamp(1, 65_536));
+        self
+    }
+
+    /// How long a password may wait for a thread before it is refused with 503. Default 5 s.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// What all threads together may use, in KiB: threads times the memory of the strongest stored hash. Default
+    /// 1 GiB. A thread holds no more than the strongest hash it has met.
+    pub fn memory_budget_kib(mut self, budget: u64) -> Self {
+        self.memory_budget_kib = budget;
+        self
+    }
+
+    /// Bytes of a new password; give the same as for logins ([`Limits::password`]). Default 1,024.
+    pub fn password_limit(mut self, bytes: usize) -> Self {
+        self.password_limit = Limits { password: bytes, ..Limits::default() }.within_bounds().password;
+        self
+    }
+
+    /// The clock, the source of randomness and the observer; see [`Environment`](crate::Environment).
+    pub fn environment(mut self, environment: &Environment) -> Self {
+        self.environment = environment.clone();
+        self
+    }
+
+    /// Checks the budget, makes and tries the decoy, and starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// When threads times memory exceed the budget, the parameters are out of range, the random generator fails, or a
+    /// thread cannot be started.
+    pub fn build(self) -> Result<HashedPasswords, HashingConfigError> {
+        let ceiling = self.ceiling();
+        let threads = self.affordable_threads(ceiling)?;
+        let queue = self.queue.unwrap_or_else(|| threads.saturating_mul(64));
+        let mut memory = Memory::new();
+        let decoy = decoy(&mut memory, self.parameters, ceiling, &*self.environment.randomness)?;
+        Ok(HashedPasswords {
+            users: self.users,
+            threads: HashingThreads::start(threads, queue, self.patience, self.environment.clock.clone(), memory)?,
+            parameters: self.parameters,
+            ceiling,
+            decoy,
+            password_limit: self.password_limit,
+            environment: self.environment,
+        })
+    }
+
+    fn ceiling(&self) -> Ceiling {
+        let current = self.parameters;
+        let strongest = self.strongest.unwrap_or(Argon2Parameters { memory_kib: 64 * 1024, passes: 4, lanes: 16 });
+        Ceiling {
+            memory_kib: strongest.memory_kib.max(current.memory_kib),
+            work: strongest.work().max(current.work()),
+            lanes: strongest.lanes.max(current.lanes),
+        }
+    }
+
+    fn affordable_threads(&self, ceiling: Ceiling) -> Result<usize, HashingConfigError> {
+        let affordable = self.memory_budget_kib / u64::from(ceiling.memory_kib).max(1);
+        let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.unwrap_or_else(|| cores.min(affordable.max(1)));
+        if threads <= affordable {
+            return Ok(threads);
+        }
+        Err(HashingConfigError::MemoryBudget {
+            threads,
+            memory_kib: ceiling.memory_kib,
+            budget_kib: self.memory_budget_kib,
+        })
+    }
+}
+
+impl fmt::Debug for HashedPasswordsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashedPasswordsBuilder").field("parameters", &self.parameters).finish_non_exhaustive()
+    }
+}
+
+/// The hash that stands in for users who have none: of a password that nobody knows, with the current parameters.
+/// It is tried, since one that did not parse would answer at once and so tell that the user is unknown.
+fn decoy(
+    memory: &mut Memory,
+    parameters: Argon2Parameters,
+    ceiling: Ceiling,
+    randomness: &dyn SecureRandom,
+) -> Result<StoredHash, HashingConfigError> {
+    let mut secret = Zeroizing::new([0; 32]);
+    randomness.fill(&mut *secret)?;
+    let password = Zeroizing::new(STANDARD_NO_PAD.encode(secret.as_slice()));
+    let phc = parameters.hash_in(memory, &password, randomness).map_err(|error| match error {
+        HashError::Randomness => HashingConfigError::Randomness(crate::RandomnessError::new()),
+        _ => HashingConfigError::Parameters,
+    })?;
+    StoredHash::parse(&phc, ceiling)
+        .filter(|decoy| !decoy.is_weaker_than(parameters))
+        .filter(|decoy| matches!(decoy.verify(memory, &password), Ok(true)))
+        .filter(|decoy| matches!(decoy.verify(memory, "not the password"), Ok(false)))
+        .ok_or(HashingConfigError::Decoy)
+}
