@@ -116,7 +116,7 @@ pub enum RequestFault {
     /// The content type is missing or not `application/x-www-form-urlencoded`, or names a charset that is neither UTF-8
     /// nor, for an all-ASCII body, one in which that is the same.
     ContentType,
-    /// The body is larger than [`Limits::body`](crate::Limits::body).
+    /// The body is larger than [`RequestLimits::body`](crate::RequestLimits::body).
     BodyTooLarge,
     /// `Authorization`, `Content-Type` or `DPoP` stands in the request more than once.
     RepeatedHeader,

@@ -171,7 +171,7 @@ pub use crate::event::{AccessFault, Alarm, Event, EventKind, EventLevel, Observe
 pub use crate::grant::{BuildError, PasswordGrant, PasswordGrantBuilder};
 pub use crate::http::{HttpRequest, HttpResponse};
 pub use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, SigningKey, SigningKeys, UnusableKey, VerificationKeys};
-pub use crate::limiter::{AccountNames, AttemptCount, AttemptLimits, AttemptsOn};
+pub use crate::limiter::{AccountNames, AttemptCount, AttemptLimits, LimitKey};
 pub use crate::request::TokenRequest;
 pub use crate::resource::{
     AccessTokenVerifier, BearerRequest, IntrospectedTokens, IntrospectionTransport, TokenLookup, VerifiedToken,
@@ -186,7 +186,7 @@ pub use crate::time::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
 pub use crate::token::{Authorization, InMemoryTokens, JwtIssuer, OpaqueIssuer, TokenDigest, TokenIssuer, TokenStore};
 pub use crate::types::context::RequestContext;
 pub use crate::types::identifier::{ClientId, SessionId, Subject};
-pub use crate::types::limits::Limits;
+pub use crate::types::limits::RequestLimits;
 pub use crate::types::scope::{InvalidScope, Scope};
 pub use crate::types::secret::Secret;
 pub use crate::types::token::{AccessToken, InvalidToken, TokenDetails};

@@ -84,7 +84,7 @@ async fn revocations_are_seen_over_a_shared_store() {
 /// Any token of the family will do, also one that was used or has expired: whoever logs out may not have the newest.
 #[tokio::test]
 async fn an_old_refresh_token_revokes_the_family_too() {
-    let sessions = Sessions::with(|refresh| refresh.idle_life(Duration::from_secs(3_600)));
+    let sessions = Sessions::with(|refresh| refresh.idle_lifetime(Duration::from_secs(3_600)));
     let first = sessions.login("app").await;
     let second = Pair::of(&sessions.refresh("app", &first.refresh).await);
     is_revoked(&sessions.revoke("app", &first.refresh).await);
@@ -379,7 +379,7 @@ async fn a_resource_server_may_be_told_of_its_own_audience_only() {
 
 #[tokio::test]
 async fn a_client_is_told_of_its_own_refresh_token() {
-    let sessions = Sessions::with(|refresh| refresh.idle_life(Duration::from_secs(3_600)));
+    let sessions = Sessions::with(|refresh| refresh.idle_lifetime(Duration::from_secs(3_600)));
     let pair = sessions.login("app").await;
     assert_eq!(
         sessions.introspect("app", &pair.refresh).await.json(),
@@ -1042,7 +1042,7 @@ async fn an_endpoint_without_answer_is_given_up() {
     let mut remote = Remote::new();
     let pair = remote.sessions.login("app").await;
     remote.wire.hangs = true;
-    let verifier = remote.verifier(|tokens| tokens.patience(Duration::from_secs(2)));
+    let verifier = remote.verifier(|tokens| tokens.timeout(Duration::from_secs(2)));
     let clock = remote.sessions.world.clock.clone();
     let (result, ()) = tokio::join!(verifier.verify(&pair.access), async {
         tokio::task::yield_now().await;

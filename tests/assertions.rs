@@ -774,7 +774,7 @@ async fn of_two_hundred_uses_at_once_one_is_the_first() {
 #[tokio::test]
 async fn a_client_with_too_many_assertions_waits_alone_and_nothing_is_forgotten() {
     let forge = Forge::new();
-    let world = World::with(Users::default(), |builder| builder.remembered_assertions(3));
+    let world = World::with(Users::default(), |builder| builder.max_assertions_per_client(3));
     let keys = || ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap();
     world.clients.insert(client("backend", keys()));
     world.clients.insert(client("other", keys()));
@@ -985,7 +985,7 @@ impl JwksSource for Publishes {
 
 fn publishing_world(source: &Publishes) -> World {
     let world = World::with(Users::default(), |builder| builder.jwks_source(source.clone()));
-    world.clients.insert(client("backend", ClientAuthentication::private_key_jwt_at(JWKS_URI)));
+    world.clients.insert(client("backend", ClientAuthentication::private_key_jwt_uri(JWKS_URI)));
     world
 }
 
@@ -1099,7 +1099,7 @@ async fn no_more_than_a_thousand_key_sets_are_kept() {
     let world = World::with(Users::default(), |builder| builder.jwks_source(source));
     let send = async |number: usize| {
         let uri = format!("https://client.example/{number}");
-        world.clients.insert(client("backend", ClientAuthentication::private_key_jwt_at(uri)));
+        world.clients.insert(client("backend", ClientAuthentication::private_key_jwt_uri(uri)));
         ask(&world, &forge.claims(&claims())).await.is_granted();
         fetched.load(Ordering::SeqCst)
     };
@@ -1135,7 +1135,7 @@ async fn a_document_that_is_no_key_set_authenticates_nobody() {
     }
     // Without a source such a client cannot authenticate; that is our trouble.
     let world = World::default();
-    world.clients.insert(client("backend", ClientAuthentication::private_key_jwt_at(JWKS_URI)));
+    world.clients.insert(client("backend", ClientAuthentication::private_key_jwt_uri(JWKS_URI)));
     ask(&world, &assertions(&world, &key).sign().unwrap()).await.is(503, "temporarily_unavailable");
 }
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 use common::{Answer, Events, FORM, GOOD, ISSUER, Users, World, basic, noon};
 use futures_util::future::join_all;
 use password_grant::{
-    AccountNames, AttemptCount, AttemptLimits, AttemptsOn, BoxError, BoxFuture, BuildError, Change, Client,
-    ClientAuthentication, ClientSecret, ClientStore, Clock, Commit, Environment, Expected, Grant, HttpRequest,
-    InMemoryClients, InMemoryState, InMemoryTokens, Loaded, Login, LoginAttempt, ManualClock, OpaqueIssuer, Overloaded,
+    AccountNames, AttemptCount, AttemptLimits, BoxError, BoxFuture, BuildError, Change, Client, ClientAuthentication,
+    ClientSecret, ClientStore, Clock, Commit, Environment, Expected, Grant, HttpRequest, InMemoryClients,
+    InMemoryState, InMemoryTokens, LimitKey, Loaded, Login, LoginAttempt, ManualClock, OpaqueIssuer, Overloaded,
     PasswordGrant, PasswordGrantBuilder, RandomnessError, Rejection, RequestContext, SecureRandom, StateKey,
     StateSecret, StateStore, Timestamp, UserAuthenticator, Version, async_trait,
 };
@@ -23,7 +23,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::sync::Semaphore;
 
-const ALICE: AttemptsOn<'_> = AttemptsOn::Account { username: "alice" };
+const ALICE: LimitKey<'_> = LimitKey::Account { username: "alice" };
 const HOME: &str = "192.0.2.1";
 const BURST: usize = 10;
 
@@ -58,7 +58,7 @@ async fn post_as_mobile(grant: &PasswordGrant, context: &RequestContext) -> Answ
     grant.token(HttpRequest::new("POST", None, headers, form.as_bytes()).context(context.clone())).await.into()
 }
 
-async fn count(grant: &PasswordGrant, on: AttemptsOn<'_>, context: &RequestContext) -> AttemptCount {
+async fn count(grant: &PasswordGrant, on: LimitKey<'_>, context: &RequestContext) -> AttemptCount {
     grant.attempts(on, context).await.unwrap().unwrap()
 }
 
@@ -214,7 +214,7 @@ async fn a_login_of_one_user_lowers_no_count_of_another_or_of_its_address() {
         post(&world.grant, &home, &form_of("mallory", "wonderland")).await.is_granted();
     }
     assert_eq!(count(&world.grant, ALICE, &home).await.failures, 9);
-    assert_eq!(count(&world.grant, AttemptsOn::Source, &home).await.in_window, 9);
+    assert_eq!(count(&world.grant, LimitKey::Source, &home).await.in_window, 9);
     for number in 0..11 {
         post(&world.grant, &home, &form_of(&format!("user{number}"), "wrong")).await.is(400, "invalid_grant");
     }
@@ -428,7 +428,7 @@ async fn an_attempt_that_was_given_up_or_that_panicked_is_a_failure() {
 #[tokio::test]
 async fn an_attempt_is_open_for_its_life() {
     let (clock, minute) = (standing(), Duration::from_secs(60));
-    let limits = AttemptLimits::default().burst(1).waits(minute, minute).attempt_life(Duration::from_secs(5));
+    let limits = AttemptLimits::default().burst(1).waits(minute, minute).attempt_timeout(Duration::from_secs(5));
     let grant = engine(Never(Users::default()), clock.clone(), |builder| builder.attempt_limits(limits.clone()));
     let nobody = RequestContext::new();
     let polled = || pin!(post(&grant, &nobody, GOOD)).poll(&mut Context::from_waker(Waker::noop()));
@@ -476,7 +476,7 @@ async fn the_host_can_say_which_names_are_one_account() {
     world.post(&wrong()).await.waits(1);
     world.post(&form_of("bob", "wrong")).await.is(400, "invalid_grant");
     assert_eq!(
-        count(&world.grant, AttemptsOn::Account { username: "+49123" }, &RequestContext::new()).await.failures,
+        count(&world.grant, LimitKey::Account { username: "+49123" }, &RequestContext::new()).await.failures,
         10
     );
     let asked = world.users.asked();
@@ -590,7 +590,7 @@ async fn a_known_origin_has_a_burst_of_its_own_and_no_more() {
     }
     post(&world.grant, &home, GOOD).await.waits(1);
     assert_eq!(count(&world.grant, ALICE, &home).await.failures, 0);
-    let at_home = AttemptsOn::KnownOrigin { username: "Alice", client_id: "web" };
+    let at_home = LimitKey::KnownOrigin { username: "Alice", client_id: "web" };
     assert_eq!(count(&world.grant, at_home, &home).await.failures, 10);
 
     // It goes with the client too: another program at home is no known origin.
@@ -630,13 +630,13 @@ async fn an_origin_is_forgotten_when_nobody_logs_in_from_it() {
 async fn the_host_can_name_an_origin_of_its_own() {
     let world = World::default();
     let home = from(HOME);
-    let device = |address: &str| from(address).with_origin("device-7");
+    let device = |address: &str| from(address).with_device("device-7");
     post(&world.grant, &device(HOME), GOOD).await.is_granted();
     for _ in 0..=BURST {
         post(&world.grant, &from("203.0.113.1"), &wrong()).await;
     }
     post(&world.grant, &from("203.0.113.2"), GOOD).await.is(429, "temporarily_unavailable");
-    post(&world.grant, &from("203.0.113.2").with_origin("device-8"), GOOD).await.is(429, "temporarily_unavailable");
+    post(&world.grant, &from("203.0.113.2").with_device("device-8"), GOOD).await.is(429, "temporarily_unavailable");
     post(&world.grant, &device("203.0.113.2"), GOOD).await.is_granted();
     post(&world.grant, &home, GOOD).await.is_granted();
 }
@@ -734,7 +734,7 @@ async fn a_client_that_fails_too_often_from_an_address_waits_there_and_only_ther
         post_as(&world.grant, &home, ("idle", "idle-secret"), GOOD).await.is(400, "unauthorized_client");
         // Its own keys: no user name was charged, and nobody logged in.
         assert_eq!(count(&world.grant, ALICE, &home).await, AttemptCount::default());
-        let web = AttemptsOn::Client { client_id: "web" };
+        let web = LimitKey::Client { client_id: "web" };
         assert_eq!(count(&world.grant, web, &home).await.in_window, 20);
         world.grant.reset_attempts(web, &home).await.unwrap();
         post(&world.grant, &home, GOOD).await.is_granted();
@@ -797,9 +797,9 @@ async fn a_client_that_authenticates_is_not_counted() {
     for _ in 0..100 {
         post(&world.grant, &home, GOOD).await.is_granted();
     }
-    let web = AttemptsOn::Client { client_id: "web" };
+    let web = LimitKey::Client { client_id: "web" };
     assert_eq!(count(&world.grant, web, &home).await, AttemptCount::default());
-    assert_eq!(count(&world.grant, AttemptsOn::Source, &home).await, AttemptCount::default());
+    assert_eq!(count(&world.grant, LimitKey::Source, &home).await, AttemptCount::default());
 }
 
 // --- Alarms and events -------------------------------------------------------------------------------------------------
@@ -899,16 +899,16 @@ async fn an_administrator_sees_a_count_and_sets_it_back() {
         let world = World::with_clock(Users::default(), state);
         let context = RequestContext::new();
         world.fails(BURST).await;
-        let counted = count(&world.grant, AttemptsOn::Account { username: " ALICE" }, &context).await;
+        let counted = count(&world.grant, LimitKey::Account { username: " ALICE" }, &context).await;
         assert_eq!((counted.failures, counted.in_window, counted.locked), (10, 10, false));
         assert_eq!(counted.wait, Some(Duration::from_secs(1)));
         world.grant.reset_attempts(ALICE, &context).await.unwrap();
         assert_eq!(count(&world.grant, ALICE, &context).await, AttemptCount::default());
         world.post(GOOD).await.is_granted();
-        for on in [AttemptsOn::Source, AttemptsOn::Network, AttemptsOn::Client { client_id: "web" }] {
+        for on in [LimitKey::Source, LimitKey::Network, LimitKey::Client { client_id: "web" }] {
             assert_eq!(world.grant.attempts(on, &context).await.unwrap(), None, "{on:?} needs an address");
         }
-        assert_eq!(world.grant.attempts(AttemptsOn::Network, &from(HOME)).await.unwrap(), None);
+        assert_eq!(world.grant.attempts(LimitKey::Network, &from(HOME)).await.unwrap(), None);
     }
 }
 
@@ -964,8 +964,8 @@ fn limits_that_make_no_sense_are_refused_when_the_engine_is_built() {
         ("waits that shrink", limits().waits(2 * second, second)),
         ("a wait beyond the window", limits().waits(second, 2 * 86_400 * second)),
         ("origins for ever", limits().known_origins(Duration::MAX)),
-        ("attempts without end", limits().attempt_life(Duration::MAX)),
-        ("no patience", limits().patience(Duration::ZERO)),
+        ("attempts without end", limits().attempt_timeout(Duration::MAX)),
+        ("no patience", limits().timeout(Duration::ZERO)),
     ] {
         let tokens = OpaqueIssuer::new(InMemoryTokens::new(), "https://api.example.com");
         let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens);
@@ -1151,7 +1151,7 @@ async fn the_rows_that_a_conflict_tells_are_taken_as_they_are() {
 #[tokio::test]
 async fn patience_is_as_long_as_the_host_says() {
     let second = Duration::from_secs(1);
-    let limits = AttemptLimits::default().burst(1).waits(60 * second, 60 * second).patience(3 * second);
+    let limits = AttemptLimits::default().burst(1).waits(60 * second, 60 * second).timeout(3 * second);
     let never = || Never(Users::default());
     let clock = Impatient(standing());
     let no_answer = |builder: PasswordGrantBuilder| {
@@ -1288,7 +1288,7 @@ async fn a_login_takes_back_only_itself_from_a_row_that_it_shares() {
     }
     let nowhere = RequestContext::new();
     for username in ["alice", "mallory", "anybody"] {
-        let counted = count(&world.grant, AttemptsOn::Account { username }, &nowhere).await;
+        let counted = count(&world.grant, LimitKey::Account { username }, &nowhere).await;
         assert_eq!((counted.failures, counted.in_window), (5, 5), "{username}");
     }
 }
@@ -1304,7 +1304,7 @@ async fn whoever_has_shared_a_row_goes_on_being_counted_there() {
     let nowhere = RequestContext::new();
     for number in 0..32 {
         let username = &*format!("user{number}");
-        world.grant.reset_attempts(AttemptsOn::Account { username }, &nowhere).await.unwrap();
+        world.grant.reset_attempts(LimitKey::Account { username }, &nowhere).await.unwrap();
     }
     world.post(&wrong()).await.waits(1);
 }

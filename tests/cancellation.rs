@@ -85,7 +85,7 @@ fn a_request_dropped_at_any_poll_grants_nothing_and_hinders_nobody() {
     let builder = PasswordGrant::builder(ISSUER, slow.clone(), slow.clone(), slow.clone());
     let builder = builder
         .environment(&Environment::new().observer(events.clone()).clock(clock.clone()))
-        .failure_floor(Duration::from_secs(1));
+        .min_failure_time(Duration::from_secs(1));
     let grant = builder.build().unwrap();
     let counts = || [&slow.found, &slow.judged, &slow.issued].map(|count| count.load(Ordering::SeqCst));
     let ask = |form: &str, polls: usize| {

@@ -621,7 +621,7 @@ async fn the_observer_is_told_which_keys_of_a_published_set_were_passed_over() {
     let (source, told) = (Publishes(published.clone()), observer.clone());
     let publishes = |builder: PasswordGrantBuilder, _: &ManualClock| builder.jwks_source(source);
     let world = World::in_environment(Users::default(), |own| own.observer(told), publishes);
-    register(&world, ClientAuthentication::private_key_jwt_at("https://client.example/jwks"));
+    register(&world, ClientAuthentication::private_key_jwt_uri("https://client.example/jwks"));
     let key = AssertionKey::from_pem(&pem).unwrap();
     for _ in 0..3 {
         ask(&world, &key).await.is_granted();
@@ -684,7 +684,7 @@ fn a_registration_that_can_never_work_is_refused_where_it_is_built() {
     let signing =
         |algorithm, pem: &str| ClientAuthentication::private_key_jwt(&set([jwk(algorithm, pem)]).unwrap()).unwrap();
     let rsa = rsa();
-    let elsewhere = || ClientAuthentication::private_key_jwt_at("https://client.example/jwks");
+    let elsewhere = || ClientAuthentication::private_key_jwt_uri("https://client.example/jwks");
     let (rs256, any_rsa) = (signing(Algorithm::Rs256, &rsa), without(jwk(Algorithm::Rs256, &rsa), "alg"));
     let any_rsa = ClientAuthentication::private_key_jwt(&set([any_rsa]).unwrap()).unwrap();
     let ed = signing(Algorithm::EdDsa, &ed25519());

@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::{AUDIENCE, Answer, FORM, GOOD, ISSUER, Users, World, basic, noon, segment};
 use password_grant::{
     AccessToken, Authorization, BoxError, BuildError, Client, Environment, ErrorCode, Event, EventKind, Grant,
-    HttpRequest, InMemoryClients, InMemoryTokens, JwtIssuer, Limits, Login, ManualClock, Observer, OpaqueIssuer,
-    PasswordGrant, PasswordGrantBuilder, RandomnessError, Reason, Rejection, Scope, SecureRandom, SigningKeys,
+    HttpRequest, InMemoryClients, InMemoryTokens, JwtIssuer, Login, ManualClock, Observer, OpaqueIssuer, PasswordGrant,
+    PasswordGrantBuilder, RandomnessError, Reason, Rejection, RequestLimits, Scope, SecureRandom, SigningKeys,
     TokenIssuer, TokenRequest, async_trait,
 };
 use serde_json::{Value, json};
@@ -398,7 +398,7 @@ async fn a_token_is_issued_when_the_login_is_over() {
 #[tokio::test]
 async fn a_parsed_request_is_held_against_the_engines_limits() {
     for (limit, length, fine) in [(72, 72, true), (72, 73, false), (4096, 4096, true)] {
-        let mut limits = Limits::default();
+        let mut limits = RequestLimits::default();
         limits.password = limit;
         let users = Users::who(|_| Ok(Login::accepted("user-1")));
         let world = World::with(users, |builder| builder.limits(limits));
@@ -537,7 +537,7 @@ async fn every_token_has_an_identifier_of_its_own() {
 /// Requirement 80: a failed login waits, everything else does not.
 #[tokio::test]
 async fn a_failure_floor_holds_failed_logins_back_and_nothing_else() {
-    let world = World::with(Users::default(), |builder| builder.failure_floor(Duration::from_millis(300)));
+    let world = World::with(Users::default(), |builder| builder.min_failure_time(Duration::from_millis(300)));
     let wrong = GOOD.replace("wonderland", "wrong");
     let mut failing = Box::pin(world.post(&wrong));
     assert!(futures_util::poll!(&mut failing).is_pending());

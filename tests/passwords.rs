@@ -558,7 +558,7 @@ async fn a_password_that_waited_too_long_is_not_hashed_any_more() {
     let passwords = HashedPasswords::builder(table).parameters(cheap()).threads(1);
     let passwords = passwords
         .environment(&Environment::new().randomness(gate.clone()).clock(clock.clone()))
-        .patience(Duration::from_secs(2))
+        .queue_timeout(Duration::from_secs(2))
         .build()
         .unwrap();
     let (grant, _) = grant_over(passwords.clone());
@@ -739,7 +739,7 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
     let builder = builder
         .slow_client_secrets(&passwords)
         .environment(&Environment::new().observer(()).clock(clock.clone()))
-        .failure_floor(Duration::from_secs(1));
+        .min_failure_time(Duration::from_secs(1));
     let held_back = builder.build().unwrap();
     let mut waiting = Box::pin(ask(&held_back, "nobody", "wrong"));
     while clock.sleepers() == 0 {

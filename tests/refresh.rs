@@ -47,7 +47,7 @@ async fn a_login_yields_a_refresh_token_only_where_client_and_scope_say_so() {
 async fn the_host_can_give_one_for_another_scope_or_for_every_login() {
     let form = OFFLINE.replace("+offline_access", "");
     for (scope, given) in [("profile", true), ("orders:read", false), ("", true)] {
-        let sessions = Sessions::with(|refresh| refresh.when_granted(scope.parse().unwrap()));
+        let sessions = Sessions::with(|refresh| refresh.required_scope(scope.parse().unwrap()));
         assert_eq!(sessions.ask("app", &form).await.is_granted()["refresh_token"].is_string(), given, "{scope:?}");
     }
 }
@@ -292,7 +292,7 @@ async fn no_refusal_makes_a_client_wait_beyond_the_window() {
 #[tokio::test]
 async fn no_use_prolongs_a_family_beyond_its_absolute_end() {
     let hour = Duration::from_secs(3_600);
-    let sessions = Sessions::with(|refresh| refresh.absolute_life(3 * hour).idle_life(hour));
+    let sessions = Sessions::with(|refresh| refresh.absolute_lifetime(3 * hour).idle_lifetime(hour));
     let mut pair = sessions.login("app").await;
     for _ in 0..5 {
         sessions.advance(2_000);
@@ -310,7 +310,7 @@ async fn no_use_prolongs_a_family_beyond_its_absolute_end() {
 #[tokio::test]
 async fn an_access_token_outlives_the_end_of_its_family() {
     let minute = Duration::from_secs(60);
-    let sessions = Sessions::with(|refresh| refresh.absolute_life(2 * minute));
+    let sessions = Sessions::with(|refresh| refresh.absolute_lifetime(2 * minute));
     let pair = sessions.login("app").await;
     sessions.advance(300);
     assert!(sessions.is_active(&pair.access).await);
@@ -328,9 +328,9 @@ async fn numbers_that_make_no_sense_are_refused_when_the_engine_is_built() {
     let refresh = || RefreshTokens::new(keys(), Gate::default());
     assert!(with(refresh()).is_ok());
     for refresh in [
-        refresh().absolute_life(401 * 86_400 * second),
-        refresh().absolute_life(second),
-        refresh().idle_life(second),
+        refresh().absolute_lifetime(401 * 86_400 * second),
+        refresh().absolute_lifetime(second),
+        refresh().idle_lifetime(second),
         refresh().retry_window(601 * second),
         refresh().sessions(0),
         refresh().sessions(501),
@@ -627,7 +627,7 @@ async fn a_login_with_the_password_of_before_a_change_yields_no_family_after_it(
 
 #[tokio::test]
 async fn a_confidential_client_may_keep_its_token_and_a_public_one_never() {
-    let sessions = Sessions::with(|refresh| refresh.idle_life(Duration::from_secs(3_600)));
+    let sessions = Sessions::with(|refresh| refresh.idle_lifetime(Duration::from_secs(3_600)));
     let first = sessions.login("keeper").await;
     for _ in 0..5 {
         sessions.advance(3_000);
@@ -1053,10 +1053,10 @@ async fn keys_change_over_without_a_gap() {
     let one = |first| RefreshKeys::new(first).unwrap();
     let stages = [
         (one(former), one(former)),
-        (one(former).and(next).unwrap(), one(former)),
-        (one(former).and(next).unwrap(), one(former).and(next).unwrap()),
-        (one(next).and(former).unwrap(), one(former).and(next).unwrap()),
-        (one(next).and(former).unwrap(), one(next).and(former).unwrap()),
+        (one(former).with_previous(next).unwrap(), one(former)),
+        (one(former).with_previous(next).unwrap(), one(former).with_previous(next).unwrap()),
+        (one(next).with_previous(former).unwrap(), one(former).with_previous(next).unwrap()),
+        (one(next).with_previous(former).unwrap(), one(next).with_previous(former).unwrap()),
     ];
     let store = InMemoryState::new();
     let instance = |keys: RefreshKeys| {

@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use common::{Answer, FORM, GOOD, Users, World, basic};
-use password_grant::{HttpRequest, Limits, Login, Reason, Rejection, RequestContext, RequestFault, TokenRequest};
+use password_grant::{
+    HttpRequest, Login, Reason, Rejection, RequestContext, RequestFault, RequestLimits, TokenRequest,
+};
 
 async fn raw(world: &World, method: &str, query: Option<&str>, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
@@ -311,7 +313,7 @@ async fn an_over_long_password_is_refused_before_anybody_is_asked() {
     assert_eq!(world.users.asked(), 1);
 
     for (configured, effective) in [(0, 64), (100, 100), (1 << 20, 4096)] {
-        let mut limits = Limits::default();
+        let mut limits = RequestLimits::default();
         limits.password = configured;
         let world = World::with(Users::default(), |builder| builder.limits(limits));
         let form = |length| format!("grant_type=password&username=alice&password={}", "a".repeat(length));
@@ -516,7 +518,7 @@ async fn peer_tenant_and_host_value_reach_the_host_as_it_gave_them() {
     let log = seen.clone();
     let world = World::of(Users::who(move |attempt| {
         let context: &RequestContext = attempt.context();
-        let id = context.host::<RequestId>().map(|id| id.0);
+        let id = context.extension::<RequestId>().map(|id| id.0);
         log.lock().unwrap().push((context.peer(), context.tenant().map(str::to_owned), id));
         Ok(Login::accepted("user-1"))
     }));
@@ -531,7 +533,7 @@ async fn peer_tenant_and_host_value_reach_the_host_as_it_gave_them() {
     let request = || HttpRequest::new("POST", None, headers, GOOD.as_bytes());
     Answer::from(world.grant.token(request()).await).is_granted();
     let peer: IpAddr = "198.51.100.4".parse().unwrap();
-    let known = request().peer(peer).tenant("demo").host(Arc::new(RequestId(7)));
+    let known = request().peer(peer).tenant("demo").extension(Arc::new(RequestId(7)));
     Answer::from(world.grant.token(known).await).is_granted();
     let expected = [(None, None, None), (Some(peer), Some("demo".to_owned()), Some(7))];
     assert_eq!(seen.lock().unwrap()[..], expected);

@@ -56,7 +56,7 @@ impl AssertionCase {
             .environment(&Environment::new().observer(()))
             .dangerous_without_attempt_limits()
             .state(InMemoryState::new().capacity(1 << 23))
-            .remembered_assertions(u64::MAX)
+            .max_assertions_per_client(u64::MAX)
             .build();
         let assertions = ClientAssertion::new(SIGNER, ISSUER, key);
         let signed = (0..512).map(|_| {

@@ -195,7 +195,7 @@ impl ClientAuthentication {
     /// The same with the keys that the client publishes at this URI. They are fetched by the
     /// [`PasswordGrantBuilder::jwks_source`](crate::PasswordGrantBuilder::jwks_source); without one, the client cannot authenticate.
     #[must_use]
-    pub fn private_key_jwt_at(jwks_uri: impl Into<Arc<str>>) -> Self {
+    pub fn private_key_jwt_uri(jwks_uri: impl Into<Arc<str>>) -> Self {
         Self::by_assertion(AssertionKeys::At(jwks_uri.into()), &Algorithm::ASYMMETRIC)
     }
 

@@ -67,7 +67,7 @@ pub(crate) struct PublishedKeys {
 
 struct Fetched {
     keys: Option<Arc<VerificationKeys>>,
-    /// When the last fetch began; none begins sooner than [`FLOOR`] after it.
+    /// When the last fetch began; none begins sooner than [`MIN_INTERVAL`] after it.
     began: Timestamp,
     /// When the keys were had.
     at: Timestamp,
@@ -92,7 +92,7 @@ pub(crate) enum Wanted {
 /// How long keys are used without asking anew.
 const FRESH: Duration = Duration::from_secs(600);
 /// How long a fetch must lie back before another one.
-const FLOOR: Duration = Duration::from_secs(60);
+const MIN_INTERVAL: Duration = Duration::from_secs(60);
 /// How long keys are used while they cannot be fetched anew.
 const STALE: Duration = Duration::from_secs(86_400);
 /// How many sets are kept.
@@ -141,7 +141,7 @@ impl PublishedKeys {
             set.began = set.began.min(now);
             set.at = set.at.min(now);
             let recent = wanted == Wanted::Recent && now.since(set.at) < FRESH;
-            let too_soon = now.since(set.began) < FLOOR;
+            let too_soon = now.since(set.began) < MIN_INTERVAL;
             match set.keys.as_ref().filter(|_| now.since(set.at) < STALE) {
                 Some(keys) if recent || too_soon => return Ok(Some(keys.clone())),
                 None if too_soon => return Err("the key set could not be fetched just now".into()),

@@ -47,7 +47,7 @@ struct Registration {
     expires_at: Option<Timestamp>,
 }
 
-/// Whose access tokens a client may introspect (RFC 7662).
+/// LimiterKeys access tokens a client may introspect (RFC 7662).
 #[derive(Clone)]
 pub(crate) enum IntrospectionAccess {
     Own,

@@ -16,7 +16,7 @@ use crate::environment::{Environment, SecureRandom, SystemRandom};
 use crate::error::{BoxError, Rejection};
 use crate::grant::PasswordGrant;
 use crate::http::HttpRequest;
-use crate::limiter::{AttemptLimits, AttemptsOn};
+use crate::limiter::{AttemptLimits, LimitKey};
 use crate::session::{RefreshKeys, RefreshTokens};
 use crate::state::{Change, Commit, Loaded, Row, StateKey, StateSecret, StateStore, Version};
 use crate::token::{InMemoryTokens, OpaqueIssuer};
@@ -68,10 +68,10 @@ impl AccountGate for Users {
 }
 
 /// One engine over the store, as each instance of an application has one.
-fn engine(store: Arc<dyn StateStore>, users: &Users, patience: Duration) -> Outcome<PasswordGrant> {
+fn engine(store: Arc<dyn StateStore>, users: &Users, timeout: Duration) -> Outcome<PasswordGrant> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     // Over a store that takes its time more than the first wait may pass meanwhile, and one more guess be right to make.
-    let limits = AttemptLimits::default().patience(patience).waits(LONG, LONG);
+    let limits = AttemptLimits::default().timeout(timeout).waits(LONG, LONG);
     let scope = Scope::offline_access();
     let any = |client: ClientBuilder| {
         client.grants([Grant::Password, Grant::RefreshToken]).scope(scope.clone()).default_scope(scope.clone())
@@ -88,12 +88,8 @@ fn engine(store: Arc<dyn StateStore>, users: &Users, patience: Duration) -> Outc
     builder.shared_state(store, secret).build().map_err(|error| text(&error))
 }
 
-fn engines<F: Fixture>(
-    instances: &[Instance<'_, F>],
-    users: &Users,
-    patience: Duration,
-) -> Outcome<Vec<PasswordGrant>> {
-    instances.iter().map(|instance| engine(instance.store.clone(), users, patience)).collect()
+fn engines<F: Fixture>(instances: &[Instance<'_, F>], users: &Users, timeout: Duration) -> Outcome<Vec<PasswordGrant>> {
+    instances.iter().map(|instance| engine(instance.store.clone(), users, timeout)).collect()
 }
 
 /// A user name that no run before had.
@@ -173,7 +169,7 @@ pub(super) fn attempt_limiter_under_faults(fixture: &impl Fixture) -> Outcome {
         }
         ensure(users.asked() <= BURST, format!("{what}: {} guesses were verified", users.asked()))?;
         let whole = engine(store.store.clone(), &users, LONG_ENOUGH)?;
-        let count = store.wait(whole.attempts(AttemptsOn::Account { username: &name }, &RequestContext::new()))?;
+        let count = store.wait(whole.attempts(LimitKey::Account { username: &name }, &RequestContext::new()))?;
         let counted = count.ok().flatten().map(|count| count.failures as usize);
         let enough = counted.is_some_and(|counted| counted >= users.asked());
         ensure(enough, format!("{what}: {} guesses were verified, and {counted:?} counted", users.asked()))?;

@@ -10,8 +10,8 @@ use crate::http::HttpResponse;
 use crate::http::json_writer::ObjectWriter;
 use crate::refusal::{OrFault, Refusal};
 use crate::request::TokenRequest;
-use crate::session::family::Holder;
-use crate::session::{self, Families, Found, RefreshKeys};
+use crate::session::rotation::Holder;
+use crate::session::{self, Found, RefreshKeys, Sessions};
 use crate::time::Timestamp;
 use crate::types::context::RequestContext;
 use crate::types::identifier::{ClientId, Subject};
@@ -99,7 +99,7 @@ impl Engine {
     /// Only its own client is told of a refresh token: nobody else may use one.
     async fn introspect_family(
         &self,
-        families: &Families,
+        families: &Sessions,
         token: &str,
         caller: &AuthenticatedClient,
         now: Timestamp,
@@ -132,8 +132,8 @@ impl Engine {
         context: &RequestContext,
     ) -> Result<Introspection, Refusal> {
         let Some(details) = self.inspect(token, now).await? else { return Ok(Introspection::Inactive) };
-        let standing = self.revocations.standing(&details).await.or_fault(ServerFault::StateStore)?;
-        let tenant = standing.tenant.as_deref();
+        let status = self.revocations.status(&details).await.or_fault(ServerFault::StateStore)?;
+        let tenant = status.tenant.as_deref();
         let seen = match caller.registration().introspection() {
             IntrospectionAccess::All => true,
             IntrospectionAccess::Audiences(audiences) => {
@@ -144,7 +144,7 @@ impl Engine {
         // A resource server of one tenant is told nothing of another's, one of none of all.
         let own_tenant = context.tenant();
         let seen = seen && tenant.is_none_or(|tenant| own_tenant.is_none_or(|own| own == tenant));
-        if !(seen || is_own(&details, tenant, caller, context)) || standing.fault.is_some() {
+        if !(seen || is_own(&details, tenant, caller, context)) || status.fault.is_some() {
             return Ok(Introspection::Inactive);
         }
         let active = self.may_be_used(&details.subject, &details.client_id, tenant, now, context).await?;

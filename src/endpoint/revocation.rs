@@ -8,7 +8,7 @@ use crate::grant::Engine;
 use crate::http::HttpResponse;
 use crate::refusal::{OrFault, Refusal};
 use crate::request::TokenRequest;
-use crate::session::{self, Families, RefreshKeys, Revocations};
+use crate::session::{self, RefreshKeys, Revocations, Sessions};
 use crate::time::Timestamp;
 use crate::types::context::RequestContext;
 
@@ -38,7 +38,7 @@ impl Engine {
 
     async fn revoke_family(
         &self,
-        families: &Families,
+        families: &Sessions,
         token: &str,
         client: &AuthenticatedClient,
         context: &RequestContext,
@@ -67,8 +67,8 @@ impl Engine {
         let Some(details) = self.inspect(token, now.minus(Revocations::GRACE)).await? else {
             return Ok(Revoked);
         };
-        let standing = self.revocations.standing(&details).await.or_fault(ServerFault::StateStore)?;
-        if !is_own(&details, standing.tenant.as_deref(), client, context) {
+        let status = self.revocations.status(&details).await.or_fault(ServerFault::StateStore)?;
+        if !is_own(&details, status.tenant.as_deref(), client, context) {
             let refusal = Refusal::new(TokenFault::OtherClient);
             return Err(match &details.session_id {
                 Some(session_id) => refusal.of_session(session_id),

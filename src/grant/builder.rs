@@ -15,13 +15,13 @@ use crate::error::BoxError;
 use crate::grant::{Engine, PasswordGrant, grants_on};
 use crate::jose::Algorithm;
 use crate::limiter::{AccountNames, AttemptLimiter, AttemptLimits};
-use crate::session::{Families, RefreshTokens, Revocations};
+use crate::session::{RefreshTokens, Revocations, Sessions};
 use crate::state::key::Keys;
 use crate::state::transaction::{Backend, State};
 use crate::state::{InMemoryState, StateSecret, StateStore};
 use crate::token::TokenIssuer;
 use crate::token::jti::TokenIds;
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 use crate::types::scope::Scope;
 use crate::types::token::LIFETIMES;
 use crate::user::UserAuthenticator;
@@ -37,7 +37,7 @@ pub struct PasswordGrantBuilder {
     attempt_limits: Option<AttemptLimits>,
     account_names: Option<Arc<dyn AccountNames>>,
     state: StateChoice,
-    remembered_assertions: u64,
+    max_assertions_per_client: u64,
     jwks_source: Option<Arc<dyn JwksSource>>,
     refresh: Option<RefreshTokens>,
     token_endpoint: Option<String>,
@@ -54,14 +54,14 @@ pub(crate) struct Settings {
     pub(crate) users: Arc<dyn UserAuthenticator>,
     pub(crate) tokens: Arc<dyn TokenIssuer>,
     pub(crate) environment: Environment,
-    pub(crate) limits: Limits,
+    pub(crate) limits: RequestLimits,
     pub(crate) authentication_methods: Vec<AuthenticationMethod>,
     pub(crate) assertion_algorithms: Vec<Algorithm>,
-    pub(crate) longest_assertion: Duration,
+    pub(crate) max_assertion_lifetime: Duration,
     pub(crate) slow_secrets: Option<Arc<dyn SlowSecrets>>,
     pub(crate) scopes: Option<Scope>,
     pub(crate) access_token_lifetime: Duration,
-    pub(crate) failure_floor: Option<Duration>,
+    pub(crate) min_failure_time: Option<Duration>,
 }
 
 /// Where the engine remembers.
@@ -115,14 +115,14 @@ impl PasswordGrantBuilder {
             users,
             tokens,
             environment: Environment::new(),
-            limits: Limits::default(),
+            limits: RequestLimits::default(),
             authentication_methods: AuthenticationMethod::ALL.to_vec(),
             assertion_algorithms: Algorithm::ASYMMETRIC.into_iter().chain(Algorithm::SYMMETRIC).collect(),
-            longest_assertion: HOUR,
+            max_assertion_lifetime: HOUR,
             slow_secrets: None,
             scopes: None,
             access_token_lifetime: Duration::from_secs(600),
-            failure_floor: None,
+            min_failure_time: None,
         };
         Self {
             settings,
@@ -130,7 +130,7 @@ impl PasswordGrantBuilder {
             attempt_limits: Some(AttemptLimits::default()),
             account_names: None,
             state: StateChoice::Own,
-            remembered_assertions: 100_000,
+            max_assertions_per_client: 100_000,
             jwks_source: None,
             refresh: None,
             token_endpoint: None,
@@ -157,7 +157,7 @@ impl PasswordGrantBuilder {
     }
 
     /// How much of a request is read.
-    pub fn limits(mut self, limits: Limits) -> Self {
+    pub fn limits(mut self, limits: RequestLimits) -> Self {
         self.settings.limits = limits.within_bounds();
         self
     }
@@ -172,7 +172,7 @@ impl PasswordGrantBuilder {
     /// ([`ClientAuthentication::or_slow_hash`](crate::ClientAuthentication::or_slow_hash)), on the hashing threads of
     /// the users' passwords. From then on every client secret that is refused costs a hash (up to three where it can be
     /// read in several ways), so that an unknown client is not told from one with such a secret. That holds for hashes
-    /// with the current parameters; for others choose a [`failure_floor`](Self::failure_floor), which then applies to
+    /// with the current parameters; for others choose a [`min_failure_time`](Self::min_failure_time), which then applies to
     /// clients too. Callers that are not authenticated can keep those threads busy, which limits on the number of
     /// requests must bound. Off by default.
     #[cfg(feature = "argon2")]
@@ -199,8 +199,8 @@ impl PasswordGrantBuilder {
     /// differently much, where one decoy cannot cost the same as each: choose more than the dearest hash takes under
     /// load. With [`slow_client_secrets`](Self::slow_client_secrets) it holds clients back too that did not authenticate.
     /// Off by default.
-    pub fn failure_floor(mut self, floor: Duration) -> Self {
-        self.settings.failure_floor = Some(floor);
+    pub fn min_failure_time(mut self, floor: Duration) -> Self {
+        self.settings.min_failure_time = Some(floor);
         self
     }
 
@@ -212,20 +212,20 @@ impl PasswordGrantBuilder {
     }
 
     /// How far ahead the `exp` of a client assertion may lie. Default an hour, which is also the most.
-    pub fn longest_assertion(mut self, life: Duration) -> Self {
-        self.settings.longest_assertion = life.min(HOUR);
+    pub fn max_assertion_lifetime(mut self, life: Duration) -> Self {
+        self.settings.max_assertion_lifetime = life.min(HOUR);
         self
     }
 
     /// How many used assertions of one client are remembered at once, so that none fills the memory for the others.
     /// Beyond them the client gets 503 until some have expired. Default 100,000.
-    pub fn remembered_assertions(mut self, of_each_client: u64) -> Self {
-        self.remembered_assertions = of_each_client;
+    pub fn max_assertions_per_client(mut self, of_each_client: u64) -> Self {
+        self.max_assertions_per_client = of_each_client;
         self
     }
 
     /// What fetches the key sets that clients publish
-    /// ([`ClientAuthentication::private_key_jwt_at`](crate::ClientAuthentication::private_key_jwt_at)). A set is used for
+    /// ([`ClientAuthentication::private_key_jwt_uri`](crate::ClientAuthentication::private_key_jwt_uri)). A set is used for
     /// ten minutes, and fetched anew where an assertion names a key that is not in it, but not within a minute of the last
     /// time.
     pub fn jwks_source(mut self, source: impl JwksSource) -> Self {
@@ -344,8 +344,8 @@ impl PasswordGrantBuilder {
         if let Some(refresh) = &self.refresh {
             refresh.check().map_err(BuildError::RefreshTokens)?;
         }
-        let patience = attempt_limits.clone().unwrap_or_default().longest_patience();
-        let state = Arc::new(state(self.state, patience, &settings)?);
+        let timeout = attempt_limits.clone().unwrap_or_default().max_timeout();
+        let state = Arc::new(state(self.state, timeout, &settings)?);
         let attempts = attempt_limits
             .map(|limits| AttemptLimiter::new(&limits, account_names, state.clone(), &settings.environment))
             .transpose()?;
@@ -360,7 +360,7 @@ impl PasswordGrantBuilder {
             metadata,
         );
         let revocations = Revocations::new(state.clone(), settings.issuer.as_str().into());
-        let families = self.refresh.map(|config| Families {
+        let families = self.refresh.map(|config| Sessions {
             config,
             revocations: revocations.clone(),
             randomness: settings.environment.randomness.clone(),
@@ -372,7 +372,7 @@ impl PasswordGrantBuilder {
             grants,
             revocations,
             attempts,
-            used_assertions: UsedAssertions { state, most: self.remembered_assertions },
+            used_assertions: UsedAssertions { state, most: self.max_assertions_per_client },
             published,
             token_ids: TokenIds::new(&*settings.environment.randomness)?,
             settings,
@@ -383,7 +383,7 @@ impl PasswordGrantBuilder {
 }
 
 /// Where the engine remembers, and the keys under which it does.
-fn state(choice: StateChoice, patience: Duration, settings: &Settings) -> Result<State, BuildError> {
+fn state(choice: StateChoice, timeout: Duration, settings: &Settings) -> Result<State, BuildError> {
     let (clock, randomness) = (settings.environment.clock.clone(), settings.environment.randomness.clone());
     let local = |state: InMemoryState| Ok::<_, RandomnessError>((state.keys(&*randomness)?, Backend::Local(state)));
     let (keys, backend) = match choice {
@@ -391,7 +391,7 @@ fn state(choice: StateChoice, patience: Duration, settings: &Settings) -> Result
         StateChoice::Local(state) => local(state)?,
         StateChoice::Shared(store, secret) => (Keys::Shared(secret), Backend::Shared(store)),
     };
-    Ok(State { keys, backend, clock, randomness, patience })
+    Ok(State { keys, backend, clock, randomness, timeout })
 }
 
 impl fmt::Debug for PasswordGrantBuilder {

@@ -61,7 +61,7 @@ impl Engine {
                 token_endpoint: &self.endpoints.token,
                 endpoint,
                 algorithms: &self.settings.assertion_algorithms,
-                longest_life: self.settings.longest_assertion,
+                longest_life: self.settings.max_assertion_lifetime,
                 now,
             },
             used: &self.used_assertions,

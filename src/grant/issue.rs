@@ -6,10 +6,10 @@ use crate::client::AuthenticatedClient;
 use crate::error::ServerFault;
 use crate::event::{Event, EventKind};
 use crate::grant::Engine;
-use crate::grant::login_epoch::Beginning;
+use crate::grant::login_epoch::LoginEpoch;
 use crate::refusal::{OrFault, Refusal};
 use crate::response::TokenResponse;
-use crate::session::{Families, NewSession, Session, holder};
+use crate::session::{IssuedSession, NewSession, Sessions, holder};
 use crate::time::Timestamp;
 use crate::token::Authorization;
 use crate::token::jti::TokenIds;
@@ -38,7 +38,7 @@ impl Engine {
     ///
     /// The session comes last, so that nothing is begun or replaced for a token that could not be
     /// made. Without one, the token is dated before it is asked who was logged out meanwhile.
-    pub(super) async fn issue(&self, granted: Granted<'_>, beginning: Beginning) -> Result<TokenResponse, Refusal> {
+    pub(super) async fn issue(&self, granted: Granted<'_>, beginning: LoginEpoch) -> Result<TokenResponse, Refusal> {
         let new = self.new_session(&granted)?;
         if new.is_none() {
             self.outlast_log_out(beginning, &granted.accepted.subject).await?;
@@ -86,7 +86,7 @@ impl Engine {
         granted: Granted<'_>,
         access_token: AccessToken,
         token_id: &str,
-        session: Option<Session>,
+        session: Option<IssuedSession>,
     ) -> TokenResponse {
         let Granted { client, username, lifetime, scope, accepted, context, started, .. } = granted;
         self.observe(&Event {
@@ -102,7 +102,7 @@ impl Engine {
     }
 
     /// The session that is to begin, if what was granted is to have a refresh token.
-    fn new_session(&self, granted: &Granted<'_>) -> Result<Option<(&Families, NewSession)>, Refusal> {
+    fn new_session(&self, granted: &Granted<'_>) -> Result<Option<(&Sessions, NewSession)>, Refusal> {
         let families = self.families.as_ref().filter(|families| families.are_for(granted.client, &granted.scope));
         let Some(families) = families else { return Ok(None) };
         let new = families.new_session().or_fault(ServerFault::TokenIssuer)?;
@@ -114,15 +114,15 @@ impl Engine {
     /// session that is over from its beginning.
     async fn begin_session(
         &self,
-        families: &Families,
+        families: &Sessions,
         new: NewSession,
         granted: &Granted<'_>,
-        beginning: Beginning,
-    ) -> Result<Session, Refusal> {
+        beginning: LoginEpoch,
+    ) -> Result<IssuedSession, Refusal> {
         let Granted { client, scope, accepted, context, .. } = granted;
         let what = (scope.clone(), granted.audiences.to_vec());
-        let (holder, began_after) = (holder(client, context), beginning.number());
-        let created = families.create(new, holder, &accepted.subject, began_after, what, granted.lifetime);
+        let (holder, epoch) = (holder(client, context), beginning.number());
+        let created = families.create(new, holder, &accepted.subject, epoch, what, granted.lifetime);
         let created = Box::pin(created).await.or_fault(ServerFault::StateStore)?;
         let (session, replaced) = created.ok_or(ServerFault::LoggedOutMeanwhile)?;
         if let Some(session_id) = replaced.as_ref() {

@@ -6,15 +6,15 @@ use std::time::Duration;
 use crate::error::ServerFault;
 use crate::grant::Engine;
 use crate::refusal::{OrFault, Refusal};
-use crate::session::epoch::LogOut;
+use crate::session::epoch::SubjectEpoch;
 use crate::time::Timestamp;
 use crate::types::identifier::Subject;
 
 /// The last log-out of anybody when a login began, before its password was looked at.
 #[derive(Clone, Copy)]
-pub(crate) struct Beginning(LogOut);
+pub(crate) struct LoginEpoch(SubjectEpoch);
 
-impl Beginning {
+impl LoginEpoch {
     /// A log-out with a greater number came later.
     pub(crate) fn number(self) -> u64 {
         self.0.number
@@ -29,15 +29,15 @@ const SLEEPS: usize = 4;
 
 impl Engine {
     /// Notes where log-outs stand.
-    pub(crate) async fn beginning(&self) -> Result<Beginning, Refusal> {
+    pub(crate) async fn beginning(&self) -> Result<LoginEpoch, Refusal> {
         let last = self.revocations.last_log_out().await;
-        last.map(Beginning).or_fault(ServerFault::StateStore)
+        last.map(LoginEpoch).or_fault(ServerFault::StateStore)
     }
 
     /// Waits until a token without a session can be told from those of before its subject's last log-out. Both are dated in
     /// whole seconds, and of the same second the log-out counts as later: the token would be dead from its beginning.
-    pub(crate) async fn outlast_log_out(&self, Beginning(last): Beginning, subject: &Subject) -> Result<(), Refusal> {
-        let left = |log_out: LogOut| {
+    pub(crate) async fn outlast_log_out(&self, LoginEpoch(last): LoginEpoch, subject: &Subject) -> Result<(), Refusal> {
+        let left = |log_out: SubjectEpoch| {
             let over = Timestamp::from_unix_seconds((log_out.at / 1000).saturating_add(1));
             if log_out.number == 0 { Duration::ZERO } else { over.since(self.settings.environment.clock.now()) }
         };
@@ -60,7 +60,7 @@ impl Engine {
     /// may have been the former one. To be asked once the token is dated.
     pub(crate) async fn not_logged_out_since(
         &self,
-        Beginning(last): Beginning,
+        LoginEpoch(last): LoginEpoch,
         subject: &Subject,
     ) -> Result<(), Refusal> {
         if self.beginning().await?.0 != last {
@@ -71,7 +71,7 @@ impl Engine {
 
     /// The subject's last log-out, which must not have come after this one, nor have been dated again since: then it was
     /// still under way.
-    async fn own_log_out(&self, last: LogOut, subject: &Subject) -> Result<LogOut, Refusal> {
+    async fn own_log_out(&self, last: SubjectEpoch, subject: &Subject) -> Result<SubjectEpoch, Refusal> {
         let own = self.revocations.last_log_out_of(subject.as_str()).await;
         let own = own.or_fault(ServerFault::StateStore)?;
         let came_since = own.number > last.number || own.at > last.at;

@@ -24,11 +24,11 @@ use crate::grant::builder::Settings;
 pub use crate::grant::builder::{BuildError, PasswordGrantBuilder};
 use crate::http::{HttpRequest, HttpResponse};
 use crate::limiter::AttemptLimiter;
-use crate::limiter::{AttemptCount, AttemptsOn};
+use crate::limiter::{AttemptCount, LimitKey};
 use crate::refusal::Refusal;
 use crate::request::{Endpoint, TokenRequest};
 use crate::response::TokenResponse;
-use crate::session::{self, Families, Revocations};
+use crate::session::{self, Revocations, Sessions};
 use crate::time::Timestamp;
 use crate::token::TokenIssuer;
 use crate::token::jti::TokenIds;
@@ -82,7 +82,7 @@ pub(crate) struct Engine {
     pub(crate) used_assertions: UsedAssertions,
     published: Option<PublishedKeys>,
     /// None: there are no refresh tokens.
-    pub(crate) families: Option<Families>,
+    pub(crate) families: Option<Sessions>,
     pub(crate) grants: Vec<Grant>,
     pub(crate) revocations: Revocations,
     pub(crate) token_ids: TokenIds,
@@ -267,9 +267,9 @@ impl PasswordGrant {
     /// context lacks the address that is asked about.
     ///
     /// ```
-    /// # use password_grant::{AttemptsOn, BoxError, PasswordGrant, RequestContext};
+    /// # use password_grant::{LimitKey, BoxError, PasswordGrant, RequestContext};
     /// # async fn example(grant: PasswordGrant) -> Result<(), BoxError> {
-    /// let alice = AttemptsOn::Account { username: "alice" };
+    /// let alice = LimitKey::Account { username: "alice" };
     /// let context = RequestContext::new(); // or with the tenant
     /// if grant.attempts(alice, &context).await?.is_some_and(|count| count.locked) {
     ///     grant.reset_attempts(alice, &context).await?;
@@ -284,11 +284,7 @@ impl PasswordGrant {
     /// # Cancel safety
     ///
     /// Nothing is changed, so it can be dropped at any time.
-    pub async fn attempts(
-        &self,
-        on: AttemptsOn<'_>,
-        context: &RequestContext,
-    ) -> Result<Option<AttemptCount>, BoxError> {
+    pub async fn attempts(&self, on: LimitKey<'_>, context: &RequestContext) -> Result<Option<AttemptCount>, BoxError> {
         match &self.0.attempts {
             Some(attempts) => attempts.look(on, context).await,
             None => Ok(None),
@@ -305,7 +301,7 @@ impl PasswordGrant {
     /// # Cancel safety
     ///
     /// Dropped, it has happened or not.
-    pub async fn reset_attempts(&self, on: AttemptsOn<'_>, context: &RequestContext) -> Result<(), BoxError> {
+    pub async fn reset_attempts(&self, on: LimitKey<'_>, context: &RequestContext) -> Result<(), BoxError> {
         if let Some(attempts) = &self.0.attempts
             && let Some(counted) = attempts.reset(on, context).await?
         {
@@ -418,7 +414,7 @@ impl Engine {
             Reason::Client(_) => self.settings.slow_secrets.is_some(),
             _ => false,
         };
-        if let Some(floor) = self.settings.failure_floor.filter(|_| held_back) {
+        if let Some(floor) = self.settings.min_failure_time.filter(|_| held_back) {
             let passed = self.settings.environment.clock.now().since(started);
             self.settings.environment.clock.sleep(floor.saturating_sub(passed)).await;
         }

@@ -5,7 +5,7 @@ use crate::error::Reason;
 use crate::event::EventKind;
 use crate::grant::issue::Granted;
 use crate::grant::{Engine, policy};
-use crate::limiter::{Attempt, Judged, Ticket, judged};
+use crate::limiter::{Attempt, Judged, Reservation, judged};
 use crate::refusal::Refusal;
 use crate::request::{Parameter, TokenRequest};
 use crate::response::TokenResponse;
@@ -31,11 +31,11 @@ impl Engine {
 
         let beginning = self.beginning().await?;
         let attempt = Attempt { username, client_id: client.id(), context };
-        let ticket = self.reserve(&attempt).await?;
+        let reservation = self.reserve(&attempt).await?;
         let login = LoginAttempt { username, password, scope: &scope, client, context };
         let login = self.settings.users.authenticate(login).await;
         let login = login.map_err(|cause| Refusal::fault(policy::fault_of(&cause), cause));
-        let settled = self.settle(ticket, judged(&login), &attempt).await;
+        let settled = self.settle(reservation, judged(&login), &attempt).await;
         let login = login?;
         settled?;
         let accepted = accept(login)?;
@@ -49,7 +49,7 @@ impl Engine {
     }
 
     /// Counts the attempt, before anything is looked up for it.
-    async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Option<Ticket>, Refusal> {
+    async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Option<Reservation>, Refusal> {
         match &self.attempts {
             Some(attempts) => attempts.reserve(attempt).await.map(Some),
             None => Ok(None),
@@ -57,9 +57,14 @@ impl Engine {
     }
 
     /// Takes back what was counted, or leaves it.
-    async fn settle(&self, ticket: Option<Ticket>, judged: Judged, attempt: &Attempt<'_>) -> Result<(), Refusal> {
-        match (&self.attempts, ticket) {
-            (Some(attempts), Some(ticket)) => attempts.settle(ticket, judged, attempt).await,
+    async fn settle(
+        &self,
+        reservation: Option<Reservation>,
+        judged: Judged,
+        attempt: &Attempt<'_>,
+    ) -> Result<(), Refusal> {
+        match (&self.attempts, reservation) {
+            (Some(attempts), Some(reservation)) => attempts.settle(reservation, judged, attempt).await,
             _ => Ok(()),
         }
     }

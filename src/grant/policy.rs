@@ -10,7 +10,7 @@ use crate::error::{BoxError, ErrorCode, NotAllowed, Overloaded, Reason, RequestF
 use crate::request::{Parameter, TokenRequest};
 use crate::response::is_host_member;
 use crate::token::is_host_claim;
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 use crate::types::scope::Scope;
 use crate::types::secret::Secret;
 use crate::types::token::LIFETIMES;
@@ -159,7 +159,7 @@ pub(crate) fn lifetime_for(client: &AuthenticatedClient, default: Duration) -> R
 
 /// Checks what is left to check of a request that the host has parsed: that deserialising found no
 /// fault, and that the password is within the engine's limit.
-pub(crate) fn check_request(request: &TokenRequest<'_>, limits: &Limits) -> Result<(), RequestFault> {
+pub(crate) fn check_request(request: &TokenRequest<'_>, limits: &RequestLimits) -> Result<(), RequestFault> {
     if let Some(fault) = request.fault() {
         return Err(fault);
     }

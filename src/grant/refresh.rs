@@ -8,8 +8,8 @@ use crate::grant::{Engine, policy};
 use crate::refusal::{OrFault, Refusal};
 use crate::request::{Parameter, TokenRequest};
 use crate::response::TokenResponse;
-use crate::session::family::{Contention, Family, Step};
-use crate::session::{Families, Intent, Session, holder};
+use crate::session::rotation::{Contention, Session, Step};
+use crate::session::{Intent, IssuedSession, Sessions, holder};
 use crate::time::Timestamp;
 use crate::token::jti::TokenIds;
 use crate::types::context::RequestContext;
@@ -34,7 +34,7 @@ impl Engine {
         let used = families.read(presented.expose()).ok_or(TokenFault::NotOurs)?;
         let (holder, treatment) = (holder(client, context), (client.registration().rotates_refresh_tokens(), lifetime));
         let refused = |reason: Reason| Refusal::new(reason).of_session(&used.session_id);
-        let good = |(step, family): (Step, Option<Family>)| match (step, family) {
+        let good = |(step, family): (Step, Option<Session>)| match (step, family) {
             (Step::Rotated | Step::Repeated(_) | Step::Kept, Some(family)) => Ok((step, family)),
             (Step::Refused(fault), _) => Err(refused(fault.into())),
             (Step::Reused, _) => Err(refused(TokenFault::Reused.into())),
@@ -58,7 +58,7 @@ impl Engine {
         let token_id = self.token_ids.next(&mut id);
         let access_token = self.make_token(&granted, token_id, Some(&used.session_id)).await?;
 
-        let taking = Intent::Take { subject: &family.subject, patience: families.patience() };
+        let taking = Intent::Take { subject: &family.subject, timeout: families.timeout() };
         let taken = families.step(&used, &holder, treatment, taking).await;
         let token = match good(taken.or_fault(ServerFault::StateStore)?)?.0 {
             Step::Kept => Some(presented.into_owned()),
@@ -66,7 +66,7 @@ impl Engine {
             _ => families.successor(&used, 0),
         };
         let token = token.ok_or(ServerFault::RefreshKeyMissing)?;
-        let session = Session { id: used.session_id, token };
+        let session = IssuedSession { id: used.session_id, token };
         Ok(self.answer(EventKind::TokenRefreshed, granted, access_token, token_id, Some(session)))
     }
 
@@ -84,7 +84,7 @@ impl Engine {
     /// Asks the gate, as the login was asked.
     async fn admit(
         &self,
-        families: &Families,
+        families: &Sessions,
         subject: &Subject,
         client: &AuthenticatedClient,
         context: &RequestContext,

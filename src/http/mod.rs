@@ -95,15 +95,15 @@ impl<'a> HttpRequest<'a> {
         self
     }
 
-    /// What the host knows the caller's device by, and has verified; see [`RequestContext::with_origin`].
+    /// What the host knows the caller's device by, and has verified; see [`RequestContext::with_device`].
     #[must_use]
-    pub fn origin(mut self, origin: &str) -> Self {
-        self.context = self.context.with_origin(origin);
+    pub fn device(mut self, device: &str) -> Self {
+        self.context = self.context.with_device(device);
         self
     }
 
     /// All that the host knows about the request, in the place of what [`peer`](Self::peer),
-    /// [`tenant`](Self::tenant), [`origin`](Self::origin) and [`host`](Self::host) have said: with no peer in it, there is
+    /// [`tenant`](Self::tenant), [`device`](Self::device) and [`extension`](Self::extension) have said: with no peer in it, there is
     /// none.
     #[must_use]
     pub fn context(mut self, context: RequestContext) -> Self {
@@ -113,8 +113,8 @@ impl<'a> HttpRequest<'a> {
 
     /// Any value of the host's that its stores should see with this request. There is one: a second call replaces it.
     #[must_use]
-    pub fn host<T: Any + Send + Sync>(mut self, value: Arc<T>) -> Self {
-        self.context = self.context.with_host(value);
+    pub fn extension<T: Any + Send + Sync>(mut self, value: Arc<T>) -> Self {
+        self.context = self.context.with_extension(value);
         self
     }
 }

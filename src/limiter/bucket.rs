@@ -4,12 +4,12 @@ use crate::state::codec::{Reader, Stored, write_number, write_optional};
 /// What is counted under one key. Times are in milliseconds since 1970, by the clock of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bucket {
-    /// Random at creation: a slip of an earlier row with this key means nothing here.
+    /// Random at creation: a reserved of an earlier row with this key means nothing here.
     epoch: u64,
     /// The number of the next attempt.
     next: u64,
     /// The attempts that count as failures in a row, ascending.
-    standing: Vec<u64>,
+    consecutive: Vec<u64>,
     /// The attempts that are not settled, ascending.
     open: Vec<Open>,
     window_no: u64,
@@ -32,7 +32,7 @@ struct Open {
 
 /// What one reservation has charged to one bucket: it takes this to settle it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slip {
+pub(crate) struct KeyReservation {
     epoch: u64,
     seq: u64,
     window_no: u64,
@@ -46,7 +46,7 @@ impl Bucket {
         Self {
             epoch,
             next: 0,
-            standing: Vec::new(),
+            consecutive: Vec::new(),
             open: Vec::new(),
             window_no: 0,
             window_start: now,
@@ -60,7 +60,7 @@ impl Bucket {
 
     /// Failures in a row, open attempts among them.
     pub(crate) fn failures(&self) -> u32 {
-        u32::try_from(self.standing.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.consecutive.len()).unwrap_or(u32::MAX)
     }
 
     /// Attempts in this window and the one before it.
@@ -86,7 +86,7 @@ impl Bucket {
     /// every wait would begin anew at each attempt.
     #[must_use]
     pub(crate) fn catch_up(&mut self, rule: &Rule, now: u64) -> bool {
-        let latest = now.saturating_add(rule.ticket_life);
+        let latest = now.saturating_add(rule.attempt_timeout);
         let stored = [self.window_start, self.last_admitted, self.locked_at.unwrap_or(0)];
         let set_back = stored.into_iter().any(|time| time > now) || self.open.iter().any(|open| open.deadline > latest);
         self.window_start = self.window_start.min(now);
@@ -107,7 +107,7 @@ impl Bucket {
         }
         let forgotten_from = self.locked_at.unwrap_or(self.last_admitted).saturating_add(rule.window);
         if forgotten_from <= now {
-            self.standing.clear();
+            self.consecutive.clear();
             self.locked_at = None;
         }
         set_back
@@ -133,7 +133,7 @@ impl Bucket {
     /// Whether it would admit, were it not for attempts that are open and may turn out right.
     pub(crate) fn is_contended(&self, rule: &Rule) -> bool {
         let is_open = |seq: &u64| self.open.binary_search_by_key(seq, |open| open.seq).is_ok();
-        let settled = self.standing.iter().filter(|seq| !is_open(seq)).count();
+        let settled = self.consecutive.iter().filter(|seq| !is_open(seq)).count();
         let open_in_window = self.open.iter().filter(|open| open.window_no.saturating_add(1) >= self.window_no).count();
         let few = |count: usize, limit: u32| u32::try_from(count).is_ok_and(|count| count < limit);
         let rolling = (self.in_window() as usize).saturating_sub(open_in_window);
@@ -141,46 +141,46 @@ impl Bucket {
     }
 
     /// Counts one attempt.
-    pub(crate) fn charge(&mut self, rule: &Rule, now: u64) -> Slip {
-        let slip = Slip { epoch: self.epoch, seq: self.next, window_no: self.window_no };
+    pub(crate) fn charge(&mut self, rule: &Rule, now: u64) -> KeyReservation {
+        let reserved = KeyReservation { epoch: self.epoch, seq: self.next, window_no: self.window_no };
         self.next = self.next.saturating_add(1);
         // So many at once that the row would grow without bound: then the oldest has failed.
         if self.open.len() >= Self::OPEN {
             self.open.remove(0);
         }
         self.open.push(Open {
-            seq: slip.seq,
-            deadline: now.saturating_add(rule.ticket_life),
-            window_no: slip.window_no,
+            seq: reserved.seq,
+            deadline: now.saturating_add(rule.attempt_timeout),
+            window_no: reserved.window_no,
         });
         self.rolling = self.rolling.saturating_add(1);
         self.last_admitted = now;
         if let Some(limit) = rule.consecutive_limit {
-            self.standing.push(slip.seq);
+            self.consecutive.push(reserved.seq);
             if self.failures() >= limit {
                 self.locked_at = Some(now);
             }
         }
-        slip
+        reserved
     }
 
     /// Ends an attempt. Only the first settling of an attempt takes back what it has counted in its window. Whether
     /// anything changed.
-    pub(crate) fn settle(&mut self, slip: Slip, outcome: Outcome, rule: &Rule) -> bool {
-        if self.epoch != slip.epoch {
+    pub(crate) fn settle(&mut self, reserved: KeyReservation, outcome: Outcome, rule: &Rule) -> bool {
+        if self.epoch != reserved.epoch {
             return false;
         }
-        let before = (self.open.len(), self.standing.len());
-        self.open.retain(|open| open.seq != slip.seq);
+        let before = (self.open.len(), self.consecutive.len());
+        self.open.retain(|open| open.seq != reserved.seq);
         let was_open = self.open.len() < before.0;
         match outcome {
             // Failures that were reserved after this one began are somebody else's.
-            Outcome::Success => self.standing.retain(|seq| *seq > slip.seq),
-            Outcome::Inconclusive if was_open => self.standing.retain(|seq| *seq != slip.seq),
+            Outcome::Success => self.consecutive.retain(|seq| *seq > reserved.seq),
+            Outcome::Inconclusive if was_open => self.consecutive.retain(|seq| *seq != reserved.seq),
             Outcome::Inconclusive | Outcome::Failure => {}
         }
         if was_open && outcome != Outcome::Failure {
-            match self.window_no.checked_sub(slip.window_no) {
+            match self.window_no.checked_sub(reserved.window_no) {
                 Some(0) => self.rolling = self.rolling.saturating_sub(1),
                 Some(1) => self.rolling_before = self.rolling_before.saturating_sub(1),
                 _ => {}
@@ -189,13 +189,13 @@ impl Bucket {
         if rule.consecutive_limit.is_some_and(|limit| self.failures() < limit) {
             self.locked_at = None;
         }
-        before != (self.open.len(), self.standing.len())
+        before != (self.open.len(), self.consecutive.len())
     }
 
     /// How long the row says anything that no row would not; `None` if it does not.
-    pub(crate) fn life(&self, rule: &Rule, now: u64) -> Option<u64> {
+    pub(crate) fn ttl(&self, rule: &Rule, now: u64) -> Option<u64> {
         let mut end = self.known_until;
-        if !self.standing.is_empty() {
+        if !self.consecutive.is_empty() {
             end = end.max(self.locked_at.unwrap_or(self.last_admitted).saturating_add(rule.window));
         }
         if self.rolling_before > 0 {
@@ -216,7 +216,7 @@ impl Stored for Bucket {
     const NAME: &'static str = "an attempt count";
 
     fn size_hint(&self) -> usize {
-        48 + 3 * self.standing.len() + 10 * self.open.len()
+        48 + 3 * self.consecutive.len() + 10 * self.open.len()
     }
 
     fn encode(&self, bytes: &mut Vec<u8>) {
@@ -227,9 +227,9 @@ impl Stored for Bucket {
         write_number(bytes, self.last_admitted);
         write_optional(bytes, self.locked_at);
         write_number(bytes, self.known_until);
-        write_number(bytes, self.standing.len() as u64);
+        write_number(bytes, self.consecutive.len() as u64);
         let mut last = 0;
-        for seq in &self.standing {
+        for seq in &self.consecutive {
             write_number(bytes, seq - last);
             last = *seq;
         }
@@ -254,12 +254,12 @@ impl Stored for Bucket {
             last_admitted: reader.number()?,
             locked_at: reader.optional()?,
             known_until: reader.number()?,
-            standing: Vec::new(),
+            consecutive: Vec::new(),
             open: Vec::new(),
         };
         for _ in 0..reader.number()? {
-            let seq = reader.next_of(bucket.standing.last().copied(), bucket.next)?;
-            bucket.standing.push(seq);
+            let seq = reader.next_of(bucket.consecutive.last().copied(), bucket.next)?;
+            bucket.consecutive.push(seq);
         }
         for _ in 0..reader.number()? {
             let seq = reader.next_of(bucket.open.last().map(|open| open.seq), bucket.next)?;
@@ -283,11 +283,11 @@ mod tests {
     fn buckets() -> impl Strategy<Value = Bucket> {
         let numbers = (any::<[u64; 7]>(), any::<[u32; 2]>(), any::<Option<u32>>());
         let lists = (btree_set(0..1_u64 << 40, 0..120), btree_set(0..1_u64 << 40, 0..40));
-        (numbers, lists, vec(any::<(u64, u64)>(), 40)).prop_map(|((n, rolling, locked), (standing, open), more)| {
+        (numbers, lists, vec(any::<(u64, u64)>(), 40)).prop_map(|((n, rolling, locked), (consecutive, open), more)| {
             Bucket {
                 epoch: n[0],
                 next: (1 << 40) + n[1] % 1000,
-                standing: standing.into_iter().collect(),
+                consecutive: consecutive.into_iter().collect(),
                 open: open
                     .into_iter()
                     .zip(more)
@@ -325,8 +325,8 @@ mod tests {
         let rule = Rule { consecutive_limit: Some(9), ..crate::AttemptLimits::default().account_rule() };
         let mut bucket = Bucket::new(7, 1_000);
         for now in [1_000, 1_000_000] {
-            let slip = bucket.charge(&rule, now);
-            bucket.settle(slip, Outcome::Failure, &rule);
+            let reserved = bucket.charge(&rule, now);
+            bucket.settle(reserved, Outcome::Failure, &rule);
             bucket.charge(&rule, now);
         }
         let bytes = to_bytes(&bucket);
@@ -349,7 +349,7 @@ mod tests {
         let mut bucket = Bucket {
             epoch: 0x0123_4567_89ab_cdef,
             next: 300,
-            standing: vec![1, 5, 290],
+            consecutive: vec![1, 5, 290],
             open: vec![
                 Open { seq: 290, deadline: 1_800_000_060_000, window_no: 2 },
                 Open { seq: 299, deadline: 1_800_000_061_000, window_no: 3 },
@@ -367,7 +367,7 @@ mod tests {
             "01efcdab8967452301ac020380a0f1c2b13407c801d2a9f1c2b134e9a7f1c2b13480d0e2bece340301049d0202a202e0f4f4c2b1340209c8fcf4c2b13403"
         );
         bucket.locked_at = None;
-        bucket.standing.clear();
+        bucket.consecutive.clear();
         bucket.open.clear();
         assert_eq!(hex(&bucket), "01efcdab8967452301ac020380a0f1c2b13407c801d2a9f1c2b1340080d0e2bece340000");
     }
@@ -377,12 +377,12 @@ mod tests {
     fn so_many_attempts_at_once_make_no_row_too_long() {
         let rule = crate::AttemptLimits::default().network_rule();
         let mut bucket = Bucket::new(7, 1_800_000_000_000);
-        let slips: Vec<_> = (0..3_000).map(|_| bucket.charge(&rule, 1_800_000_000_000)).collect();
+        let reserved: Vec<_> = (0..3_000).map(|_| bucket.charge(&rule, 1_800_000_000_000)).collect();
         assert!(to_bytes(&bucket).len() < 16 * 1024, "{}", to_bytes(&bucket).len());
         assert_eq!(bucket.in_window(), 3_000);
-        bucket.settle(slips[0], Outcome::Inconclusive, &rule);
+        bucket.settle(reserved[0], Outcome::Inconclusive, &rule);
         assert_eq!(bucket.in_window(), 3_000);
-        bucket.settle(slips[2_999], Outcome::Inconclusive, &rule);
+        bucket.settle(reserved[2_999], Outcome::Inconclusive, &rule);
         assert_eq!(bucket.in_window(), 2_999);
     }
 }

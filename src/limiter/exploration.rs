@@ -8,12 +8,12 @@ use proptest::prelude::*;
 
 use crate::state::codec::{from_bytes, to_bytes};
 
-use crate::limiter::bucket::{Bucket, Slip};
-use crate::limiter::reservation::{Charged, Decision, Outcome, Rule, reserve};
+use crate::limiter::bucket::{Bucket, KeyReservation};
+use crate::limiter::reservation::{ChargedKey, Decision, Outcome, Rule, reserve};
 
 /// Small numbers, so that short histories meet every limit.
 fn small() -> Rule {
-    Rule { burst: 2, base: 1, cap: 4, consecutive_limit: Some(4), rolling_limit: 5, window: 8, ticket_life: 3 }
+    Rule { burst: 2, base: 1, cap: 4, consecutive_limit: Some(4), rolling_limit: 5, window: 8, attempt_timeout: 3 }
 }
 
 /// As for addresses: nothing is counted in a row.
@@ -68,7 +68,7 @@ impl Reference {
         self.last_admitted = self.last_admitted.min(now);
         self.locked_at = self.locked_at.map(|at| at.min(now));
         for attempt in &mut self.attempts {
-            attempt.deadline = attempt.deadline.min(now + rule.ticket_life);
+            attempt.deadline = attempt.deadline.min(now + rule.attempt_timeout);
             attempt.open &= now < attempt.deadline;
         }
         while self.window_start + rule.window <= now {
@@ -84,7 +84,7 @@ impl Reference {
 
     /// Only who is admitted changes anything; or that the clock was set back.
     fn reserve(&mut self, rule: &Rule, now: u64) -> &'static str {
-        let ahead = self.attempts.iter().any(|attempt| attempt.open && attempt.deadline > now + rule.ticket_life);
+        let ahead = self.attempts.iter().any(|attempt| attempt.open && attempt.deadline > now + rule.attempt_timeout);
         let set_back = ahead || self.window_start.max(self.last_admitted).max(self.locked_at.unwrap_or(0)) > now;
         let mut next = self.clone();
         let said = next.reserve_caught_up(rule, now);
@@ -110,7 +110,7 @@ impl Reference {
         }
         self.attempts.push(Attempt {
             window: self.window,
-            deadline: now + rule.ticket_life,
+            deadline: now + rule.attempt_timeout,
             open: true,
             stands: rule.consecutive_limit.is_some(),
             counts: true,
@@ -155,7 +155,7 @@ struct Both {
     rule: Rule,
     now: u64,
     machine: Bucket,
-    slips: Vec<Slip>,
+    reserved: Vec<KeyReservation>,
     reference: Reference,
     /// When each attempt was admitted. Empty once the clock was set back: the bounds are promised for time that passes.
     admitted: Option<Vec<u64>>,
@@ -170,7 +170,7 @@ impl Both {
             rule,
             now,
             machine: Bucket::new(7, now),
-            slips: Vec::new(),
+            reserved: Vec::new(),
             reference: Reference::new(now),
             admitted: Some(Vec::new()),
             ended: Vec::new(),
@@ -186,8 +186,8 @@ impl Both {
             }
             Happens::Attempt => self.attempt(),
             Happens::Settle(before, outcome) => {
-                let Some(number) = self.slips.len().checked_sub(1 + before) else { return };
-                self.machine.settle(self.slips[number], outcome, &self.rule);
+                let Some(number) = self.reserved.len().checked_sub(1 + before) else { return };
+                self.machine.settle(self.reserved[number], outcome, &self.rule);
                 self.reference.settle(&self.rule, number, outcome);
                 // The first ending counts; only what is right stays so whatever was said before.
                 if outcome == Outcome::Success || self.ended[number].is_none() {
@@ -199,7 +199,7 @@ impl Both {
         // A stored row is the machine: nothing is remembered elsewhere. One past its life says what none says.
         let stored = from_bytes::<Bucket>(&to_bytes(&self.machine)).unwrap();
         assert_eq!(stored, self.machine);
-        if self.machine.life(&self.rule, self.now).is_none() {
+        if self.machine.ttl(&self.rule, self.now).is_none() {
             let mut caught_up = self.machine.clone();
             let _ = caught_up.catch_up(&self.rule, self.now);
             assert_eq!(
@@ -210,18 +210,18 @@ impl Both {
     }
 
     fn attempt(&mut self) {
-        let mut charged = [Charged::new(&self.rule, self.machine.clone())];
+        let mut charged = [ChargedKey::new(&self.rule, self.machine.clone())];
         let decision = reserve(self.now, &mut charged);
-        let [Charged { bucket: caught_up, set_back, .. }] = charged;
+        let [ChargedKey { bucket: caught_up, set_back, .. }] = charged;
         if set_back {
             self.machine = caught_up.clone();
         }
         let expected = self.reference.reserve(&self.rule, self.now);
         match decision {
-            Decision::Admitted(slips) => {
+            Decision::Admitted(reserved) => {
                 assert_eq!(expected, "admitted");
                 self.machine = caught_up;
-                self.slips.extend(slips);
+                self.reserved.extend(reserved);
                 self.ended.push(None);
                 if let Some(admitted) = &mut self.admitted {
                     admitted.push(self.now);
@@ -241,7 +241,7 @@ impl Both {
         assert!(wait > 0);
         let admitted_after = |span: u64| {
             let now = self.now + span;
-            matches!(reserve(now, &mut [Charged::new(&self.rule, bucket.clone())]), Decision::Admitted(_))
+            matches!(reserve(now, &mut [ChargedKey::new(&self.rule, bucket.clone())]), Decision::Admitted(_))
         };
         assert!(admitted_after(wait), "{wait} {bucket:?}");
         // A wait for the window may end sooner where what is open turns out right, never by itself.
@@ -340,14 +340,14 @@ fn histories() -> impl Strategy<Value = Vec<Happens>> {
 
 fn rules() -> impl Strategy<Value = Rule> {
     let wide = (1_u32..5, 1_u64..4, 1_u64..9, 0_u32..8, 1_u32..12, 1_u64..30, 1_u64..9);
-    let in_a_row = wide.prop_map(|(burst, base, cap, more, rolling_limit, window, ticket_life)| Rule {
+    let in_a_row = wide.prop_map(|(burst, base, cap, more, rolling_limit, window, attempt_timeout)| Rule {
         burst,
         base: base.min(cap),
         cap,
         consecutive_limit: Some(burst + more),
         rolling_limit,
         window: window.max(cap),
-        ticket_life,
+        attempt_timeout,
     });
     prop_oneof![3 => in_a_row, 1 => Just(small()), 1 => Just(rolling_only())]
 }
@@ -371,12 +371,12 @@ proptest! {
         let filled = |attempts: usize| {
             let mut bucket = Bucket::new(1, now);
             for _ in 0..attempts {
-                let slip = bucket.charge(&rule, now);
-                bucket.settle(slip, Outcome::Failure, &rule);
+                let reserved = bucket.charge(&rule, now);
+                bucket.settle(reserved, Outcome::Failure, &rule);
             }
             bucket
         };
-        let mut charged = [filled(spent), filled(other)].map(|bucket| Charged::new(&rule, bucket));
+        let mut charged = [filled(spent), filled(other)].map(|bucket| ChargedKey::new(&rule, bucket));
         let before = charged.clone().map(|charged| charged.bucket.in_window());
         let admitted = matches!(reserve(now, &mut charged), Decision::Admitted(_));
         prop_assert_eq!(admitted, spent < 2 && other < 2);
@@ -410,5 +410,5 @@ fn what_is_taken_back_and_what_is_not() {
     let mut another_row = Bucket::new(2, 0);
     let [.., of_another_row] = [(); 5].map(|()| another_row.charge(&rule, 0));
     assert!(!bucket.settle(of_another_row, Outcome::Success, &rule));
-    assert_eq!(bucket.failures(), 1, "a slip counts for its own row, however late it is there");
+    assert_eq!(bucket.failures(), 1, "a reserved counts for its own row, however late it is there");
 }

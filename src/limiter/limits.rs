@@ -38,8 +38,8 @@ pub struct AttemptLimits {
     network: (u32, Duration),
     client: (u32, Duration),
     known_origins: Duration,
-    patience: Duration,
-    attempt_life: Duration,
+    timeout: Duration,
+    attempt_timeout: Duration,
     alarm: u32,
 }
 
@@ -56,8 +56,8 @@ impl Default for AttemptLimits {
             network: (3_000, ten_minutes),
             client: (20, ten_minutes),
             known_origins: 90 * day,
-            patience: Duration::from_secs(10),
-            attempt_life: Duration::from_secs(60),
+            timeout: Duration::from_secs(10),
+            attempt_timeout: Duration::from_secs(60),
             alarm: 100,
         }
     }
@@ -122,15 +122,15 @@ impl AttemptLimits {
 
     /// How long a login may wait for other logins of the same name that are being judged, and how long the
     /// [`StateStore`](crate::StateStore) may take. More than nothing, at most a minute. Default 10 s.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
     /// How long [`UserAuthenticator::authenticate`](crate::UserAuthenticator::authenticate) takes at the very most. What
     /// takes longer is not waited for, and takes less back when it is done. From a second to an hour. Default 60 s.
-    pub fn attempt_life(mut self, span: Duration) -> Self {
-        self.attempt_life = span;
+    pub fn attempt_timeout(mut self, span: Duration) -> Self {
+        self.attempt_timeout = span;
         self
     }
 
@@ -161,8 +161,11 @@ impl AttemptLimits {
                 "waits must be a tenth of a second or more, the first no longer than the longest, which fits the window",
             ),
             (self.known_origins <= 400 * day, "origins may be known for 400 days at most"),
-            ((second..=60 * minute).contains(&self.attempt_life), "an attempt may take between a second and an hour"),
-            (!self.patience.is_zero() && self.patience <= minute, "patience must be a minute or less"),
+            (
+                (second..=60 * minute).contains(&self.attempt_timeout),
+                "an attempt may take between a second and an hour",
+            ),
+            (!self.timeout.is_zero() && self.timeout <= minute, "timeout must be a minute or less"),
         ];
         rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, problem)| Err(problem))
     }
@@ -200,7 +203,7 @@ impl AttemptLimits {
             consecutive_limit: None,
             rolling_limit: failures,
             window: millis(window),
-            ticket_life: millis(self.attempt_life),
+            attempt_timeout: millis(self.attempt_timeout),
         }
     }
 
@@ -208,8 +211,8 @@ impl AttemptLimits {
         millis(self.known_origins)
     }
 
-    pub(crate) fn longest_patience(&self) -> Duration {
-        self.patience
+    pub(crate) fn max_timeout(&self) -> Duration {
+        self.timeout
     }
 
     pub(crate) fn alarm_threshold(&self) -> u32 {

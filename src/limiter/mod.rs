@@ -19,9 +19,9 @@ use crate::event::{self, Alarm, Event, EventKind, Observer};
 pub use crate::limiter::account::AccountNames;
 use crate::limiter::account::{folded, network, source};
 use crate::limiter::alarm::Alarms;
-use crate::limiter::bucket::{Bucket, Slip};
+use crate::limiter::bucket::{Bucket, KeyReservation};
 pub use crate::limiter::limits::AttemptLimits;
-use crate::limiter::reservation::{Charged, Decision, Outcome, Rule, reserve};
+use crate::limiter::reservation::{ChargedKey, Decision, Outcome, Rule, reserve};
 use crate::limiter::waiting::Waiters;
 use crate::refusal::{OrFault, Refusal};
 use crate::state::key::Purpose;
@@ -41,7 +41,7 @@ pub(crate) struct AttemptLimiter {
     origin_memory: u64,
     names: Option<Arc<dyn AccountNames>>,
     state: Arc<State>,
-    patience: Duration,
+    timeout: Duration,
     waiters: Waiters,
     alarms: Alarms,
     observer: Arc<dyn Observer>,
@@ -52,8 +52,8 @@ pub(crate) struct AttemptLimiter {
 /// What a reservation has charged, to be settled once the attempt has been judged. One that is dropped instead stays
 /// what it is from the beginning: a failure.
 #[must_use]
-pub(crate) struct Ticket {
-    charged: Vec<(LimitKind, BucketKey, Slip)>,
+pub(crate) struct Reservation {
+    charged: Vec<(LimitKind, BucketKey, KeyReservation)>,
     /// Where the attempt comes from, to be remembered if it is right.
     origins: Vec<BucketKey>,
     /// It is the only failure that its name has.
@@ -62,11 +62,11 @@ pub(crate) struct Ticket {
 
 type BucketKey = RowKey<Bucket>;
 
-/// Whose attempts: who is counted, under which key. The account comes first, then origins, then addresses.
-type Whose = Vec<(LimitKind, BucketKey)>;
+/// LimiterKeys attempts: who is counted, under which key. The account comes first, then origins, then addresses.
+type LimiterKeys = Vec<(LimitKind, BucketKey)>;
 
 enum Reserved {
-    Admitted(Ticket),
+    Admitted(Reservation),
     Denied { counted: LimitKind, wait: Duration },
     Contended { counted: LimitKind, key: BucketKey },
 }
@@ -95,7 +95,7 @@ impl AttemptLimiter {
             origin_memory: limits.origin_memory(),
             names,
             state,
-            patience: limits.longest_patience(),
+            timeout: limits.max_timeout(),
             waiters: Waiters::default(),
             alarms: Alarms::new(limits.alarm_threshold()),
             observer: environment.observer.clone(),
@@ -109,23 +109,23 @@ impl AttemptLimiter {
     /// # Errors
     ///
     /// 429 when there were too many, 503 when that cannot be told.
-    pub(crate) async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Ticket, Refusal> {
-        let whose = self.whose(attempt).await.or_fault(ServerFault::AccountNames)?;
+    pub(crate) async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Reservation, Refusal> {
+        let keys = self.keys_of(attempt).await.or_fault(ServerFault::AccountNames)?;
         let denied = |counted, wait| Refusal::new(Reason::TooManyAttempts(counted)).retry_after(wait);
         let mut waiting = None;
         for round in 0.. {
-            match self.try_to_reserve(&whose).await.or_fault(ServerFault::StateStore)? {
-                Reserved::Admitted(ticket) => {
-                    let counted = ticket.charged.first().map_or(LimitKind::Account, |(counted, ..)| *counted);
+            match self.try_to_reserve(&keys).await.or_fault(ServerFault::StateStore)? {
+                Reserved::Admitted(reservation) => {
+                    let counted = reservation.charged.first().map_or(LimitKind::Account, |(counted, ..)| *counted);
                     self.observe(&attempt.event(EventKind::AttemptAdmitted(counted)));
-                    return Ok(ticket);
+                    return Ok(reservation);
                 }
                 Reserved::Denied { counted, wait } => return Err(denied(counted, wait)),
                 Reserved::Contended { counted, key } => {
                     let now = self.state.clock.now();
                     if waiting.is_none() {
                         self.observe(&attempt.event(EventKind::AttemptWaits(counted)));
-                        let deadline = now.plus(self.patience);
+                        let deadline = now.plus(self.timeout);
                         waiting = self.waiters.join(key.into()).map(|place| (place, deadline));
                     }
                     if waiting.as_ref().is_none_or(|(_, deadline)| *deadline <= now) {
@@ -143,19 +143,24 @@ impl AttemptLimiter {
     /// # Errors
     ///
     /// 503 when it cannot be written down. It then counts as a failure, whatever came of it.
-    pub(crate) async fn settle(&self, ticket: Ticket, judged: Judged, attempt: &Attempt<'_>) -> Result<(), Refusal> {
+    pub(crate) async fn settle(
+        &self,
+        reservation: Reservation,
+        judged: Judged,
+        attempt: &Attempt<'_>,
+    ) -> Result<(), Refusal> {
         let Judged { outcome, user_found } = judged;
         let remembered: &[BucketKey] = match outcome {
-            Outcome::Success if self.origin_memory > 0 => &ticket.origins,
+            Outcome::Success if self.origin_memory > 0 => &reservation.origins,
             _ => &[],
         };
-        let mut settled = self.try_to_settle(&ticket, outcome, remembered).await;
+        let mut settled = self.try_to_settle(&reservation, outcome, remembered).await;
         if let Err(cause) = &settled
             && cause.is::<StoreFull>()
         {
             // There is no room to remember a new origin. The login is no less right for it.
             self.observe(&attempt.event(EventKind::ServerFault(ServerFault::StateStore)).with_cause(&**cause));
-            settled = self.try_to_settle(&ticket, outcome, &[]).await;
+            settled = self.try_to_settle(&reservation, outcome, &[]).await;
         }
         let settled = settled.or_fault(ServerFault::StateStore)?;
         if settled.new_origin {
@@ -164,7 +169,7 @@ impl AttemptLimiter {
         if let (Outcome::Failure, Some(counted)) = (outcome, settled.locked) {
             self.observe(&attempt.event(EventKind::AccountLocked(counted)).with_user_found(user_found));
         }
-        if outcome == Outcome::Failure && ticket.first {
+        if outcome == Outcome::Failure && reservation.first {
             self.raise(Alarm::ManyAccounts, Some(attempt.client_id), attempt.context);
             self.raise(Alarm::ManyAccounts, None, attempt.context);
         }
@@ -204,8 +209,8 @@ impl AttemptLimiter {
         let step = |tx: &mut Transaction<'_>| {
             let (mut bucket, now) = (self.bucket(tx, key)?, tx.now().unix_millis());
             let _ = bucket.catch_up(&self.client, now);
-            let slip = bucket.charge(&self.client, now);
-            bucket.settle(slip, Outcome::Failure, &self.client);
+            let reserved = bucket.charge(&self.client, now);
+            bucket.settle(reserved, Outcome::Failure, &self.client);
             write(tx, key, &bucket, &self.client)
         };
         self.state.run(&[key.into()], step).await.or_fault(ServerFault::StateStore)
@@ -218,7 +223,7 @@ impl AttemptLimiter {
 
     pub(crate) async fn look(
         &self,
-        on: AttemptsOn<'_>,
+        on: LimitKey<'_>,
         context: &RequestContext,
     ) -> Result<Option<AttemptCount>, BoxError> {
         let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
@@ -239,46 +244,47 @@ impl AttemptLimiter {
 
     pub(crate) async fn reset(
         &self,
-        on: AttemptsOn<'_>,
+        on: LimitKey<'_>,
         context: &RequestContext,
     ) -> Result<Option<LimitKind>, BoxError> {
         let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
         self.state.run(&[key.into()], |tx| tx.delete(key)).await.map(|()| Some(counted))
     }
 
-    async fn try_to_reserve(&self, whose: &Whose) -> Result<Reserved, BoxError> {
-        let keys: Vec<StateKey> = whose.iter().map(|(_, key)| (*key).into()).collect();
+    async fn try_to_reserve(&self, limited: &LimiterKeys) -> Result<Reserved, BoxError> {
+        let keys: Vec<StateKey> = limited.iter().map(|(_, key)| (*key).into()).collect();
         let step = |tx: &mut Transaction<'_>| {
             let now = tx.now().unix_millis();
-            let mut known = known_origin(whose, tx)?;
+            let mut known = known_origin(limited, tx)?;
             // A known origin is charged in the place of the account.
-            let name = known.as_ref().map(|(key, _)| *key).or_else(|| whose.first().map(|(_, key)| *key));
+            let name = known.as_ref().map(|(key, _)| *key).or_else(|| limited.first().map(|(_, key)| *key));
             let is_charged = |(counted, key): &&(LimitKind, BucketKey)| match counted {
                 LimitKind::Account | LimitKind::KnownOrigin => Some(*key) == name,
                 LimitKind::Source | LimitKind::Network | LimitKind::Client => true,
             };
-            let chosen: Vec<(LimitKind, BucketKey)> = whose.iter().filter(is_charged).copied().collect();
+            let chosen: Vec<(LimitKind, BucketKey)> = limited.iter().filter(is_charged).copied().collect();
             let mut charged = Vec::with_capacity(chosen.len());
             for (counted, key) in &chosen {
                 let bucket = match known.take_if(|(known, _)| known == key) {
                     Some((_, bucket)) => bucket,
                     None => self.bucket(tx, *key)?,
                 };
-                charged.push(Charged::new(self.rule(*counted), bucket));
+                charged.push(ChargedKey::new(self.rule(*counted), bucket));
             }
             let decision = reserve(now, &mut charged);
-            for ((_, key), Charged { rule, bucket, set_back }) in chosen.iter().zip(&charged) {
+            for ((_, key), ChargedKey { rule, bucket, set_back }) in chosen.iter().zip(&charged) {
                 if *set_back || matches!(decision, Decision::Admitted(_)) {
                     write(tx, *key, bucket, rule)?;
                 }
             }
             let counted = |bucket: usize| chosen.get(bucket).copied().ok_or("a decision about no bucket");
             match decision {
-                Decision::Admitted(slips) => {
-                    let slips = chosen.iter().zip(slips).map(|((counted, key), slip)| (*counted, *key, slip));
-                    let origins = whose.iter().filter(|(counted, _)| *counted == LimitKind::KnownOrigin);
-                    Ok(Reserved::Admitted(Ticket {
-                        charged: slips.collect(),
+                Decision::Admitted(reserved) => {
+                    let reserved =
+                        chosen.iter().zip(reserved).map(|((counted, key), reserved)| (*counted, *key, reserved));
+                    let origins = limited.iter().filter(|(counted, _)| *counted == LimitKind::KnownOrigin);
+                    Ok(Reserved::Admitted(Reservation {
+                        charged: reserved.collect(),
                         origins: origins.map(|(_, key)| *key).collect(),
                         first: charged.first().is_some_and(|charged| charged.bucket.failures() == 1),
                     }))
@@ -298,13 +304,13 @@ impl AttemptLimiter {
 
     async fn try_to_settle(
         &self,
-        ticket: &Ticket,
+        reservation: &Reservation,
         outcome: Outcome,
         remembered: &[BucketKey],
     ) -> Result<Settled, BoxError> {
-        let is_charged = |key: &&BucketKey| ticket.charged.iter().any(|(_, charged, _)| charged == *key);
+        let is_charged = |key: &&BucketKey| reservation.charged.iter().any(|(_, charged, _)| charged == *key);
         let buckets = || {
-            let charged = ticket.charged.iter().map(|(counted, key, slip)| (*counted, *key, Some(*slip)));
+            let charged = reservation.charged.iter().map(|(counted, key, reserved)| (*counted, *key, Some(*reserved)));
             let new = remembered.iter().filter(|key| !is_charged(key)).map(|key| (LimitKind::KnownOrigin, *key, None));
             charged.chain(new)
         };
@@ -312,19 +318,19 @@ impl AttemptLimiter {
         let step = |tx: &mut Transaction<'_>| {
             let now = tx.now().unix_millis();
             let mut settled = Settled::default();
-            for (counted, key, slip) in buckets() {
+            for (counted, key, reserved) in buckets() {
                 let (rule, remember) = (self.rule(counted), remembered.contains(&key));
                 let stored = tx.get(key)?;
                 if stored.is_none() && !remember {
                     continue;
                 }
-                let (slip, mut changed) = (slip.filter(|_| stored.is_some()), remember);
+                let (reserved, mut changed) = (reserved.filter(|_| stored.is_some()), remember);
                 let mut bucket = stored.unwrap_or_else(|| self.new_bucket(now));
-                if let Some(slip) = slip {
+                if let Some(reserved) = reserved {
                     // A row in which others are counted too keeps what they have done.
                     let shared_success = outcome == Outcome::Success && tx.is_shared(key)?;
                     let outcome = if shared_success { Outcome::Inconclusive } else { outcome };
-                    changed |= bucket.settle(slip, outcome, rule);
+                    changed |= bucket.settle(reserved, outcome, rule);
                 }
                 if remember {
                     settled.new_origin |= !bucket.is_known(now);
@@ -343,25 +349,25 @@ impl AttemptLimiter {
     }
 
     /// Under which keys an attempt on this name is counted.
-    async fn whose(&self, attempt: &Attempt<'_>) -> Result<Whose, BoxError> {
+    async fn keys_of(&self, attempt: &Attempt<'_>) -> Result<LimiterKeys, BoxError> {
         let Attempt { username, client_id, context } = *attempt;
         let named = match &self.names {
             Some(names) => names.account(username, context).await?.into(),
             None => folded(username),
         };
         let (account, peer) = (self.account_key(&named, context), context.peer());
-        let mut whose = Vec::with_capacity(4);
-        whose.push((LimitKind::Account, account));
+        let mut keys = Vec::with_capacity(4);
+        keys.push((LimitKind::Account, account));
         if self.origin_memory > 0 {
             let origins = self.origin_keys(&named, client_id.as_str(), context);
-            whose.extend(origins.into_iter().flatten().map(|key| (LimitKind::KnownOrigin, key)));
+            keys.extend(origins.into_iter().flatten().map(|key| (LimitKind::KnownOrigin, key)));
         }
         if let Some(peer) = peer {
-            whose.push((LimitKind::Source, self.state.keys.row(Purpose::Source, &[&source(peer)])));
+            keys.push((LimitKind::Source, self.state.keys.row(Purpose::Source, &[&source(peer)])));
             let network = network(peer).map(|network| self.state.keys.row(Purpose::Network, &[&network]));
-            whose.extend(network.map(|key| (LimitKind::Network, key)));
+            keys.extend(network.map(|key| (LimitKind::Network, key)));
         }
-        Ok(whose)
+        Ok(keys)
     }
 
     fn account_key(&self, named: &str, context: &RequestContext) -> BucketKey {
@@ -375,7 +381,7 @@ impl AttemptLimiter {
             self.state.keys.row(Purpose::Origin, &parts)
         };
         [
-            context.origin().map(|origin| key(b"host", origin.as_bytes())),
+            context.device().map(|device| key(b"host", device.as_bytes())),
             context.peer().map(|peer| key(b"address", &source(peer))),
         ]
     }
@@ -392,33 +398,33 @@ impl AttemptLimiter {
 
     async fn key_of(
         &self,
-        on: AttemptsOn<'_>,
+        on: LimitKey<'_>,
         context: &RequestContext,
     ) -> Result<Option<(LimitKind, BucketKey)>, BoxError> {
         let named = match (on, &self.names) {
-            (AttemptsOn::Account { username } | AttemptsOn::KnownOrigin { username, .. }, Some(names)) => {
+            (LimitKey::Account { username } | LimitKey::KnownOrigin { username, .. }, Some(names)) => {
                 names.account(username, context).await?
             }
-            (AttemptsOn::Account { username } | AttemptsOn::KnownOrigin { username, .. }, None) => {
+            (LimitKey::Account { username } | LimitKey::KnownOrigin { username, .. }, None) => {
                 folded(username).into_owned()
             }
             _ => String::new(),
         };
         let peer = context.peer();
         Ok(match on {
-            AttemptsOn::Account { .. } => Some((LimitKind::Account, self.account_key(&named, context))),
-            AttemptsOn::KnownOrigin { client_id, .. } => {
+            LimitKey::Account { .. } => Some((LimitKind::Account, self.account_key(&named, context))),
+            LimitKey::KnownOrigin { client_id, .. } => {
                 let key = self.origin_keys(&named, client_id, context).into_iter().flatten().next();
                 key.map(|key| (LimitKind::KnownOrigin, key))
             }
-            AttemptsOn::Source => {
+            LimitKey::Source => {
                 peer.map(|peer| (LimitKind::Source, self.state.keys.row(Purpose::Source, &[&source(peer)])))
             }
-            AttemptsOn::Network => {
+            LimitKey::Network => {
                 let network = peer.and_then(network);
                 network.map(|network| (LimitKind::Network, self.state.keys.row(Purpose::Network, &[&network])))
             }
-            AttemptsOn::Client { client_id } => self.client_key(client_id, context).map(|key| (LimitKind::Client, key)),
+            LimitKey::Client { client_id } => self.client_key(client_id, context).map(|key| (LimitKind::Client, key)),
         })
     }
 
@@ -452,8 +458,8 @@ impl AttemptLimiter {
 }
 
 /// Which of these is an origin from where the owner of the name has logged in before, and what is counted there.
-fn known_origin(whose: &Whose, tx: &Transaction<'_>) -> Result<Option<(BucketKey, Bucket)>, BoxError> {
-    for (_, key) in whose.iter().filter(|(counted, _)| *counted == LimitKind::KnownOrigin) {
+fn known_origin(limited: &LimiterKeys, tx: &Transaction<'_>) -> Result<Option<(BucketKey, Bucket)>, BoxError> {
+    for (_, key) in limited.iter().filter(|(counted, _)| *counted == LimitKind::KnownOrigin) {
         if let Some(bucket) = tx.get(*key)?.filter(|bucket| bucket.is_known(tx.now().unix_millis())) {
             return Ok(Some((*key, bucket)));
         }
@@ -467,17 +473,17 @@ fn tenant(context: &RequestContext) -> &[u8] {
 
 /// A bucket that says nothing any more needs no row.
 fn write(tx: &mut Transaction<'_>, key: BucketKey, bucket: &Bucket, rule: &Rule) -> Result<(), BoxError> {
-    match bucket.life(rule, tx.now().unix_millis()) {
+    match bucket.ttl(rule, tx.now().unix_millis()) {
         Some(life) => tx.put(key, bucket, Duration::from_millis(life)),
         None => tx.delete(key),
     }
 }
 
-/// Whose attempts are meant, for [`PasswordGrant::attempts`](crate::PasswordGrant::attempts) and
+/// LimiterKeys attempts are meant, for [`PasswordGrant::attempts`](crate::PasswordGrant::attempts) and
 /// [`reset_attempts`](crate::PasswordGrant::reset_attempts). Tenant, address and origin are those of the context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum AttemptsOn<'a> {
+pub enum LimitKey<'a> {
     /// On a user name, from wherever it is not known.
     Account {
         /// The name, in any of its spellings.

@@ -15,7 +15,7 @@
 
 use std::cmp::Reverse;
 
-use crate::limiter::bucket::{Bucket, Slip};
+use crate::limiter::bucket::{Bucket, KeyReservation};
 
 /// How attempts on one kind of key are limited. Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) struct Rule {
     /// The window of `rolling_limit`, and how long a locked key stays so.
     pub(crate) window: u64,
     /// How long an attempt may be open. What is settled later takes back less.
-    pub(crate) ticket_life: u64,
+    pub(crate) attempt_timeout: u64,
 }
 
 impl Rule {
@@ -47,7 +47,7 @@ impl Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// Reserved, on every bucket in its order.
-    Admitted(Vec<Slip>),
+    Admitted(Vec<KeyReservation>),
     /// Not now. Nothing was changed.
     Denied {
         /// Milliseconds until every bucket that denies would admit.
@@ -75,23 +75,23 @@ pub(crate) enum Outcome {
 
 /// A bucket that an attempt would be charged to.
 #[derive(Debug, Clone)]
-pub(crate) struct Charged<'a> {
+pub(crate) struct ChargedKey<'a> {
     pub(crate) rule: &'a Rule,
     pub(crate) bucket: Bucket,
     /// It is to be stored, though the attempt is not admitted: the clock was set back.
     pub(crate) set_back: bool,
 }
 
-impl<'a> Charged<'a> {
+impl<'a> ChargedKey<'a> {
     pub(crate) fn new(rule: &'a Rule, bucket: Bucket) -> Self {
         Self { rule, bucket, set_back: false }
     }
 }
 
 /// Reserves an attempt on all of these buckets, or on none.
-pub(crate) fn reserve(now: u64, charged: &mut [Charged<'_>]) -> Decision {
+pub(crate) fn reserve(now: u64, charged: &mut [ChargedKey<'_>]) -> Decision {
     let (mut denied, mut contended) = (None, None);
-    for (index, Charged { rule, bucket, set_back }) in charged.iter_mut().enumerate() {
+    for (index, ChargedKey { rule, bucket, set_back }) in charged.iter_mut().enumerate() {
         *set_back = bucket.catch_up(rule, now);
         match bucket.wait(rule, now) {
             None => {}
@@ -107,5 +107,5 @@ pub(crate) fn reserve(now: u64, charged: &mut [Charged<'_>]) -> Decision {
     if let Some(bucket) = contended {
         return Decision::Contended { bucket };
     }
-    Decision::Admitted(charged.iter_mut().map(|Charged { rule, bucket, .. }| bucket.charge(rule, now)).collect())
+    Decision::Admitted(charged.iter_mut().map(|ChargedKey { rule, bucket, .. }| bucket.charge(rule, now)).collect())
 }

@@ -15,7 +15,7 @@ use crate::request::charset::{Charset, charset_of};
 use crate::request::parameter::holds_credential;
 pub(crate) use crate::request::parameter::{Endpoint, Parameter};
 use crate::types::context::RequestContext;
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 use crate::types::secret::Secret;
 
 /// A token request ([RFC 6749 section 4.3.2]), parsed strictly.
@@ -64,7 +64,7 @@ impl<'a> TokenRequest<'a> {
     /// Parses an HTTP request, for hosts that want to see it before they
     /// [`handle`](crate::PasswordGrant::handle) it. [`PasswordGrant::token`](crate::PasswordGrant::token) does both.
     ///
-    /// The body may have the 65,536 bytes of the default [`Limits`]. The engine's own limit for passwords is applied
+    /// The body may have the 65,536 bytes of the default [`RequestLimits`]. The engine's own limit for passwords is applied
     /// when it handles the request, and the engine's observer is not told of what fails here.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl<'a> TokenRequest<'a> {
     /// is too large, else 400), or `invalid_scope` for a malformed scope.
     pub fn from_http(request: &HttpRequest<'a>) -> Result<Self, TokenError> {
         let mut parsed = Self::empty();
-        parsed.parse(request, Endpoint::Token, &Limits::widest_password()).map_err(TokenError::of_request)?;
+        parsed.parse(request, Endpoint::Token, &RequestLimits::widest_password()).map_err(TokenError::of_request)?;
         Ok(parsed)
     }
 
@@ -99,7 +99,7 @@ impl<'a> TokenRequest<'a> {
     pub fn from_pairs(pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Result<Self, TokenError> {
         let pairs = pairs.into_iter().map(|(name, value)| decoded_elsewhere(name, Secret::new(value)));
         let mut parsed = Self::empty();
-        parsed.collect(pairs, Endpoint::Token, &Limits::widest_password()).map_err(TokenError::of_request)?;
+        parsed.collect(pairs, Endpoint::Token, &RequestLimits::widest_password()).map_err(TokenError::of_request)?;
         Ok(parsed)
     }
 
@@ -144,7 +144,7 @@ impl<'a> TokenRequest<'a> {
         &mut self,
         request: &HttpRequest<'a>,
         endpoint: Endpoint,
-        limits: &Limits,
+        limits: &RequestLimits,
     ) -> Result<(), RequestFault> {
         if request.body_too_large || request.body.len() > limits.body {
             return Err(RequestFault::BodyTooLarge);
@@ -203,7 +203,7 @@ impl<'a> TokenRequest<'a> {
         &mut self,
         pairs: impl Iterator<Item = Result<(Cow<'a, str>, Secret<'a>), RequestFault>>,
         endpoint: Endpoint,
-        limits: &Limits,
+        limits: &RequestLimits,
     ) -> Result<(), RequestFault> {
         let mut seen = Seen::default();
         for pair in pairs {
@@ -236,7 +236,7 @@ impl<'a> TokenRequest<'a> {
         Ok(())
     }
 
-    fn check(&self, limits: &Limits) -> Result<(), RequestFault> {
+    fn check(&self, limits: &RequestLimits) -> Result<(), RequestFault> {
         for (parameter, value) in Parameter::ALL.iter().zip(&self.values) {
             if let Some(value) = value {
                 parameter.check(value.expose(), limits)?;
@@ -265,7 +265,7 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn once(&mut self, parameter: Option<Parameter>, name: Cow<'a, str>) -> Result<(), RequestFault> {
         self.pairs += 1;
-        if self.pairs > Limits::PARAMETERS {
+        if self.pairs > RequestLimits::PARAMETERS {
             return Err(RequestFault::TooManyParameters);
         }
         let is_repeated = match parameter {
@@ -275,7 +275,7 @@ impl<'a> Seen<'a> {
                 self.known |= 1 << parameter as u32;
                 self.known == before
             }
-            None if name.len() > Limits::NAME => return Err(RequestFault::TooLong),
+            None if name.len() > RequestLimits::NAME => return Err(RequestFault::TooLong),
             None if self.unknown.contains(&name) => true,
             None => {
                 self.unknown.push(name);

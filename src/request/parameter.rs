@@ -3,7 +3,7 @@
 
 use crate::error::RequestFault;
 use crate::http::form;
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 use crate::types::scope;
 
 /// The endpoint that a request was sent to, which decides what parameters it has.
@@ -78,10 +78,10 @@ macro_rules! parameters {
 const TOKEN: At = At::Only(Endpoint::Token);
 /// `token_type_hint` is not known: a token itself tells what it is.
 const ABOUT_TOKEN: At = At::Only(Endpoint::AboutToken);
-const SHORT: Grammar = Grammar::Vschar { longest: Limits::SHORT };
-const CLIENT_ID: Grammar = Grammar::Vschar { longest: Limits::CLIENT_ID };
-const CLIENT_SECRET: Grammar = Grammar::Vschar { longest: Limits::CLIENT_SECRET };
-const USERNAME: Grammar = Grammar::Text { longest: Limits::USERNAME };
+const SHORT: Grammar = Grammar::Vschar { longest: RequestLimits::SHORT };
+const CLIENT_ID: Grammar = Grammar::Vschar { longest: RequestLimits::CLIENT_ID };
+const CLIENT_SECRET: Grammar = Grammar::Vschar { longest: RequestLimits::CLIENT_SECRET };
+const USERNAME: Grammar = Grammar::Text { longest: RequestLimits::USERNAME };
 
 parameters! {
     // parameter        = name(s)                   known at     grammar            credential
@@ -113,7 +113,7 @@ impl Parameter {
     }
 
     /// Checks a value that is not empty.
-    pub(super) fn check(self, value: &str, limits: &Limits) -> Result<(), RequestFault> {
+    pub(super) fn check(self, value: &str, limits: &RequestLimits) -> Result<(), RequestFault> {
         let within = |longest: usize, allows: fn(&str) -> bool| match value {
             _ if value.len() > longest => Err(RequestFault::TooLong),
             _ if !allows(value) => Err(RequestFault::Character),
@@ -132,7 +132,7 @@ impl Parameter {
 
 fn is_short_scope(value: &str) -> bool {
     let spaces: usize = value.bytes().map(|byte| usize::from(byte == b' ')).sum();
-    value.len() <= Limits::SCOPE && spaces < Limits::SCOPE_TOKENS && scope::is_scope(value)
+    value.len() <= RequestLimits::SCOPE && spaces < RequestLimits::SCOPE_TOKENS && scope::is_scope(value)
 }
 
 /// Whether a credential of any endpoint stands in the query. `token` is one only where it is known.

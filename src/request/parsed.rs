@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::request::{Endpoint, Seen, TokenRequest, decoded_elsewhere};
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 use crate::types::secret::Secret;
 
 impl<'de> Deserialize<'de> for TokenRequest<'_> {
@@ -37,7 +37,7 @@ impl<'de> Visitor<'de> for Pairs {
                 return Ok(request);
             }
         }
-        request.fault = request.check(&Limits::widest_password()).err();
+        request.fault = request.check(&RequestLimits::widest_password()).err();
         Ok(request)
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::event::AccessFault;
 use crate::jose::compact::Compact;
 use crate::jose::{Algorithm, NumericDate, VerificationKeys};
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 use crate::types::scope::Scope;
 use crate::types::token::TokenDetails;
 
@@ -19,7 +19,7 @@ pub(crate) fn read_jwt(
     algorithms: &[Algorithm],
     keys: &VerificationKeys,
 ) -> Result<TokenDetails, AccessFault> {
-    if token.len() > Limits::ACCESS_TOKEN {
+    if token.len() > RequestLimits::ACCESS_TOKEN {
         return Err(AccessFault::NotOurs);
     }
     let jws = Compact::parse(token).ok_or(AccessFault::NotOurs)?;

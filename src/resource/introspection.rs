@@ -99,7 +99,7 @@ pub struct IntrospectedTokens {
     url: String,
     credentials: Credentials,
     transport: Arc<dyn IntrospectionTransport>,
-    patience: Duration,
+    timeout: Duration,
     cached_for: Duration,
     environment: Environment,
     cache: Mutex<HashMap<[u8; 32], Cached>>,
@@ -178,7 +178,7 @@ impl IntrospectedTokens {
             url,
             credentials,
             transport: Arc::new(transport),
-            patience: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
             cached_for: Duration::from_secs(5),
             environment: Environment::new(),
             cache: Mutex::default(),
@@ -187,8 +187,8 @@ impl IntrospectedTokens {
 
     /// How long an answer may take. Default 5 s.
     #[must_use]
-    pub fn patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// For how long it is remembered that a token is active, but never beyond its end: so much longer a token is taken that
@@ -212,7 +212,7 @@ impl TokenLookup for IntrospectedTokens {
         if let Some(details) = self.cached(&key) {
             return Ok(Some(details));
         }
-        let answer = before(self.ask(token), self.environment.clock.sleep(self.patience)).await;
+        let answer = before(self.ask(token), self.environment.clock.sleep(self.timeout)).await;
         let details = read(answer.unwrap_or_else(|| Err("the introspection endpoint did not answer in time".into()))?)?;
         if let Some(details) = &details {
             self.keep(key, details);

@@ -230,8 +230,8 @@ impl AccessTokenVerifier {
         };
         self.check(&details)?;
         if let Some(revocations) = &self.revocations {
-            match revocations.standing(&details).await {
-                Ok(standing) if standing.fault.is_some() => return Err(AccessFault::Revoked),
+            match revocations.status(&details).await {
+                Ok(status) if status.fault.is_some() => return Err(AccessFault::Revoked),
                 Ok(_) => {}
                 Err(cause) => return Err(self.server_fault(&cause)),
             }

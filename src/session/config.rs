@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::session::epoch::LogOut;
-use crate::session::index::Sessions;
+use crate::session::epoch::SubjectEpoch;
+use crate::session::index::SessionIndex;
 use crate::session::token::RefreshKeys;
 use crate::types::scope::Scope;
 use crate::types::token::LIFETIMES;
@@ -43,7 +43,7 @@ use crate::user::AccountGate;
 /// # }
 /// # let (secret, db) = ([7; 32], Db);
 ///
-/// let refresh = RefreshTokens::new(RefreshKeys::new(secret)?, db).idle_life(Duration::from_secs(7 * 86_400));
+/// let refresh = RefreshTokens::new(RefreshKeys::new(secret)?, db).idle_lifetime(Duration::from_secs(7 * 86_400));
 /// # Ok::<(), password_grant::KeyError>(())
 /// ```
 ///
@@ -54,17 +54,17 @@ pub struct RefreshTokens {
     pub(super) gate: Arc<dyn AccountGate>,
     pub(super) window: Duration,
     pub(super) repeats: u32,
-    pub(super) absolute_life: Duration,
-    pub(super) idle_life: Option<Duration>,
+    pub(super) absolute_lifetime: Duration,
+    pub(super) idle_lifetime: Option<Duration>,
     pub(super) sessions: usize,
-    pub(super) needed_scope: Option<Scope>,
+    pub(super) required_scope: Option<Scope>,
 }
 
 /// The most that a family may live, since log-outs are remembered for as long.
-const LONGEST_LIFE: Duration = Duration::from_secs(400 * 86_400);
+const MAX_LIFETIME: Duration = Duration::from_secs(400 * 86_400);
 
 const _: () = assert!(
-    LogOut::LIFE.as_secs() > LONGEST_LIFE.as_secs() + LIFETIMES.end().as_secs(),
+    SubjectEpoch::TTL.as_secs() > MAX_LIFETIME.as_secs() + LIFETIMES.end().as_secs(),
     "a log-out is remembered for longer than what it ends may be good"
 );
 
@@ -76,10 +76,10 @@ impl RefreshTokens {
             gate: Arc::new(gate),
             window: Duration::from_secs(60),
             repeats: 32,
-            absolute_life: Duration::from_secs(30 * 86_400),
-            idle_life: None,
+            absolute_lifetime: Duration::from_secs(30 * 86_400),
+            idle_lifetime: None,
             sessions: 200,
-            needed_scope: Some(Scope::offline_access()),
+            required_scope: Some(Scope::offline_access()),
         }
     }
 
@@ -100,15 +100,15 @@ impl RefreshTokens {
     }
 
     /// How long after its login a family ends, however it is used. From a minute to 400 days. Default 30 days.
-    pub fn absolute_life(mut self, life: Duration) -> Self {
-        self.absolute_life = life;
+    pub fn absolute_lifetime(mut self, life: Duration) -> Self {
+        self.absolute_lifetime = life;
         self
     }
 
     /// How long a family lives without being used; a minute or more. Unless set, only
-    /// [`absolute_life`](Self::absolute_life) ends it.
-    pub fn idle_life(mut self, life: Duration) -> Self {
-        self.idle_life = Some(life);
+    /// [`absolute_lifetime`](Self::absolute_lifetime) ends it.
+    pub fn idle_lifetime(mut self, life: Duration) -> Self {
+        self.idle_lifetime = Some(life);
         self
     }
 
@@ -121,8 +121,8 @@ impl RefreshTokens {
     /// The scope that must be granted for a refresh token to be issued. Default `offline_access`. The empty scope gives
     /// every login through a client with
     /// [`Grant::RefreshToken`](crate::Grant::RefreshToken) one.
-    pub fn when_granted(mut self, scope: Scope) -> Self {
-        self.needed_scope = Some(scope).filter(|scope| !scope.is_empty());
+    pub fn required_scope(mut self, scope: Scope) -> Self {
+        self.required_scope = Some(scope).filter(|scope| !scope.is_empty());
         self
     }
 
@@ -132,11 +132,14 @@ impl RefreshTokens {
         let rules = [
             (self.window <= 10 * minute, "the retry window must be ten minutes or less"),
             (
-                (minute..=LONGEST_LIFE).contains(&self.absolute_life),
+                (minute..=MAX_LIFETIME).contains(&self.absolute_lifetime),
                 "the absolute life must be between a minute and 400 days",
             ),
-            (self.idle_life.is_none_or(|life| life >= minute), "the idle life must be a minute or more"),
-            ((1..=Sessions::MOST).contains(&self.sessions), "a user may have from 1 to 500 sessions through a client"),
+            (self.idle_lifetime.is_none_or(|life| life >= minute), "the idle life must be a minute or more"),
+            (
+                (1..=SessionIndex::MOST).contains(&self.sessions),
+                "a user may have from 1 to 500 sessions through a client",
+            ),
         ];
         rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, problem)| Err(problem))
     }
@@ -147,8 +150,8 @@ impl fmt::Debug for RefreshTokens {
         f.debug_struct("RefreshTokens")
             .field("keys", &self.keys)
             .field("window", &self.window)
-            .field("absolute_life", &self.absolute_life)
-            .field("idle_life", &self.idle_life)
+            .field("absolute_lifetime", &self.absolute_lifetime)
+            .field("idle_lifetime", &self.idle_lifetime)
             .finish_non_exhaustive()
     }
 }

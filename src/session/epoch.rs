@@ -14,7 +14,7 @@ use crate::state::transaction::{RowKey, Transaction};
 
 /// A log-out: a subject's last one, or the last of all subjects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct LogOut {
+pub(crate) struct SubjectEpoch {
     /// Greater than that of every log-out before it.
     pub(crate) number: u64,
     /// When it was, in milliseconds since 1970, by the clock that tokens are dated by. In the row for all subjects, no earlier
@@ -22,15 +22,15 @@ pub(crate) struct LogOut {
     pub(crate) at: u64,
 }
 
-impl LogOut {
-    /// Longer than any family lives ([`RefreshTokens::absolute_life`](crate::RefreshTokens::absolute_life)) together with
+impl SubjectEpoch {
+    /// Longer than any family lives ([`RefreshTokens::absolute_lifetime`](crate::RefreshTokens::absolute_lifetime)) together with
     /// its access tokens.
-    pub(crate) const LIFE: Duration = Duration::from_secs(800 * 86_400);
+    pub(crate) const TTL: Duration = Duration::from_secs(800 * 86_400);
     /// Of the row that counts: for ever, as far as stores can count.
     const FOR_EVER: Duration = Duration::from_secs(36_500 * 86_400);
 }
 
-impl Stored for LogOut {
+impl Stored for SubjectEpoch {
     const NAME: &'static str = "a log-out";
 
     fn encode(&self, bytes: &mut Vec<u8>) {
@@ -45,42 +45,42 @@ impl Stored for LogOut {
 
 /// The two rows that a log-out is written in. Where a row is not there, nobody was logged out.
 #[derive(Clone, Copy)]
-pub(crate) struct LogOutKeys {
+pub(crate) struct SubjectEpochKeys {
     /// Of the row that numbers the log-outs of all subjects.
-    pub(crate) all: RowKey<LogOut>,
+    pub(crate) all: RowKey<SubjectEpoch>,
     /// Of the subject's row.
-    pub(crate) own: RowKey<LogOut>,
+    pub(crate) own: RowKey<SubjectEpoch>,
 }
 
-impl LogOutKeys {
+impl SubjectEpochKeys {
     pub(crate) fn both(self) -> [StateKey; 2] {
         [self.all.into(), self.own.into()]
     }
 
-    fn read(self, tx: &Transaction<'_>) -> Result<(LogOut, LogOut), BoxError> {
+    fn read(self, tx: &Transaction<'_>) -> Result<(SubjectEpoch, SubjectEpoch), BoxError> {
         Ok((tx.get(self.all)?.unwrap_or_default(), tx.get(self.own)?.unwrap_or_default()))
     }
 
     /// Writes both rows. The caller has made `last.at` no earlier than `own.at`.
-    fn write(self, tx: &mut Transaction<'_>, last: LogOut, own: LogOut) -> Result<(), BoxError> {
-        tx.put(self.all, &last, LogOut::FOR_EVER)?;
-        tx.put(self.own, &own, LogOut::LIFE)
+    fn write(self, tx: &mut Transaction<'_>, last: SubjectEpoch, own: SubjectEpoch) -> Result<(), BoxError> {
+        tx.put(self.all, &last, SubjectEpoch::FOR_EVER)?;
+        tx.put(self.own, &own, SubjectEpoch::TTL)
     }
 }
 
 /// Logs a subject out, at this time by the clock that tokens are dated by.
-pub(crate) fn log_out(tx: &mut Transaction<'_>, keys: LogOutKeys, now: u64) -> Result<(), BoxError> {
+pub(crate) fn log_out(tx: &mut Transaction<'_>, keys: SubjectEpochKeys, now: u64) -> Result<(), BoxError> {
     let (last, own) = keys.read(tx)?;
     // The time alone would not do, since clocks step back; a count alone would begin anew if its row were lost.
     let number = last.number.max(own.number).saturating_add(1).max(now);
-    keys.write(tx, LogOut { number, at: now.max(last.at) }, LogOut { number, at: now.max(own.at) })
+    keys.write(tx, SubjectEpoch { number, at: now.max(last.at) }, SubjectEpoch { number, at: now.max(own.at) })
 }
 
 /// Dates a log-out no earlier than this, in both rows.
-pub(crate) fn date(tx: &mut Transaction<'_>, keys: LogOutKeys, now: u64) -> Result<(), BoxError> {
+pub(crate) fn date(tx: &mut Transaction<'_>, keys: SubjectEpochKeys, now: u64) -> Result<(), BoxError> {
     let (last, own) = keys.read(tx)?;
     if own.number > 0 && own.at < now {
-        keys.write(tx, LogOut { at: now.max(last.at), ..last }, LogOut { at: now, ..own })?;
+        keys.write(tx, SubjectEpoch { at: now.max(last.at), ..last }, SubjectEpoch { at: now, ..own })?;
     }
     Ok(())
 }
@@ -93,29 +93,32 @@ mod tests {
     use crate::{Clock, Timestamp};
 
     impl TestState {
-        fn keys(&self, subject: &str) -> LogOutKeys {
-            let own = self.keys.row(Purpose::Subject, &[subject.as_bytes()]);
-            LogOutKeys { all: self.keys.row(Purpose::LogOuts, &[]), own }
+        fn keys(&self, subject: &str) -> SubjectEpochKeys {
+            let own = self.keys.row(Purpose::SubjectEpoch, &[subject.as_bytes()]);
+            SubjectEpochKeys { all: self.keys.row(Purpose::LastEpoch, &[]), own }
         }
 
-        fn log_out(&self, subject: &str) -> LogOut {
+        fn log_out(&self, subject: &str) -> SubjectEpoch {
             let (keys, now) = (self.keys(subject), self.clock.now().unix_millis());
             self.state.run(&keys.both(), |tx| log_out(tx, keys, now)).unwrap();
             self.of(subject)
         }
 
-        fn last(&self) -> LogOut {
+        fn last(&self) -> SubjectEpoch {
             self.state.get(self.keys("anybody").all).unwrap().unwrap_or_default()
         }
 
-        fn of(&self, subject: &str) -> LogOut {
+        fn of(&self, subject: &str) -> SubjectEpoch {
             self.state.get(self.keys(subject).own).unwrap().unwrap_or_default()
         }
     }
 
     #[test]
     fn the_stored_bytes_stay_the_same_from_version_to_version() {
-        assert_eq!(hex(&LogOut { number: 1_800_000_000_001, at: 1_800_000_000_000 }), "0181a0f1c2b13480a0f1c2b134");
+        assert_eq!(
+            hex(&SubjectEpoch { number: 1_800_000_000_001, at: 1_800_000_000_000 }),
+            "0181a0f1c2b13480a0f1c2b134"
+        );
     }
 
     /// Whatever the clock does, and whichever of the rows is lost: what is later has a greater number.
@@ -123,7 +126,7 @@ mod tests {
     fn numbers_only_grow() {
         let memory = TestState::new();
         let mut last = 0;
-        let mut grows = |log_out: LogOut| {
+        let mut grows = |log_out: SubjectEpoch| {
             assert!(log_out.number > last, "{log_out:?} after {last}");
             last = log_out.number;
         };
@@ -134,11 +137,11 @@ mod tests {
         grows(memory.log_out("alice"));
         grows(memory.log_out("bob"));
         // The row that counts is lost: the subject's own still knows, and so does the time.
-        let lose = |key: RowKey<LogOut>| memory.state.run(&[key.into()], |tx| tx.delete(key)).unwrap();
+        let lose = |key: RowKey<SubjectEpoch>| memory.state.run(&[key.into()], |tx| tx.delete(key)).unwrap();
         lose(memory.keys("alice").all);
         grows(memory.log_out("bob"));
         memory.clock.set(Timestamp::from_unix_seconds(1_900_000_000));
-        let LogOutKeys { all, own } = memory.keys("alice");
+        let SubjectEpochKeys { all, own } = memory.keys("alice");
         lose(all);
         lose(own);
         grows(memory.log_out("alice"));
@@ -163,8 +166,8 @@ mod tests {
         memory.clock.advance(Duration::from_secs(400 * 86_400 + 366 * 86_400));
         assert!(memory.of("alice").number > 0);
         memory.clock.advance(Duration::from_secs(40 * 86_400));
-        assert_eq!(memory.of("alice"), LogOut::default());
-        assert_eq!(memory.of("bob"), LogOut::default());
-        assert_eq!(memory.of("carol"), LogOut::default());
+        assert_eq!(memory.of("alice"), SubjectEpoch::default());
+        assert_eq!(memory.of("bob"), SubjectEpoch::default());
+        assert_eq!(memory.of("carol"), SubjectEpoch::default());
     }
 }

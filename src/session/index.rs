@@ -9,9 +9,9 @@ use crate::state::codec::{Reader, Stored};
 type Id = [u8; 16];
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Sessions(VecDeque<Id>);
+pub(crate) struct SessionIndex(VecDeque<Id>);
 
-impl Sessions {
+impl SessionIndex {
     /// The most that a host can allow.
     pub(crate) const MOST: usize = 500;
 
@@ -37,7 +37,7 @@ impl Sessions {
 }
 
 /// One name after the other.
-impl Stored for Sessions {
+impl Stored for SessionIndex {
     const NAME: &'static str = "a user's sessions";
 
     fn size_hint(&self) -> usize {
@@ -66,32 +66,32 @@ mod tests {
 
     #[test]
     fn the_newest_are_kept_in_their_order() {
-        let mut list = Sessions::default();
+        let mut list = SessionIndex::default();
         for number in 0..7_u8 {
             assert_eq!(list.surplus(3), number.checked_sub(3).map(|oldest| [oldest; 16]));
             list.add([number; 16], 3);
         }
-        assert_eq!(list, Sessions([[4; 16], [5; 16], [6; 16]].into()));
+        assert_eq!(list, SessionIndex([[4; 16], [5; 16], [6; 16]].into()));
         // Fewer are allowed than there were: one goes for each that comes.
         let mut fewer = list.clone();
         fewer.add([9; 16], 2);
-        assert_eq!(fewer, Sessions([[5; 16], [6; 16], [9; 16]].into()));
+        assert_eq!(fewer, SessionIndex([[5; 16], [6; 16], [9; 16]].into()));
         assert!(list.remove([5; 16]));
-        assert_eq!(list, Sessions([[4; 16], [6; 16]].into()));
+        assert_eq!(list, SessionIndex([[4; 16], [6; 16]].into()));
         assert!(!list.remove([9; 16]));
     }
 
     #[test]
     fn what_is_no_list_is_not_readable() {
         for bytes in [&[][..], &[2], &[1, 0], &[1; 16], &[2; 17]] {
-            assert!(from_bytes::<Sessions>(bytes).is_err(), "{bytes:?}");
+            assert!(from_bytes::<SessionIndex>(bytes).is_err(), "{bytes:?}");
         }
-        assert_eq!(from_bytes(&[1; 17]), Ok(Sessions([[1; 16]].into())));
+        assert_eq!(from_bytes(&[1; 17]), Ok(SessionIndex([[1; 16]].into())));
     }
 
     #[test]
     fn the_stored_bytes_stay_the_same_from_version_to_version() {
         let expected = [[1].as_slice(), &[4; 16], &[5; 16]].concat();
-        assert_eq!(to_bytes(&Sessions([[4; 16], [5; 16]].into())), expected);
+        assert_eq!(to_bytes(&SessionIndex([[4; 16], [5; 16]].into())), expected);
     }
 }

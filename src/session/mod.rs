@@ -1,10 +1,10 @@
-//! Families over the rows that remember them.
+//! Sessions over the rows that remember them.
 
 mod config;
 pub(crate) mod epoch;
-pub(crate) mod family;
 pub(crate) mod index;
 mod revocations;
+pub(crate) mod rotation;
 pub(crate) mod token;
 
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::client::{AuthenticatedClient, Grant};
 use crate::environment::SecureRandom;
 use crate::error::{BoxError, TokenFault};
 pub use crate::session::config::RefreshTokens;
-use crate::session::family::{Family, FamilyRule, Holder, Presented, SecretDigest, Step};
 pub use crate::session::revocations::Revocations;
+use crate::session::rotation::{Holder, Presented, SecretDigest, Session, SessionRule, Step};
 pub use crate::session::token::RefreshKeys;
-use crate::session::token::{FamilyId, RefreshToken, SECRET, TokenSecret};
+use crate::session::token::{RawSessionId, RefreshToken, SECRET, TokenSecret};
 use crate::state::StateKey;
 use crate::state::transaction::Transaction;
 use crate::time::{Clock, Timestamp};
@@ -29,15 +29,15 @@ use crate::types::scope::Scope;
 use crate::types::secret::Secret;
 use crate::user::AccountGate;
 
-/// Families, and where they are remembered.
-pub(crate) struct Families {
+/// Sessions, and where they are remembered.
+pub(crate) struct Sessions {
     pub(crate) config: RefreshTokens,
     pub(crate) revocations: Revocations,
     pub(crate) randomness: Arc<dyn SecureRandom>,
 }
 
 /// A refresh token, and the family that it belongs to.
-pub(crate) struct Session {
+pub(crate) struct IssuedSession {
     pub(crate) id: SessionId,
     pub(crate) token: Secret<'static>,
 }
@@ -54,7 +54,7 @@ enum Creation {
 
 /// A family that is to begin: its name, and the secret of its first token.
 pub(crate) struct NewSession {
-    id: FamilyId,
+    id: RawSessionId,
     secret: TokenSecret,
     pub(crate) session_id: SessionId,
 }
@@ -76,7 +76,7 @@ pub(super) enum Intent<'a> {
     /// The subject is known then. So long it may take, for the client to come again before the window is over.
     Take {
         subject: &'a str,
-        patience: Duration,
+        timeout: Duration,
     },
 }
 
@@ -86,10 +86,10 @@ impl Intent<'_> {
     }
 }
 
-impl Families {
+impl Sessions {
     /// Whether a login through this client that asks for this scope may yield a refresh token.
     pub(crate) fn are_for(&self, client: &AuthenticatedClient, scope: &Scope) -> bool {
-        let needed = self.config.needed_scope.as_ref();
+        let needed = self.config.required_scope.as_ref();
         client.registration().may_use(Grant::RefreshToken) && needed.is_none_or(|needed| scope.includes(needed))
     }
 
@@ -100,25 +100,25 @@ impl Families {
 
     /// How long a token may take to be used up: half of the window, or a second, so that whoever is told 503 then, and comes
     /// again at once, is not taken for a thief if it had been used up all the same.
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn timeout(&self) -> Duration {
         if self.config.window.is_zero() { Duration::MAX } else { (self.config.window / 2).max(Duration::from_secs(1)) }
     }
 
     /// Begins a family, in the place of the subject's oldest one through this client where there are too many, which is
-    /// named then. `None` if the subject is found logged out after `began_after`. A row that is there is never written over.
+    /// named then. `None` if the subject is found logged out after `epoch`. A row that is there is never written over.
     pub(super) async fn create(
         &self,
         NewSession { id, secret, session_id }: NewSession,
         holder: Holder,
         subject: &Subject,
-        began_after: u64,
+        epoch: u64,
         granted: (Scope, Vec<String>),
-        linger: Duration,
-    ) -> Result<Option<(Session, Option<SessionId>)>, BoxError> {
+        access_token_lifetime: Duration,
+    ) -> Result<Option<(IssuedSession, Option<SessionId>)>, BoxError> {
         let list_key = self.revocations.sessions_key(&holder.tenant, &holder.client, subject.as_str());
-        let (absolute, idle) = (millis(self.config.absolute_life), self.config.idle_life.map(millis));
+        let (absolute, idle) = (millis(self.config.absolute_lifetime), self.config.idle_lifetime.map(millis));
         let family_key = self.revocations.family_key(&session_id);
-        let subject_key = self.revocations.log_out_keys(subject.as_str()).own;
+        let subject_key = self.revocations.epoch_keys(subject.as_str()).own;
         let (state, most) = (&self.revocations.state, self.config.sessions);
         // Mostly there is none to be replaced. Where there is, the first round tells which.
         let mut surplus = None;
@@ -126,14 +126,14 @@ impl Families {
             if round > 1 {
                 state.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await;
             }
-            let replaced = surplus.map(|id| FamilyId(id).to_session_id());
+            let replaced = surplus.map(|id| RawSessionId(id).to_session_id());
             let replaced_key = replaced.as_ref().map(|replaced| self.revocations.family_key(replaced));
             let mut keys = vec![family_key.into(), subject_key.into(), list_key.into()];
             keys.extend(replaced_key.map(StateKey::from));
             let create = |tx: &mut Transaction<'_>| {
                 let now = tx.now().unix_millis();
                 let mut list = tx.get(list_key)?.unwrap_or_default();
-                if tx.get(subject_key)?.unwrap_or_default().number > began_after {
+                if tx.get(subject_key)?.unwrap_or_default().number > epoch {
                     return Ok(Creation::LoggedOut);
                 }
                 if list.surplus(most) != surplus {
@@ -144,10 +144,10 @@ impl Families {
                 }
                 let ends = (now.saturating_add(absolute), idle.map(|idle| now.saturating_add(idle)));
                 let (holder, subject, granted) = (holder.clone(), subject.to_string(), granted.clone());
-                let family = Family::new(holder, subject, began_after, granted, secret.digest(), ends);
+                let family = Session::new(holder, subject, epoch, granted, secret.digest(), ends);
                 list.add(id.0, most);
-                tx.put(family_key, &family, life(&family, now, linger))?;
-                tx.put(list_key, &list, self.list_life(linger))?;
+                tx.put(family_key, &family, ttl(&family, now, access_token_lifetime))?;
+                tx.put(list_key, &list, self.index_ttl(access_token_lifetime))?;
                 let replaces = replaced_key.map_or(Ok(false), |key| tx.contains(key))?;
                 replaced_key.map_or(Ok(()), |key| tx.delete(key))?;
                 Ok(Creation::Begun { replaces })
@@ -156,7 +156,7 @@ impl Families {
                 Creation::Begun { replaces } => {
                     let token =
                         self.config.keys.write(0, id, 0, &secret).ok_or("there is no key for refresh tokens")?;
-                    return Ok(Some((Session { id: session_id, token }, replaced.filter(|_| replaces))));
+                    return Ok(Some((IssuedSession { id: session_id, token }, replaced.filter(|_| replaces))));
                 }
                 Creation::LoggedOut => return Ok(None),
                 Creation::Replaces(oldest) => surplus = oldest,
@@ -170,13 +170,13 @@ impl Families {
         let mut bytes = Zeroizing::new([0; 16 + SECRET]);
         self.randomness.fill(&mut *bytes)?;
         let (id, secret) = bytes.split_first_chunk().ok_or("there are more bytes than that")?;
-        let id = FamilyId(*id);
+        let id = RawSessionId(*id);
         Ok(NewSession { id, secret: TokenSecret::new(secret.try_into()?), session_id: id.to_session_id() })
     }
 
     /// A list lives as long as a session that begins now. Sessions that end sooner are in it all the same.
-    fn list_life(&self, linger: Duration) -> Duration {
-        self.config.absolute_life.saturating_add(linger).saturating_add(MARGIN)
+    fn index_ttl(&self, access_token_lifetime: Duration) -> Duration {
+        self.config.absolute_lifetime.saturating_add(access_token_lifetime).saturating_add(MARGIN)
     }
 
     /// How often a login looks anew which session it replaces.
@@ -201,13 +201,13 @@ impl Families {
         &self,
         used: &Used,
         holder: &Holder,
-        (rotates, linger): (bool, Duration),
+        (rotates, access_token_lifetime): (bool, Duration),
         intent: Intent<'_>,
-    ) -> Result<(Step, Option<Family>), BoxError> {
-        let rule = FamilyRule {
+    ) -> Result<(Step, Option<Session>), BoxError> {
+        let rule = SessionRule {
             window: millis(self.config.window),
             repeats: self.config.repeats,
-            idle: self.config.idle_life.map(millis),
+            idle: self.config.idle_lifetime.map(millis),
             rotates,
         };
         let presented = Presented { generation: used.token.generation, digest: used.digest, successors: &used.digests };
@@ -216,7 +216,7 @@ impl Families {
                 let before = family.clone();
                 let step = family.use_token(presented, holder, logged_out, &rule, now);
                 let writes = step == Step::Reused || intent.takes() && *family != before;
-                (step, writes.then_some(linger))
+                (step, writes.then_some(access_token_lifetime))
             })
             .await
             .map(|seen| {
@@ -234,28 +234,28 @@ impl Families {
         &self,
         session_id: &SessionId,
         intent: Intent<'_>,
-        change: impl Fn(&mut Family, u64, u64) -> (T, Option<Duration>),
-    ) -> Result<Option<(T, Family)>, BoxError> {
+        change: impl Fn(&mut Session, u64, u64) -> (T, Option<Duration>),
+    ) -> Result<Option<(T, Session)>, BoxError> {
         let family_key = self.revocations.family_key(session_id);
         // A family never changes its subject, so it can be looked at for that first.
-        let (subject, patience) = match intent {
-            Intent::Take { subject, patience } => (subject.to_owned(), patience),
+        let (subject, timeout) = match intent {
+            Intent::Take { subject, timeout } => (subject.to_owned(), timeout),
             Intent::Look => match self.family(session_id).await? {
                 Some(family) => (family.subject, Duration::MAX),
                 None => return Ok(None),
             },
         };
-        let subject_key = self.revocations.log_out_keys(&subject).own;
+        let subject_key = self.revocations.epoch_keys(&subject).own;
         let step = |tx: &mut Transaction<'_>| {
             let Some(mut family) = tx.get(family_key)? else { return Ok(None) };
             let (logged_out, now) = (tx.get(subject_key)?.unwrap_or_default().number, tx.now().unix_millis());
-            let (output, linger) = change(&mut family, logged_out, now);
-            if let Some(linger) = linger {
-                tx.put(family_key, &family, life(&family, now, linger))?;
+            let (output, access_token_lifetime) = change(&mut family, logged_out, now);
+            if let Some(access_token_lifetime) = access_token_lifetime {
+                tx.put(family_key, &family, ttl(&family, now, access_token_lifetime))?;
             }
             Ok(Some((output, family)))
         };
-        self.revocations.state.run_within(patience, &[family_key.into(), subject_key.into()], step).await
+        self.revocations.state.run_within(timeout, &[family_key.into(), subject_key.into()], step).await
     }
 
     /// The successor that was decided on, as a token.
@@ -268,10 +268,10 @@ impl Families {
 /// How a token stands that was presented to be introspected or revoked.
 pub(crate) struct Found {
     pub(crate) session_id: SessionId,
-    pub(crate) family: Family,
+    pub(crate) family: Session,
 }
 
-impl Families {
+impl Sessions {
     /// The family of this token, if it is the current one and good; for introspection.
     pub(crate) async fn active(&self, text: &str) -> Result<Option<Found>, BoxError> {
         let Some(used) = self.read(text) else { return Ok(None) };
@@ -299,9 +299,9 @@ impl Families {
         &self,
         session_id: &SessionId,
         holder: Option<&Holder>,
-    ) -> Result<Option<(bool, Family)>, BoxError> {
+    ) -> Result<Option<(bool, Session)>, BoxError> {
         let Some(known) = self.family(session_id).await? else { return Ok(None) };
-        let Family { holder: Holder { tenant, client, .. }, subject, .. } = &known;
+        let Session { holder: Holder { tenant, client, .. }, subject, .. } = &known;
         let list_key = self.revocations.sessions_key(tenant, client, subject);
         let family_key = self.revocations.family_key(session_id);
         let step = |tx: &mut Transaction<'_>| {
@@ -310,12 +310,12 @@ impl Families {
             if own {
                 family.revoke(now);
                 // Once the row is gone its tokens are unknown, so it need not outlive the family.
-                tx.put(family_key, &family, life(&family, now, Duration::ZERO))?;
+                tx.put(family_key, &family, ttl(&family, now, Duration::ZERO))?;
                 // A list that cannot be read keeps nobody from ending a session.
-                if let (Ok(Some(mut list)), Some(id)) = (tx.get(list_key), FamilyId::from_text(session_id.as_str()))
+                if let (Ok(Some(mut list)), Some(id)) = (tx.get(list_key), RawSessionId::from_text(session_id.as_str()))
                     && list.remove(id.0)
                 {
-                    tx.put(list_key, &list, self.list_life(Duration::ZERO))?;
+                    tx.put(list_key, &list, self.index_ttl(Duration::ZERO))?;
                 }
             }
             Ok(Some((own, family)))
@@ -323,7 +323,7 @@ impl Families {
         self.revocations.state.run(&[family_key.into(), list_key.into()], step).await
     }
 
-    async fn family(&self, session_id: &SessionId) -> Result<Option<Family>, BoxError> {
+    async fn family(&self, session_id: &SessionId) -> Result<Option<Session>, BoxError> {
         self.revocations.state.get(self.revocations.family_key(session_id)).await
     }
 
@@ -335,7 +335,7 @@ impl Families {
 /// Ends everything of a subject. Dated once more when that is done: an access token that a login got in between was dated
 /// before then.
 pub(crate) async fn log_out(revocations: &Revocations, subject: &Subject, clock: &dyn Clock) -> Result<(), BoxError> {
-    let keys = revocations.log_out_keys(subject.as_str());
+    let keys = revocations.epoch_keys(subject.as_str());
     let (state, now) = (&revocations.state, clock.now().unix_millis());
     state.run(&keys.both(), |tx| epoch::log_out(tx, keys, now)).await?;
     let now = clock.now().unix_millis();
@@ -355,9 +355,9 @@ pub(crate) fn holder(client: &AuthenticatedClient, context: &RequestContext) -> 
 const MARGIN: Duration = Duration::from_secs(60);
 
 /// A row outlives its family by as long as the family's access tokens do, which ask for it.
-fn life(family: &Family, now: u64, linger: Duration) -> Duration {
+fn ttl(family: &Session, now: u64, access_token_lifetime: Duration) -> Duration {
     let left = Duration::from_millis(family.absolute_expiry().saturating_sub(now));
-    left.saturating_add(linger).saturating_add(MARGIN)
+    left.saturating_add(access_token_lifetime).saturating_add(MARGIN)
 }
 
 fn millis(span: Duration) -> u64 {
@@ -365,6 +365,6 @@ fn millis(span: Duration) -> u64 {
 }
 
 /// When a family expires, in whole seconds since 1970.
-pub(crate) fn expires_at(family: &Family) -> u64 {
+pub(crate) fn expires_at(family: &Session) -> u64 {
     Timestamp::from_unix_millis(family.expires_at()).unix_seconds()
 }

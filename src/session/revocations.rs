@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::environment::SystemRandom;
 use crate::error::{BoxError, TokenFault};
-use crate::session::epoch::{LogOut, LogOutKeys};
-use crate::session::family::Family;
-use crate::session::index::Sessions;
+use crate::session::epoch::{SubjectEpoch, SubjectEpochKeys};
+use crate::session::index::SessionIndex;
+use crate::session::rotation::Session;
 use crate::state::codec::{Reader, Stored};
 use crate::state::key::{Keys, Purpose};
 use crate::state::transaction::{Backend, RowKey, State, Transaction};
@@ -27,11 +27,11 @@ pub struct Revocations {
     pub(crate) state: Arc<State>,
     pub(crate) issuer: Arc<str>,
     /// Of the row that numbers log-outs, which every login looks at.
-    log_outs: RowKey<LogOut>,
+    log_outs: RowKey<SubjectEpoch>,
 }
 
 /// Why a token that was signed is good no more, and the tenant in which its family was created.
-pub(crate) struct Standing {
+pub(crate) struct RevocationStatus {
     pub(crate) fault: Option<TokenFault>,
     pub(crate) tenant: Option<String>,
 }
@@ -47,13 +47,13 @@ impl Revocations {
             backend: Backend::Shared(Arc::new(store)),
             clock: Arc::new(SystemClock::new()),
             randomness: Arc::new(SystemRandom::new()),
-            patience: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
         };
         Self::new(Arc::new(state), issuer.into())
     }
 
     pub(crate) fn new(state: Arc<State>, issuer: Arc<str>) -> Self {
-        let log_outs = state.keys.row(Purpose::LogOuts, &[issuer.as_bytes(), b""]);
+        let log_outs = state.keys.row(Purpose::LastEpoch, &[issuer.as_bytes(), b""]);
         Self { state, issuer, log_outs }
     }
 
@@ -64,9 +64,9 @@ impl Revocations {
     pub(crate) const GRACE: Duration = Duration::from_secs(60);
 
     /// How a token stands of which `details` are true.
-    pub(crate) async fn standing(&self, details: &TokenDetails) -> Result<Standing, BoxError> {
+    pub(crate) async fn status(&self, details: &TokenDetails) -> Result<RevocationStatus, BoxError> {
         let (subject_key, token_key) =
-            (self.log_out_keys(details.subject.as_str()).own, self.token_key(&details.token_id));
+            (self.epoch_keys(details.subject.as_str()).own, self.token_key(&details.token_id));
         let family_key = details.session_id.as_ref().map(|session_id| self.family_key(session_id));
         let mut keys = vec![subject_key.into(), token_key.into()];
         keys.extend(family_key.map(StateKey::from));
@@ -83,19 +83,19 @@ impl Revocations {
                 Some(None) => Some(TokenFault::Unknown),
                 None => is_before.then_some(TokenFault::LoggedOut),
             };
-            Ok(Standing { fault, tenant: family.flatten().map(|family| family.holder.tenant) })
+            Ok(RevocationStatus { fault, tenant: family.flatten().map(|family| family.holder.tenant) })
         };
         self.state.read(&keys, look).await
     }
 
     /// The last log-out of anybody.
-    pub(crate) async fn last_log_out(&self) -> Result<LogOut, BoxError> {
+    pub(crate) async fn last_log_out(&self) -> Result<SubjectEpoch, BoxError> {
         Ok(self.state.get(self.log_outs).await?.unwrap_or_default())
     }
 
     /// The last log-out of this subject.
-    pub(crate) async fn last_log_out_of(&self, subject: &str) -> Result<LogOut, BoxError> {
-        Ok(self.state.get(self.log_out_keys(subject).own).await?.unwrap_or_default())
+    pub(crate) async fn last_log_out_of(&self, subject: &str) -> Result<SubjectEpoch, BoxError> {
+        Ok(self.state.get(self.epoch_keys(subject).own).await?.unwrap_or_default())
     }
 
     /// Remembers that this token is revoked.
@@ -119,18 +119,18 @@ impl Revocations {
         self.key(Purpose::RevokedToken, token_id)
     }
 
-    pub(crate) fn family_key(&self, session_id: &SessionId) -> RowKey<Family> {
-        self.key(Purpose::Family, session_id.as_str())
+    pub(crate) fn family_key(&self, session_id: &SessionId) -> RowKey<Session> {
+        self.key(Purpose::Session, session_id.as_str())
     }
 
-    pub(crate) fn log_out_keys(&self, subject: &str) -> LogOutKeys {
-        LogOutKeys { all: self.log_outs, own: self.key(Purpose::Subject, subject) }
+    pub(crate) fn epoch_keys(&self, subject: &str) -> SubjectEpochKeys {
+        SubjectEpochKeys { all: self.log_outs, own: self.key(Purpose::SubjectEpoch, subject) }
     }
 
     /// Of the row that lists a subject's sessions through a client.
-    pub(crate) fn sessions_key(&self, tenant: &str, client: &str, subject: &str) -> RowKey<Sessions> {
+    pub(crate) fn sessions_key(&self, tenant: &str, client: &str, subject: &str) -> RowKey<SessionIndex> {
         let parts = [&*self.issuer, tenant, client, subject].map(str::as_bytes);
-        self.state.keys.row(Purpose::Sessions, &parts)
+        self.state.keys.row(Purpose::SessionIndex, &parts)
     }
 
     fn key<R: Stored>(&self, purpose: Purpose, what: &str) -> RowKey<R> {

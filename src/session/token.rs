@@ -10,17 +10,17 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::jose::KeyError;
-use crate::session::family::SecretDigest;
+use crate::session::rotation::SecretDigest;
 use crate::types::digest::sha256;
 use crate::types::identifier::SessionId;
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 use crate::types::secret::Secret;
 
 /// The keys that refresh tokens ([RFC 6749 section 1.5]) are made and recognised with, all of them secret.
 ///
 /// The first one makes tokens. To rotate without a gap: add the next key ([`and`](Self::and)) on every instance; once all
 /// have it, put it first there, one instance after the other, and keep the former one behind it for as long as the
-/// longest family may live ([`RefreshTokens::absolute_life`](crate::RefreshTokens::absolute_life)). A token of the former
+/// longest family may live ([`RefreshTokens::absolute_lifetime`](crate::RefreshTokens::absolute_lifetime)). A token of the former
 /// key yields one of the new key at its next use.
 ///
 /// ```
@@ -54,7 +54,7 @@ const LENGTH: usize = TAGGED + TAG;
 
 /// A token whose tag is right: one of ours made it. Whether it is good for anything, its family knows.
 pub(crate) struct RefreshToken {
-    pub(crate) family: FamilyId,
+    pub(crate) family: RawSessionId,
     pub(crate) generation: u64,
     pub(crate) secret: TokenSecret,
 }
@@ -75,9 +75,9 @@ impl TokenSecret {
 
 /// The random name of a family. It stands in its access tokens too (`sid`), and is no secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FamilyId(pub(crate) [u8; FAMILY]);
+pub(crate) struct RawSessionId(pub(crate) [u8; FAMILY]);
 
-impl FamilyId {
+impl RawSessionId {
     /// The session's identifier in access tokens: base64url.
     pub(crate) fn to_session_id(self) -> SessionId {
         let mut text = [0; FAMILY.div_ceil(3) * 4];
@@ -108,7 +108,7 @@ impl RefreshKeys {
     /// # Errors
     ///
     /// When it is shorter than 32 bytes, or there already.
-    pub fn and(mut self, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+    pub fn with_previous(mut self, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let key = Key::new(secret.as_ref())?;
         if self.0.iter().any(|own| own.kid == key.kid) {
             return Err(KeyError::RepeatedKid);
@@ -119,7 +119,7 @@ impl RefreshKeys {
 
     /// The token that this text is, if one of these keys has made it. Nothing else is believed of it.
     pub(crate) fn read(&self, text: &str) -> Option<RefreshToken> {
-        if text.len() > Limits::REFRESH_TOKEN {
+        if text.len() > RequestLimits::REFRESH_TOKEN {
             return None;
         }
         let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?);
@@ -135,7 +135,7 @@ impl RefreshKeys {
         let (family, rest) = rest.split_first_chunk()?;
         let (generation, rest) = rest.split_first_chunk()?;
         Some(RefreshToken {
-            family: FamilyId(*family),
+            family: RawSessionId(*family),
             generation: u64::from_be_bytes(*generation),
             secret: TokenSecret::new(rest.try_into().ok()?),
         })
@@ -156,7 +156,7 @@ impl RefreshKeys {
     pub(crate) fn write(
         &self,
         key: usize,
-        family: FamilyId,
+        family: RawSessionId,
         generation: u64,
         secret: &TokenSecret,
     ) -> Option<Secret<'static>> {
@@ -242,7 +242,7 @@ mod tests {
 
     fn token(keys: &RefreshKeys, generation: u64) -> String {
         let secret = TokenSecret::new([9; SECRET]);
-        keys.write(0, FamilyId([5; FAMILY]), generation, &secret).unwrap().expose().to_owned()
+        keys.write(0, RawSessionId([5; FAMILY]), generation, &secret).unwrap().expose().to_owned()
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
         let read = keys.read(&text).unwrap();
         assert_eq!((read.family.0, read.generation, *read.secret.0), ([5; FAMILY], 7, [9; SECRET]));
         assert!(other.read(&text).is_none());
-        assert!(other.and([1; 32]).unwrap().read(&text).is_some());
+        assert!(other.with_previous([1; 32]).unwrap().read(&text).is_some());
         assert_eq!(text.len(), 106);
     }
 
@@ -277,7 +277,7 @@ mod tests {
     /// A token that leaks does not tell what follows it, and what follows is the same for everybody who shows it to us.
     #[test]
     fn a_successor_follows_from_token_and_key() {
-        let keys = RefreshKeys::new([1; 32]).unwrap().and([2; 32]).unwrap();
+        let keys = RefreshKeys::new([1; 32]).unwrap().with_previous([2; 32]).unwrap();
         let read = |generation| keys.read(&token(&keys, generation)).unwrap();
         let digests =
             |generation| keys.successors(&read(generation)).iter().map(TokenSecret::digest).collect::<Vec<_>>();
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn keys_that_cannot_be_told_apart_or_guessed_are_refused() {
         assert_eq!(RefreshKeys::new([1; 31]).unwrap_err(), KeyError::TooShort);
-        assert_eq!(RefreshKeys::new([1; 32]).unwrap().and([1; 32]).unwrap_err(), KeyError::RepeatedKid);
+        assert_eq!(RefreshKeys::new([1; 32]).unwrap().with_previous([1; 32]).unwrap_err(), KeyError::RepeatedKid);
     }
 
     /// If this fails, the format has changed, and every token that is out there is refused. The text was made by another

@@ -98,15 +98,15 @@ pub(crate) enum Purpose {
     /// How many of a client's assertions are remembered.
     AssertionCount = 7,
     /// A family of refresh tokens.
-    Family = 8,
+    Session = 8,
     /// When a subject was last logged out everywhere.
-    Subject = 9,
+    SubjectEpoch = 9,
     /// The number of the last such log-out, of all subjects.
-    LogOuts = 10,
+    LastEpoch = 10,
     /// An access token that was revoked.
     RevokedToken = 11,
     /// The sessions of a subject through a client.
-    Sessions = 12,
+    SessionIndex = 12,
 }
 
 /// The secret under which the keys of a shared store are digests. All instances have the same one.
@@ -243,13 +243,13 @@ mod tests {
     fn parts_of_any_length_are_hashed_one_after_the_other() {
         for length in (0..300).step_by(7) {
             let (long, short) = (vec![0x5a; length], [1, 2, 3]);
-            let mut input = vec![1, Purpose::Family as u8];
+            let mut input = vec![1, Purpose::Session as u8];
             for part in [&short[..], &long, &short] {
                 input.extend(u32::try_from(part.len()).unwrap().to_be_bytes());
                 input.extend(part);
             }
             let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]), &input);
-            let key = shared().key(Purpose::Family, &[&short, &long, &short]);
+            let key = shared().key(Purpose::Session, &[&short, &long, &short]);
             assert_eq!(key.as_bytes()[1..], tag.as_ref()[..31], "{length}");
         }
     }

@@ -103,12 +103,12 @@ impl<'a> Transaction<'a> {
     /// # Errors
     ///
     /// When it is longer than a store has to take.
-    pub(crate) fn put<R: Stored>(&mut self, key: RowKey<R>, row: &R, life: Duration) -> Result<(), BoxError> {
+    pub(crate) fn put<R: Stored>(&mut self, key: RowKey<R>, row: &R, ttl: Duration) -> Result<(), BoxError> {
         let value = to_bytes(row);
         if value.len() > Self::LONGEST_VALUE {
             return Err(format!("the row of {} is too long to be remembered", R::NAME).into());
         }
-        self.write(key, Write::Put { value, life })
+        self.write(key, Write::Put { value, life: ttl })
     }
 
     /// Removes the row under this key, if there is one.
@@ -142,7 +142,7 @@ pub(crate) struct State {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn SecureRandom>,
     /// How long a step may take in all.
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// Who keeps the rows.
@@ -170,13 +170,13 @@ impl State {
         keys: &[StateKey],
         step: impl FnMut(&mut Transaction<'_>) -> Result<T, BoxError>,
     ) -> Result<T, BoxError> {
-        self.run_within(self.patience, keys, step).await
+        self.run_within(self.timeout, keys, step).await
     }
 
     /// The same in less time.
     pub(crate) async fn run_within<T>(
         &self,
-        patience: Duration,
+        timeout: Duration,
         keys: &[StateKey],
         step: impl FnMut(&mut Transaction<'_>) -> Result<T, BoxError>,
     ) -> Result<T, BoxError> {
@@ -185,7 +185,7 @@ impl State {
             Backend::Shared(store) => {
                 // Boxed: the future is large, and whoever keeps state in the process never needs it.
                 let run = Box::pin(self.run_shared(&**store, keys, step));
-                self.in_time(patience.min(self.patience), run).await
+                self.in_time(timeout.min(self.timeout), run).await
             }
         }
     }
@@ -222,7 +222,7 @@ impl State {
             Backend::Shared(store) => {
                 let key = [key.key];
                 let load = Box::pin(async move { load(&**store, &key).await });
-                let row = self.in_time(self.patience, load).await?.rows.pop().flatten();
+                let row = self.in_time(self.timeout, load).await?.rows.pop().flatten();
                 Ok(row.map(|row| from_bytes(&row.value)).transpose()?)
             }
         }
@@ -312,15 +312,15 @@ fn renew(loaded: &mut Loaded, keys: &[StateKey], changes: &[Change], fresh: Load
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::epoch::LogOut;
-    use crate::session::index::Sessions;
+    use crate::session::epoch::SubjectEpoch;
+    use crate::session::index::SessionIndex;
     use crate::state::test_support::TestState;
     use crate::state::{Row, Version};
 
     const LIFE: Duration = Duration::from_secs(60);
 
-    fn subject(memory: &TestState, name: &str) -> RowKey<LogOut> {
-        memory.keys.row(Purpose::Subject, &[name.as_bytes()])
+    fn subject(memory: &TestState, name: &str) -> RowKey<SubjectEpoch> {
+        memory.keys.row(Purpose::SubjectEpoch, &[name.as_bytes()])
     }
 
     #[test]
@@ -328,7 +328,7 @@ mod tests {
         let memory = TestState::new();
         let key = subject(&memory, "alice");
         let failed: Result<(), _> = memory.state.run(&[key.into()], |tx| {
-            tx.put(key, &LogOut { number: 1, at: 1 }, LIFE)?;
+            tx.put(key, &SubjectEpoch { number: 1, at: 1 }, LIFE)?;
             Err("afterwards".into())
         });
         assert_eq!(failed.unwrap_err().to_string(), "afterwards");
@@ -368,27 +368,27 @@ mod tests {
     fn a_row_that_was_not_named_is_neither_read_nor_written() {
         let memory = TestState::new();
         let (named, other) = (subject(&memory, "alice"), subject(&memory, "bob"));
-        memory.state.run(&[other.into()], |tx| tx.put(other, &LogOut { number: 1, at: 1 }, LIFE)).unwrap();
+        memory.state.run(&[other.into()], |tx| tx.put(other, &SubjectEpoch { number: 1, at: 1 }, LIFE)).unwrap();
         memory
             .state
             .run(&[named.into()], |tx| {
                 assert!(tx.get(other).is_err());
                 assert!(tx.contains(other).is_err());
-                assert!(tx.put(other, &LogOut { number: 2, at: 2 }, LIFE).is_err());
+                assert!(tx.put(other, &SubjectEpoch { number: 2, at: 2 }, LIFE).is_err());
                 assert!(tx.delete(other).is_err());
-                tx.put(named, &LogOut { number: 3, at: 3 }, LIFE)
+                tx.put(named, &SubjectEpoch { number: 3, at: 3 }, LIFE)
             })
             .unwrap();
-        assert_eq!(memory.state.get(other).unwrap(), Some(LogOut { number: 1, at: 1 }));
-        assert_eq!(memory.state.get(named).unwrap(), Some(LogOut { number: 3, at: 3 }));
+        assert_eq!(memory.state.get(other).unwrap(), Some(SubjectEpoch { number: 1, at: 1 }));
+        assert_eq!(memory.state.get(named).unwrap(), Some(SubjectEpoch { number: 3, at: 3 }));
     }
 
     #[test]
     fn a_value_that_is_longer_than_a_store_has_to_take_is_refused() {
         let memory = TestState::new();
-        let key: RowKey<Sessions> = memory.keys.row(Purpose::Sessions, &[]);
+        let key: RowKey<SessionIndex> = memory.keys.row(Purpose::SessionIndex, &[]);
         let put = |length: u16| {
-            let mut list = Sessions::default();
+            let mut list = SessionIndex::default();
             (0..length).for_each(|number| list.add([number as u8; 16], usize::MAX));
             memory.state.run(&[key.into()], |tx| tx.put(key, &list, LIFE))
         };
@@ -401,8 +401,8 @@ mod tests {
     fn a_row_that_cannot_be_read_is_an_error_and_never_one_that_is_not_there() {
         let memory = TestState::new();
         let key = subject(&memory, "alice");
-        let wrong: RowKey<Sessions> = memory.keys.row(Purpose::Subject, &[b"alice"]);
-        let garbage = Sessions::default();
+        let wrong: RowKey<SessionIndex> = memory.keys.row(Purpose::SubjectEpoch, &[b"alice"]);
+        let garbage = SessionIndex::default();
         memory.state.run(&[wrong.into()], |tx| tx.put(wrong, &garbage, LIFE)).unwrap();
         let expected = "the row of a log-out cannot be read";
         assert_eq!(memory.state.get(key).unwrap_err().to_string(), expected);

@@ -13,7 +13,7 @@ use crate::jose::{Algorithm, JwkSet, KeyError, SigningKeys, VerificationKeys};
 use crate::resource::{JWT_TYPE, read_jwt};
 use crate::time::Timestamp;
 use crate::token::issuer::{Authorization, TokenIssuer};
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 use crate::types::token::{AccessToken, TokenDetails};
 
 /// Issues JWT access tokens by [RFC 9068]: `typ` `at+jwt`, with `iss`, `sub`, `aud`, `client_id`, `scope`, `iat`,
@@ -123,7 +123,11 @@ impl JwtIssuer {
         token.push(b'.');
         push_base64url(&signature, &mut token)?;
         // A longer one would be refused by every verifier.
-        if token.len() > Limits::ACCESS_TOKEN { Err(TooLong.into()) } else { Ok(AccessToken::from_base64url(token)) }
+        if token.len() > RequestLimits::ACCESS_TOKEN {
+            Err(TooLong.into())
+        } else {
+            Ok(AccessToken::from_base64url(token))
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub struct RequestContext {
     peer: Option<IpAddr>,
     tenant: Option<Arc<str>>,
-    origin: Option<Arc<str>>,
-    host: Option<Arc<dyn Any + Send + Sync>>,
+    device: Option<Arc<str>>,
+    extension: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl RequestContext {
@@ -52,16 +52,16 @@ impl RequestContext {
     /// in a device token that it has signed. Logins from an origin where the user has logged in before are counted apart
     /// from all others, as they are from a known address. Never anything that a caller can choose.
     #[must_use]
-    pub fn with_origin(mut self, origin: impl Into<Arc<str>>) -> Self {
-        self.origin = Some(origin.into());
+    pub fn with_device(mut self, device: impl Into<Arc<str>>) -> Self {
+        self.device = Some(device.into());
         self
     }
 
     /// Any value of the host's, such as a request id or a device attestation. There is one: a second call replaces it,
     /// whatever its type.
     #[must_use]
-    pub fn with_host<T: Any + Send + Sync>(mut self, value: Arc<T>) -> Self {
-        self.host = Some(value);
+    pub fn with_extension<T: Any + Send + Sync>(mut self, value: Arc<T>) -> Self {
+        self.extension = Some(value);
         self
     }
 
@@ -79,14 +79,14 @@ impl RequestContext {
 
     /// What the host knows the caller's device by.
     #[must_use]
-    pub fn origin(&self) -> Option<&str> {
-        self.origin.as_deref()
+    pub fn device(&self) -> Option<&str> {
+        self.device.as_deref()
     }
 
     /// The host's value, if one of this type was given.
     #[must_use]
-    pub fn host<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.host.as_deref()?.downcast_ref()
+    pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.extension.as_deref()?.downcast_ref()
     }
 }
 

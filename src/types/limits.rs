@@ -3,20 +3,20 @@
 /// The defaults suit the clients that exist; only the body and the password are worth changing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Limits {
+pub struct RequestLimits {
     /// Bytes of a request body. Default 65,536.
     pub body: usize,
     /// Bytes of a password after form decoding. Default 1,024; kept between 64 and 4,096.
     pub password: usize,
 }
 
-impl Default for Limits {
+impl Default for RequestLimits {
     fn default() -> Self {
         Self { body: 64 * 1024, password: 1024 }
     }
 }
 
-impl Limits {
+impl RequestLimits {
     /// With another limit for the body, in bytes.
     #[must_use]
     pub fn with_body(self, body: usize) -> Self {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::types::identifier::{ClientId, SessionId, Subject};
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 use crate::types::scope::Scope;
 
 /// How long an access token may be valid: anything else is a mistake in a table or a configuration.
@@ -57,7 +57,7 @@ pub struct InvalidToken;
 /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
 pub(crate) fn is_b64token(token: &str) -> bool {
     let body = token.trim_end_matches('=');
-    token.len() <= Limits::ACCESS_TOKEN
+    token.len() <= RequestLimits::ACCESS_TOKEN
         && !body.is_empty()
         && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
 }

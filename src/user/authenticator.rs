@@ -79,7 +79,7 @@ impl LoginAttempt<'_> {
         self.username
     }
 
-    /// The password as typed: not empty, within [`Limits::password`](crate::Limits::password), without control
+    /// The password as typed: not empty, within [`RequestLimits::password`](crate::RequestLimits::password), without control
     /// characters other than TAB (RFC 6749 appendix A.16).
     #[must_use]
     pub fn password(&self) -> &Secret<'_> {

@@ -28,7 +28,7 @@ const AUDIENCE: &str = "https://api.example.com";
 
 const ALICE: &str = "grant_type=password&username=alice&password=wonderland";
 
-/// Whose password is `pässwörd +&=%`.
+/// LimiterKeys password is `pässwörd +&=%`.
 const ZOE: &str = "grant_type=password&username=zo%c3%ab&password=p%c3%a4ssw%c3%b6rd+%2b%26%3d%25";
 
 /// Alice, by the client `web`: a request in which all is right.

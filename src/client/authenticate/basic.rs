@@ -8,7 +8,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::http;
 use crate::http::form;
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 use crate::types::secret::Secret;
 
 /// Basic credentials that are well-formed. Nothing in them is verified.
@@ -25,7 +25,7 @@ impl Basic {
     /// identifier has at least one reading. `None` for anything else.
     pub(super) fn parse(header: &[u8]) -> Option<Self> {
         let encoded = http::credentials(header, b"basic")?;
-        if encoded.len() > Limits::BASIC.div_ceil(3) * 4 {
+        if encoded.len() > RequestLimits::BASIC.div_ceil(3) * 4 {
             return None;
         }
         let text = match String::from_utf8(STANDARD.decode(encoded).ok()?) {
@@ -45,7 +45,7 @@ impl Basic {
 
     /// The readings of an identifier as [`Self::ids`] keeps them; `None` if there are none.
     fn ids_in(raw: &str) -> Option<Vec<String>> {
-        let ids = readings(raw, Limits::CLIENT_ID);
+        let ids = readings(raw, RequestLimits::CLIENT_ID);
         let mut ids = ids.iter().flatten().map(Secret::expose);
         if form::is_escaped(raw.as_bytes()) {
             Some(ids.map(str::to_owned).collect()).filter(|ids: &Vec<String>| !ids.is_empty())

@@ -11,7 +11,7 @@ use crate::event::{Event, EventKind};
 use crate::refusal::{OrFault, Refusal};
 use crate::time::Timestamp;
 use crate::types::digest::sha256;
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 use crate::types::secret::Secret;
 
 /// A client identifier and a secret. Raw.
@@ -82,7 +82,7 @@ impl SecretCredential<'_> {
     /// The secret in each of its readings.
     fn readings(&self) -> [Option<Secret<'_>>; 3] {
         match self {
-            Self::Basic(basic) => readings(basic.secret(), Limits::CLIENT_SECRET),
+            Self::Basic(basic) => readings(basic.secret(), RequestLimits::CLIENT_SECRET),
             Self::Post { secret, .. } => [Some(Secret::new(*secret)), None, None],
         }
     }
@@ -205,7 +205,7 @@ mod tests {
             backend: Backend::Local(state),
             clock: Arc::new(clock),
             randomness: Arc::new(SystemRandom::new()),
-            patience: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
         };
         let used = UsedAssertions { state: Arc::new(state), most: 1 };
         let context = RequestContext::new();

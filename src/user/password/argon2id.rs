@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::environment::{RandomnessError, SecureRandom, SystemRandom};
 use crate::error::Overloaded;
 use crate::http::form;
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 use crate::user::password::hashing::Memory;
 
 /// The cost of an Argon2id hash ([RFC 9106]). The default is 19 MiB, two passes, one lane.
@@ -83,7 +83,7 @@ impl Argon2Parameters {
     /// For a password that no login could send (empty, over 1,024 bytes, control characters), for parameters out of
     /// range, or when the system's random generator fails.
     pub fn hash(&self, password: &str) -> Result<String, HashError> {
-        check_new_password(password, Limits::default().password)?;
+        check_new_password(password, RequestLimits::default().password)?;
         self.hash_in(&mut Memory::new(), password, &SystemRandom::new())
     }
 

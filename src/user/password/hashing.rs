@@ -20,7 +20,7 @@ pub(crate) type Memory = Vec<Block>;
 pub(crate) struct HashingThreads {
     queue: SyncSender<Job>,
     clock: Arc<dyn Clock>,
-    patience: Duration,
+    queue_timeout: Duration,
 }
 
 struct Job {
@@ -58,11 +58,11 @@ pub enum HashingConfigError {
 }
 
 impl HashingThreads {
-    /// `waiting` jobs may queue, each for at most `patience`. The first thread goes on in this memory.
+    /// `waiting` jobs may queue, each for at most `queue_timeout`. The first thread goes on in this memory.
     pub(crate) fn start(
         threads: usize,
         waiting: usize,
-        patience: Duration,
+        queue_timeout: Duration,
         clock: Arc<dyn Clock>,
         mut memory: Memory,
     ) -> Result<Self, HashingConfigError> {
@@ -75,7 +75,7 @@ impl HashingThreads {
                 .spawn(move || serve(&jobs, &*clock, memory))
                 .map_err(HashingConfigError::Thread)?;
         }
-        Ok(Self { queue, clock, patience })
+        Ok(Self { queue, clock, queue_timeout })
     }
 
     /// Runs `work` on one of the threads.
@@ -97,7 +97,7 @@ impl HashingThreads {
                 let _ = answer.send(work(memory));
             }
         };
-        let deadline = self.clock.now().plus(self.patience);
+        let deadline = self.clock.now().plus(self.queue_timeout);
         match self.queue.try_send(Job { work: Box::new(work), deadline }) {
             Ok(()) => answered.await.map_err(|_| Overloaded),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Overloaded),

@@ -20,7 +20,7 @@ use crate::error::{BoxError, Overloaded, Rejection};
 use crate::event::{self, Event, EventKind};
 use crate::future::{before, catch_panic};
 use crate::types::context::RequestContext;
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 use crate::user::authenticator::{LoginAttempt, UserAuthenticator};
 use crate::user::login::{Login, Outcome};
 pub use crate::user::password::argon2id::{Argon2Parameters, HashError};
@@ -35,9 +35,9 @@ pub use crate::user::password::store::{AccountState, User, UserStore};
 ///   user without a password, a disabled one and a hash that is refused are no faster than a wrong password. For users
 ///   whose hash has other parameters than the current ones this cannot hold: those whose hash is weaker (less memory
 ///   times passes) are rehashed when they log in, and for a table that mixes them there is
-///   [`failure_floor`](crate::PasswordGrantBuilder::failure_floor).
+///   [`min_failure_time`](crate::PasswordGrantBuilder::min_failure_time).
 /// * **Bounded**: hashing happens on a few threads of its own, one a core unless told otherwise, each with memory that
-///   it keeps. What they cannot take on within their queue and their patience is refused at once with 503. An async
+///   it keeps. What they cannot take on within their queue and their queue_timeout is refused at once with 503. An async
 ///   worker never hashes, and a caller who goes away frees no place before the work is done.
 ///
 /// Stored hashes are Argon2id PHC strings with a salt of at most 48 bytes and an output of at most 64, within the memory,
@@ -60,7 +60,7 @@ pub use crate::user::password::store::{AccountState, User, UserStore};
 /// use password_grant::HashedPasswords;
 /// use std::time::Duration;
 ///
-/// let users = HashedPasswords::builder(Db).threads(2).patience(Duration::from_secs(2)).build()?;
+/// let users = HashedPasswords::builder(Db).threads(2).queue_timeout(Duration::from_secs(2)).build()?;
 /// # Ok::<(), password_grant::HashingConfigError>(())
 /// ```
 #[derive(Clone)]
@@ -95,9 +95,9 @@ impl HashedPasswords {
             strongest: None,
             threads: None,
             queue: None,
-            patience: Duration::from_secs(5),
+            queue_timeout: Duration::from_secs(5),
             memory_budget_kib: 1024 * 1024,
-            password_limit: Limits::default().password,
+            password_limit: RequestLimits::default().password,
             environment: Environment::new(),
         }
     }
@@ -244,7 +244,7 @@ pub struct HashedPasswordsBuilder {
     strongest: Option<Argon2Parameters>,
     threads: Option<usize>,
     queue: Option<usize>,
-    patience: Duration,
+    queue_timeout: Duration,
     memory_budget_kib: u64,
     password_limit: usize,
     environment: Environment,
@@ -279,8 +279,8 @@ impl HashedPasswordsBuilder {
     }
 
     /// How long a password may wait for a thread before it is refused with 503. Default 5 s.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn queue_timeout(mut self, queue_timeout: Duration) -> Self {
+        self.queue_timeout = queue_timeout;
         self
     }
 
@@ -291,9 +291,9 @@ impl HashedPasswordsBuilder {
         self
     }
 
-    /// Bytes of a new password; give the same as for logins ([`Limits::password`]). Default 1,024.
+    /// Bytes of a new password; give the same as for logins ([`RequestLimits::password`]). Default 1,024.
     pub fn password_limit(mut self, bytes: usize) -> Self {
-        self.password_limit = Limits { password: bytes, ..Limits::default() }.within_bounds().password;
+        self.password_limit = RequestLimits { password: bytes, ..RequestLimits::default() }.within_bounds().password;
         self
     }
 
@@ -317,7 +317,7 @@ impl HashedPasswordsBuilder {
         let decoy = decoy(&mut memory, self.parameters, ceiling, &*self.environment.randomness)?;
         Ok(HashedPasswords {
             users: self.users,
-            threads: HashingThreads::start(threads, queue, self.patience, self.environment.clock.clone(), memory)?,
+            threads: HashingThreads::start(threads, queue, self.queue_timeout, self.environment.clock.clone(), memory)?,
             parameters: self.parameters,
             ceiling,
             decoy,

@@ -9,7 +9,7 @@ use crate::error::ClientFault;
 use crate::jose::compact::Compact;
 use crate::jose::{Algorithm, NumericDate, UnusableKey, VerificationKeys};
 use crate::time::Timestamp;
-use crate::types::limits::Limits;
+use crate::types::limits::RequestLimits;
 
 /// The registered `client_assertion_type` (RFC 7523 section 2.2).
 pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -57,7 +57,7 @@ pub(crate) struct VerifiedAssertion {
 impl<'r> UnverifiedAssertion<'r> {
     /// `None` if the text is longer than 8 KiB or is not a JWT with a subject, read strictly.
     pub(crate) fn parse(text: &'r str) -> Option<Self> {
-        if text.len() > Limits::ASSERTION {
+        if text.len() > RequestLimits::ASSERTION {
             return None;
         }
         let jws = Compact::parse(text)?;

@@ -20,13 +20,13 @@ pub(crate) type SecretDigest = [u8; 32];
 
 /// Times are in milliseconds since 1970, by the clock of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Family {
+pub(crate) struct Session {
     /// To whom its tokens were issued, and nobody else may use them.
     pub(crate) holder: Holder,
     /// For whom they speak.
     pub(crate) subject: String,
     /// The last log-out when it began; a later one of its subject ends it.
-    pub(crate) began_after: u64,
+    pub(crate) epoch: u64,
     /// What was granted. A refresh never gets more, and never makes it less.
     pub(crate) scope: Scope,
     pub(crate) audiences: Vec<String>,
@@ -61,7 +61,7 @@ pub(crate) struct Presented<'a> {
 
 /// How families are treated. Times are in milliseconds.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct FamilyRule {
+pub(crate) struct SessionRule {
     /// For how long the token before the current one yields the current one again.
     pub(crate) window: u64,
     /// How often it does.
@@ -100,14 +100,14 @@ pub(crate) enum Contention {
     ForeignSuccessor,
 }
 
-impl Family {
+impl Session {
     /// How many rotations within one window are told apart.
     const RECENT: usize = 64;
 
     pub(crate) fn new(
         holder: Holder,
         subject: String,
-        began_after: u64,
+        epoch: u64,
         (scope, audiences): (Scope, Vec<String>),
         first: SecretDigest,
         (absolute_expiry, idle_expiry): (u64, Option<u64>),
@@ -115,7 +115,7 @@ impl Family {
         Self {
             holder,
             subject,
-            began_after,
+            epoch,
             scope,
             audiences,
             generation: 0,
@@ -134,7 +134,7 @@ impl Family {
     pub(crate) fn end(&self, logged_out: u64) -> Option<TokenFault> {
         if self.revoked_at.is_some() {
             Some(TokenFault::Revoked)
-        } else if logged_out > self.began_after {
+        } else if logged_out > self.epoch {
             Some(TokenFault::LoggedOut)
         } else {
             None
@@ -170,7 +170,7 @@ impl Family {
         presented: Presented<'_>,
         holder: &Holder,
         logged_out: u64,
-        rule: &FamilyRule,
+        rule: &SessionRule,
         now: u64,
     ) -> Step {
         if *holder != self.holder {
@@ -207,7 +207,7 @@ impl Family {
         }
     }
 
-    fn follow(&mut self, successors: &[SecretDigest], rule: &FamilyRule, now: u64) -> Step {
+    fn follow(&mut self, successors: &[SecretDigest], rule: &SessionRule, now: u64) -> Step {
         self.idle_expiry = rule.idle.map(|idle| now.saturating_add(idle));
         let Some(next) = successors.first().filter(|_| rule.rotates) else { return Step::Kept };
         self.previous = std::mem::replace(&mut self.current, *next);
@@ -237,7 +237,7 @@ fn scope(text: &str) -> Option<Scope> {
     text.parse().ok().filter(|scope: &Scope| scope.as_str() == text)
 }
 
-impl Stored for Family {
+impl Stored for Session {
     const NAME: &'static str = "a refresh family";
 
     fn size_hint(&self) -> usize {
@@ -249,7 +249,7 @@ impl Stored for Family {
             write_bytes(bytes, text.as_bytes());
         }
         write_bytes(bytes, &self.holder.binding);
-        write_number(bytes, self.began_after);
+        write_number(bytes, self.epoch);
         write_bytes(bytes, self.scope.as_str().as_bytes());
         write_number(bytes, self.audiences.len() as u64);
         self.audiences.iter().for_each(|audience| write_bytes(bytes, audience.as_bytes()));
@@ -269,7 +269,7 @@ impl Stored for Family {
         Some(Self {
             holder: Holder { tenant, client, binding: reader.bytes()?.into() },
             subject,
-            began_after: reader.number()?,
+            epoch: reader.number()?,
             scope: scope(reader.text()?)?,
             audiences: (0..reader.number()?).map(|_| Some(reader.text()?.to_owned())).collect::<Option<_>>()?,
             generation: reader.number()?,

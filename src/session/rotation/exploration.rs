@@ -18,9 +18,9 @@ fn holder() -> Holder {
     Holder { tenant: "t".into(), client: "c".into(), binding: Vec::new() }
 }
 
-fn family(idle: Option<u64>) -> Family {
+fn family(idle: Option<u64>) -> Session {
     let granted = ("a b".parse().unwrap(), vec!["https://api.example.com".to_owned()]);
-    Family::new(holder(), "user-1".into(), 5, granted, [7; 32], (1_000 + ABSOLUTE, idle.map(|idle| 1_000 + idle)))
+    Session::new(holder(), "user-1".into(), 5, granted, [7; 32], (1_000 + ABSOLUTE, idle.map(|idle| 1_000 + idle)))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ enum Happens {
     Passes(u64),
     SetBack(u64),
     Revoke,
-    LogOut,
+    SubjectEpoch,
     /// The next step of a key's rotation: published, signing, alone.
     NextKeys,
 }
@@ -57,8 +57,8 @@ struct Reference {
 
 #[derive(Debug, Clone)]
 struct Both {
-    rule: FamilyRule,
-    machine: Family,
+    rule: SessionRule,
+    machine: Session,
     reference: Reference,
     now: u64,
     keys: usize,
@@ -71,7 +71,7 @@ fn successors(keys: usize, of: &SecretDigest) -> Vec<SecretDigest> {
 }
 
 impl Both {
-    fn new(rule: FamilyRule) -> Self {
+    fn new(rule: SessionRule) -> Self {
         let machine = family(rule.idle);
         let reference = Reference {
             chain: vec![machine.current],
@@ -110,7 +110,7 @@ impl Both {
                 self.machine.revoke(self.now);
                 self.reference.revoked = true;
             }
-            Happens::LogOut => self.reference.logged_out = 6,
+            Happens::SubjectEpoch => self.reference.logged_out = 6,
             Happens::NextKeys => self.keys += 1,
         }
         self.what_never_changes();
@@ -218,7 +218,7 @@ impl Both {
     }
 }
 
-fn explore(rule: FamilyRule, depth: usize) -> usize {
+fn explore(rule: SessionRule, depth: usize) -> usize {
     let choices = [
         Happens::Use(0),
         Happens::Use(1),
@@ -233,7 +233,7 @@ fn explore(rule: FamilyRule, depth: usize) -> usize {
         Happens::Passes(3),
         Happens::SetBack(2),
         Happens::Revoke,
-        Happens::LogOut,
+        Happens::SubjectEpoch,
         Happens::NextKeys,
     ];
     let mut seen = HashSet::new();
@@ -254,17 +254,17 @@ fn explore(rule: FamilyRule, depth: usize) -> usize {
     seen.len()
 }
 
-fn rule() -> FamilyRule {
-    FamilyRule { window: 4, repeats: 1, idle: None, rotates: true }
+fn rule() -> SessionRule {
+    SessionRule { window: 4, repeats: 1, idle: None, rotates: true }
 }
 
 #[test]
 fn every_short_history_goes_as_promised() {
     let explored = [
         explore(rule(), 7),
-        explore(FamilyRule { idle: Some(5), ..rule() }, 6),
-        explore(FamilyRule { window: 0, ..rule() }, 6),
-        explore(FamilyRule { rotates: false, idle: Some(5), ..rule() }, 6),
+        explore(SessionRule { idle: Some(5), ..rule() }, 6),
+        explore(SessionRule { window: 0, ..rule() }, 6),
+        explore(SessionRule { rotates: false, idle: Some(5), ..rule() }, 6),
     ];
     assert!(explored.iter().zip([20_000, 6_000, 5_000, 1_500]).all(|(states, least)| *states > least), "{explored:?}");
 }
@@ -279,7 +279,7 @@ fn histories() -> impl Strategy<Value = Vec<Happens>> {
         1 => (0_u64..4).prop_map(Happens::SetBack),
         1 => Just(Happens::NextKeys),
     ];
-    let rare = prop_oneof![60 => happens, 1 => Just(Happens::Revoke), 1 => Just(Happens::LogOut)];
+    let rare = prop_oneof![60 => happens, 1 => Just(Happens::Revoke), 1 => Just(Happens::SubjectEpoch)];
     vec(rare, 1..60)
 }
 
@@ -292,11 +292,11 @@ proptest! {
         idle in proptest::option::of(3_u64..9),
         history in histories(),
     ) {
-        let mut both = Both::new(FamilyRule { window, repeats, idle, rotates: true });
+        let mut both = Both::new(SessionRule { window, repeats, idle, rotates: true });
         for happens in history {
             // More rotations within one window than are told apart: then the oldest count as used long ago.
             let recent = both.reference.followed.len() - both.reference.over;
-            if recent < Family::RECENT {
+            if recent < Session::RECENT {
                 both.go(happens);
             } else {
                 both.go(Happens::Passes(1));
@@ -316,7 +316,7 @@ fn a_row_with_another_byte_is_another_family_or_none() {
         for byte in 0..=u8::MAX {
             let mut other = bytes.clone();
             other[index] = byte;
-            if let Ok(family) = from_bytes::<Family>(&other) {
+            if let Ok(family) = from_bytes::<Session>(&other) {
                 assert_eq!(to_bytes(&family), other, "{index}: {byte}");
                 readable += 1;
             }
@@ -348,16 +348,16 @@ fn the_stored_bytes_stay_the_same_from_version_to_version() {
 fn a_row_that_was_cut_or_prolonged_is_not_readable() {
     let mut bytes = to_bytes(&family(Some(9)));
     for cut in 0..bytes.len() {
-        assert!(from_bytes::<Family>(&bytes[..cut]).is_err(), "{cut}");
+        assert!(from_bytes::<Session>(&bytes[..cut]).is_err(), "{cut}");
     }
     bytes.push(0);
-    assert!(from_bytes::<Family>(&bytes).is_err());
+    assert!(from_bytes::<Session>(&bytes).is_err());
 }
 
 /// A clock that stands still orders nothing: generations do.
 #[test]
 fn three_rotations_in_one_instant_and_the_first_token_shows_its_theft() {
-    let mut both = Both::new(FamilyRule { window: 0, ..rule() });
+    let mut both = Both::new(SessionRule { window: 0, ..rule() });
     (0..3).for_each(|_| both.go(Happens::Use(0)));
     both.present(1);
     assert!(both.reference.revoked);
