@@ -6,9 +6,10 @@ mod support;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use password_grant::password::{AccountState, Argon2Parameters};
 use password_grant::{
-    AccountState, Algorithm, Argon2Parameters, AttemptLimits, BoxError, Environment, HashedPasswords, HttpRequest,
-    PasswordGrant, RequestContext, User, UserStore, async_trait,
+    Algorithm, AttemptLimits, BoxError, Environment, HashedPasswords, HttpRequest, PasswordGrant,
+    RequestContext, User, UserStore, async_trait,
 };
 use tokio::runtime::Runtime;
 
@@ -29,9 +30,13 @@ fn main() {
         ("wrong password", WRONG, &|name| Some(active(name))),
         ("wrong password, once more", WRONG, &|name| Some(active(name))),
         ("unknown name", WRONG, &|_| None),
-        ("right password of a disabled user", PASSWORD, &|name| Some(active(name).state(AccountState::Disabled))),
+        ("right password of a disabled user", PASSWORD, &|name| {
+            Some(active(name).state(AccountState::Disabled))
+        }),
         ("user without a password", WRONG, &|name| Some(User::new(name, None))),
-        ("stored hash that cannot be used", WRONG, &|name| Some(User::new(name, Some("$2b$12$bcrypt".into())))),
+        ("stored hash that cannot be used", WRONG, &|name| {
+            Some(User::new(name, Some("$2b$12$bcrypt".into())))
+        }),
     ];
 
     // A name of its own for each sample, all of one length: none ever has to wait.
@@ -57,8 +62,11 @@ fn main() {
     for name in [&known, &unknown] {
         asked.time(&form(name, WRONG), 400);
     }
-    let waiting =
-        [("wrong password", &known, WRONG), ("right password", &known, PASSWORD), ("unknown name", &unknown, WRONG)];
+    let waiting = [
+        ("wrong password", &known, WRONG),
+        ("right password", &known, PASSWORD),
+        ("unknown name", &unknown, WRONG),
+    ];
     println!("\na name that has to wait, {samples} interleaved samples a cause\n");
     let times = interleaved(rounds, waiting.len(), |cause, _| {
         let (_, name, password) = waiting[cause];
@@ -92,21 +100,33 @@ struct Asked {
 
 impl Asked {
     fn new(table: Table) -> Self {
-        let users =
-            HashedPasswords::builder(table).environment(&Environment::new().observer(())).build().expect("threads");
+        let users = HashedPasswords::builder(table)
+            .environment(&Environment::new().observer(()))
+            .build()
+            .expect("threads");
         let hour = Duration::from_secs(3_600);
         let limits = AttemptLimits::default().burst(1).waits(hour, hour);
         let key = KeyPair::generate(Algorithm::Hs256);
         let grant = builder_with(users, &key).attempt_limits(limits).build().expect("an engine");
-        Self { grant, runtime: tokio::runtime::Builder::new_current_thread().build().expect("a runtime") }
+        Self {
+            grant,
+            runtime: tokio::runtime::Builder::new_current_thread().build().expect("a runtime"),
+        }
     }
 
     /// Seconds from the request to its answer.
     fn time(&self, form: &str, status: u16) -> f64 {
-        let headers =
-            [("content-type", b"application/x-www-form-urlencoded".as_slice()), ("authorization", AUTHORIZATION)];
+        let headers = [
+            ("content-type", b"application/x-www-form-urlencoded".as_slice()),
+            ("authorization", AUTHORIZATION),
+        ];
         let start = Instant::now();
-        let answer = self.runtime.block_on(self.grant.token(HttpRequest::new("POST", None, headers, form.as_bytes())));
+        let answer = self.runtime.block_on(self.grant.token(HttpRequest::new(
+            "POST",
+            None,
+            headers,
+            form.as_bytes(),
+        )));
         let took = start.elapsed();
         assert_eq!(answer.status(), status, "something else was measured");
         took.as_secs_f64()
@@ -118,7 +138,11 @@ fn form(name: &str, password: &str) -> String {
 }
 
 /// Each cause once a round, in an order that changes from round to round, so that none always follows the same other.
-fn interleaved(rounds: usize, causes: usize, mut time: impl FnMut(usize, usize) -> f64) -> Vec<Vec<f64>> {
+fn interleaved(
+    rounds: usize,
+    causes: usize,
+    mut time: impl FnMut(usize, usize) -> f64,
+) -> Vec<Vec<f64>> {
     let mut times = vec![Vec::new(); causes];
     let mut order: Vec<usize> = (0..causes).collect();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -152,7 +176,11 @@ fn print<'a>(unit: &str, scale: f64, names: impl Iterator<Item = &'a str>, times
             continue;
         }
         let z = mann_whitney(times, reference);
-        println!(" {:.2} | {z:.2} | {:.2} |", (middle(times) - middle(reference)) * 1e6, two_sided(z));
+        println!(
+            " {:.2} | {z:.2} | {:.2} |",
+            (middle(times) - middle(reference)) * 1e6,
+            two_sided(z)
+        );
     }
 }
 
@@ -160,8 +188,11 @@ fn print<'a>(unit: &str, scale: f64, names: impl Iterator<Item = &'a str>, times
 /// approximation of the Mann–Whitney U, corrected for ties.
 fn mann_whitney(one: &[f64], other: &[f64]) -> f64 {
     let (n, m) = (one.len() as f64, other.len() as f64);
-    let mut all: Vec<(f64, bool)> =
-        one.iter().map(|time| (*time, true)).chain(other.iter().map(|time| (*time, false))).collect();
+    let mut all: Vec<(f64, bool)> = one
+        .iter()
+        .map(|time| (*time, true))
+        .chain(other.iter().map(|time| (*time, false)))
+        .collect();
     all.sort_by(|(left, _), (right, _)| left.total_cmp(right));
     let (mut ranks, mut ties, mut before) = (0.0, 0.0, 0.0);
     for equal in all.chunk_by(|(left, _), (right, _)| left == right) {
@@ -182,6 +213,7 @@ fn mann_whitney(one: &[f64], other: &[f64]) -> f64 {
 fn two_sided(z: f64) -> f64 {
     let x = z.abs() / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * x);
-    let coefficients = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
+    let coefficients =
+        [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
     coefficients.iter().fold(0.0, |sum, coefficient| (sum + coefficient) * t) * (-x * x).exp()
 }

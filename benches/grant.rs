@@ -10,7 +10,9 @@ use password_grant::{Algorithm, TokenRequest};
 
 use support::assertion::{self, AssertionCase};
 use support::sessions::SessionCase;
-use support::{ALGORITHMS, BODY, Case, HEADERS, LaxForm, block_on, keys, request, request_from_somewhere};
+use support::{
+    ALGORITHMS, BODY, Case, HEADERS, LaxForm, block_on, keys, request, request_from_somewhere,
+};
 
 fn token(criterion: &mut Criterion) {
     for algorithm in ALGORITHMS {
@@ -18,12 +20,15 @@ fn token(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("token/{algorithm}"));
         group.bench_function("bare signature", |bencher| {
             let mut signature = [0; keys::SIGNATURE];
-            bencher.iter(|| case.bare_signature.sign(black_box(case.signing_input()), &mut signature));
+            bencher
+                .iter(|| case.bare_signature.sign(black_box(case.signing_input()), &mut signature));
         });
         group.bench_function("hand-written grant", |bencher| {
             bencher.iter(|| case.hand_written.answer("POST", black_box(&HEADERS), black_box(BODY)));
         });
-        group.bench_function("jsonwebtoken encode", |bencher| bencher.iter(|| case.jsonwebtoken.encode()));
+        group.bench_function("jsonwebtoken encode", |bencher| {
+            bencher.iter(|| case.jsonwebtoken.encode())
+        });
         group.bench_function("PasswordGrant::token", |bencher| {
             bencher.iter(|| block_on(case.grant.token(black_box(request()))));
         });
@@ -37,9 +42,15 @@ fn assertion(criterion: &mut Criterion) {
         let case = AssertionCase::new(algorithm);
         let mut group = criterion.benchmark_group(format!("assertion/{algorithm}"));
         group.bench_function("bare verification", |bencher| bencher.iter(|| case.verify()));
-        group.bench_function("PasswordGrant::token by Basic", |bencher| bencher.iter(|| case.ask_by_basic()));
+        group.bench_function("PasswordGrant::token by Basic", |bencher| {
+            bencher.iter(|| case.ask_by_basic())
+        });
         group.bench_function("PasswordGrant::token by assertion", |bencher| {
-            bencher.iter_batched(|| case.body(), |body| case.ask(black_box(&body)), BatchSize::SmallInput);
+            bencher.iter_batched(
+                || case.body(),
+                |body| case.ask(black_box(&body)),
+                BatchSize::SmallInput,
+            );
         });
         group.finish();
     }
@@ -61,14 +72,18 @@ fn limiter(criterion: &mut Criterion) {
 fn sessions(criterion: &mut Criterion) {
     let case = SessionCase::new();
     let mut group = criterion.benchmark_group("sessions");
-    group.bench_function("login without a refresh token", |bencher| bencher.iter(|| case.login_without()));
+    group.bench_function("login without a refresh token", |bencher| {
+        bencher.iter(|| case.login_without())
+    });
     group.bench_function("login with a refresh token", |bencher| bencher.iter(|| case.login()));
     group.bench_function("refresh", |bencher| {
         let mut token = case.login();
         bencher.iter(|| token = case.refresh(black_box(&token)));
     });
     let token = case.login_without();
-    group.bench_function("introspect", |bencher| bencher.iter(|| case.introspect(black_box(&token))));
+    group.bench_function("introspect", |bencher| {
+        bencher.iter(|| case.introspect(black_box(&token)))
+    });
     group.finish();
 }
 
@@ -77,7 +92,10 @@ fn verify(criterion: &mut Criterion) {
         let case = Case::new(algorithm);
         let mut group = criterion.benchmark_group(format!("verify/{algorithm}"));
         group.bench_function("bare verification", |bencher| {
-            bencher.iter(|| case.bare_verification.verify(black_box(case.signing_input()), black_box(&case.signature)));
+            bencher.iter(|| {
+                case.bare_verification
+                    .verify(black_box(case.signing_input()), black_box(&case.signature))
+            });
         });
         group.bench_function("AccessTokenVerifier::verify", |bencher| {
             bencher.iter(|| block_on(case.verifier.verify(black_box(&case.token))));

@@ -25,7 +25,9 @@ use tokio::task::JoinSet;
 
 use support::hand_written::HandWritten;
 use support::keys::KeyPair;
-use support::{AUTHORIZATION, BODY, TrivialUser, block_on, engine_with, is_measured, median, request};
+use support::{
+    AUTHORIZATION, BODY, TrivialUser, block_on, engine_with, is_measured, median, request,
+};
 
 const CONNECTIONS: usize = 32;
 const PATHS: [&str; 3] = ["/bare", "/hand-written", "/oauth/token"];
@@ -40,23 +42,31 @@ fn main() {
 
     let mut measured: Vec<[Load; 3]> = Vec::new();
     for _ in 0..=rounds {
-        measured.push(PATHS.map(|path| client.block_on(load(&server, path, requests)).expect(path)));
+        measured
+            .push(PATHS.map(|path| client.block_on(load(&server, path, requests)).expect(path)));
     }
     measured.remove(0); // it was to warm up
 
     println!(
         "{CONNECTIONS} keep-alive connections, HS256, medians of {rounds} interleaved rounds of {requests} requests\n"
     );
-    println!("| | bare handler | hand-written | token endpoint | hand-written ÷ bare | token endpoint ÷ bare |");
+    println!(
+        "| | bare handler | hand-written | token endpoint | hand-written ÷ bare | token endpoint ÷ bare |"
+    );
     println!("| --- | ---: | ---: | ---: | ---: | ---: |");
-    let column = |of: Figure, index: usize| median(measured.iter().map(|round| of(&round[index])).collect());
-    let ratio = |of: Figure, index: usize| median(measured.iter().map(|row| of(&row[index]) / of(&row[0])).collect());
+    let column =
+        |of: Figure, index: usize| median(measured.iter().map(|round| of(&round[index])).collect());
+    let ratio = |of: Figure, index: usize| {
+        median(measured.iter().map(|row| of(&row[index]) / of(&row[0])).collect())
+    };
     let rows: [(&str, Figure); 2] =
         [("requests/s", Load::per_second), ("server CPU per request, µs", Load::server_micros)];
     for (name, of) in rows {
         let [bare, hand_written, grant] = [0, 1, 2].map(|index| column(of, index));
         let [floor, reached] = [1, 2].map(|index| ratio(of, index));
-        println!("| {name} | {bare:.1} | {hand_written:.1} | {grant:.1} | {floor:.2} | {reached:.2} |");
+        println!(
+            "| {name} | {bare:.1} | {hand_written:.1} | {grant:.1} | {floor:.2} | {reached:.2} |"
+        );
     }
 }
 
@@ -82,7 +92,11 @@ fn serve(grant: PasswordGrant, hand_written: HandWritten, constant: Bytes) -> Se
     let app = Router::new()
         .route("/oauth/token", any(token))
         .with_state(grant)
-        .merge(Router::new().route("/hand-written", any(hand_written_token)).with_state(Arc::new(hand_written)))
+        .merge(
+            Router::new()
+                .route("/hand-written", any(hand_written_token))
+                .with_state(Arc::new(hand_written)),
+        )
         .merge(Router::new().route("/bare", post(bare)).with_state(constant));
     let (ready, started) = mpsc::channel();
     let thread = std::thread::Builder::new().name("server".to_owned());
@@ -112,12 +126,15 @@ async fn hand_written_token(State(grant): State<Arc<HandWritten>>, request: Requ
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, 65_536).await.unwrap_or_default();
     let header = |name: HeaderName| parts.headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
-    let headers = [("content-type", header(CONTENT_TYPE)), ("authorization", header(AUTHORIZATION_HEADER))];
+    let headers =
+        [("content-type", header(CONTENT_TYPE)), ("authorization", header(AUTHORIZATION_HEADER))];
     let answer = grant.answer(parts.method.as_str(), &headers, &body);
     let mut response = Response::new(answer.body.into());
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or_default();
     for (name, value) in answer.headers {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     response
 }
@@ -219,7 +236,9 @@ impl Connection {
         while !bytes.is_empty() {
             match self.stream.try_write(bytes) {
                 Ok(written) => bytes = &bytes[written..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stream.writable().await?
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -231,7 +250,9 @@ impl Connection {
             match self.stream.try_read(&mut self.buffer[from..]) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => return Ok(read),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.readable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stream.readable().await?
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -25,7 +25,8 @@ const SCENARIOS: [Scenario; 9] = [
 
 /// `<scenario> <times>`; without them every scenario once.
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     match &arguments[..] {
         [name, times] => {
             let chosen = SCENARIOS.iter().find(|(own, ..)| own == name);

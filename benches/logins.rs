@@ -11,15 +11,18 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
+use password_grant::password::Argon2Parameters;
 use password_grant::{
-    Argon2Parameters, BoxError, Environment, HashedPasswords, Login, LoginAttempt, PasswordGrant, Rejection,
+    BoxError, Environment, HashedPasswords, Login, LoginAttempt, PasswordGrant, Rejection,
     RequestContext, User, UserAuthenticator, UserStore, async_trait,
 };
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
 
 use support::keys::KeyPair;
-use support::{PASSWORD, SUBJECT, TrivialUser, USERNAME, engine_with, is_measured, median, peak_mib, request};
+use support::{
+    PASSWORD, SUBJECT, TrivialUser, USERNAME, engine_with, is_measured, median, peak_mib, request,
+};
 
 const AT_ONCE: usize = 64;
 const VARIANTS: [(&str, &str); 6] = [
@@ -33,7 +36,11 @@ const VARIANTS: [(&str, &str); 6] = [
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    match arguments.iter().position(|argument| argument == "--variant").and_then(|at| arguments.get(at + 1)) {
+    match arguments
+        .iter()
+        .position(|argument| argument == "--variant")
+        .and_then(|at| arguments.get(at + 1))
+    {
         Some(variant) => println!("{}", run(variant, is_measured())),
         None => compare(is_measured()),
     }
@@ -58,13 +65,19 @@ fn compare(measured: bool) {
         "{AT_ONCE} logins at once, {cores} cores, one hash {:.1} ms, so at most {most:.0} logins/s\n",
         one_hash * 1e3
     );
-    println!("| | logins/s | of cores ÷ one hash | CPU per login | another route p50 | p99 | peak memory |");
+    println!(
+        "| | logins/s | of cores ÷ one hash | CPU per login | another route p50 | p99 | peak memory |"
+    );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
     for ((_, name), result) in VARIANTS.iter().zip(results) {
         let share = 100.0 * result.logins_per_second / most;
         println!(
             "| {name} | {:.0} | {share:.0} % | {:.1} ms | {:.2} ms | {:.2} ms | {:.0} MiB |",
-            result.logins_per_second, result.cpu_ms, result.route_p50_ms, result.route_p99_ms, result.peak_mib
+            result.logins_per_second,
+            result.cpu_ms,
+            result.route_p50_ms,
+            result.route_p99_ms,
+            result.peak_mib
         );
     }
 }
@@ -85,7 +98,8 @@ fn in_own_process(variant: &str, measured: bool) -> Outcome {
     }
     let output = command.output().expect("a process");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let numbers: Vec<f64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    let numbers: Vec<f64> =
+        text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
     let [logins_per_second, cpu_ms, route_p50_ms, route_p99_ms, peak_mib] = numbers[..] else {
         panic!("{variant} failed: {text}{}", String::from_utf8_lossy(&output.stderr));
     };
@@ -115,7 +129,11 @@ fn cores() -> usize {
 
 fn run(variant: &str, measured: bool) -> String {
     let total = if measured { 128 } else { 2 };
-    let runtime = Builder::new_multi_thread().worker_threads(cores()).enable_all().build().expect("a runtime");
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(cores())
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let key = KeyPair::generate(password_grant::Algorithm::Hs256);
     let grant = match variant {
         "dedicated" => engine_with(
@@ -140,7 +158,11 @@ fn run(variant: &str, measured: bool) -> String {
     let (start, cpu) = (Instant::now(), cpu_time_ms());
     let logins = match variant {
         "idle" => {
-            std::thread::sleep(if measured { Duration::from_secs(2) } else { Duration::from_millis(20) });
+            std::thread::sleep(if measured {
+                Duration::from_secs(2)
+            } else {
+                Duration::from_millis(20)
+            });
             0
         }
         "bare" => hash_on_every_core(total),
@@ -228,7 +250,11 @@ fn percentile(values: &[f64], share: f64) -> f64 {
 fn cpu_time_ms() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|number| number.parse::<f64>().ok());
+    let ticks = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|number| number.parse::<f64>().ok());
     ticks.sum::<f64>() * 10.0
 }
 
@@ -265,19 +291,27 @@ struct Stored {
 impl Stored {
     fn new() -> Self {
         let mut stored = Self { salt: *b"a salt of 16 byt", hash: [0; 32] };
-        argon2id().hash_password_into(PASSWORD.as_bytes(), &stored.salt, &mut stored.hash).expect("a hash");
+        argon2id()
+            .hash_password_into(PASSWORD.as_bytes(), &stored.salt, &mut stored.hash)
+            .expect("a hash");
         stored
     }
 
     /// In memory of its own, as the crate's simplest function does it.
     fn verify(&self, password: &str) -> bool {
         let mut output = [0; 32];
-        argon2id().hash_password_into(password.as_bytes(), &self.salt, &mut output).is_ok() && output == self.hash
+        argon2id().hash_password_into(password.as_bytes(), &self.salt, &mut output).is_ok()
+            && output == self.hash
     }
 
     fn verify_in(&self, memory: &mut [Block], password: &str) -> bool {
         let mut output = [0; 32];
-        let hashed = argon2id().hash_password_into_with_memory(password.as_bytes(), &self.salt, &mut output, memory);
+        let hashed = argon2id().hash_password_into_with_memory(
+            password.as_bytes(),
+            &self.salt,
+            &mut output,
+            memory,
+        );
         hashed.is_ok() && output == self.hash
     }
 }

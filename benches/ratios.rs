@@ -6,13 +6,14 @@ mod support;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use password_grant::{Algorithm, HttpRequest, InMemoryState, TokenRequest};
+use password_grant::state::InMemoryState;
+use password_grant::{Algorithm, HttpRequest, TokenRequest};
 
 use support::assertion::{self, AssertionCase};
 use support::sessions::SessionCase;
 use support::{
-    ALGORITHMS, BODY, Case, HEADERS, LaxForm, TrivialUser, block_on, builder_with, is_measured, keys, median, peak_mib,
-    request, request_from_somewhere,
+    ALGORITHMS, BODY, Case, HEADERS, LaxForm, TrivialUser, block_on, builder_with, is_measured,
+    keys, median, peak_mib, request, request_from_somewhere,
 };
 
 fn main() {
@@ -31,8 +32,12 @@ fn main() {
         let measured = interleaved(
             rounds,
             [
-                contender(|| case.bare_signature.sign(black_box(case.signing_input()), &mut signature)),
-                contender(|| case.hand_written.answer("POST", black_box(&HEADERS), black_box(BODY))),
+                contender(|| {
+                    case.bare_signature.sign(black_box(case.signing_input()), &mut signature)
+                }),
+                contender(|| {
+                    case.hand_written.answer("POST", black_box(&HEADERS), black_box(BODY))
+                }),
                 contender(|| case.jsonwebtoken.encode()),
                 contender(|| block_on(case.grant.token(black_box(request())))),
             ],
@@ -62,7 +67,8 @@ fn main() {
             ],
         );
         let [without, with, nameless] = measured.medians();
-        let (more, ratio, less) = (measured.difference(1, 0), measured.ratio(1, 0), measured.difference(2, 0));
+        let (more, ratio, less) =
+            (measured.difference(1, 0), measured.ratio(1, 0), measured.difference(2, 0));
         println!(
             "| {} | {without:.2} | {with:.2} | {more:.2} | {ratio:.2} | {nameless:.2} | {less:.2} |",
             case.algorithm
@@ -79,7 +85,8 @@ fn main() {
             rounds,
             [
                 contender(|| {
-                    case.bare_verification.verify(black_box(case.signing_input()), black_box(&case.signature))
+                    case.bare_verification
+                        .verify(black_box(case.signing_input()), black_box(&case.signature))
                 }),
                 contender(|| block_on(case.verifier.verify(black_box(&case.token)))),
             ],
@@ -129,7 +136,9 @@ fn sessions(rounds: usize) {
     );
     let [without, with, refresh, introspect, ..] = measured.medians();
     let (more, check) = (measured.difference(1, 0), measured.difference(5, 4));
-    println!("| {without:.2} | {with:.2} | {more:.2} | {refresh:.2} | {introspect:.2} | {check:.2} |");
+    println!(
+        "| {without:.2} | {with:.2} | {more:.2} | {refresh:.2} | {introspect:.2} | {check:.2} |"
+    );
 }
 
 /// None is taken twice, so all that a table needs are made before it is measured.
@@ -155,19 +164,27 @@ fn assertions(rounds: usize) {
         );
         let [bare, basic, asserted] = measured.medians();
         let over = measured.difference(2, 1);
-        let beyond = median(measured.0.iter().map(|[bare, basic, asserted]| asserted - basic - bare).collect());
-        println!("| {} | {bare:.2} | {basic:.2} | {asserted:.2} | {over:.2} | {beyond:.2} |", case.algorithm);
+        let beyond = median(
+            measured.0.iter().map(|[bare, basic, asserted]| asserted - basic - bare).collect(),
+        );
+        println!(
+            "| {} | {bare:.2} | {basic:.2} | {asserted:.2} | {over:.2} | {beyond:.2} |",
+            case.algorithm
+        );
     }
 }
 
 /// Guesses at names without number: what they take, and that honest logins go on.
 fn names(count: u32) {
     println!("\nguesses at {count} names through one client, no address\n");
-    println!("| rows before | rows after | peak memory before, MiB | peak memory after, MiB | µs a guess |");
+    println!(
+        "| rows before | rows after | peak memory before, MiB | peak memory after, MiB | µs a guess |"
+    );
     println!("| ---: | ---: | ---: | ---: | ---: |");
     let state = InMemoryState::new();
     let key = keys::KeyPair::generate(Algorithm::Hs256);
-    let grant = builder_with(TrivialUser::new(), &key).state(state.clone()).build().expect("an engine");
+    let grant =
+        builder_with(TrivialUser::new(), &key).state(state.clone()).build().expect("an engine");
     let ask = |name: &str, password: &str| {
         let form = format!("grant_type=password&username={name}&password={password}&scope=profile");
         block_on(grant.token(HttpRequest::new("POST", None, HEADERS, form.as_bytes()))).status()
@@ -212,7 +229,8 @@ fn interleaved<const N: usize>(rounds: usize, mut contenders: [Contender<'_>; N]
     let round = |number: usize| {
         let mut micros = [0.0; N];
         for index in (0..N).map(|index| (index + number) % N) {
-            micros[index] = timed(index, times[index]).as_secs_f64() * 1e6 / f64::from(times[index]);
+            micros[index] =
+                timed(index, times[index]).as_secs_f64() * 1e6 / f64::from(times[index]);
         }
         micros
     };

@@ -22,11 +22,14 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Json, Router};
+use password_grant::assertion::{AssertionCompatibility, AssertionKey};
+use password_grant::jose::JwkSet;
+use password_grant::password::{AccountState, Argon2Parameters};
 use password_grant::{
-    AccessTokenVerifier, AccountGate, AccountState, Admission, Algorithm, Argon2Parameters, AssertionCompatibility,
-    AssertionKey, AttemptLimits, AuthenticatedClient, BoxError, BuildError, Client, ClientAuthentication, ClientSecret,
-    ClientStore, Grant, HashedPasswords, HttpRequest, JwkSet, JwtIssuer, PasswordGrant, RefreshKeys, RefreshTokens,
-    Rejection, RequestContext, SigningKeys, Subject, User, UserStore, async_trait,
+    AccessTokenVerifier, AccountGate, Admission, Algorithm, AttemptLimits, AuthenticatedClient,
+    BoxError, BuildError, Client, ClientAuthentication, ClientSecret, ClientStore, Grant,
+    HashedPasswords, HttpRequest, JwtIssuer, PasswordGrant, RefreshKeys, RefreshTokens, Rejection,
+    RequestContext, SigningKeys, Subject, User, UserStore, async_trait,
 };
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
@@ -76,12 +79,18 @@ struct UserRow {
 
 #[async_trait]
 impl ClientStore for Shop {
-    async fn find(&self, client_id: &str, context: &RequestContext) -> Result<Option<Client>, BoxError> {
+    async fn find(
+        &self,
+        client_id: &str,
+        context: &RequestContext,
+    ) -> Result<Option<Client>, BoxError> {
         if context.tenant() != Some(DOMAIN) {
             return Ok(None);
         }
-        let row: Option<ClientRow> =
-            sqlx::query_as("SELECT * FROM clients WHERE id = $1").bind(client_id).fetch_optional(&self.db).await?;
+        let row: Option<ClientRow> = sqlx::query_as("SELECT * FROM clients WHERE id = $1")
+            .bind(client_id)
+            .fetch_optional(&self.db)
+            .await?;
         row.map(Client::try_from).transpose()
     }
 }
@@ -96,7 +105,9 @@ impl TryFrom<ClientRow> for Client {
         let compatible = [AssertionCompatibility::EndpointAudience];
         let client = match row.method.as_str() {
             "none" => Client::public(row.id),
-            "client_secret_basic" => Client::confidential(row.id, ClientAuthentication::basic(secret()?)),
+            "client_secret_basic" => {
+                Client::confidential(row.id, ClientAuthentication::basic(secret()?))
+            }
             "client_secret_basic_or_post" => {
                 Client::confidential(row.id, ClientAuthentication::basic_or_post(secret()?))
             }
@@ -106,31 +117,48 @@ impl TryFrom<ClientRow> for Client {
             }
             "client_secret_jwt" => {
                 let secret = ClientAuthentication::client_secret_jwt(&credential)?;
-                Client::confidential(row.id, secret.algorithms([Algorithm::Hs256])?.compatibility(compatible))
+                Client::confidential(
+                    row.id,
+                    secret.algorithms([Algorithm::Hs256])?.compatibility(compatible),
+                )
             }
-            other => return Err(format!("client {:?} has the unknown method {other:?}", row.id).into()),
+            other => {
+                return Err(format!("client {:?} has the unknown method {other:?}", row.id).into());
+            }
         };
         let client = if row.resource_server { client.resource_server() } else { client };
         let known = [Grant::Password, Grant::RefreshToken];
-        let grants = known.into_iter().filter(|grant| row.grants.split(' ').any(|name| name == grant.as_str()));
-        Ok(client.grants(grants).scope(row.scope.parse()?).default_scope(row.default_scope.parse()?).build())
+        let grants = known
+            .into_iter()
+            .filter(|grant| row.grants.split(' ').any(|name| name == grant.as_str()));
+        Ok(client
+            .grants(grants)
+            .scope(row.scope.parse()?)
+            .default_scope(row.default_scope.parse()?)
+            .build())
     }
 }
 
 #[async_trait]
 impl UserStore for Shop {
     async fn find(&self, username: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
-        let row: Option<UserRow> = sqlx::query_as("SELECT id, password_hash, active FROM users WHERE username = $1")
-            .bind(username)
-            .fetch_optional(&self.db)
-            .await?;
+        let row: Option<UserRow> =
+            sqlx::query_as("SELECT id, password_hash, active FROM users WHERE username = $1")
+                .bind(username)
+                .fetch_optional(&self.db)
+                .await?;
         Ok(row.map(|row| {
             let state = if row.active { AccountState::Active } else { AccountState::Disabled };
             User::new(row.id, row.password_hash).state(state)
         }))
     }
 
-    async fn update_hash(&self, user: &User, new_hash: &str, _: &RequestContext) -> Result<(), BoxError> {
+    async fn update_hash(
+        &self,
+        user: &User,
+        new_hash: &str,
+        _: &RequestContext,
+    ) -> Result<(), BoxError> {
         sqlx::query("UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3")
             .bind(new_hash)
             .bind(user.subject().as_str())
@@ -154,7 +182,11 @@ impl AccountGate for Shop {
             .bind(subject.as_str())
             .fetch_optional(&self.db)
             .await?;
-        Ok(if active == Some(true) { Admission::admitted() } else { Admission::refused(Rejection::Disabled) })
+        Ok(if active == Some(true) {
+            Admission::admitted()
+        } else {
+            Admission::refused(Rejection::Disabled)
+        })
     }
 }
 
@@ -181,7 +213,11 @@ fn routes(app: App) -> Router {
 }
 
 /// The three endpoints that clients post forms to.
-async fn oauth(State(app): State<App>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
+async fn oauth(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let body = read_body(body, app.grant.body_limit()).await;
     let http = match &body {
@@ -209,7 +245,11 @@ async fn read_body(body: Body, limit: usize) -> Option<Bytes> {
 fn tenant(headers: &HeaderMap) -> String {
     let named: Vec<_> = headers.get_all("x-user-identity-domain-name").iter().collect();
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    if named.is_empty() { DOMAIN.to_owned() } else { named.into_iter().map(text).collect::<Vec<_>>().join(", ") }
+    if named.is_empty() {
+        DOMAIN.to_owned()
+    } else {
+        named.into_iter().map(text).collect::<Vec<_>>().join(", ")
+    }
 }
 
 async fn metadata(State(app): State<App>) -> Response {
@@ -238,7 +278,8 @@ async fn orders(State(app): State<App>, request: Request) -> Result<Json<Value>,
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match serve().await {
         Ok(()) => ExitCode::SUCCESS,
@@ -269,16 +310,20 @@ async fn serve() -> Result<(), Problem> {
     };
     let keys = read_keys(&keys_dir).map_err(|error| wrong("KEYS_DIR", error))?;
     let backend = read_backend_key(&keys_dir).map_err(|error| wrong("KEYS_DIR", error))?;
-    let shop = open_shop(database.0, &backend).await.map_err(|error| wrong("DATABASE_URL", error))?;
+    let shop =
+        open_shop(database.0, &backend).await.map_err(|error| wrong("DATABASE_URL", error))?;
     let retry_window = Duration::from_secs(retry_window);
-    let app = build(&issuer, shop, keys, burst, retry_window).map_err(|error| match error.downcast_ref() {
-        Some(BuildError::Url(_)) => wrong("ISSUER", error),
-        Some(BuildError::AttemptLimits(_)) => wrong("LOGIN_BURST", error),
-        Some(BuildError::RefreshTokens(_)) => wrong("REFRESH_RETRY_WINDOW", error),
-        _ => error.to_string(),
+    let app = build(&issuer, shop, keys, burst, retry_window).map_err(|error| {
+        match error.downcast_ref() {
+            Some(BuildError::Url(_)) => wrong("ISSUER", error),
+            Some(BuildError::AttemptLimits(_)) => wrong("LOGIN_BURST", error),
+            Some(BuildError::RefreshTokens(_)) => wrong("REFRESH_RETRY_WINDOW", error),
+            _ => error.to_string(),
+        }
     })?;
 
-    let (mut terminated, mut interrupted) = (stop_on(SignalKind::terminate())?, stop_on(SignalKind::interrupt())?);
+    let (mut terminated, mut interrupted) =
+        (stop_on(SignalKind::terminate())?, stop_on(SignalKind::interrupt())?);
     let (stop, mut stopping) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
         tokio::select! { _ = terminated.recv() => {} _ = interrupted.recv() => {} }
@@ -288,8 +333,9 @@ async fn serve() -> Result<(), Problem> {
     let asked_to_stop = async move { drop(asked.wait_for(|stop| *stop).await) };
     println!("listening on http://{address}");
     println!("WARNING: users, clients, secrets and keys are demo data that everybody knows");
-    let server = axum::serve(listener, routes(app).into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(asked_to_stop);
+    let server =
+        axum::serve(listener, routes(app).into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(asked_to_stop);
     // Requests in flight are finished, but one that never ends does not keep the process.
     let patience = async {
         drop(stopping.wait_for(|stop| *stop).await);
@@ -301,13 +347,28 @@ async fn serve() -> Result<(), Problem> {
     }
 }
 
-fn build(issuer: &str, shop: Shop, keys: Keys, burst: u32, retry_window: Duration) -> Result<App, BoxError> {
+fn build(
+    issuer: &str,
+    shop: Shop,
+    keys: Keys,
+    burst: u32,
+    retry_window: Duration,
+) -> Result<App, BoxError> {
     let Keys { signing, refresh } = keys;
-    let verifier = AccessTokenVerifier::new(issuer, AUDIENCE, [Algorithm::Es256], signing.verification_keys()?)?;
+    let verifier = AccessTokenVerifier::new(
+        issuer,
+        AUDIENCE,
+        [Algorithm::Es256],
+        signing.verification_keys()?,
+    )?;
     let users = HashedPasswords::new(shop.clone())?;
     // A demo is tried out from one address, which must not have to wait for that: a real server keeps the defaults.
     let (any, minute) = (1_000_000, Duration::from_secs(60));
-    let limits = AttemptLimits::default().burst(burst).source(any, minute).network(any, minute).client(any, minute);
+    let limits = AttemptLimits::default()
+        .burst(burst)
+        .source(any, minute)
+        .network(any, minute)
+        .client(any, minute);
     let refresh = RefreshTokens::new(refresh, shop.clone()).retry_window(retry_window);
     let grant = PasswordGrant::builder(issuer, shop, users, JwtIssuer::new(signing, AUDIENCE))
         .scopes(SCOPES.parse()?)
@@ -393,11 +454,23 @@ const SCHEMA: &str = "
 
 /// Secrets that people thought up, which only a demo has: a real server stores what `ClientSecret::generate` made.
 const CLIENTS: [(&str, &str, Option<&str>, &str, &str); 6] = [
-    ("web", "client_secret_basic_or_post", Some("web-secret"), BOTH, "profile orders:read offline_access"),
+    (
+        "web",
+        "client_secret_basic_or_post",
+        Some("web-secret"),
+        BOTH,
+        "profile orders:read offline_access",
+    ),
     ("odd:client", "client_secret_basic", Some("s3cr:t +%&=/?~"), "password", "profile"),
     ("mobile", "none", None, BOTH, "profile offline_access"),
     ("backend", "private_key_jwt", None, BOTH, "profile orders:read offline_access"),
-    ("partner", "client_secret_jwt", Some("partner-secret-partner-secret-0123"), "password", "profile"),
+    (
+        "partner",
+        "client_secret_jwt",
+        Some("partner-secret-partner-secret-0123"),
+        "password",
+        "profile",
+    ),
     ("reports", "client_secret_basic", Some("reports-secret"), "", "profile"),
 ];
 const BOTH: &str = "password refresh_token";
@@ -411,7 +484,11 @@ const USERS: [(&str, &str, &str, bool); 3] = [
 ];
 
 /// What is stored of a client's secret or key.
-fn credential(method: &str, secret: Option<&str>, backend: &JwkSet) -> Result<Option<Vec<u8>>, BoxError> {
+fn credential(
+    method: &str,
+    secret: Option<&str>,
+    backend: &JwkSet,
+) -> Result<Option<Vec<u8>>, BoxError> {
     Ok(match method {
         "private_key_jwt" => Some(serde_json::to_vec(backend)?),
         "client_secret_jwt" => secret.map(|secret| secret.as_bytes().to_vec()),
@@ -421,19 +498,25 @@ fn credential(method: &str, secret: Option<&str>, backend: &JwkSet) -> Result<Op
 
 async fn open_shop(options: SqliteConnectOptions, backend: &JwkSet) -> Result<Shop, BoxError> {
     // One connection that stays open: a database in memory lives as long as its connection.
-    let pool = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .min_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None);
     let db = pool.connect_with(options.create_if_missing(true)).await?;
     sqlx::raw_sql(SCHEMA).execute(&db).await?;
     for (id, method, secret, grants, scope) in CLIENTS {
-        sqlx::query("INSERT INTO clients VALUES ($1, $2, $3, $4, $5, $6, 'profile') ON CONFLICT DO NOTHING")
-            .bind(id)
-            .bind(method)
-            .bind(credential(method, secret, backend)?)
-            .bind(grants)
-            .bind(id == RESOURCE_SERVER)
-            .bind(scope)
-            .execute(&db)
-            .await?;
+        sqlx::query(
+            "INSERT INTO clients VALUES ($1, $2, $3, $4, $5, $6, 'profile') ON CONFLICT DO NOTHING",
+        )
+        .bind(id)
+        .bind(method)
+        .bind(credential(method, secret, backend)?)
+        .bind(grants)
+        .bind(id == RESOURCE_SERVER)
+        .bind(scope)
+        .execute(&db)
+        .await?;
     }
     for (id, username, password, active) in USERS {
         sqlx::query("INSERT INTO users VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")

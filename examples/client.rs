@@ -17,7 +17,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lexopt::prelude::*;
-use password_grant::{AssertionKey, BoxError, ClientAssertion};
+use password_grant::BoxError;
+use password_grant::assertion::{AssertionKey, ClientAssertion};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
 use ureq::http::{Response, Uri};
@@ -75,11 +76,13 @@ fn run() -> Result<(), BoxError> {
     let password = options.password()?;
 
     // 2. and 3. A token for them.
-    let mut form = vec![("grant_type", "password".into()), ("username", username), ("password", password)];
+    let mut form =
+        vec![("grant_type", "password".into()), ("username", username), ("password", password)];
     form.extend(options.scope.map(|scope| ("scope", scope)));
     let token = server.post(&server.token_endpoint, form, &client)?;
     println!("{token:#}");
-    let access_token = token["access_token"].as_str().ok_or("there is no access_token in the answer")?;
+    let access_token =
+        token["access_token"].as_str().ok_or("there is no access_token in the answer")?;
 
     // 4. to 6. What the token opens.
     server.get("/api/me", access_token)?;
@@ -93,19 +96,26 @@ fn run() -> Result<(), BoxError> {
 /// What a client does that has asked for `offline_access`: it goes on without the password, and logs out in the end.
 fn go_on(server: &Server, client: &Client, refresh_token: &str) -> Result<(), BoxError> {
     if matches!(client, Client::Generated { .. }) {
-        println!("The assertion that was given is used up: whoever goes on from here needs another one.");
+        println!(
+            "The assertion that was given is used up: whoever goes on from here needs another one."
+        );
         return Ok(());
     }
     // RFC 6749 section 6. From now on the former refresh token is good for nothing.
-    let form = vec![("grant_type", "refresh_token".into()), ("refresh_token", refresh_token.into())];
+    let form =
+        vec![("grant_type", "refresh_token".into()), ("refresh_token", refresh_token.into())];
     let token = server.post(&server.token_endpoint, form, client)?;
     println!("{token:#}");
-    let text = |name: &str| token[name].as_str().ok_or_else(|| format!("there is no {name} in the answer"));
+    let text = |name: &str| {
+        token[name].as_str().ok_or_else(|| format!("there is no {name} in the answer"))
+    };
     let (access_token, refresh_token) = (text("access_token")?, text("refresh_token")?);
     server.get("/api/me", access_token)?;
 
     // RFC 7662: what the server says of the token. A public client is not told.
-    if let (Some(endpoint), false) = (&server.introspection_endpoint, matches!(client, Client::Public { .. })) {
+    if let (Some(endpoint), false) =
+        (&server.introspection_endpoint, matches!(client, Client::Public { .. }))
+    {
         println!("{:#}", server.post(endpoint, vec![("token", access_token.into())], client)?);
     }
     // RFC 7009: with its refresh token, all that followed from the login is revoked.
@@ -143,7 +153,10 @@ impl Client {
                 form.extend([("client_id", id.clone()), ("client_secret", secret.clone())]);
             }
             Self::Generated { id, assertion } => {
-                form.push(("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer".into()));
+                form.push((
+                    "client_assertion_type",
+                    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer".into(),
+                ));
                 form.push(("client_assertion", assertion.clone()));
                 form.extend(id.clone().map(|id| ("client_id", id)));
             }
@@ -177,9 +190,12 @@ impl Server {
             .new_agent();
         let base = options.url.trim_end_matches('/');
         let url = format!("{base}/.well-known/oauth-authorization-server");
-        let answer = http.get(on_this_machine(&url)?).call().map_err(|error| format!("{url}: {error}"))?;
+        let answer =
+            http.get(on_this_machine(&url)?).call().map_err(|error| format!("{url}: {error}"))?;
         let metadata = read_json(answer)?;
-        let text = |name: &str| metadata[name].as_str().ok_or_else(|| format!("{url} says nothing of {name}"));
+        let text = |name: &str| {
+            metadata[name].as_str().ok_or_else(|| format!("{url} says nothing of {name}"))
+        };
         let issuer = text("issuer")?;
         if issuer.trim_end_matches('/') != base {
             // Another server's metadata would send the password to that one (RFC 8414 section 3.3).
@@ -212,7 +228,10 @@ impl Server {
         if answer.status().is_success() {
             return read_json(answer);
         }
-        let wait = answer.headers().get("Retry-After").and_then(|seconds| Some(seconds.to_str().ok()?.to_owned()));
+        let wait = answer
+            .headers()
+            .get("Retry-After")
+            .and_then(|seconds| Some(seconds.to_str().ok()?.to_owned()));
         let error = read_json(answer)?; // RFC 6749 section 5.2
         let text = |name: &str| error[name].as_str().unwrap_or("-").to_owned();
         let wait = wait.map(|seconds| format!(" (try again in {seconds} s)")).unwrap_or_default();
@@ -223,7 +242,10 @@ impl Server {
     fn get(&self, path: &str, access_token: &str) -> Result<(), BoxError> {
         let url = format!("{}{path}", self.issuer.trim_end_matches('/'));
         println!("GET {url}");
-        let request = self.http.get(on_this_machine(&url)?).header("Authorization", format!("Bearer {access_token}"));
+        let request = self
+            .http
+            .get(on_this_machine(&url)?)
+            .header("Authorization", format!("Bearer {access_token}"));
         let mut answer = request.call()?;
         println!("{}", answer.status());
         if let Some(challenge) = answer.headers().get("WWW-Authenticate") {
@@ -238,7 +260,8 @@ impl Server {
 fn on_this_machine(url: &str) -> Result<Uri, BoxError> {
     let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let loopback = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    let loopback =
+        host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
     if uri.scheme_str() == Some("http") && loopback {
         return Ok(uri);
     }
@@ -247,7 +270,8 @@ fn on_this_machine(url: &str) -> Result<Uri, BoxError> {
 
 fn read_json(mut answer: Response<ureq::Body>) -> Result<Value, BoxError> {
     let body = answer.body_mut().read_to_string()?;
-    serde_json::from_str(&body).map_err(|_| format!("{}, and the body is no JSON", answer.status()).into())
+    serde_json::from_str(&body)
+        .map_err(|_| format!("{}, and the body is no JSON", answer.status()).into())
 }
 
 // --- The command line -----------------------------------------------------------------------------------------------
@@ -319,17 +343,24 @@ impl Options {
                 Client::Generated { id: self.client_id.clone(), assertion: self.generated(file)? }
             }
             (None, None, Some(file), None) => signing(id()?, self.private_key(file)?),
-            (None, None, None, Some(secret)) => {
-                signing(id()?, AssertionKey::from_secret(given_or_asked(secret, "Shared secret: ")?)?)
+            (None, None, None, Some(secret)) => signing(
+                id()?,
+                AssertionKey::from_secret(given_or_asked(secret, "Shared secret: ")?)?,
+            ),
+            _ => {
+                return Err(
+                    "give one of --client-secret, --assertion, --key and --shared-secret".into()
+                );
             }
-            _ => return Err("give one of --client-secret, --assertion, --key and --shared-secret".into()),
         })
     }
 
     fn generated(&self, file: &str) -> Result<String, BoxError> {
         let mut assertion = String::new();
         match file {
-            "-" if self.password_stdin => return Err("standard input holds the password already".into()),
+            "-" if self.password_stdin => {
+                return Err("standard input holds the password already".into());
+            }
             "-" => drop(stdin().read_to_string(&mut assertion)?),
             file => assertion = String::from_utf8(read(file)?)?,
         }
@@ -337,13 +368,14 @@ impl Options {
     }
 
     fn private_key(&self, file: &str) -> Result<AssertionKey, BoxError> {
-        let mut key = AssertionKey::from_pem(read(file)?).map_err(|error| format!("{file}: {error}"))?;
+        let mut key =
+            AssertionKey::from_pem(read(file)?).map_err(|error| format!("{file}: {error}"))?;
         if let Some(kid) = &self.kid {
             key = key.kid(kid);
         }
         if let Some(file) = &self.certificate {
-            let certificate =
-                CertificateDer::from_pem_slice(&read(file)?).map_err(|error| format!("{file}: {error}"))?;
+            let certificate = CertificateDer::from_pem_slice(&read(file)?)
+                .map_err(|error| format!("{file}: {error}"))?;
             key = key.certificate(&certificate);
         }
         Ok(key)

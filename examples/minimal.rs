@@ -1,8 +1,15 @@
 use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::{Router, body::HttpBody, body::to_bytes, response::Response, routing::any, routing::get};
-use password_grant::*;
+use axum::{
+    Router, body::HttpBody, body::to_bytes, response::Response, routing::any, routing::get,
+};
+use password_grant::testing::InMemoryClients;
+use password_grant::{
+    AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, Grant, HashedPasswords,
+    HttpRequest, JwtIssuer, PasswordGrant, RequestContext, SigningKeys, User, UserStore,
+    async_trait,
+};
 
 struct Users; // your user table
 
@@ -14,14 +21,23 @@ impl UserStore for Users {
         Ok((username == "alice").then(|| User::new("user-1", Some(phc.into()))))
     }
 
-    async fn update_hash(&self, _: &User, _new_hash: &str, _: &RequestContext) -> Result<(), BoxError> {
+    async fn update_hash(
+        &self,
+        _: &User,
+        _new_hash: &str,
+        _: &RequestContext,
+    ) -> Result<(), BoxError> {
         Ok(()) // UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3
     }
 }
 
 type App = (PasswordGrant, AccessTokenVerifier);
 
-async fn token(State((grant, _)): State<App>, peer: ConnectInfo<SocketAddr>, request: Request) -> Response {
+async fn token(
+    State((grant, _)): State<App>,
+    peer: ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let fits = body.size_hint().lower() <= grant.body_limit() as u64; // by its Content-Length
     let body = if fits { to_bytes(body, grant.body_limit()).await.ok() } else { None };
@@ -43,10 +59,12 @@ async fn main() -> Result<(), BoxError> {
     let secret = ClientSecret::digest_of("web-secret"); // store what ClientSecret::generate() gives instead
     let web = Client::confidential("web", secret).grants([Grant::Password]);
     let web = web.scope("profile".parse()?).default_scope("profile".parse()?);
-    let keys = SigningKeys::generate()?; // SigningKeys::from_pem in earnest
-    let verifier = AccessTokenVerifier::new(issuer, api, [Algorithm::Es256], keys.verification_keys()?)?;
+    let keys = SigningKeys::generate()?; // SigningKeys::from_pem in production
+    let verifier =
+        AccessTokenVerifier::new(issuer, api, [Algorithm::Es256], keys.verification_keys()?)?;
     let (clients, users) = (InMemoryClients::new([web]), HashedPasswords::new(Users)?);
-    let grant = PasswordGrant::builder(issuer, clients, users, JwtIssuer::new(keys, api)).build()?;
+    let grant =
+        PasswordGrant::builder(issuer, clients, users, JwtIssuer::new(keys, api)).build()?;
 
     let app = Router::new().route("/oauth/token", any(token)).route("/hello", get(hello));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;

@@ -11,20 +11,27 @@ use std::task::Poll;
 ///
 /// It takes the future where it is: a future that is handed over is copied, and one that serves a whole request is large.
 pub(crate) async fn catch_panic<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
-    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(polled) => polled.map(Some),
-        Err(_) => Poll::Ready(None),
+    std::future::poll_fn(|context| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(polled) => polled.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
     })
     .await
 }
 
 /// What the first future becomes; `None` if the second is done sooner.
-pub(crate) async fn before<T>(future: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
+pub(crate) async fn before<T>(
+    future: impl Future<Output = T>,
+    end: impl Future<Output = ()>,
+) -> Option<T> {
     let (mut future, mut end) = (pin!(future), pin!(end));
-    std::future::poll_fn(|context| match (future.as_mut().poll(context), end.as_mut().poll(context)) {
-        (Poll::Ready(output), _) => Poll::Ready(Some(output)),
-        (Poll::Pending, Poll::Ready(())) => Poll::Ready(None),
-        (Poll::Pending, Poll::Pending) => Poll::Pending,
+    std::future::poll_fn(|context| {
+        match (future.as_mut().poll(context), end.as_mut().poll(context)) {
+            (Poll::Ready(output), _) => Poll::Ready(Some(output)),
+            (Poll::Pending, Poll::Ready(())) => Poll::Ready(None),
+            (Poll::Pending, Poll::Pending) => Poll::Pending,
+        }
     })
     .await
 }

@@ -82,7 +82,8 @@ impl From<TokenResponse> for HttpResponse {
     fn from(response: TokenResponse) -> Self {
         let (token, scope) = (response.access_token.as_bytes(), response.scope.as_str());
         let refresh_token = response.refresh_token.as_ref().map(Secret::expose);
-        let length = token.len() + refresh_token.map_or(0, |token| token.len() + 20) + scope.len() + 96;
+        let length =
+            token.len() + refresh_token.map_or(0, |token| token.len() + 20) + scope.len() + 96;
         let mut body = ObjectWriter::with_capacity(length);
         body.plain("access_token", token);
         body.plain("token_type", b"Bearer");
@@ -105,7 +106,9 @@ impl From<TokenError> for HttpResponse {
     fn from(error: TokenError) -> Self {
         let response = Self::private_json(error.status(), error_json(&error));
         let response = match error.realm() {
-            Some(realm) => response.with("www-authenticate", challenge("Basic", &[("realm", realm)])),
+            Some(realm) => {
+                response.with("www-authenticate", challenge("Basic", &[("realm", realm)]))
+            }
             None => response,
         };
         let response = match error.retry_after() {
@@ -125,8 +128,11 @@ struct Refused<'a> {
 }
 
 fn error_json(error: &TokenError) -> Vec<u8> {
-    let refused =
-        Refused { error: error.code().as_str(), error_description: error.description(), members: error.members() };
+    let refused = Refused {
+        error: error.code().as_str(),
+        error_description: error.description(),
+        members: error.members(),
+    };
     // Texts and JSON values always serialise.
     serde_json::to_vec(&refused).unwrap_or_default()
 }

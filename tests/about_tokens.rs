@@ -8,12 +8,19 @@ use std::time::Duration;
 
 use common::sessions::{OFFLINE, Pair, Sessions, about, register, verifier};
 use common::{AUDIENCE, Answer, Events, FORM, ISSUER, Users, World, basic, noon};
+use password_grant::assertion::{AssertionKey, ClientAssertion};
+use password_grant::event::AccessFault;
+use password_grant::resource::{BearerRequest, IntrospectedTokens, IntrospectionTransport};
+use password_grant::state::{
+    Change, Commit, InMemoryState, Loaded, Revocations, StateKey, StateSecret, StateStore,
+};
+use password_grant::testing::{InMemoryTokens, ManualClock};
+use password_grant::time::Timestamp;
+use password_grant::token::{OpaqueIssuer, TokenDetails};
 use password_grant::{
-    AccessFault, AccessToken, AccessTokenVerifier, Admission, AssertionKey, Authorization, BearerRequest, BoxError,
-    Change, Client, ClientAssertion, ClientAuthentication, ClientSecret, Clock, Commit, Environment, Grant,
-    HttpRequest, InMemoryState, InMemoryTokens, IntrospectedTokens, IntrospectionTransport, JwtIssuer, Loaded, Login,
-    ManualClock, OpaqueIssuer, PasswordGrant, Rejection, RequestContext, Revocations, SigningKeys, StateKey,
-    StateSecret, StateStore, Timestamp, TokenDetails, TokenIssuer, async_trait,
+    AccessToken, AccessTokenVerifier, Admission, Authorization, BoxError, Client,
+    ClientAuthentication, ClientSecret, Clock, Environment, Grant, HttpRequest, JwtIssuer, Login,
+    PasswordGrant, Rejection, RequestContext, SigningKeys, TokenIssuer, async_trait,
 };
 use serde_json::json;
 
@@ -36,11 +43,18 @@ async fn a_refresh_token_is_revoked_with_its_family() {
         let first = sessions.login(client).await;
         let second = Pair::of(&sessions.refresh(client, &first.refresh).await);
         is_revoked(&sessions.revoke(client, &second.refresh).await);
-        assert!(sessions.world.events.last().ends_with("revoked"), "{}", sessions.world.events.last());
+        assert!(
+            sessions.world.events.last().ends_with("revoked"),
+            "{}",
+            sessions.world.events.last()
+        );
         for pair in [&first, &second] {
             sessions.refresh(client, &pair.refresh).await.is(400, "invalid_grant");
             assert_eq!(sessions.introspect("reports", &pair.access).await.body, INACTIVE);
-            assert_eq!(sessions.verifier().verify(&pair.access).await.unwrap_err(), AccessFault::Revoked);
+            assert_eq!(
+                sessions.verifier().verify(&pair.access).await.unwrap_err(),
+                AccessFault::Revoked
+            );
         }
         // Again, and it is still what it is.
         is_revoked(&sessions.revoke(client, &second.refresh).await);
@@ -70,11 +84,14 @@ async fn revocations_are_seen_over_a_shared_store() {
     let clock = ManualClock::at(noon());
     let store = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
     let (shared, secret) = (store.clone(), || StateSecret::new([0x5a; 32]).unwrap());
-    let sessions =
-        Sessions::over(Users::default(), |refresh| refresh, |builder| builder.shared_state(shared, secret()));
+    let sessions = Sessions::over(
+        Users::default(),
+        |refresh| refresh,
+        |builder| builder.shared_state(shared, secret()),
+    );
     let pair = sessions.login("app").await;
-    let elsewhere =
-        verifier(&sessions.world.keys).environment(&Environment::new().clock(clock).observer(Events::default()));
+    let elsewhere = verifier(&sessions.world.keys)
+        .environment(&Environment::new().clock(clock).observer(Events::default()));
     let elsewhere = elsewhere.revocations(Revocations::shared(ISSUER, store, secret()));
     assert!(elsewhere.verify(&pair.access).await.is_ok());
     sessions.revoke("app", &pair.refresh).await;
@@ -96,7 +113,11 @@ async fn an_old_refresh_token_revokes_the_family_too() {
         sessions.advance(life);
         is_revoked(&sessions.revoke("app", &expired.refresh).await);
         sessions.refresh("app", &expired.refresh).await;
-        assert!(sessions.world.events.last().ends_with("Revoked"), "{}", sessions.world.events.last());
+        assert!(
+            sessions.world.events.last().ends_with("Revoked"),
+            "{}",
+            sessions.world.events.last()
+        );
     }
 }
 
@@ -114,7 +135,8 @@ async fn an_access_token_is_revoked_alone() {
         is_revoked(&sessions.revoke("app", token).await);
     }
     // A verifier elsewhere does not see it: that is what its documentation says.
-    let elsewhere = verifier(&sessions.world.keys).environment(&Environment::new().clock(sessions.world.clock.clone()));
+    let elsewhere = verifier(&sessions.world.keys)
+        .environment(&Environment::new().clock(sessions.world.clock.clone()));
     assert!(elsewhere.verify(&first.access).await.is_ok());
     assert!(sessions.is_active(&second.access).await);
     sessions.refresh("app", &second.refresh).await.is_granted();
@@ -124,7 +146,8 @@ async fn an_access_token_is_revoked_alone() {
 #[tokio::test]
 async fn another_clients_token_is_not_revoked() {
     let sessions = Sessions::new();
-    for (owner, other) in [("app", "other"), ("app", "phone"), ("phone", "app"), ("app", "reports")] {
+    for (owner, other) in [("app", "other"), ("app", "phone"), ("phone", "app"), ("app", "reports")]
+    {
         let pair = sessions.login(owner).await;
         for token in [&pair.access, &pair.refresh] {
             sessions.revoke(other, token).await.is(400, "invalid_grant");
@@ -148,14 +171,22 @@ async fn there_is_nothing_to_revoke_in_what_nobody_knows() {
 /// Requirement 116, incident R16.
 #[tokio::test]
 async fn a_hint_hides_no_token() {
-    for hint in ["", "&token_type_hint=access_token", "&token_type_hint=refresh_token", "&token_type_hint=saml2"] {
+    for hint in [
+        "",
+        "&token_type_hint=access_token",
+        "&token_type_hint=refresh_token",
+        "&token_type_hint=saml2",
+    ] {
         let sessions = Sessions::new();
         let pair = sessions.login("app").await;
-        let active = sessions.about("reports", &format!("token={}{hint}", pair.access), "introspect").await;
+        let active =
+            sessions.about("reports", &format!("token={}{hint}", pair.access), "introspect").await;
         assert_eq!(active.json()["active"], true, "{hint}");
         is_revoked(&sessions.about("app", &format!("token={}{hint}", pair.access), "revoke").await);
         assert!(!sessions.is_active(&pair.access).await, "{hint}");
-        is_revoked(&sessions.about("app", &format!("token={}{hint}", pair.refresh), "revoke").await);
+        is_revoked(
+            &sessions.about("app", &format!("token={}{hint}", pair.refresh), "revoke").await,
+        );
         sessions.refresh("app", &pair.refresh).await.is(400, "invalid_grant");
     }
 }
@@ -193,11 +224,19 @@ async fn whoever_asks_about_a_token_authenticates_first() {
 async fn what_is_no_request_about_a_token_is_refused() {
     let sessions = Sessions::new();
     for endpoint in ["revoke", "introspect"] {
-        for form in ["", "token=", "token=a&token=b", "token=%zz", "token=%FF", "token_type_hint=access_token"] {
+        for form in [
+            "",
+            "token=",
+            "token=a&token=b",
+            "token=%zz",
+            "token=%FF",
+            "token_type_hint=access_token",
+        ] {
             sessions.about("app", form, endpoint).await.is(400, "invalid_request");
         }
         // Parameters of the token endpoint mean nothing here, not even a malformed scope.
-        let answer = sessions.about("app", "token=nonsense&scope=++&grant_type=password", endpoint).await;
+        let answer =
+            sessions.about("app", "token=nonsense&scope=++&grant_type=password", endpoint).await;
         assert_eq!(answer.status, 200);
         let headers = [("content-type", FORM.as_bytes())];
         let query = HttpRequest::new("POST", Some("x=y&token=a"), headers, b"token=a");
@@ -239,7 +278,8 @@ impl StateStore for Failing {
 
 impl Failing {
     fn count(&self) -> Result<(), BoxError> {
-        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let left =
+            self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         left.map(drop).map_err(|_| "no connection".into())
     }
 }
@@ -252,7 +292,11 @@ async fn a_store_that_fails_is_neither_active_nor_inactive_nor_revoked() {
     let failing = Arc::new(Failing { store, left: AtomicUsize::new(usize::MAX) });
     let shared = failing.clone();
     let secret = StateSecret::new([0x5a; 32]).unwrap();
-    let sessions = Sessions::over(Users::default(), |refresh| refresh, |builder| builder.shared_state(shared, secret));
+    let sessions = Sessions::over(
+        Users::default(),
+        |refresh| refresh,
+        |builder| builder.shared_state(shared, secret),
+    );
     let pair = sessions.login("app").await;
     for token in [&pair.access, &pair.refresh] {
         for (client, endpoint) in [("app", "introspect"), ("app", "revoke")] {
@@ -272,7 +316,10 @@ async fn a_store_that_fails_is_neither_active_nor_inactive_nor_revoked() {
         }
     }
     failing.left.store(0, Ordering::SeqCst);
-    assert_eq!(sessions.verifier().verify(&pair.access).await.unwrap_err(), AccessFault::ServerFault);
+    assert_eq!(
+        sessions.verifier().verify(&pair.access).await.unwrap_err(),
+        AccessFault::ServerFault
+    );
 }
 
 /// The audience of an assertion may be the endpoint that was called, where its client is registered for that.
@@ -287,7 +334,8 @@ async fn an_assertion_may_name_the_endpoint_that_is_called() {
     );
     let secret = "a secret of thirty-two bytes or more";
     let signs = ClientAuthentication::client_secret_jwt(secret).unwrap();
-    let signs = signs.compatibility([password_grant::AssertionCompatibility::EndpointAudience]);
+    let signs =
+        signs.compatibility([password_grant::assertion::AssertionCompatibility::EndpointAudience]);
     sessions.world.clients.insert(Client::confidential("signs", signs).grants([Grant::Password]));
     for (path, endpoint, status) in [
         ("introspect", "introspect", 200),
@@ -302,8 +350,13 @@ async fn an_assertion_may_name_the_endpoint_that_is_called() {
             .sign()
             .unwrap();
         let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
-        let form = format!("token=nonsense&client_assertion_type={kind}&client_assertion={assertion}");
-        assert_eq!(sessions.about("", &form, endpoint).await.status, status, "{path} at {endpoint}");
+        let form =
+            format!("token=nonsense&client_assertion_type={kind}&client_assertion={assertion}");
+        assert_eq!(
+            sessions.about("", &form, endpoint).await.status,
+            status,
+            "{path} at {endpoint}"
+        );
         // One memory for all endpoints: used here, it is used there.
         if status == 200 {
             sessions.about("", &form, "introspect").await.is(401, "invalid_client");
@@ -316,7 +369,8 @@ async fn an_assertion_may_name_the_endpoint_that_is_called() {
 /// RFC 7662 section 2.2.
 #[tokio::test]
 async fn a_resource_server_is_told_what_a_token_says() {
-    let users = Users::who(|_| Ok(Login::accepted("user-1").claim("role", "admin").claim("active", false)));
+    let users =
+        Users::who(|_| Ok(Login::accepted("user-1").claim("role", "admin").claim("active", false)));
     let sessions = Sessions::over(users, |refresh| refresh, |builder| builder);
     let pair = sessions.login("app").await;
     let claims = common::segment(&pair.access, 1);
@@ -331,7 +385,11 @@ async fn a_resource_server_is_told_what_a_token_says() {
             "jti": claims["jti"], "sid": claims["sid"], "role": "admin",
         })
     );
-    assert_eq!(sessions.introspect("app", &pair.access).await.body, answer.body, "its own client is told too");
+    assert_eq!(
+        sessions.introspect("app", &pair.access).await.body,
+        answer.body,
+        "its own client is told too"
+    );
 }
 
 /// Requirements 119 and 120, incident R17.
@@ -367,12 +425,18 @@ async fn of_everything_else_nobody_is_told_more_than_that_it_is_not_active() {
 #[tokio::test]
 async fn a_resource_server_may_be_told_of_its_own_audience_only() {
     let sessions = Sessions::new();
-    let app = Client::confidential("app", ClientSecret::digest_of("app-secret")).grants([Grant::Password]);
+    let app = Client::confidential("app", ClientSecret::digest_of("app-secret"))
+        .grants([Grant::Password]);
     let app = app.scope("profile offline_access".parse().unwrap());
-    sessions.world.clients.insert(app.audiences(["https://other.example.com", "https://third.example.com"]));
-    let ask =
-        async |resource: &str| sessions.ask("app", &format!("{OFFLINE}&resource={resource}")).await.access_token();
-    let (own, third) = (ask("https://other.example.com").await, ask("https://third.example.com").await);
+    sessions
+        .world
+        .clients
+        .insert(app.audiences(["https://other.example.com", "https://third.example.com"]));
+    let ask = async |resource: &str| {
+        sessions.ask("app", &format!("{OFFLINE}&resource={resource}")).await.access_token()
+    };
+    let (own, third) =
+        (ask("https://other.example.com").await, ask("https://third.example.com").await);
     assert_eq!(sessions.introspect("narrow", &own).await.json()["active"], true);
     assert_eq!(sessions.introspect("narrow", &third).await.body, INACTIVE);
 }
@@ -422,9 +486,17 @@ async fn a_token_of_a_family_that_nobody_remembers_opens_nothing() {
     let sessions = Sessions::new();
     let pair = sessions.login("app").await;
     let restarted = Sessions::new();
-    let verifier = verifier(&sessions.world.keys)
-        .environment(&Environment::new().clock(sessions.world.clock.clone()).observer(Events::default()));
-    assert!(verifier.clone().revocations(sessions.world.grant.revocations()).verify(&pair.access).await.is_ok());
+    let verifier = verifier(&sessions.world.keys).environment(
+        &Environment::new().clock(sessions.world.clock.clone()).observer(Events::default()),
+    );
+    assert!(
+        verifier
+            .clone()
+            .revocations(sessions.world.grant.revocations())
+            .verify(&pair.access)
+            .await
+            .is_ok()
+    );
     let forgetful = verifier.revocations(restarted.world.grant.revocations());
     assert_eq!(forgetful.verify(&pair.access).await.unwrap_err(), AccessFault::Revoked);
 }
@@ -435,7 +507,12 @@ async fn a_log_out_ends_access_tokens_without_a_family_too() {
     let sessions = Sessions::new();
     let form = OFFLINE.replace("+offline_access", "");
     let before = sessions.ask("app", &form).await.access_token();
-    sessions.world.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
+    sessions
+        .world
+        .grant
+        .log_out_everywhere(&"user-1".into(), &RequestContext::new())
+        .await
+        .unwrap();
     assert!(!sessions.is_active(&before).await);
     assert_eq!(sessions.verifier().verify(&before).await.unwrap_err(), AccessFault::Revoked);
     sessions.advance(1);
@@ -452,13 +529,17 @@ async fn a_login_in_the_second_of_a_log_out_waits_for_the_next() {
     let log_out = async |world: &World| {
         world.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
     };
-    let anybody =
-        || Users::who(|attempt| Ok(Login::accepted(if attempt.username() == "bob" { "user-2" } else { "user-1" })));
+    let anybody = || {
+        Users::who(|attempt| {
+            Ok(Login::accepted(if attempt.username() == "bob" { "user-2" } else { "user-1" }))
+        })
+    };
     let without_refresh_tokens = World::of(anybody());
     register(&without_refresh_tokens.clients);
     let with = Sessions::over(anybody(), |refresh| refresh, |builder| builder).world;
     for (world, has_sessions) in [(with, true), (without_refresh_tokens, false)] {
-        let login = async || world.send(&[("authorization", &basic("app", "app-secret"))], &plain).await;
+        let login =
+            async || world.send(&[("authorization", &basic("app", "app-secret"))], &plain).await;
         world.clock.advance(Duration::from_millis(400));
         log_out(&world).await;
         let (mut waiting, clock) = (std::pin::pin!(login()), &world.clock);
@@ -489,18 +570,28 @@ async fn a_login_in_the_second_of_a_log_out_waits_for_the_next() {
         log_out(&world).await;
         let bob = plain.replace("alice", "bob");
         verifier
-            .verify(&world.send(&[("authorization", &basic("app", "app-secret"))], &bob).await.access_token())
+            .verify(
+                &world
+                    .send(&[("authorization", &basic("app", "app-secret"))], &bob)
+                    .await
+                    .access_token(),
+            )
             .await
             .unwrap();
         if has_sessions {
-            let session = world.send(&[("authorization", &basic("app", "app-secret"))], OFFLINE).await;
+            let session =
+                world.send(&[("authorization", &basic("app", "app-secret"))], OFFLINE).await;
             verifier.verify(&session.access_token()).await.unwrap();
         }
         // A log-out that lies ahead, by a clock that was set back since: come again, and when.
         clock.set(clock.now().minus(Duration::from_secs(30)));
         let answer = login().await;
         answer.is(503, "temporarily_unavailable");
-        assert!(world.events.last().starts_with("server fault: LogOutAhead"), "{}", world.events.last());
+        assert!(
+            world.events.last().starts_with("server fault: LogOutAhead"),
+            "{}",
+            world.events.last()
+        );
         let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((30..=31).contains(&wait), "{wait}");
         clock.advance(Duration::from_secs(wait));
@@ -512,7 +603,8 @@ async fn a_login_in_the_second_of_a_log_out_waits_for_the_next() {
 #[tokio::test]
 async fn at_the_beginning_of_time_a_login_waits_for_nothing() {
     let clock = ManualClock::at(Timestamp::from_unix_seconds(0));
-    let world = World::in_environment(Users::default(), |own| own.clock(clock), |builder, _| builder);
+    let world =
+        World::in_environment(Users::default(), |own| own.clock(clock), |builder, _| builder);
     world.post(common::GOOD).await.is_granted();
 }
 
@@ -525,7 +617,7 @@ async fn a_clock_that_does_not_sleep_is_not_asked_for_ever() {
         fn now(&self) -> Timestamp {
             self.0.now()
         }
-        fn sleep(&self, span: Duration) -> password_grant::BoxFuture<'static, ()> {
+        fn sleep(&self, span: Duration) -> password_grant::time::BoxFuture<'static, ()> {
             self.1.fetch_add(1, Ordering::SeqCst);
             assert!(span <= Duration::from_secs(1));
             Box::pin(std::future::ready(()))
@@ -533,7 +625,8 @@ async fn a_clock_that_does_not_sleep_is_not_asked_for_ever() {
     }
     let sleeps = Arc::new(AtomicUsize::new(0));
     let clock = Sleepless(ManualClock::at(noon()), sleeps.clone());
-    let world = World::in_environment(Users::default(), |own| own.clock(clock), |builder, _| builder);
+    let world =
+        World::in_environment(Users::default(), |own| own.clock(clock), |builder, _| builder);
     world.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
     world.post(common::GOOD).await.is(503, "temporarily_unavailable");
     assert!((1..10).contains(&sleeps.load(Ordering::SeqCst)));
@@ -550,7 +643,8 @@ async fn a_login_under_way_during_a_log_out_of_its_subject_gets_nothing() {
             let users = Users::who(move |_| {
                 let log_out = engine.get().unwrap().clone();
                 let context = RequestContext::new();
-                let log_out = async move { log_out.log_out_everywhere(&logged_out.into(), &context).await };
+                let log_out =
+                    async move { log_out.log_out_everywhere(&logged_out.into(), &context).await };
                 futures_util::FutureExt::now_or_never(log_out).unwrap().unwrap();
                 Ok(Login::accepted("user-1"))
             });
@@ -574,7 +668,11 @@ async fn an_odd_token_is_unknown_and_not_malformed() {
         async fn issue(&self, _: &Authorization<'_>) -> Result<AccessToken, BoxError> {
             Ok(AccessToken::new("token")?)
         }
-        async fn inspect(&self, token: &str, _: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
+        async fn inspect(
+            &self,
+            token: &str,
+            _: Timestamp,
+        ) -> Result<Option<TokenDetails>, BoxError> {
             panic!("asked for {token:?}")
         }
     }
@@ -601,7 +699,11 @@ async fn an_odd_token_is_unknown_and_not_malformed() {
         let form = format!("token={odd}");
         for endpoint in ["introspect", "revoke"] {
             let web = basic("web", "web-secret");
-            assert_eq!(about(&hosts, &[("authorization", &web)], &form, endpoint).await.status, 200, "{odd}");
+            assert_eq!(
+                about(&hosts, &[("authorization", &web)], &form, endpoint).await.status,
+                200,
+                "{odd}"
+            );
         }
         // Whoever has not authenticated is told nothing, whatever it asks about.
         sessions.about("", &form, "introspect").await.is(401, "invalid_client");
@@ -616,7 +718,8 @@ async fn an_engine_without_refresh_tokens_revokes_access_tokens() {
     let token = world.post(common::GOOD).await.access_token();
     let (web, reports) = (basic("web", "web-secret"), basic("reports", "reports-secret"));
     let form = format!("token={token}");
-    let introspect = async || about(&world, &[("authorization", &reports)], &form, "introspect").await;
+    let introspect =
+        async || about(&world, &[("authorization", &reports)], &form, "introspect").await;
     assert_eq!(introspect().await.json()["active"], true);
     is_revoked(&about(&world, &[("authorization", &web)], &form, "revoke").await);
     assert_eq!(introspect().await.body, INACTIVE);
@@ -626,8 +729,10 @@ async fn an_engine_without_refresh_tokens_revokes_access_tokens() {
 #[tokio::test]
 async fn an_engine_that_is_built_anew_over_the_same_memory_knows_what_was_revoked() {
     let clock = ManualClock::at(noon());
-    let (state, keys) =
-        (InMemoryState::new().environment(&Environment::new().clock(clock.clone())), SigningKeys::generate().unwrap());
+    let (state, keys) = (
+        InMemoryState::new().environment(&Environment::new().clock(clock.clone())),
+        SigningKeys::generate().unwrap(),
+    );
     let build = || {
         let tokens = JwtIssuer::new(keys.clone(), AUDIENCE);
         let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens);
@@ -642,7 +747,10 @@ async fn an_engine_that_is_built_anew_over_the_same_memory_knows_what_was_revoke
     let token = world.post(common::GOOD).await.access_token();
     let (web, form) = (basic("web", "web-secret"), format!("token={token}"));
     is_revoked(&about(&world, &[("authorization", &web)], &form, "revoke").await);
-    assert_eq!(about(&build(), &[("authorization", &web)], &form, "introspect").await.body, INACTIVE);
+    assert_eq!(
+        about(&build(), &[("authorization", &web)], &form, "introspect").await.body,
+        INACTIVE
+    );
 }
 
 /// A verifier takes a token for its skew beyond its end, by a clock that may be behind: so long it can be revoked, and so
@@ -651,8 +759,10 @@ async fn an_engine_that_is_built_anew_over_the_same_memory_knows_what_was_revoke
 async fn a_token_stays_revoked_for_as_long_as_anybody_takes_it() {
     let sessions = Sessions::new();
     let behind = ManualClock::at(noon());
-    let verifier =
-        sessions.verifier().skew(Duration::from_secs(60)).environment(&Environment::new().clock(behind.clone()));
+    let verifier = sessions
+        .verifier()
+        .skew(Duration::from_secs(60))
+        .environment(&Environment::new().clock(behind.clone()));
     let form = OFFLINE.replace("+offline_access", "");
     for revoked_at in [0, 600, 659] {
         behind.set(sessions.world.clock.now());
@@ -664,7 +774,11 @@ async fn a_token_stays_revoked_for_as_long_as_anybody_takes_it() {
         // By its own clock it is the last second, a minute behind ours.
         sessions.advance(600 + 59 + 60 - revoked_at);
         behind.advance(Duration::from_secs(600 + 59 - revoked_at));
-        assert_eq!(verifier.verify(&token).await.unwrap_err(), AccessFault::Revoked, "{revoked_at}");
+        assert_eq!(
+            verifier.verify(&token).await.unwrap_err(),
+            AccessFault::Revoked,
+            "{revoked_at}"
+        );
     }
 }
 
@@ -674,10 +788,13 @@ async fn tenants_are_told_apart_where_a_token_has_a_family() {
     let users = Users::who(|_| Ok(Login::accepted("user-1")));
     let sessions = Sessions::over(users, |refresh| refresh, |builder| builder);
     let ask = async |client: &str, form: &str, tenant: Option<&str>, endpoint: &str| -> Answer {
-        let headers =
-            [("content-type", FORM.to_owned()), ("authorization", basic(client, &format!("{client}-secret")))];
+        let headers = [
+            ("content-type", FORM.to_owned()),
+            ("authorization", basic(client, &format!("{client}-secret"))),
+        ];
         let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
-        let context = tenant.map_or_else(RequestContext::new, |tenant| RequestContext::new().with_tenant(tenant));
+        let context = tenant
+            .map_or_else(RequestContext::new, |tenant| RequestContext::new().with_tenant(tenant));
         let request = HttpRequest::new("POST", None, headers, form.as_bytes()).context(context);
         match endpoint {
             "token" => sessions.world.grant.token(request).await.into(),
@@ -721,7 +838,11 @@ async fn what_an_issuer_says_of_a_token_is_checked() {
             Ok(AccessToken::new("good")?)
         }
 
-        async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
+        async fn inspect(
+            &self,
+            token: &str,
+            now: Timestamp,
+        ) -> Result<Option<TokenDetails>, BoxError> {
             let issuer = if token == "others" { "https://other.example.com" } else { ISSUER };
             let end = if token == "expired" { now.unix_seconds() } else { now.unix_seconds() + 60 };
             let mut details = TokenDetails::new(issuer, "user-1", "web", AUDIENCE, end);
@@ -731,11 +852,15 @@ async fn what_an_issuer_says_of_a_token_is_checked() {
     }
 
     let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), Generous);
-    let grant = builder.environment(&Environment::new().clock(ManualClock::at(noon())).observer(())).build().unwrap();
+    let grant = builder
+        .environment(&Environment::new().clock(ManualClock::at(noon())).observer(()))
+        .build()
+        .unwrap();
     let world = World { grant, ..World::default() };
     let web = basic("web", "web-secret");
-    let introspect =
-        async |token: &str| about(&world, &[("authorization", &web)], &format!("token={token}"), "introspect").await;
+    let introspect = async |token: &str| {
+        about(&world, &[("authorization", &web)], &format!("token={token}"), "introspect").await
+    };
     assert_eq!(introspect("good").await.json()["active"], true);
     for token in ["others", "expired"] {
         assert_eq!(introspect(token).await.body, INACTIVE, "{token}");
@@ -748,13 +873,16 @@ async fn what_an_issuer_says_of_a_token_is_checked() {
 async fn opaque_tokens_are_revoked_and_introspected_as_jwts_are() {
     let clock = ManualClock::at(noon());
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), AUDIENCE);
-    let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens.clone());
-    let grant =
-        builder.environment(&Environment::new().clock(clock.clone()).observer(Events::default())).build().unwrap();
+    let builder =
+        PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens.clone());
+    let grant = builder
+        .environment(&Environment::new().clock(clock.clone()).observer(Events::default()))
+        .build()
+        .unwrap();
     let world = World { grant, ..World::default() };
     let token = world.post(common::GOOD).await.access_token();
-    let verifier =
-        AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).environment(&Environment::new().clock(clock.clone()));
+    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens)
+        .environment(&Environment::new().clock(clock.clone()));
     let verifier = verifier.revocations(world.grant.revocations());
     let web = basic("web", "web-secret");
     let form = format!("token={token}");
@@ -772,10 +900,15 @@ async fn a_verifier_with_the_revocations_of_another_issuer_takes_nothing() {
     let sessions = Sessions::new();
     let pair = sessions.login("app").await;
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), AUDIENCE);
-    let other = PasswordGrant::builder("https://other.example.com", common::clients(), Users::default(), tokens);
-    let verifier = sessions
-        .verifier()
-        .revocations(other.environment(&Environment::new().observer(())).build().unwrap().revocations());
+    let other = PasswordGrant::builder(
+        "https://other.example.com",
+        common::clients(),
+        Users::default(),
+        tokens,
+    );
+    let verifier = sessions.verifier().revocations(
+        other.environment(&Environment::new().observer(())).build().unwrap().revocations(),
+    );
     assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), AccessFault::Issuer);
 }
 
@@ -784,7 +917,11 @@ async fn a_verifier_with_the_revocations_of_another_issuer_takes_nothing() {
 fn the_metadata_lists_the_endpoints_that_were_named() {
     let world = World::default();
     let text = String::from_utf8(world.grant.metadata().into_body()).unwrap();
-    assert!(!text.contains("revocation") && !text.contains("introspection") && !text.contains("refresh_token"));
+    assert!(
+        !text.contains("revocation")
+            && !text.contains("introspection")
+            && !text.contains("refresh_token")
+    );
     let sessions = Sessions::over(
         Users::default(),
         |refresh| refresh,
@@ -793,20 +930,31 @@ fn the_metadata_lists_the_endpoints_that_were_named() {
             builder.introspection_endpoint(format!("{ISSUER}/oauth/introspect"))
         },
     );
-    let metadata: serde_json::Value = serde_json::from_slice(sessions.world.grant.metadata().body()).unwrap();
+    let metadata: serde_json::Value =
+        serde_json::from_slice(sessions.world.grant.metadata().body()).unwrap();
     assert_eq!(metadata["grant_types_supported"], json!(["password", "refresh_token"]));
     assert_eq!(metadata["revocation_endpoint"], "https://id.example.com/oauth/revoke");
     assert_eq!(metadata["introspection_endpoint"], "https://id.example.com/oauth/introspect");
-    let methods = |endpoint: &str| metadata[format!("{endpoint}_endpoint_auth_methods_supported")].clone();
+    let methods =
+        |endpoint: &str| metadata[format!("{endpoint}_endpoint_auth_methods_supported")].clone();
     assert_eq!(methods("revocation"), methods("token"));
     assert_eq!(
         methods("introspection"),
-        json!(["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt"])
+        json!([
+            "client_secret_basic",
+            "client_secret_post",
+            "private_key_jwt",
+            "client_secret_jwt"
+        ])
     );
-    let algorithms =
-        |endpoint: &str| metadata[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")].clone();
+    let algorithms = |endpoint: &str| {
+        metadata[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")].clone()
+    };
     assert!(algorithms("token").is_array());
-    assert_eq!((algorithms("revocation"), algorithms("introspection")), (algorithms("token"), algorithms("token")));
+    assert_eq!(
+        (algorithms("revocation"), algorithms("introspection")),
+        (algorithms("token"), algorithms("token"))
+    );
 }
 
 // --- Resource servers that introspect ----------------------------------------------------------------------------------
@@ -822,18 +970,29 @@ struct Wire {
 
 #[async_trait]
 impl IntrospectionTransport for Wire {
-    async fn post(&self, url: &str, authorization: Option<&str>, form: &str) -> Result<(u16, Vec<u8>), BoxError> {
+    async fn post(
+        &self,
+        url: &str,
+        authorization: Option<&str>,
+        form: &str,
+    ) -> Result<(u16, Vec<u8>), BoxError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         assert_eq!(url, "https://id.example.com/oauth/introspect");
         if self.hangs {
             std::future::pending::<()>().await;
         }
         if let Some((status, body)) = self.scripted.lock().unwrap().clone() {
-            return if status == 0 { Err("no connection".into()) } else { Ok((status, body.into())) };
+            return if status == 0 {
+                Err("no connection".into())
+            } else {
+                Ok((status, body.into()))
+            };
         }
         let headers = [("content-type", Some(FORM)), ("authorization", authorization)];
-        let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?.as_bytes())));
-        let answer = self.grant.introspect(HttpRequest::new("POST", None, headers, form.as_bytes())).await;
+        let headers =
+            headers.into_iter().filter_map(|(name, value)| Some((name, value?.as_bytes())));
+        let answer =
+            self.grant.introspect(HttpRequest::new("POST", None, headers, form.as_bytes())).await;
         Ok((answer.status(), answer.into_body()))
     }
 }
@@ -852,7 +1011,10 @@ impl Remote {
         Self { sessions, wire, events: Events::default() }
     }
 
-    fn verifier(&self, configure: impl FnOnce(IntrospectedTokens) -> IntrospectedTokens) -> AccessTokenVerifier {
+    fn verifier(
+        &self,
+        configure: impl FnOnce(IntrospectedTokens) -> IntrospectedTokens,
+    ) -> AccessTokenVerifier {
         let url = "https://id.example.com/oauth/introspect";
         let tokens = IntrospectedTokens::basic(url, "reports", "reports-secret", self.wire.clone());
         let clock = self.sessions.world.clock.clone();
@@ -884,7 +1046,11 @@ async fn a_resource_server_can_ask_instead_of_checking_signatures() {
     assert_eq!(verifier.verify("nonsense").await.unwrap_err(), AccessFault::NotOurs);
     assert_eq!(verifier.verify(&pair.refresh).await.unwrap_err(), AccessFault::NotOurs);
     remote.sessions.revoke("app", &pair.refresh).await;
-    assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), AccessFault::NotOurs, "revoked at once");
+    assert_eq!(
+        verifier.verify(&pair.access).await.unwrap_err(),
+        AccessFault::NotOurs,
+        "revoked at once"
+    );
 }
 
 #[tokio::test]
@@ -895,13 +1061,19 @@ async fn it_can_prove_who_it_is_by_assertions() {
     remote.sessions.world.clients.insert(Client::confidential("signs", signs).resource_server());
     let pair = remote.sessions.login("app").await;
     let clock = remote.sessions.world.clock.clone();
-    let assertions = ClientAssertion::new("signs", ISSUER, AssertionKey::from_secret(secret).unwrap())
-        .environment(&Environment::new().clock(clock.clone()));
+    let assertions =
+        ClientAssertion::new("signs", ISSUER, AssertionKey::from_secret(secret).unwrap())
+            .environment(&Environment::new().clock(clock.clone()));
     let url = "https://id.example.com/oauth/introspect";
-    let tokens = IntrospectedTokens::with_parameters(url, move || assertions.parameters(), remote.wire.clone());
-    let tokens = tokens.environment(&Environment::new().clock(clock.clone())).cached_for(Duration::ZERO);
-    let verifier =
-        AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).environment(&Environment::new().clock(clock));
+    let tokens = IntrospectedTokens::with_parameters(
+        url,
+        move || assertions.parameters(),
+        remote.wire.clone(),
+    );
+    let tokens =
+        tokens.environment(&Environment::new().clock(clock.clone())).cached_for(Duration::ZERO);
+    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens)
+        .environment(&Environment::new().clock(clock));
     for _ in 0..3 {
         assert!(verifier.verify(&pair.access).await.is_ok());
     }

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use password_grant::{Algorithm, BearerRequest, HttpRequest, TokenRequest};
+use password_grant::resource::BearerRequest;
+use password_grant::{Algorithm, HttpRequest, TokenRequest};
 
 use support::{AUTHORIZATION, Case, block_on, keys, request};
 
@@ -102,9 +103,14 @@ fn a_token_costs_at_most_seven_allocations_beyond_its_signature(algorithm: Algor
     let mut signature = [0; keys::SIGNATURE];
     let bare = most_asked_by(|| case.bare_signature.sign(case.signing_input(), &mut signature));
     let whole = most_asked_by(|| assert_eq!(block_on(case.grant.token(request())).status(), 200));
-    let floor = most_asked_by(|| case.hand_written.answer("POST", &support::HEADERS, support::BODY));
+    let floor =
+        most_asked_by(|| case.hand_written.answer("POST", &support::HEADERS, support::BODY));
     println!("{algorithm}: grant {whole}, bare signature {bare}, hand-written {floor}");
-    assert!(whole.count <= FOR_A_TOKEN + bare.count, "{algorithm}: {FOR_A_TOKEN} + {}: {whole}", bare.count);
+    assert!(
+        whole.count <= FOR_A_TOKEN + bare.count,
+        "{algorithm}: {FOR_A_TOKEN} + {}: {whole}",
+        bare.count
+    );
 }
 
 #[test]
@@ -143,7 +149,8 @@ fn a_refresh_token_costs_a_bounded_number_of_allocations() {
 fn a_verification_is_within_what_its_token_says() {
     for algorithm in support::ALGORITHMS {
         let case = Case::new(algorithm);
-        let (_, bare) = asked_by(|| case.bare_verification.verify(case.signing_input(), &case.signature));
+        let (_, bare) =
+            asked_by(|| case.bare_verification.verify(case.signing_input(), &case.signature));
         let (verified, whole) = asked_by(|| block_on(case.verifier.verify(&case.token)));
         println!("{algorithm}: verify {whole}, bare verification {bare}");
         assert!(verified.is_ok());
@@ -155,14 +162,19 @@ fn a_verification_is_within_what_its_token_says() {
 fn assert_bounded(name: &str, sent: usize, asked: &Asked) {
     const FACTOR: usize = 4;
     const CONSTANT: usize = 8 * 1024;
-    println!("{name}: {sent} bytes sent, {} allocations, {} bytes asked for", asked.count, asked.bytes);
+    println!(
+        "{name}: {sent} bytes sent, {} allocations, {} bytes asked for",
+        asked.count, asked.bytes
+    );
     assert!(asked.bytes <= FACTOR * sent + CONSTANT, "{name}: {asked}, for {sent} bytes");
 }
 
 fn hostile_bodies() -> Vec<(&'static str, Vec<u8>)> {
     const FULL: usize = 64 * 1024;
     let filled = |piece: &str| piece.bytes().cycle().take(FULL).collect::<Vec<u8>>();
-    let after = |start: &str, piece: &str| start.bytes().chain(piece.bytes().cycle()).take(FULL).collect::<Vec<u8>>();
+    let after = |start: &str, piece: &str| {
+        start.bytes().chain(piece.bytes().cycle()).take(FULL).collect::<Vec<u8>>()
+    };
     let distinct = |length: usize| {
         let pairs = (0..).map(|number| format!("{number:0length$}=1&"));
         pairs.flat_map(String::into_bytes).take(FULL).collect::<Vec<u8>>()
@@ -193,8 +205,14 @@ fn hostile_bodies() -> Vec<(&'static str, Vec<u8>)> {
         ("31 encoded values", equal_shares(31, "%41")),
         ("a scope of 16 KiB", scope_of(16 * 1024)),
         ("an encoded scope of 16 KiB", after("scope=", "%61+")),
-        ("a scope of the most tokens", format!("{VALID}&scope={}", distinct_tokens(64)).into_bytes()),
-        ("a scope of too many tokens", format!("{VALID}&scope={}", distinct_tokens(65)).into_bytes()),
+        (
+            "a scope of the most tokens",
+            format!("{VALID}&scope={}", distinct_tokens(64)).into_bytes(),
+        ),
+        (
+            "a scope of too many tokens",
+            format!("{VALID}&scope={}", distinct_tokens(65)).into_bytes(),
+        ),
     ]
 }
 
@@ -242,12 +260,17 @@ fn no_basic_header_makes_the_engine_ask_for_more_than_four_times_its_size() {
     let encoded = |text: String| format!("Basic {}", STANDARD.encode(text));
     let headers = [
         ("16 KiB of base64", format!("Basic {}", "A".repeat(16 * 1024))),
-        ("the longest credentials, percent-encoded", encoded(format!("{}:{}", "%61".repeat(256), "%61".repeat(512)))),
+        (
+            "the longest credentials, percent-encoded",
+            encoded(format!("{}:{}", "%61".repeat(256), "%61".repeat(512))),
+        ),
         ("a long identifier", encoded(format!("{}:x", "a".repeat(2000)))),
     ];
     for (name, header) in headers {
-        let parts: [(&str, &[u8]); 2] =
-            [("content-type", b"application/x-www-form-urlencoded"), ("authorization", header.as_bytes())];
+        let parts: [(&str, &[u8]); 2] = [
+            ("content-type", b"application/x-www-form-urlencoded"),
+            ("authorization", header.as_bytes()),
+        ];
         let request = HttpRequest::new("POST", None, parts, support::BODY);
         let (answer, asked) = asked_by(|| block_on(case.limited.token(request)));
         assert_eq!(answer.status(), 401, "{name}");
@@ -269,7 +292,8 @@ fn no_bearer_token_makes_the_verifier_ask_for_more_than_four_times_its_size() {
 
 /// The header is read before the signature is verified, so anybody can write one.
 #[test]
-fn no_json_in_the_header_of_a_bearer_token_makes_the_verifier_ask_for_more_than_four_times_its_size() {
+fn no_json_in_the_header_of_a_bearer_token_makes_the_verifier_ask_for_more_than_four_times_its_size()
+ {
     let token = |header: &str| format!("{}.e30.AA", URL_SAFE_NO_PAD.encode(header));
     let members = (0..700).map(|number| format!(r#""{number:x}":0"#)).collect::<Vec<_>>().join(",");
     assert_refused_cheaply([
@@ -277,7 +301,10 @@ fn no_json_in_the_header_of_a_bearer_token_makes_the_verifier_ask_for_more_than_
         ("nested objects", token(&r#"{"a":"#.repeat(1200))),
         ("a long text", token(&format!(r#"{{"alg":"{}"}}"#, "a".repeat(5900)))),
         ("many members", token(&format!("{{{members}}}"))),
-        ("an array of many elements", token(&format!(r#"{{"a":[{}]}}"#, vec!["0"; 2900].join(",")))),
+        (
+            "an array of many elements",
+            token(&format!(r#"{{"a":[{}]}}"#, vec!["0"; 2900].join(","))),
+        ),
     ]);
 }
 
@@ -302,8 +329,9 @@ mod stored_hashes {
     use super::{LARGEST, Ordering, block_on, posted};
     use crate::support::keys::KeyPair;
     use crate::support::{SUBJECT, engine_with};
+    use password_grant::password::Argon2Parameters;
     use password_grant::{
-        Algorithm, Argon2Parameters, BoxError, Environment, HashedPasswords, RequestContext, User, UserStore,
+        Algorithm, BoxError, Environment, HashedPasswords, RequestContext, User, UserStore,
         async_trait,
     };
 
@@ -331,10 +359,12 @@ mod stored_hashes {
             .environment(&Environment::new().observer(()))
             .build();
         let grant = engine_with(users.expect("threads"), &KeyPair::generate(Algorithm::Hs256));
-        let hash =
-            format!("$argon2id$v=19${parameters}$edwmptBJ1ZfDOEsdgFvW/Q$EioZPaC20z+pPX5xAZTKntsTtZk4GK0RA10L9C7Eo9o");
+        let hash = format!(
+            "$argon2id$v=19${parameters}$edwmptBJ1ZfDOEsdgFvW/Q$EioZPaC20z+pPX5xAZTKntsTtZk4GK0RA10L9C7Eo9o"
+        );
         let username = hash.replace('+', "%2B");
-        let body = format!("grant_type=password&username={username}&password=wonderland&scope=profile");
+        let body =
+            format!("grant_type=password&username={username}&password=wonderland&scope=profile");
         LARGEST.store(0, Ordering::Relaxed);
         let answer = block_on(grant.token(posted(body.as_bytes())));
         assert_eq!(answer.status(), 400);
@@ -346,8 +376,13 @@ mod stored_hashes {
         const MIB: usize = 1024 * 1024;
         // Within the ceiling it is computed, so this does measure the memory of hashes.
         assert!(largest_for("m=32768,t=1,p=1") >= 32 * MIB);
-        let dear =
-            ["m=4194304,t=1,p=1", "m=4294967295,t=1,p=1", "m=65537,t=1,p=1", "m=65536,t=17,p=1", "m=65536,t=1,p=17"];
+        let dear = [
+            "m=4194304,t=1,p=1",
+            "m=4294967295,t=1,p=1",
+            "m=65537,t=1,p=1",
+            "m=65536,t=17,p=1",
+            "m=65536,t=1,p=17",
+        ];
         for parameters in dear {
             let largest = largest_for(parameters);
             println!("{parameters}: largest allocation {largest} bytes");

@@ -9,17 +9,27 @@ use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair, RsaKeyPair,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use common::{Answer, FORM, GOOD, ISSUER, Users, World, basic, encode, noon, segment};
 use futures_util::future::join_all;
+use password_grant::assertion::{
+    AssertionCompatibility, AssertionError, AssertionKey, ClientAssertion, JwksSource,
+};
+use password_grant::environment::{RandomnessError, SecureRandom};
+use password_grant::jose::{Jwk, JwkSet, KeyError, VerificationKeys};
+use password_grant::state::{
+    Change, Commit, InMemoryState, Loaded, StateKey, StateSecret, StateStore,
+};
+use password_grant::testing::ManualClock;
+use password_grant::time::SystemClock;
 use password_grant::{
-    Algorithm, AssertionCompatibility, AssertionError, AssertionKey, AuthenticationMethod, BoxError, Change, Client,
-    ClientAssertion, ClientAuthentication, ClientBuilder, ClientSecret, Clock, Commit, Environment, Grant, HttpRequest,
-    InMemoryState, Jwk, JwkSet, JwksSource, KeyError, Loaded, ManualClock, PasswordGrantBuilder, RandomnessError,
-    RequestContext, SecureRandom, StateKey, StateSecret, StateStore, SystemClock, VerificationKeys, async_trait,
+    Algorithm, AuthenticationMethod, BoxError, Client, ClientAuthentication, ClientBuilder,
+    ClientSecret, Clock, Environment, Grant, HttpRequest, PasswordGrantBuilder, RequestContext,
+    async_trait,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -59,7 +69,9 @@ fn set(keys: impl IntoIterator<Item = Jwk>) -> JwkSet {
 }
 
 fn client(id: &str, authentication: ClientAuthentication) -> ClientBuilder {
-    Client::confidential(id, authentication).grants([Grant::Password]).scope("profile".parse().unwrap())
+    Client::confidential(id, authentication)
+        .grants([Grant::Password])
+        .scope("profile".parse().unwrap())
 }
 
 /// A world with the client `backend`, which signs with this key.
@@ -67,7 +79,10 @@ fn world_of(key: &AssertionKey) -> World {
     world_with(key, |authentication| authentication)
 }
 
-fn world_with(key: &AssertionKey, register: impl FnOnce(ClientAuthentication) -> ClientAuthentication) -> World {
+fn world_with(
+    key: &AssertionKey,
+    register: impl FnOnce(ClientAuthentication) -> ClientAuthentication,
+) -> World {
     let world = World::default();
     let keys = ClientAuthentication::private_key_jwt(&set(key.public_jwk())).unwrap();
     world.clients.insert(client("backend", register(keys)));
@@ -75,7 +90,8 @@ fn world_with(key: &AssertionKey, register: impl FnOnce(ClientAuthentication) ->
 }
 
 fn assertions(world: &World, key: &AssertionKey) -> ClientAssertion {
-    ClientAssertion::new("backend", ISSUER, key.clone()).environment(&Environment::new().clock(world.clock.clone()))
+    ClientAssertion::new("backend", ISSUER, key.clone())
+        .environment(&Environment::new().clock(world.clock.clone()))
 }
 
 fn with(assertion: &str) -> String {
@@ -89,8 +105,16 @@ async fn ask(world: &World, assertion: &str) -> Answer {
 /// Refused as any client is that did not authenticate, and for this reason.
 #[track_caller]
 fn is_refused(answer: &Answer, world: &World, reason: &str, case: &dyn std::fmt::Debug) {
-    assert_eq!((answer.status, answer.json()["error"].as_str()), (401, Some("invalid_client")), "{case:?} {answer:?}");
-    assert_eq!(answer.header("www-authenticate"), Some(&*format!(r#"Basic realm="{ISSUER}""#)), "{case:?}");
+    assert_eq!(
+        (answer.status, answer.json()["error"].as_str()),
+        (401, Some("invalid_client")),
+        "{case:?} {answer:?}"
+    );
+    assert_eq!(
+        answer.header("www-authenticate"),
+        Some(&*format!(r#"Basic realm="{ISSUER}""#)),
+        "{case:?}"
+    );
     let last = world.events.last();
     assert!(last.ends_with(&format!(": {reason}")), "{case:?}: {last}");
 }
@@ -161,7 +185,9 @@ async fn an_assertion_of_every_algorithm_authenticates_its_client() {
     for algorithm in [Algorithm::Hs256, Algorithm::Hs384, Algorithm::Hs512] {
         let key = AssertionKey::from_secret_for(algorithm, SECRET).unwrap();
         let world = World::default();
-        world.clients.insert(client("backend", ClientAuthentication::client_secret_jwt(SECRET).unwrap()));
+        world
+            .clients
+            .insert(client("backend", ClientAuthentication::client_secret_jwt(SECRET).unwrap()));
         ask(&world, &assertions(&world, &key).sign().unwrap()).await.is_granted();
     }
 }
@@ -184,20 +210,28 @@ async fn an_assertion_made_by_another_implementation_is_taken() {
             _ => (Name::PS256, EncodingKey::from_rsa_pem(pem.as_bytes())),
         };
         let encoding = encoding.unwrap();
-        let world = world_of(&AssertionKey::from_pem_for(algorithm, &pem).unwrap().kid("backend-1"));
+        let world =
+            world_of(&AssertionKey::from_pem_for(algorithm, &pem).unwrap().kid("backend-1"));
         for kid in [None, Some("backend-1".to_owned())] {
             ask(&world, &sign(name, &encoding, kid)).await.is_granted();
         }
         let unknown = ask(&world, &sign(name, &encoding, Some("backend-2".to_owned()))).await;
         is_refused(&unknown, &world, "AssertionSignature", &algorithm);
     }
-    for (name, algorithm) in
-        [(Name::HS256, Algorithm::Hs256), (Name::HS384, Algorithm::Hs384), (Name::HS512, Algorithm::Hs512)]
-    {
+    for (name, algorithm) in [
+        (Name::HS256, Algorithm::Hs256),
+        (Name::HS384, Algorithm::Hs384),
+        (Name::HS512, Algorithm::Hs512),
+    ] {
         let world = World::default();
-        let secret = ClientAuthentication::client_secret_jwt(SECRET).unwrap().algorithms([algorithm]).unwrap();
+        let secret = ClientAuthentication::client_secret_jwt(SECRET)
+            .unwrap()
+            .algorithms([algorithm])
+            .unwrap();
         world.clients.insert(client("backend", secret));
-        ask(&world, &sign(name, &EncodingKey::from_secret(SECRET.as_bytes()), None)).await.is_granted();
+        ask(&world, &sign(name, &EncodingKey::from_secret(SECRET.as_bytes()), None))
+            .await
+            .is_granted();
     }
 }
 
@@ -207,12 +241,17 @@ fn what_is_built_is_read_by_another_implementation() {
     use jsonwebtoken::{Algorithm as Name, DecodingKey, Validation};
     let key = AssertionKey::from_pem(ed25519()).unwrap().kid("backend-1");
     let assertion = ClientAssertion::new("backend", ISSUER, key.clone()).sign().unwrap();
-    let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(json!(key.public_jwk().unwrap())).unwrap();
+    let jwk: jsonwebtoken::jwk::Jwk =
+        serde_json::from_value(json!(key.public_jwk().unwrap())).unwrap();
     let mut validation = Validation::new(Name::EdDSA);
     validation.set_audience(&[ISSUER]);
     validation.set_issuer(&["backend"]);
-    let decoded =
-        jsonwebtoken::decode::<Value>(&assertion, &DecodingKey::from_jwk(&jwk).unwrap(), &validation).unwrap();
+    let decoded = jsonwebtoken::decode::<Value>(
+        &assertion,
+        &DecodingKey::from_jwk(&jwk).unwrap(),
+        &validation,
+    )
+    .unwrap();
     assert_eq!(decoded.header.kid.as_deref(), Some("backend-1"));
     assert_eq!(decoded.claims["sub"], "backend");
 }
@@ -222,16 +261,28 @@ async fn an_access_token_says_how_its_client_authenticated() {
     struct Methods;
     #[async_trait]
     impl password_grant::TokenIssuer for Methods {
-        async fn issue(&self, a: &password_grant::Authorization<'_>) -> Result<password_grant::AccessToken, BoxError> {
+        async fn issue(
+            &self,
+            a: &password_grant::Authorization<'_>,
+        ) -> Result<password_grant::AccessToken, BoxError> {
             Ok(password_grant::AccessToken::new(a.client().method().as_str())?)
         }
     }
     let key = AssertionKey::from_pem(ed25519()).unwrap();
     let world = world_of(&key);
-    let builder = password_grant::PasswordGrant::builder(ISSUER, world.clients.clone(), Users::default(), Methods);
-    let grant = builder.environment(&Environment::new().clock(world.clock.clone()).observer(())).build().unwrap();
+    let builder = password_grant::PasswordGrant::builder(
+        ISSUER,
+        world.clients.clone(),
+        Users::default(),
+        Methods,
+    );
+    let grant = builder
+        .environment(&Environment::new().clock(world.clock.clone()).observer(()))
+        .build()
+        .unwrap();
     let form = with(&assertions(&world, &key).sign().unwrap());
-    let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
+    let request =
+        HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
     assert_eq!(Answer::from(grant.token(request).await).access_token(), "private_key_jwt");
 }
 
@@ -243,11 +294,26 @@ async fn an_assertion_is_refused_for_every_claim_that_is_not_right() {
     let forge = Forge::new();
     let world = world_of(&forge.key());
     let now = noon().unix_seconds();
-    let wrong_types = || [json!(null), json!(true), json!([]), json!({}), json!("1800000100"), json!(-1), json!(1e300)];
+    let wrong_types = || {
+        [
+            json!(null),
+            json!(true),
+            json!([]),
+            json!({}),
+            json!("1800000100"),
+            json!(-1),
+            json!(1e300),
+        ]
+    };
     let not_texts = || [json!(null), json!(7), json!(["backend"]), json!({"a": 1}), json!("")];
     let mut cases: Vec<(&str, Value)> = Vec::new();
 
-    for iss in not_texts().into_iter().chain([json!("back"), json!("backend2"), json!("Backend"), json!("mobile")]) {
+    for iss in not_texts().into_iter().chain([
+        json!("back"),
+        json!("backend2"),
+        json!("Backend"),
+        json!("mobile"),
+    ]) {
         cases.push(("AssertionIssuer", claims_with("iss", iss)));
     }
     cases.push(("AssertionIssuer", claims_without("iss")));
@@ -280,11 +346,18 @@ async fn an_assertion_is_refused_for_every_claim_that_is_not_right() {
     cases.push(("AssertionAudience", claims_without("aud")));
 
     cases.push(("AssertionTime", claims_without("exp")));
-    for exp in wrong_types().into_iter().chain([json!(0), json!(now - 30), json!(now + 3_631), json!(u64::MAX)]) {
+    for exp in wrong_types().into_iter().chain([
+        json!(0),
+        json!(now - 30),
+        json!(now + 3_631),
+        json!(u64::MAX),
+    ]) {
         cases.push(("AssertionTime", claims_with("exp", exp)));
     }
     for name in ["nbf", "iat"] {
-        for time in wrong_types().into_iter().chain([json!(now + 31), json!(now + 61), json!(u64::MAX)]) {
+        for time in
+            wrong_types().into_iter().chain([json!(now + 31), json!(now + 61), json!(u64::MAX)])
+        {
             cases.push(("AssertionTime", claims_with(name, time)));
         }
     }
@@ -457,7 +530,8 @@ async fn what_is_no_compact_jws_is_refused() {
     }
     // One bit more than the last byte has: another spelling of the same signature.
     let last = signature.chars().last().unwrap();
-    let next = char::from_u32(u32::from(last) + 1).filter(char::is_ascii_alphanumeric).unwrap_or('B');
+    let next =
+        char::from_u32(u32::from(last) + 1).filter(char::is_ascii_alphanumeric).unwrap_or('B');
     let respelt = format!("{signed}.{}{next}", &signature[..signature.len() - 1]);
     assert_eq!(ask(&world, &respelt).await.status, 401);
     ask(&world, &good).await.is_granted();
@@ -496,7 +570,9 @@ async fn a_public_key_is_not_taken_for_a_shared_secret() {
 async fn a_client_authenticates_by_the_method_it_is_registered_for() {
     let forge = Forge::new();
     let world = world_of(&forge.key());
-    world.clients.insert(client("sharer", ClientAuthentication::client_secret_jwt(SECRET).unwrap()));
+    world
+        .clients
+        .insert(client("sharer", ClientAuthentication::client_secret_jwt(SECRET).unwrap()));
     let mut of_sharer = claims_with("sub", "sharer");
     of_sharer["iss"] = "sharer".into();
     is_refused(&ask(&world, &forge.claims(&of_sharer)).await, &world, "Method", &"a private key");
@@ -512,7 +588,12 @@ async fn a_client_authenticates_by_the_method_it_is_registered_for() {
     assert_eq!(secret.status, 401);
     let post = format!("{GOOD}&client_id=backend&client_secret=x");
     is_refused(&world.send(&[], &post).await, &world, "Method", &"a secret");
-    is_refused(&world.send(&[], &format!("{GOOD}&client_id=backend")).await, &world, "Method", &"nothing");
+    is_refused(
+        &world.send(&[], &format!("{GOOD}&client_id=backend")).await,
+        &world,
+        "Method",
+        &"nothing",
+    );
 }
 
 /// Requirement 46: registered, and taken by the server, and of the key's kind.
@@ -545,7 +626,8 @@ async fn the_algorithm_is_one_that_client_and_server_both_want() {
             }
         }
     }
-    let world = World::with(Users::default(), |builder| builder.assertion_algorithms([Algorithm::Ps256]));
+    let world =
+        World::with(Users::default(), |builder| builder.assertion_algorithms([Algorithm::Ps256]));
     world.clients.insert(registered(&[Algorithm::Rs256, Algorithm::Ps256]));
     ask(&world, &assertions(&world, &by(Algorithm::Ps256)).sign().unwrap()).await.is_granted();
     let answer = ask(&world, &assertions(&world, &by(Algorithm::Rs256)).sign().unwrap()).await;
@@ -567,13 +649,17 @@ async fn keys_are_named_by_kid_or_by_certificate_or_not_at_all() {
     let registered = |keys: [AssertionKey; 2]| {
         let world = World::default();
         let public = set(keys.iter().filter_map(AssertionKey::public_jwk));
-        world.clients.insert(client("backend", ClientAuthentication::private_key_jwt(&public).unwrap()));
+        world
+            .clients
+            .insert(client("backend", ClientAuthentication::private_key_jwt(&public).unwrap()));
         world
     };
     let jwk = key(&one).kid("one").public_jwk().unwrap().with_certificate(certificate);
     let world = World::default();
     let public = set([jwk, key(&two).kid("two").public_jwk().unwrap()]);
-    world.clients.insert(client("backend", ClientAuthentication::private_key_jwt(&public).unwrap()));
+    world
+        .clients
+        .insert(client("backend", ClientAuthentication::private_key_jwt(&public).unwrap()));
     for signer in [
         key(&one).kid("one"),
         key(&two).kid("two"),
@@ -608,12 +694,18 @@ async fn an_access_token_is_no_assertion_and_an_assertion_no_access_token() {
     let keys = password_grant::SigningKeys::from_pem(&private).unwrap();
     // A client whose name is our issuer's, and whose key is ours.
     let world = World::default();
-    world
-        .clients
-        .insert(client(ISSUER, ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap()));
+    world.clients.insert(client(
+        ISSUER,
+        ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap(),
+    ));
+    let verifier = password_grant::AccessTokenVerifier::new(
+        ISSUER,
+        ISSUER,
+        [Algorithm::EdDsa],
+        keys.verification_keys().unwrap(),
+    );
     let verifier =
-        password_grant::AccessTokenVerifier::new(ISSUER, ISSUER, [Algorithm::EdDsa], keys.verification_keys().unwrap());
-    let verifier = verifier.unwrap().environment(&Environment::new().clock(world.clock.clone()).observer(()));
+        verifier.unwrap().environment(&Environment::new().clock(world.clock.clone()).observer(()));
     let mut claims = claims();
     (claims["iss"], claims["sub"]) = (ISSUER.into(), ISSUER.into());
     (claims["client_id"], claims["scope"]) = (ISSUER.into(), "profile".into());
@@ -621,10 +713,12 @@ async fn an_access_token_is_no_assertion_and_an_assertion_no_access_token() {
     assert!(verifier.verify(&token).await.is_ok(), "but for its type it would be either");
     is_refused(&ask(&world, &token).await, &world, "AssertionType", &"an access token");
     for typ in ["client-authentication+jwt", "JWT"] {
-        let assertion = forge.sign(json!({ "alg": "EdDSA", "typ": typ }).to_string(), claims.to_string());
+        let assertion =
+            forge.sign(json!({ "alg": "EdDSA", "typ": typ }).to_string(), claims.to_string());
         assert!(verifier.verify(&assertion).await.is_err(), "{typ}");
         claims["jti"] = format!("for {typ}").into();
-        let assertion = forge.sign(json!({ "alg": "EdDSA", "typ": typ }).to_string(), claims.to_string());
+        let assertion =
+            forge.sign(json!({ "alg": "EdDSA", "typ": typ }).to_string(), claims.to_string());
         ask(&world, &assertion).await.is_granted();
     }
 }
@@ -636,12 +730,25 @@ fn keys_that_cannot_be_are_refused_when_a_client_is_registered() {
         KeyError::TooShort
     );
     assert!(ClientAuthentication::client_secret_jwt("32 bytes are just enough for it.").is_ok());
-    assert_eq!(ClientAuthentication::private_key_jwt(&JwkSet::default()).unwrap_err(), KeyError::Empty);
-    assert_eq!(AssertionKey::from_secret_for(Algorithm::Hs384, [0; 47]).unwrap_err(), KeyError::TooShort);
-    assert_eq!(AssertionKey::from_secret_for(Algorithm::Hs512, [0; 63]).unwrap_err(), KeyError::TooShort);
-    assert_eq!(AssertionKey::from_secret_for(Algorithm::EdDsa, [0; 64]).unwrap_err(), KeyError::Unsupported);
+    assert_eq!(
+        ClientAuthentication::private_key_jwt(&JwkSet::default()).unwrap_err(),
+        KeyError::Empty
+    );
+    assert_eq!(
+        AssertionKey::from_secret_for(Algorithm::Hs384, [0; 47]).unwrap_err(),
+        KeyError::TooShort
+    );
+    assert_eq!(
+        AssertionKey::from_secret_for(Algorithm::Hs512, [0; 63]).unwrap_err(),
+        KeyError::TooShort
+    );
+    assert_eq!(
+        AssertionKey::from_secret_for(Algorithm::EdDsa, [0; 64]).unwrap_err(),
+        KeyError::Unsupported
+    );
     // A secret of 32 bytes is for HS256 alone.
-    let secret = ClientAuthentication::client_secret_jwt("32 bytes are just enough for it.").unwrap();
+    let secret =
+        ClientAuthentication::client_secret_jwt("32 bytes are just enough for it.").unwrap();
     assert_eq!(format!("{secret:?}"), "{ClientSecretJwt}");
 }
 
@@ -671,7 +778,9 @@ async fn a_store_whose_clock_is_ahead_remembers_for_as_long_as_an_assertion_is_t
     let (forge, ahead) = (Forge::new(), ManualClock::at(noon().plus(Duration::from_secs(59))));
     let state = InMemoryState::new().environment(&Environment::new().clock(ahead.clone()));
     let world = World::with(Users::default(), |builder| {
-        builder.shared_state(state, StateSecret::new([7; 32]).unwrap()).dangerous_without_attempt_limits()
+        builder
+            .shared_state(state, StateSecret::new([7; 32]).unwrap())
+            .dangerous_without_attempt_limits()
     });
     let keys = ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap();
     world.clients.insert(client("backend", keys));
@@ -692,18 +801,26 @@ async fn two_issuers_over_one_store_do_not_use_up_each_others_assertions() {
     let engines = issuers.map(|issuer| {
         let keys = password_grant::SigningKeys::generate().unwrap();
         let tokens = password_grant::JwtIssuer::new(keys, "https://api.example.com");
-        let builder =
-            password_grant::PasswordGrant::builder(issuer, registered.clients.clone(), Users::default(), tokens);
+        let builder = password_grant::PasswordGrant::builder(
+            issuer,
+            registered.clients.clone(),
+            Users::default(),
+            tokens,
+        );
         let state = state.clone().environment(&Environment::new().clock(registered.clock.clone()));
         let builder = builder.shared_state(state, StateSecret::new([7; 32]).unwrap());
-        builder.environment(&Environment::new().clock(registered.clock.clone()).observer(())).build().unwrap()
+        builder
+            .environment(&Environment::new().clock(registered.clock.clone()).observer(()))
+            .build()
+            .unwrap()
     });
     let claims = claims();
     for expected in [200, 401] {
         for (issuer, engine) in issuers.iter().zip(&engines) {
             let form = with(&forge.claims(&changed(&claims, "aud", *issuer)));
             let headers = [("content-type", FORM.as_bytes())];
-            let answer = engine.token(HttpRequest::new("POST", None, headers, form.as_bytes())).await;
+            let answer =
+                engine.token(HttpRequest::new("POST", None, headers, form.as_bytes())).await;
             assert_eq!(answer.status(), expected, "{issuer}");
         }
     }
@@ -716,16 +833,33 @@ async fn what_is_not_verified_is_not_remembered() {
     let claims = claims();
     let mut elsewhere = claims.clone();
     elsewhere["aud"] = "https://other.example.com".into();
-    is_refused(&ask(&world, &stranger.claims(&claims)).await, &world, "AssertionSignature", &"a stranger");
-    is_refused(&ask(&world, &forge.claims(&elsewhere)).await, &world, "AssertionAudience", &"elsewhere");
-    let (signed, _) = forge.claims(&claims).rsplit_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
-    is_refused(&ask(&world, &format!("{signed}.AAAA")).await, &world, "AssertionSignature", &"no signature");
+    is_refused(
+        &ask(&world, &stranger.claims(&claims)).await,
+        &world,
+        "AssertionSignature",
+        &"a stranger",
+    );
+    is_refused(
+        &ask(&world, &forge.claims(&elsewhere)).await,
+        &world,
+        "AssertionAudience",
+        &"elsewhere",
+    );
+    let (signed, _) =
+        forge.claims(&claims).rsplit_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    is_refused(
+        &ask(&world, &format!("{signed}.AAAA")).await,
+        &world,
+        "AssertionSignature",
+        &"no signature",
+    );
     ask(&world, &forge.claims(&claims)).await.is_granted();
 
     // An identifier is the client's own: another one may have the same.
-    world
-        .clients
-        .insert(client("other", ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap()));
+    world.clients.insert(client(
+        "other",
+        ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap(),
+    ));
     let mut of_other = claims.clone();
     (of_other["iss"], of_other["sub"]) = ("other".into(), "other".into());
     ask(&world, &forge.claims(&of_other)).await.is_granted();
@@ -743,8 +877,14 @@ async fn of_two_hundred_uses_at_once_one_is_the_first() {
                 0 | 1 => builder.shared_state(state.clone(), StateSecret::new([7; 32]).unwrap()),
                 _ => builder,
             };
-            let world = World::in_environment(Users::default(), |own| own.clock(SystemClock::new()), configure);
-            world.clients.insert(client("backend", ClientAuthentication::private_key_jwt(&public).unwrap()));
+            let world = World::in_environment(
+                Users::default(),
+                |own| own.clock(SystemClock::new()),
+                configure,
+            );
+            world
+                .clients
+                .insert(client("backend", ClientAuthentication::private_key_jwt(&public).unwrap()));
             world
         })
         .collect();
@@ -756,7 +896,8 @@ async fn of_two_hundred_uses_at_once_one_is_the_first() {
         let assertion = Arc::new(with(&forge.claims(&claims)));
         let barrier = Arc::new(tokio::sync::Barrier::new(200));
         let asking = (0..200).map(|number| {
-            let (grant, form) = (instances[number % instances.len()].grant.clone(), assertion.clone());
+            let (grant, form) =
+                (instances[number % instances.len()].grant.clone(), assertion.clone());
             let barrier = barrier.clone();
             tokio::spawn(async move {
                 barrier.wait().await;
@@ -813,11 +954,14 @@ async fn an_assertion_that_cannot_be_remembered_is_not_taken() {
     }
     let forge = Forge::new();
     let world = World::with(Users::default(), |builder| {
-        builder.shared_state(Down, StateSecret::new([7; 32]).unwrap()).dangerous_without_attempt_limits()
+        builder
+            .shared_state(Down, StateSecret::new([7; 32]).unwrap())
+            .dangerous_without_attempt_limits()
     });
-    world
-        .clients
-        .insert(client("backend", ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap()));
+    world.clients.insert(client(
+        "backend",
+        ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap(),
+    ));
     ask(&world, &forge.claims(&claims())).await.is(503, "temporarily_unavailable");
     assert_eq!(world.users.asked(), 0);
     assert!(world.events.last().starts_with("server fault: StateStore"));
@@ -833,11 +977,17 @@ async fn an_assertion_comes_alone_and_with_its_type() {
     let header = basic("backend", "x");
     let other = basic("web", "web-secret");
     let assertion = || forge.claims(&claims());
-    let typed = |kind: &str| format!("{GOOD}&client_assertion_type={kind}&client_assertion={}", assertion());
+    let typed = |kind: &str| {
+        format!("{GOOD}&client_assertion_type={kind}&client_assertion={}", assertion())
+    };
     for (case, headers, form) in [
         ("no type", &[][..], format!("{GOOD}&client_assertion={}", assertion())),
         ("no assertion", &[], format!("{GOOD}&client_assertion_type={URN}")),
-        ("an empty assertion", &[], format!("{GOOD}&client_assertion_type={URN}&client_assertion=")),
+        (
+            "an empty assertion",
+            &[],
+            format!("{GOOD}&client_assertion_type={URN}&client_assertion="),
+        ),
         ("the alias", &[], typed("jwt_bearer")),
         ("another alias", &[], typed("JWT_BEARER")),
         ("SAML", &[], typed("urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Asaml2-bearer")),
@@ -853,7 +1003,11 @@ async fn an_assertion_comes_alone_and_with_its_type() {
         ("a repeated assertion", &[], with(&assertion()) + "&client_assertion=x"),
     ] {
         let answer = world.send(headers, &form).await;
-        assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_request")), "{case}");
+        assert_eq!(
+            (answer.status, &answer.json()["error"]),
+            (400, &json!("invalid_request")),
+            "{case}"
+        );
     }
     assert_eq!(world.users.asked(), 0);
 }
@@ -864,15 +1018,21 @@ async fn a_client_may_be_registered_for_what_it_cannot_change() {
     use AssertionCompatibility::{BasicAlongside, EndpointAudience, JwtBearerAlias};
     let forge = Forge::new();
     let registered = |allowed: &[AssertionCompatibility]| {
-        world_with(&forge.key(), |authentication| authentication.compatibility(allowed.iter().copied()))
+        world_with(&forge.key(), |authentication| {
+            authentication.compatibility(allowed.iter().copied())
+        })
     };
-    let typed =
-        |kind: &str| format!("{GOOD}&client_assertion_type={kind}&client_assertion={}", forge.claims(&claims()));
+    let typed = |kind: &str| {
+        format!("{GOOD}&client_assertion_type={kind}&client_assertion={}", forge.claims(&claims()))
+    };
 
     let world = registered(&[JwtBearerAlias]);
     world.send(&[], &typed("jwt_bearer")).await.is_granted();
     world.send(&[], &typed(URN)).await.is_granted();
-    world.send(&[("authorization", &basic("backend", ""))], &typed(URN)).await.is(400, "invalid_request");
+    world
+        .send(&[("authorization", &basic("backend", ""))], &typed(URN))
+        .await
+        .is(400, "invalid_request");
 
     let world = registered(&[BasicAlongside]);
     for header in [basic("backend", ""), basic("backend", "whatever")] {
@@ -898,16 +1058,21 @@ async fn a_client_may_be_registered_for_what_it_cannot_change() {
         json!([ISSUER, TOKEN_ENDPOINT]),
         json!([ISSUER, "https://other.example.com"]),
     ] {
-        let told = |world: &World| world.events.lines().iter().filter(|line| line.contains("issuer alone")).count();
+        let told = |world: &World| {
+            world.events.lines().iter().filter(|line| line.contains("issuer alone")).count()
+        };
         let before = told(&world);
         ask(&world, &forge.claims(&claims_with("aud", aud.clone()))).await.is_granted();
         // Requirement 52: it is explicit, and logged.
         let strict = aud == json!(ISSUER) || aud == json!([ISSUER]);
         assert_eq!(told(&world) - before, usize::from(!strict), "{aud}");
     }
-    for aud in
-        [json!("https://other.example.com"), json!([]), json!([TOKEN_ENDPOINT, 7]), json!(format!("{TOKEN_ENDPOINT}/"))]
-    {
+    for aud in [
+        json!("https://other.example.com"),
+        json!([]),
+        json!([TOKEN_ENDPOINT, 7]),
+        json!(format!("{TOKEN_ENDPOINT}/")),
+    ] {
         let answer = ask(&world, &forge.claims(&claims_with("aud", aud.clone()))).await;
         is_refused(&answer, &world, "AssertionAudience", &aud);
     }
@@ -917,7 +1082,8 @@ async fn a_client_may_be_registered_for_what_it_cannot_change() {
 #[tokio::test]
 async fn the_host_header_is_nobodys_audience() {
     let forge = Forge::new();
-    let world = world_with(&forge.key(), |a| a.compatibility([AssertionCompatibility::EndpointAudience]));
+    let world =
+        world_with(&forge.key(), |a| a.compatibility([AssertionCompatibility::EndpointAudience]));
     let assertion = forge.claims(&claims_with("aud", "https://evil.example/oauth/token"));
     let answer = world.send(&[("host", "evil.example")], &with(&assertion)).await;
     is_refused(&answer, &world, "AssertionAudience", &"host");
@@ -944,7 +1110,8 @@ async fn assertions_that_fail_are_counted_as_wrong_secrets_are() {
     let send = async |assertion: String| -> Answer {
         let form = with(&assertion);
         let headers = [("content-type", FORM.as_bytes())];
-        let request = HttpRequest::new("POST", None, headers, form.as_bytes()).context(home.clone());
+        let request =
+            HttpRequest::new("POST", None, headers, form.as_bytes()).context(home.clone());
         world.grant.token(request).await.into()
     };
     for _ in 0..20 {
@@ -995,7 +1162,8 @@ async fn keys_that_a_client_publishes_are_fetched_and_kept() {
     let source = Publishes::default();
     source.set(&[&one]);
     let world = publishing_world(&source);
-    let send = async |key: &AssertionKey| ask(&world, &assertions(&world, key).sign().unwrap()).await;
+    let send =
+        async |key: &AssertionKey| ask(&world, &assertions(&world, key).sign().unwrap()).await;
     for _ in 0..5 {
         send(&one).await.is_granted();
     }
@@ -1031,7 +1199,9 @@ async fn keys_that_a_client_publishes_are_fetched_and_kept() {
     assert_eq!(source.fetched(), 1, "not at every request");
     world.clock.advance(Duration::from_secs(86_400));
     send(&two).await.is(503, "temporarily_unavailable");
-    assert!(world.events.last().contains("JwksSource") && world.events.last().contains("no connection"));
+    assert!(
+        world.events.last().contains("JwksSource") && world.events.last().contains("no connection")
+    );
     send(&two).await.is(503, "temporarily_unavailable");
     assert_eq!(source.fetched(), 1);
 }
@@ -1044,7 +1214,8 @@ async fn a_key_that_is_named_by_an_unknown_thumbprint_alone_is_asked_for_anew() 
     let source = Publishes::default();
     source.set(&[&one]);
     let world = publishing_world(&source);
-    let send = async |key: &AssertionKey| ask(&world, &assertions(&world, key).sign().unwrap()).await;
+    let send =
+        async |key: &AssertionKey| ask(&world, &assertions(&world, key).sign().unwrap()).await;
     send(&one).await.is_granted();
     assert_eq!(source.fetched(), 1);
     source.set(&[&two]);
@@ -1116,8 +1287,11 @@ async fn no_more_than_a_thousand_key_sets_are_kept() {
 async fn a_document_that_is_no_key_set_authenticates_nobody() {
     let key = Forge::new().key();
     let private = json!({ "kty": "OKP", "crv": "Ed25519", "x": "AAAA", "d": "AAAA" });
-    let many: Vec<_> = (0..21).map(|number| json!(key.clone().kid(number.to_string()).public_jwk().unwrap())).collect();
-    let alike = [&key, &Forge::new().key()].map(|key| json!(key.clone().kid("one").public_jwk().unwrap()));
+    let many: Vec<_> = (0..21)
+        .map(|number| json!(key.clone().kid(number.to_string()).public_jwk().unwrap()))
+        .collect();
+    let alike =
+        [&key, &Forge::new().key()].map(|key| json!(key.clone().kid("one").public_jwk().unwrap()));
     for document in [
         "not JSON".to_owned(),
         "{}".to_owned(),
@@ -1157,7 +1331,10 @@ fn an_assertion_says_what_the_specifications_want() {
     let mut claims = segment(&assertion, 1);
     let id = claims.as_object_mut().unwrap().remove("jti").unwrap();
     assert_eq!(URL_SAFE_NO_PAD.decode(id.as_str().unwrap()).unwrap().len(), 16);
-    assert_eq!(claims, json!({ "iss": "backend", "sub": "backend", "aud": ISSUER, "iat": now, "exp": now + 300 }));
+    assert_eq!(
+        claims,
+        json!({ "iss": "backend", "sub": "backend", "aud": ISSUER, "iat": now, "exp": now + 300 })
+    );
     assert_ne!(segment(&built.sign().unwrap(), 1)["jti"], id, "each has its own");
 
     let named = key.certificate(certificate).certificate_by_sha1(certificate);
@@ -1174,7 +1351,10 @@ fn an_assertion_says_what_the_specifications_want() {
     assert_eq!(header["x5t"], "il8CqqUhLpu-kH2OhOO19-jGeWc", "{header}");
     assert_eq!(header["x5t#S256"], "v_0oyO6xCl5Qzxe1j0d-oYA4la5pdE5utTy8w79Cets", "{header}");
     let claims = segment(&assertion, 1);
-    assert_eq!((&claims["aud"], &claims["exp"]), (&json!([ISSUER, TOKEN_ENDPOINT]), &json!(now + 60)));
+    assert_eq!(
+        (&claims["aud"], &claims["exp"]),
+        (&json!([ISSUER, TOKEN_ENDPOINT]), &json!(now + 60))
+    );
     assert_eq!((&claims["tenant"], &claims["nbf"]), (&json!("demo"), &json!(now)));
 
     let [kind, assertion] = built.parameters().unwrap();
@@ -1213,7 +1393,10 @@ async fn a_private_jwk_signs_as_its_pem_would() {
         assert_eq!(key.algorithm(), algorithm);
         let world = world_of(&key);
         let assertion = assertions(&world, &key).sign().unwrap();
-        assert_eq!(segment(&assertion, 0)["kid"], serde_json::from_str::<Value>(jwk).unwrap()["kid"]);
+        assert_eq!(
+            segment(&assertion, 0)["kid"],
+            serde_json::from_str::<Value>(jwk).unwrap()["kid"]
+        );
         ask(&world, &assertion).await.is_granted();
         assert!(!format!("{key:?}").contains("nWGxne") && !format!("{key:?}").contains("870MB"));
     }
@@ -1261,7 +1444,8 @@ fn rsa_jwk(pkcs8: &[u8]) -> Value {
         rest = &after[length..];
     }
     let names = ["version", "n", "e", "d", "p", "q", "dp", "dq", "qi"];
-    let members = names.iter().zip(numbers).skip(1).map(|(name, number)| ((*name).to_owned(), number.into()));
+    let members =
+        names.iter().zip(numbers).skip(1).map(|(name, number)| ((*name).to_owned(), number.into()));
     let mut jwk = Value::Object(members.collect());
     jwk["kty"] = "RSA".into();
     jwk
@@ -1337,7 +1521,10 @@ fn a_key_set_that_was_written_is_read_back_as_it_was() {
     for (number, (algorithm, pem)) in private_keys().into_iter().enumerate() {
         let key = AssertionKey::from_pem_for(algorithm, pem).unwrap().kid(format!("key-{number}"));
         keys.push(key.public_jwk().unwrap());
-        let named = key.certificate(certificate).certificate_by_sha1(certificate).kid(format!("named-{number}"));
+        let named = key
+            .certificate(certificate)
+            .certificate_by_sha1(certificate)
+            .kid(format!("named-{number}"));
         keys.push(named.public_jwk().unwrap());
     }
     // An RSA key that does not say what it is for is for both of its algorithms.
@@ -1380,15 +1567,20 @@ async fn neither_keys_nor_assertions_show() {
     let answer = ask(&world, &assertion).await;
     let replayed = ask(&world, &assertion).await;
     let signature = assertion.rsplit('.').next().unwrap();
-    for text in world.events.lines().iter().chain([&format!("{answer:?}"), &format!("{replayed:?}")]) {
+    for text in
+        world.events.lines().iter().chain([&format!("{answer:?}"), &format!("{replayed:?}")])
+    {
         assert!(!text.contains(signature), "{text}");
     }
     let secret = ClientAuthentication::client_secret_jwt(SECRET).unwrap();
     let key = AssertionKey::from_secret(SECRET).unwrap();
     let built = ClientAssertion::new("backend", ISSUER, key.clone());
-    for text in
-        [format!("{secret:?}"), format!("{key:?}"), format!("{built:?}"), format!("{:?}", client("x", secret.clone()))]
-    {
+    for text in [
+        format!("{secret:?}"),
+        format!("{key:?}"),
+        format!("{built:?}"),
+        format!("{:?}", client("x", secret.clone())),
+    ] {
         assert!(!text.contains("secret of more"), "{text}");
     }
     let _ = ClientSecret::digest_of("unused");

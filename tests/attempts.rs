@@ -12,12 +12,19 @@ use std::time::Duration;
 
 use common::{Answer, Events, FORM, GOOD, ISSUER, Users, World, basic, noon};
 use futures_util::future::join_all;
+use password_grant::environment::{RandomnessError, SecureRandom};
+use password_grant::error::Overloaded;
+use password_grant::limiter::{AccountNames, AttemptCount, LimitKey};
+use password_grant::state::{
+    Change, Commit, Expected, InMemoryState, Loaded, StateKey, StateSecret, StateStore, Version,
+};
+use password_grant::testing::{InMemoryClients, InMemoryTokens, ManualClock};
+use password_grant::time::{BoxFuture, Timestamp};
+use password_grant::token::OpaqueIssuer;
 use password_grant::{
-    AccountNames, AttemptCount, AttemptLimits, BoxError, BoxFuture, BuildError, Change, Client, ClientAuthentication,
-    ClientSecret, ClientStore, Clock, Commit, Environment, Expected, Grant, HttpRequest, InMemoryClients,
-    InMemoryState, InMemoryTokens, LimitKey, Loaded, Login, LoginAttempt, ManualClock, OpaqueIssuer, Overloaded,
-    PasswordGrant, PasswordGrantBuilder, RandomnessError, Rejection, RequestContext, SecureRandom, StateKey,
-    StateSecret, StateStore, Timestamp, UserAuthenticator, Version, async_trait,
+    AttemptLimits, BoxError, BuildError, Client, ClientAuthentication, ClientSecret, ClientStore,
+    Clock, Environment, Grant, HttpRequest, Login, LoginAttempt, PasswordGrant,
+    PasswordGrantBuilder, Rejection, RequestContext, UserAuthenticator, async_trait,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -44,7 +51,12 @@ async fn post(grant: &PasswordGrant, context: &RequestContext, form: &str) -> An
     post_as(grant, context, ("web", "web-secret"), form).await
 }
 
-async fn post_as(grant: &PasswordGrant, context: &RequestContext, client: (&str, &str), form: &str) -> Answer {
+async fn post_as(
+    grant: &PasswordGrant,
+    context: &RequestContext,
+    client: (&str, &str),
+    form: &str,
+) -> Answer {
     let authorization = basic(client.0, client.1);
     let headers = [("authorization", authorization.as_bytes()), ("content-type", FORM.as_bytes())];
     let request = HttpRequest::new("POST", None, headers, form.as_bytes()).context(context.clone());
@@ -55,7 +67,10 @@ async fn post_as(grant: &PasswordGrant, context: &RequestContext, client: (&str,
 async fn post_as_mobile(grant: &PasswordGrant, context: &RequestContext) -> Answer {
     let form = format!("{GOOD}&client_id=mobile");
     let headers = [("content-type", FORM.as_bytes())];
-    grant.token(HttpRequest::new("POST", None, headers, form.as_bytes()).context(context.clone())).await.into()
+    grant
+        .token(HttpRequest::new("POST", None, headers, form.as_bytes()).context(context.clone()))
+        .await
+        .into()
 }
 
 async fn count(grant: &PasswordGrant, on: LimitKey<'_>, context: &RequestContext) -> AttemptCount {
@@ -66,7 +81,10 @@ async fn count(grant: &PasswordGrant, on: LimitKey<'_>, context: &RequestContext
 const EITHER: [fn(PasswordGrantBuilder, &ManualClock) -> PasswordGrantBuilder; 2] = [
     |builder, _| builder,
     |builder, clock| {
-        builder.shared_state(InMemoryState::new().environment(&Environment::new().clock(clock.clone())), secret())
+        builder.shared_state(
+            InMemoryState::new().environment(&Environment::new().clock(clock.clone())),
+            secret(),
+        )
     },
 ];
 
@@ -110,7 +128,8 @@ async fn limits_are_on_unless_they_are_switched_off_by_name() {
         world.post(&wrong()).await.waits(1);
         assert_eq!(world.users.asked(), BURST);
     }
-    let world = World::with(Users::default(), PasswordGrantBuilder::dangerous_without_attempt_limits);
+    let world =
+        World::with(Users::default(), PasswordGrantBuilder::dangerous_without_attempt_limits);
     world.fails(50).await;
     assert_eq!(world.grant.attempts(ALICE, &RequestContext::new()).await.unwrap(), None);
 }
@@ -130,7 +149,15 @@ async fn each_failure_beyond_the_burst_doubles_the_wait_until_the_name_is_locked
         assert_eq!(world.users.asked(), failures + 1);
         wait = (wait * 2).min(900);
     }
-    assert_eq!(world.events.lines().iter().filter(|line| line.starts_with("Account of \"alice\" locked")).count(), 1);
+    assert_eq!(
+        world
+            .events
+            .lines()
+            .iter()
+            .filter(|line| line.starts_with("Account of \"alice\" locked"))
+            .count(),
+        1
+    );
     assert!(count(&world.grant, ALICE, &RequestContext::new()).await.locked);
     let day = 86_400;
     world.post(&wrong()).await.waits(day);
@@ -157,7 +184,11 @@ async fn the_right_password_waits_as_the_wrong_one_does_and_so_does_a_name_that_
     }
     assert_eq!(world.users.asked(), 2 * BURST);
     assert_eq!(
-        refusal.headers.iter().filter(|(name, value)| name == "cache-control" && value == "no-store").count(),
+        refusal
+            .headers
+            .iter()
+            .filter(|(name, value)| name == "cache-control" && value == "no-store")
+            .count(),
         1
     );
 }
@@ -168,7 +199,9 @@ async fn of_several_waits_the_longest_is_told() {
     for (longest, expected) in [(2, 60), (900, 900)] {
         let second = Duration::from_secs(1);
         let limits = AttemptLimits::default().burst(1).waits(longest * second, longest * second);
-        let world = World::with(Users::default(), |builder| builder.attempt_limits(limits.source(2, 600 * second)));
+        let world = World::with(Users::default(), |builder| {
+            builder.attempt_limits(limits.source(2, 600 * second))
+        });
         let home = from(HOME);
         for name in ["alice", "bob"] {
             post(&world.grant, &home, &form_of(name, "wrong")).await.is(400, "invalid_grant");
@@ -188,7 +221,11 @@ async fn a_login_clears_what_failed_in_a_row_before_it_and_nothing_else() {
         world.fails(BURST - 1).await;
         world.post(GOOD).await.is_granted();
         let counted = count(&world.grant, ALICE, &RequestContext::new()).await;
-        assert_eq!((counted.failures, counted.in_window as usize), (0, round * (BURST - 1)), "{round}");
+        assert_eq!(
+            (counted.failures, counted.in_window as usize),
+            (0, round * (BURST - 1)),
+            "{round}"
+        );
     }
     // 198 in 24 hours; two more, then one each quarter of an hour.
     world.fails(2).await;
@@ -216,7 +253,9 @@ async fn a_login_of_one_user_lowers_no_count_of_another_or_of_its_address() {
     assert_eq!(count(&world.grant, ALICE, &home).await.failures, 9);
     assert_eq!(count(&world.grant, LimitKey::Source, &home).await.in_window, 9);
     for number in 0..11 {
-        post(&world.grant, &home, &form_of(&format!("user{number}"), "wrong")).await.is(400, "invalid_grant");
+        post(&world.grant, &home, &form_of(&format!("user{number}"), "wrong"))
+            .await
+            .is(400, "invalid_grant");
     }
     post(&world.grant, &home, &form_of("mallory", "wonderland")).await.waits(60);
     post(&world.grant, &from("192.0.2.2"), &form_of("mallory", "wonderland")).await.is_granted();
@@ -246,9 +285,12 @@ async fn our_own_trouble_counts_for_nobody_and_a_further_step_is_a_success() {
 /// Incident I15: whatever the private reason, a rejection is a failure, or the count would tell it.
 #[tokio::test]
 async fn every_rejection_counts_alike() {
-    for rejection in
-        [Rejection::UnknownUser, Rejection::Disabled, Rejection::SecondFactorRequired, Rejection::Other("x")]
-    {
+    for rejection in [
+        Rejection::UnknownUser,
+        Rejection::Disabled,
+        Rejection::SecondFactorRequired,
+        Rejection::Other("x"),
+    ] {
         let world = World::of(Users::who(move |_| Ok(Login::rejected(rejection))));
         world.fails(BURST).await;
         world.post(GOOD).await.waits(1);
@@ -290,7 +332,11 @@ impl UserAuthenticator for Slow {
             tokio::task::yield_now().await;
         }
         let right = attempt.password().expose() == "wonderland";
-        Ok(if right { Login::accepted("user-1") } else { Login::rejected(Rejection::WrongPassword) })
+        Ok(if right {
+            Login::accepted("user-1")
+        } else {
+            Login::rejected(Rejection::WrongPassword)
+        })
     }
 }
 
@@ -309,7 +355,8 @@ fn engine(
 async fn at_once(grants: &[PasswordGrant], times: usize, form: &str) -> Vec<Answer> {
     let barrier = Arc::new(tokio::sync::Barrier::new(times));
     let asking = (0..times).map(|number| {
-        let (grant, form, barrier) = (grants[number % grants.len()].clone(), form.to_owned(), barrier.clone());
+        let (grant, form, barrier) =
+            (grants[number % grants.len()].clone(), form.to_owned(), barrier.clone());
         tokio::spawn(async move {
             barrier.wait().await;
             post(&grant, &RequestContext::new(), &form).await
@@ -338,7 +385,11 @@ async fn a_thousand_guesses_at_once_verify_exactly_the_burst() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn instances_that_share_a_store_verify_the_burst_together() {
     let (users, state) = (Slow::default(), InMemoryState::new());
-    let instance = || engine(users.clone(), StandingStill, |builder| builder.shared_state(state.clone(), secret()));
+    let instance = || {
+        engine(users.clone(), StandingStill, |builder| {
+            builder.shared_state(state.clone(), secret())
+        })
+    };
     let answers = at_once(&[instance(), instance(), instance()], 300, &wrong()).await;
     assert_eq!(users.asked.load(Ordering::SeqCst), BURST);
     assert_eq!((of_status(&answers, 400), of_status(&answers, 429)), (BURST, 300 - BURST));
@@ -379,7 +430,8 @@ async fn no_more_than_sixty_four_wait_for_one_name() {
 
     // Who waits gives up at its deadline, and its place goes to the next; one is admitted, for the wait that has passed.
     clock.advance(Duration::from_secs(11));
-    let polled: Vec<_> = asking[..BURST + 64].iter_mut().map(|asked| asked.as_mut().poll(&mut context)).collect();
+    let polled: Vec<_> =
+        asking[..BURST + 64].iter_mut().map(|asked| asked.as_mut().poll(&mut context)).collect();
     assert_eq!(polled.iter().filter(|polled| polled.is_ready()).count(), 63);
     drop(asking);
     let nowhere = RequestContext::new();
@@ -406,8 +458,9 @@ impl UserAuthenticator for Never {
 async fn an_attempt_that_was_given_up_or_that_panicked_is_a_failure() {
     let grant = engine(Never(Users::default()), standing(), |builder| builder);
     for _ in 0..BURST {
-        let request =
-            pin!(post(&grant, &RequestContext::new(), GOOD)).poll(&mut Context::from_waker(Waker::noop())).is_pending();
+        let request = pin!(post(&grant, &RequestContext::new(), GOOD))
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending();
         assert!(request);
     }
     assert_eq!(count(&grant, ALICE, &RequestContext::new()).await.failures, 10);
@@ -428,8 +481,13 @@ async fn an_attempt_that_was_given_up_or_that_panicked_is_a_failure() {
 #[tokio::test]
 async fn an_attempt_is_open_for_its_life() {
     let (clock, minute) = (standing(), Duration::from_secs(60));
-    let limits = AttemptLimits::default().burst(1).waits(minute, minute).attempt_timeout(Duration::from_secs(5));
-    let grant = engine(Never(Users::default()), clock.clone(), |builder| builder.attempt_limits(limits.clone()));
+    let limits = AttemptLimits::default()
+        .burst(1)
+        .waits(minute, minute)
+        .attempt_timeout(Duration::from_secs(5));
+    let grant = engine(Never(Users::default()), clock.clone(), |builder| {
+        builder.attempt_limits(limits.clone())
+    });
     let nobody = RequestContext::new();
     let polled = || pin!(post(&grant, &nobody, GOOD)).poll(&mut Context::from_waker(Waker::noop()));
     assert!(polled().is_pending(), "it is judged");
@@ -446,8 +504,18 @@ async fn an_attempt_is_open_for_its_life() {
 #[tokio::test]
 async fn spellings_that_a_look_up_may_take_for_one_name_are_counted_as_one() {
     let world = World::default();
-    for name in ["alice", "Alice", "ALICE", "+alice", "alice+", "%EF%BD%81lice", "ALic%65", "a%6Cice", "aLICE", "alicE"]
-    {
+    for name in [
+        "alice",
+        "Alice",
+        "ALICE",
+        "+alice",
+        "alice+",
+        "%EF%BD%81lice",
+        "ALic%65",
+        "a%6Cice",
+        "aLICE",
+        "alicE",
+    ] {
         world.post(&form_of(name, "wrong")).await.is(400, "invalid_grant");
     }
     world.post(&wrong()).await.waits(1);
@@ -459,7 +527,11 @@ async fn the_host_can_say_which_names_are_one_account() {
     struct Phones;
     #[async_trait]
     impl AccountNames for Phones {
-        async fn account(&self, username: &str, context: &RequestContext) -> Result<String, BoxError> {
+        async fn account(
+            &self,
+            username: &str,
+            context: &RequestContext,
+        ) -> Result<String, BoxError> {
             assert_eq!(context.tenant(), None);
             match username {
                 "+49123" | "alice" => Ok("user-1".into()),
@@ -476,13 +548,18 @@ async fn the_host_can_say_which_names_are_one_account() {
     world.post(&wrong()).await.waits(1);
     world.post(&form_of("bob", "wrong")).await.is(400, "invalid_grant");
     assert_eq!(
-        count(&world.grant, LimitKey::Account { username: "+49123" }, &RequestContext::new()).await.failures,
+        count(&world.grant, LimitKey::Account { username: "+49123" }, &RequestContext::new())
+            .await
+            .failures,
         10
     );
     let asked = world.users.asked();
     world.post(&form_of("broken", "wrong")).await.is(503, "temporarily_unavailable");
     assert_eq!(world.users.asked(), asked, "nothing is judged that could not be counted");
-    assert!(world.events.last().contains("AccountNames") && world.events.last().contains("no directory"));
+    assert!(
+        world.events.last().contains("AccountNames")
+            && world.events.last().contains("no directory")
+    );
 }
 
 /// Requirement 86, incident I9: a name is one in its tenant only.
@@ -515,7 +592,9 @@ async fn an_origin_is_known_in_its_tenant() {
 #[tokio::test]
 async fn a_client_is_counted_in_its_tenant() {
     // Clients are counted in groups: under this secret the two are in different ones.
-    let world = World::with(Users::default(), |builder| builder.shared_state(InMemoryState::new(), secret()));
+    let world = World::with(Users::default(), |builder| {
+        builder.shared_state(InMemoryState::new(), secret())
+    });
     let [one, two] = ["one", "two"].map(|tenant| from(HOME).with_tenant(tenant));
     for _ in 0..20 {
         post_as(&world.grant, &one, ("web", "guess"), GOOD).await.is(401, "invalid_client");
@@ -534,7 +613,9 @@ async fn addresses_are_counted_as_their_holder_has_them() {
     let guess = async |address: &str, number: usize| {
         post(&world.grant, &from(address), &form_of(&format!("user{number}"), "wrong")).await
     };
-    for (number, address) in ["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1:ffff::"].into_iter().enumerate() {
+    for (number, address) in
+        ["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1:ffff::"].into_iter().enumerate()
+    {
         guess(address, number).await.is(400, "invalid_grant");
     }
     guess("2001:db8:0:1::9", 3).await.waits(60);
@@ -636,7 +717,9 @@ async fn the_host_can_name_an_origin_of_its_own() {
         post(&world.grant, &from("203.0.113.1"), &wrong()).await;
     }
     post(&world.grant, &from("203.0.113.2"), GOOD).await.is(429, "temporarily_unavailable");
-    post(&world.grant, &from("203.0.113.2").with_device("device-8"), GOOD).await.is(429, "temporarily_unavailable");
+    post(&world.grant, &from("203.0.113.2").with_device("device-8"), GOOD)
+        .await
+        .is(429, "temporarily_unavailable");
     post(&world.grant, &device("203.0.113.2"), GOOD).await.is_granted();
     post(&world.grant, &home, GOOD).await.is_granted();
 }
@@ -731,7 +814,9 @@ async fn a_client_that_fails_too_often_from_an_address_waits_there_and_only_ther
         assert_eq!(refusal, fail("unknown").await);
         assert!(world.events.last().starts_with("client \"unknown\" denied"));
         post(&world.grant, &from("192.0.2.2"), GOOD).await.is_granted();
-        post_as(&world.grant, &home, ("idle", "idle-secret"), GOOD).await.is(400, "unauthorized_client");
+        post_as(&world.grant, &home, ("idle", "idle-secret"), GOOD)
+            .await
+            .is(400, "unauthorized_client");
         // Its own keys: no user name was charged, and nobody logged in.
         assert_eq!(count(&world.grant, ALICE, &home).await, AttemptCount::default());
         let web = LimitKey::Client { client_id: "web" };
@@ -747,7 +832,11 @@ async fn a_client_that_waits_costs_no_look_up() {
     struct LimitKind(InMemoryClients, AtomicUsize);
     #[async_trait]
     impl ClientStore for LimitKind {
-        async fn find(&self, client_id: &str, context: &RequestContext) -> Result<Option<Client>, BoxError> {
+        async fn find(
+            &self,
+            client_id: &str,
+            context: &RequestContext,
+        ) -> Result<Option<Client>, BoxError> {
             self.1.fetch_add(1, Ordering::SeqCst);
             self.0.find(client_id, context).await
         }
@@ -755,7 +844,8 @@ async fn a_client_that_waits_costs_no_look_up() {
     let clients = Arc::new(LimitKind(common::clients(), AtomicUsize::new(0)));
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), "https://api.example.com");
     let builder = PasswordGrant::builder(ISSUER, clients.clone(), Users::default(), tokens);
-    let grant = builder.environment(&Environment::new().observer(()).clock(standing())).build().unwrap();
+    let grant =
+        builder.environment(&Environment::new().observer(()).clock(standing())).build().unwrap();
     for _ in 0..40 {
         post_as(&grant, &from(HOME), ("web", "guess"), GOOD).await;
     }
@@ -778,7 +868,9 @@ async fn unknown_clients_without_number_take_a_bounded_number_of_rows() {
 async fn nobody_can_lock_an_application_out() {
     let world = World::default();
     for _ in 0..200 {
-        post_as(&world.grant, &RequestContext::new(), ("web", "guess"), GOOD).await.is(401, "invalid_client");
+        post_as(&world.grant, &RequestContext::new(), ("web", "guess"), GOOD)
+            .await
+            .is(401, "invalid_client");
     }
     world.post(GOOD).await.is_granted();
 
@@ -813,18 +905,26 @@ async fn an_alarm_of_wrong_secrets_names_the_client_that_is_registered() {
     let spelt = |number: usize| {
         let letters = "web".chars().enumerate();
         letters
-            .map(|(at, letter)| if number >> at & 1 == 1 { format!("%{:02X}", letter as u32) } else { letter.into() })
+            .map(|(at, letter)| {
+                if number >> at & 1 == 1 {
+                    format!("%{:02X}", letter as u32)
+                } else {
+                    letter.into()
+                }
+            })
             .collect::<String>()
     };
     for number in 0..800 {
         let header = basic(&spelt(number % 8), "guess");
         world.send(&[("authorization", &header)], GOOD).await.is(401, "invalid_client");
     }
-    let alarms: Vec<_> = world.events.lines().into_iter().filter(|line| line.starts_with("alarm")).collect();
+    let alarms: Vec<_> =
+        world.events.lines().into_iter().filter(|line| line.starts_with("alarm")).collect();
     assert_eq!(alarms, [r#"alarm: ManySecrets through client "web", 100 failures"#]);
     // Of two clients that may be meant, the one whose secret it was not.
     let public = Client::public("a b").grants([Grant::Password]);
-    let confidential = Client::confidential("a+b", ClientSecret::digest_of("secret")).grants([Grant::Password]);
+    let confidential =
+        Client::confidential("a+b", ClientSecret::digest_of("secret")).grants([Grant::Password]);
     for client in [public, confidential] {
         world.clients.insert(client.scope("profile".parse().unwrap()));
     }
@@ -833,7 +933,11 @@ async fn an_alarm_of_wrong_secrets_names_the_client_that_is_registered() {
     assert_eq!(world.events.last(), r#"client "a+b" not authenticated: Secret"#);
     let header = basic("x+y%3Az", "guess");
     world.send(&[("authorization", &header)], GOOD).await.is(401, "invalid_client");
-    assert_eq!(world.events.last(), r#"client "x y:z" not authenticated: Unknown"#, "as RFC 6749 reads it");
+    assert_eq!(
+        world.events.last(),
+        r#"client "x y:z" not authenticated: Unknown"#,
+        "as RFC 6749 reads it"
+    );
 }
 
 #[tokio::test]
@@ -843,22 +947,34 @@ async fn guesses_that_are_spread_raise_an_alarm() {
     };
     let world = World::default();
     for number in 0..250 {
-        post(&world.grant, &from(&format!("10.0.0.{number}")), &form_of(&format!("user{number}"), "wrong")).await;
+        post(
+            &world.grant,
+            &from(&format!("10.0.0.{number}")),
+            &form_of(&format!("user{number}"), "wrong"),
+        )
+        .await;
         // One name again and again is no spread.
         post(&world.grant, &RequestContext::new(), &wrong()).await;
     }
-    let expected = [r#"alarm: ManyAccounts through client "web", 100 failures"#, "alarm: ManyAccounts, 100 failures"];
+    let expected = [
+        r#"alarm: ManyAccounts through client "web", 100 failures"#,
+        "alarm: ManyAccounts, 100 failures",
+    ];
     assert_eq!(alarms(&world.events), expected);
     world.clock.advance(Duration::from_secs(600));
     for number in 0..100 {
-        post(&world.grant, &RequestContext::new(), &form_of(&format!("other{number}"), "wrong")).await;
+        post(&world.grant, &RequestContext::new(), &form_of(&format!("other{number}"), "wrong"))
+            .await;
     }
     assert_eq!(alarms(&world.events).len(), 4);
 
     // Sixty names, each mistyped twice, are sixty.
     let world = World::default();
     for number in 0..120 {
-        world.post(&form_of(&format!("user{}", number / 2), "wrong")).await.is(400, "invalid_grant");
+        world
+            .post(&form_of(&format!("user{}", number / 2), "wrong"))
+            .await
+            .is(400, "invalid_grant");
     }
     assert_eq!(alarms(&world.events).len(), 0);
 
@@ -885,9 +1001,15 @@ async fn every_decision_is_told() {
     let lines = world.events.lines();
     let of = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
     assert_eq!(of(r#"attempt on "a…(5)" through client "web" admitted, counted on Account"#), 2);
-    assert_eq!(of(r#"attempt on "a…(5)" through client "web" admitted, counted on KnownOrigin"#), 11);
+    assert_eq!(
+        of(r#"attempt on "a…(5)" through client "web" admitted, counted on KnownOrigin"#),
+        11
+    );
     assert_eq!(of(r#"login of "alice" through client "web" from a new origin"#), 1);
-    assert_eq!(of(r#"attempt on "a…(5)" through client "web" denied for 1s: too many on KnownOrigin"#), 1);
+    assert_eq!(
+        of(r#"attempt on "a…(5)" through client "web" denied for 1s: too many on KnownOrigin"#),
+        1
+    );
 }
 
 // --- The administrator -------------------------------------------------------------------------------------------------
@@ -906,7 +1028,11 @@ async fn an_administrator_sees_a_count_and_sets_it_back() {
         assert_eq!(count(&world.grant, ALICE, &context).await, AttemptCount::default());
         world.post(GOOD).await.is_granted();
         for on in [LimitKey::Source, LimitKey::Network, LimitKey::Client { client_id: "web" }] {
-            assert_eq!(world.grant.attempts(on, &context).await.unwrap(), None, "{on:?} needs an address");
+            assert_eq!(
+                world.grant.attempts(on, &context).await.unwrap(),
+                None,
+                "{on:?} needs an address"
+            );
         }
         assert_eq!(world.grant.attempts(LimitKey::Network, &from(HOME)).await.unwrap(), None);
     }
@@ -1004,7 +1130,12 @@ struct Faulty {
 impl Faulty {
     fn new(script: impl Fn(usize) -> Fault + Send + Sync + 'static) -> Arc<Self> {
         let store = InMemoryState::new().environment(&Environment::new().clock(standing()));
-        Arc::new(Self { store, script: Box::new(script), calls: AtomicUsize::new(0), loads: Mutex::default() })
+        Arc::new(Self {
+            store,
+            script: Box::new(script),
+            calls: AtomicUsize::new(0),
+            loads: Mutex::default(),
+        })
     }
 
     fn next(&self) -> Fault {
@@ -1024,7 +1155,10 @@ impl StateStore for Faulty {
             Fault::Hangs => std::future::pending().await,
             Fault::NoRows => loaded.rows.clear(),
             Fault::Garbage(bytes) => loaded.rows.iter_mut().for_each(|row| {
-                *row = Some(password_grant::Row { version: Version::new(1), value: bytes.to_vec() });
+                *row = Some(password_grant::state::Row {
+                    version: Version::new(1),
+                    value: bytes.to_vec(),
+                });
             }),
             Fault::None | Fault::Conflict | Fault::FreshConflict | Fault::MuteConflict => {}
         }
@@ -1047,9 +1181,9 @@ impl StateStore for Faulty {
                 assert!(matches!(conflict, Commit::Conflict { fresh: Some(_) }));
                 Ok(conflict)
             }
-            Fault::MuteConflict => {
-                Ok(Commit::Conflict { fresh: Some(Loaded { now: standing().now(), rows: Vec::new() }) })
-            }
+            Fault::MuteConflict => Ok(Commit::Conflict {
+                fresh: Some(Loaded { now: standing().now(), rows: Vec::new() }),
+            }),
             Fault::Hangs => std::future::pending().await,
             _ => self.store.commit(changes).await,
         }
@@ -1071,7 +1205,9 @@ async fn a_store_that_fails_or_holds_what_cannot_be_read_denies_before_anything_
         ),
         ("the load fails", |call| if call == 1 { Fault::Fails } else { Fault::None }),
         ("the commit fails", |call| if call == 2 { Fault::Fails } else { Fault::None }),
-        ("the commit fails afterwards", |call| if call == 2 { Fault::FailsAfterwards } else { Fault::None }),
+        ("the commit fails afterwards", |call| {
+            if call == 2 { Fault::FailsAfterwards } else { Fault::None }
+        }),
         ("a row is empty", |_| Fault::Garbage(b"")),
         ("a row is text", |_| Fault::Garbage(b"0")),
         ("a row is of another form", |_| Fault::Garbage(b"\x02aaaaaaaaaaaaaaaaaaaaaaaaaaaa")),
@@ -1082,7 +1218,11 @@ async fn a_store_that_fails_or_holds_what_cannot_be_read_denies_before_anything_
         answer.is(503, "temporarily_unavailable");
         assert_eq!(answer.header("retry-after"), Some("1"));
         assert_eq!(world.users.asked(), 0, "{case}");
-        assert!(world.events.lines()[0].starts_with("server fault: StateStore"), "{case}: {:?}", world.events.lines());
+        assert!(
+            world.events.lines()[0].starts_with("server fault: StateStore"),
+            "{case}: {:?}",
+            world.events.lines()
+        );
     }
 }
 
@@ -1091,7 +1231,8 @@ async fn a_store_that_fails_or_holds_what_cannot_be_read_denies_before_anything_
 async fn a_login_that_cannot_be_settled_is_not_granted() {
     let form = format!("{GOOD}&client_id=mobile");
     for (password, settle) in [("wonderland", 3), ("wonderland", 4), ("wrong", 3), ("wrong", 4)] {
-        let world = over(Faulty::new(move |call| if call == settle { Fault::Fails } else { Fault::None }));
+        let world =
+            over(Faulty::new(move |call| if call == settle { Fault::Fails } else { Fault::None }));
         let answer = world.send(&[], &form.replace("wonderland", password)).await;
         answer.is(503, "temporarily_unavailable");
         assert_eq!(world.users.asked(), 1);
@@ -1102,11 +1243,15 @@ async fn a_login_that_cannot_be_settled_is_not_granted() {
 /// The trouble of the client's count is nobody's secret either.
 #[tokio::test]
 async fn a_client_that_cannot_be_counted_is_not_authenticated() {
-    let fails_at = |number: usize| Faulty::new(move |call| if call == number { Fault::Fails } else { Fault::None });
+    let fails_at = |number: usize| {
+        Faulty::new(move |call| if call == number { Fault::Fails } else { Fault::None })
+    };
     let world = over(fails_at(0));
     post(&world.grant, &from(HOME), GOOD).await.is(503, "temporarily_unavailable");
     let world = over(fails_at(1));
-    post_as(&world.grant, &from(HOME), ("web", "guess"), GOOD).await.is(503, "temporarily_unavailable");
+    post_as(&world.grant, &from(HOME), ("web", "guess"), GOOD)
+        .await
+        .is(503, "temporarily_unavailable");
     assert!(world.users.asked() == 0);
 }
 
@@ -1114,8 +1259,9 @@ async fn a_client_that_cannot_be_counted_is_not_authenticated() {
 #[tokio::test]
 async fn a_store_in_conflict_is_asked_again_and_one_without_answer_is_given_up() {
     let form = format!("{GOOD}&client_id=mobile");
-    let quick =
-        engine_over(&Faulty::new(|call| if call % 2 == 1 && call < 40 { Fault::Conflict } else { Fault::None }));
+    let quick = engine_over(&Faulty::new(|call| {
+        if call % 2 == 1 && call < 40 { Fault::Conflict } else { Fault::None }
+    }));
     send_form(&quick.0, &form).await.is_granted();
 
     let (hangs, clock) = engine_over(&Faulty::new(|_| Fault::Hangs));
@@ -1138,12 +1284,19 @@ async fn the_rows_that_a_conflict_tells_are_taken_as_they_are() {
     };
     let undisturbed = loads(|_| Fault::None).await;
     // The engine's calls: what it looks at first, then the load and the commit that reserve.
-    assert_eq!(loads(|call| if call == 2 { Fault::Conflict } else { Fault::None }).await, undisturbed + 1);
-    assert_eq!(loads(|call| if call == 2 { Fault::FreshConflict } else { Fault::None }).await, undisturbed);
+    assert_eq!(
+        loads(|call| if call == 2 { Fault::Conflict } else { Fault::None }).await,
+        undisturbed + 1
+    );
+    assert_eq!(
+        loads(|call| if call == 2 { Fault::FreshConflict } else { Fault::None }).await,
+        undisturbed
+    );
     let twice = |call| if [2, 3].contains(&call) { Fault::FreshConflict } else { Fault::None };
     assert_eq!(loads(twice).await, undisturbed + 1);
 
-    let mute = engine_over(&Faulty::new(|call| if call == 2 { Fault::MuteConflict } else { Fault::None }));
+    let mute =
+        engine_over(&Faulty::new(|call| if call == 2 { Fault::MuteConflict } else { Fault::None }));
     send_form(&mute.0, &form).await.is(503, "temporarily_unavailable");
 }
 
@@ -1151,7 +1304,8 @@ async fn the_rows_that_a_conflict_tells_are_taken_as_they_are() {
 #[tokio::test]
 async fn patience_is_as_long_as_the_host_says() {
     let second = Duration::from_secs(1);
-    let limits = AttemptLimits::default().burst(1).waits(60 * second, 60 * second).timeout(3 * second);
+    let limits =
+        AttemptLimits::default().burst(1).waits(60 * second, 60 * second).timeout(3 * second);
     let never = || Never(Users::default());
     let clock = Impatient(standing());
     let no_answer = |builder: PasswordGrantBuilder| {
@@ -1170,7 +1324,9 @@ async fn patience_is_as_long_as_the_host_says() {
         clock.0.advance(3 * second - Duration::from_millis(1));
         assert!(asked.as_mut().poll(&mut context).is_pending(), "{status}");
         clock.0.advance(Duration::from_millis(1));
-        let Poll::Ready(answer) = asked.as_mut().poll(&mut context) else { panic!("{status}: given up") };
+        let Poll::Ready(answer) = asked.as_mut().poll(&mut context) else {
+            panic!("{status}: given up")
+        };
         answer.is(status, "temporarily_unavailable");
     }
 }
@@ -1185,13 +1341,22 @@ impl Clock for Impatient {
     }
 
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-        if span < Duration::from_secs(1) { Box::pin(tokio::task::yield_now()) } else { self.0.sleep(span) }
+        if span < Duration::from_secs(1) {
+            Box::pin(tokio::task::yield_now())
+        } else {
+            self.0.sleep(span)
+        }
     }
 }
 
 fn engine_over(store: &Arc<Faulty>) -> (PasswordGrant, Impatient) {
     let clock = Impatient(standing());
-    (engine(Users::default(), clock.clone(), |builder| builder.shared_state(store.clone(), secret())), clock)
+    (
+        engine(Users::default(), clock.clone(), |builder| {
+            builder.shared_state(store.clone(), secret())
+        }),
+        clock,
+    )
 }
 
 async fn send_form(grant: &PasswordGrant, form: &str) -> Answer {
@@ -1324,7 +1489,9 @@ async fn a_login_is_granted_though_there_is_no_room_to_remember_where_it_came_fr
     let anybody = Users::who(|_| Ok(Login::accepted("user")));
     let (world, state) = world_over(anybody, InMemoryState::new().capacity(64));
     for number in 0..64 {
-        post(&world.grant, &from(HOME), &form_of(&format!("user{number}"), "right")).await.is_granted();
+        post(&world.grant, &from(HOME), &form_of(&format!("user{number}"), "right"))
+            .await
+            .is_granted();
     }
     assert_eq!(state.len(), 64);
     post(&world.grant, &from(HOME), &form_of("one-more", "right")).await.is_granted();
@@ -1338,11 +1505,15 @@ async fn honest_logins_leave_no_rows_but_their_origins() {
     let anybody = Users::who(|_| Ok(Login::accepted("user")));
     let (world, state) = world_over(anybody, InMemoryState::new());
     for number in 0..500 {
-        post(&world.grant, &from(HOME), &form_of(&format!("user{}", number % 50), "any")).await.is_granted();
+        post(&world.grant, &from(HOME), &form_of(&format!("user{}", number % 50), "any"))
+            .await
+            .is_granted();
     }
     assert_eq!(state.len(), 50);
     let world = World::with(world.users, |builder| {
-        builder.state(state.clone()).attempt_limits(AttemptLimits::default().known_origins(Duration::ZERO))
+        builder
+            .state(state.clone())
+            .attempt_limits(AttemptLimits::default().known_origins(Duration::ZERO))
     });
     post(&world.grant, &from(HOME), &form_of("somebody", "any")).await.is_granted();
     assert_eq!(state.len(), 50);
@@ -1373,9 +1544,12 @@ async fn a_client_registered_for_another_method_is_counted_too() {
     .grants([Grant::Password])]);
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), "https://api.example.com");
     let builder = PasswordGrant::builder(ISSUER, clients, Users::default(), tokens);
-    let grant = builder.environment(&Environment::new().observer(()).clock(standing())).build().unwrap();
+    let grant =
+        builder.environment(&Environment::new().observer(()).clock(standing())).build().unwrap();
     for _ in 0..20 {
-        post_as(&grant, &from(HOME), ("poster", "poster-secret"), GOOD).await.is(401, "invalid_client");
+        post_as(&grant, &from(HOME), ("poster", "poster-secret"), GOOD)
+            .await
+            .is(401, "invalid_client");
     }
     post_as(&grant, &from(HOME), ("poster", "poster-secret"), GOOD).await.waits(60);
 }

@@ -10,9 +10,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use common::{Answer, Events, FORM, GOOD, ISSUER, noon};
+use password_grant::testing::ManualClock;
 use password_grant::{
-    AccessToken, Authorization, BoxError, Client, ClientStore, Environment, HttpRequest, Login, LoginAttempt,
-    ManualClock, PasswordGrant, Rejection, RequestContext, TokenIssuer, UserAuthenticator, async_trait,
+    AccessToken, Authorization, BoxError, Client, ClientStore, Environment, HttpRequest, Login,
+    LoginAttempt, PasswordGrant, Rejection, RequestContext, TokenIssuer, UserAuthenticator,
+    async_trait,
 };
 
 /// Pending once, as a database would be.
@@ -38,7 +40,11 @@ struct Slow {
 
 #[async_trait]
 impl ClientStore for Slow {
-    async fn find(&self, client_id: &str, context: &RequestContext) -> Result<Option<Client>, BoxError> {
+    async fn find(
+        &self,
+        client_id: &str,
+        context: &RequestContext,
+    ) -> Result<Option<Client>, BoxError> {
         round_trip().await;
         self.found.fetch_add(1, Ordering::SeqCst);
         common::clients().find(client_id, context).await
@@ -52,7 +58,11 @@ impl UserAuthenticator for Slow {
         round_trip().await;
         self.judged.fetch_add(1, Ordering::SeqCst);
         let right = attempt.password().expose() == "wonderland";
-        Ok(if right { Login::accepted("user-1") } else { Login::rejected(Rejection::WrongPassword) })
+        Ok(if right {
+            Login::accepted("user-1")
+        } else {
+            Login::rejected(Rejection::WrongPassword)
+        })
     }
 }
 
@@ -87,7 +97,8 @@ fn a_request_dropped_at_any_poll_grants_nothing_and_hinders_nobody() {
         .environment(&Environment::new().observer(events.clone()).clock(clock.clone()))
         .min_failure_time(Duration::from_secs(1));
     let grant = builder.build().unwrap();
-    let counts = || [&slow.found, &slow.judged, &slow.issued].map(|count| count.load(Ordering::SeqCst));
+    let counts =
+        || [&slow.found, &slow.judged, &slow.issued].map(|count| count.load(Ordering::SeqCst));
     let ask = |form: &str, polls: usize| {
         let form = format!("{form}&client_id=mobile");
         let headers = [("content-type", FORM.as_bytes())];
@@ -100,7 +111,11 @@ fn a_request_dropped_at_any_poll_grants_nothing_and_hinders_nobody() {
         let before = counts();
         let answer = ask(GOOD, polls);
         let after = counts();
-        assert_eq!(std::array::from_fn(|index| after[index] - before[index]), reached, "{polls} polls");
+        assert_eq!(
+            std::array::from_fn(|index| after[index] - before[index]),
+            reached,
+            "{polls} polls"
+        );
         let done = polls == 5;
         assert_eq!(answer.is_some(), done);
         let issued = events.lines().iter().filter(|line| line.contains("issued")).count();

@@ -8,9 +8,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use common::{Answer, FORM, GOOD, Users, World, basic, noon};
+use password_grant::environment::{RandomnessError, SecureRandom};
 use password_grant::{
-    AuthenticationMethod, BoxError, Client, ClientAuthentication, ClientBuilder, ClientSecret, ClientStore,
-    Environment, Grant, HttpRequest, JwtIssuer, PasswordGrant, RandomnessError, RequestContext, SecureRandom,
+    AuthenticationMethod, BoxError, Client, ClientAuthentication, ClientBuilder, ClientSecret,
+    ClientStore, Environment, Grant, HttpRequest, JwtIssuer, PasswordGrant, RequestContext,
     SigningKeys, async_trait,
 };
 
@@ -33,14 +34,16 @@ async fn with_header(world: &World, authorization: &str) -> Answer {
 async fn each_way_of_identifying_a_client_works_where_it_is_registered() {
     let world = World::default();
     world.clients.insert(Client::confidential("basic", digest("s")).grants([Grant::Password]));
-    world
-        .clients
-        .insert(Client::confidential("post", ClientAuthentication::post(digest("s"))).grants([Grant::Password]));
+    world.clients.insert(
+        Client::confidential("post", ClientAuthentication::post(digest("s")))
+            .grants([Grant::Password]),
+    );
     let form = "grant_type=password&username=alice&password=wonderland";
     for (id, header, body) in [("basic", true, false), ("post", false, true), ("web", true, true)] {
         let secret = if id == "web" { "web-secret" } else { "s" };
         let by_header = world.send(&[("authorization", &basic(id, secret))], form).await;
-        let by_body = world.send(&[], &format!("{form}&client_id={id}&client_secret={secret}")).await;
+        let by_body =
+            world.send(&[], &format!("{form}&client_id={id}&client_secret={secret}")).await;
         for (answer, accepted) in [(by_header, header), (by_body, body)] {
             if accepted { drop(answer.is_granted()) } else { answer.is(401, "invalid_client") }
         }
@@ -53,8 +56,12 @@ async fn each_way_of_identifying_a_client_works_where_it_is_registered() {
 #[tokio::test]
 async fn every_failure_to_authenticate_gets_the_same_bytes() {
     let world = World::default();
-    world.clients.insert(Client::confidential("off", digest("s")).grants([Grant::Password]).disabled());
-    world.clients.insert(Client::confidential("over", digest("s")).grants([Grant::Password]).expires_at(noon()));
+    world
+        .clients
+        .insert(Client::confidential("off", digest("s")).grants([Grant::Password]).disabled());
+    world.clients.insert(
+        Client::confidential("over", digest("s")).grants([Grant::Password]).expires_at(noon()),
+    );
     world.clients.insert(Client::confidential("basic-only", digest("s")).grants([Grant::Password]));
     world.clients.insert(Client::public("off-public").grants([Grant::Password]).disabled());
     let mut answers = Vec::new();
@@ -86,11 +93,17 @@ async fn every_failure_to_authenticate_gets_the_same_bytes() {
         "client_secret=web-secret",
         "",
     ] {
-        answers.push((credentials.to_owned(), world.send(&[], &format!("{GOOD}&{credentials}")).await));
+        answers.push((
+            credentials.to_owned(),
+            world.send(&[], &format!("{GOOD}&{credentials}")).await,
+        ));
     }
     let (_, expected) = answers[0].clone();
     expected.is(401, "invalid_client");
-    assert_eq!(expected.header("www-authenticate"), Some(r#"Basic realm="https://id.example.com""#));
+    assert_eq!(
+        expected.header("www-authenticate"),
+        Some(r#"Basic realm="https://id.example.com""#)
+    );
     for (input, answer) in answers {
         assert_eq!(answer, expected, "{input}");
     }
@@ -133,12 +146,20 @@ async fn more_than_one_method_in_a_request_is_malformed() {
         let form = format!("{GOOD}&{credentials}");
         world.send(&[("authorization", &authorization)], &form).await.is(400, "invalid_request");
     }
-    world.send(&[("authorization", &authorization)], &format!("{GOOD}&client_id=web")).await.is_granted();
+    world
+        .send(&[("authorization", &authorization)], &format!("{GOOD}&client_id=web"))
+        .await
+        .is_granted();
     // RFC 7521 section 4.2: an assertion without its type, a type without its assertion, a type we do not know.
-    for credentials in
-        ["client_assertion=a.b.c", "client_assertion_type=x", "client_assertion=a.b.c&client_assertion_type=x"]
-    {
-        world.send(&[], &format!("{GOOD}&client_id=web&{credentials}")).await.is(400, "invalid_request");
+    for credentials in [
+        "client_assertion=a.b.c",
+        "client_assertion_type=x",
+        "client_assertion=a.b.c&client_assertion_type=x",
+    ] {
+        world
+            .send(&[], &format!("{GOOD}&client_id=web&{credentials}"))
+            .await
+            .is(400, "invalid_request");
     }
     assert_eq!(world.users.asked(), 1, "for the one that was granted");
 }
@@ -154,12 +175,20 @@ async fn basic_credentials_are_read_encoded_and_raw() {
     // The first colon ends the identifier.
     with_header(&world, &basic("odd:client", secret)).await.is(401, "invalid_client");
 
-    for (stored, sent) in
-        [("a+b", "a+b"), ("a+b", "a%2Bb"), ("a b", "a+b"), ("a%zz", "a%zz"), ("%41", "%41"), ("A", "%41")]
-    {
+    for (stored, sent) in [
+        ("a+b", "a+b"),
+        ("a+b", "a%2Bb"),
+        ("a b", "a+b"),
+        ("a%zz", "a%zz"),
+        ("%41", "%41"),
+        ("A", "%41"),
+    ] {
         let world = world_with(Client::confidential("c", digest(stored)));
         with_header(&world, &basic("c", sent)).await.is_granted();
-        let post = format!("{GOOD}&client_id=c&client_secret={}", stored.replace('%', "%25").replace('+', "%2B"));
+        let post = format!(
+            "{GOOD}&client_id=c&client_secret={}",
+            stored.replace('%', "%25").replace('+', "%2B")
+        );
         world.send(&[], &post).await.is(401, "invalid_client"); // registered for Basic only
     }
 }
@@ -259,7 +288,9 @@ async fn two_readings_that_name_two_clients_are_refused() {
 
     // Two public ones likewise, which have no secret that would tell them apart.
     for id in ["p q", "p+q"] {
-        world.clients.insert(Client::public(id).grants([Grant::Password]).scope("profile".parse().unwrap()));
+        world
+            .clients
+            .insert(Client::public(id).grants([Grant::Password]).scope("profile".parse().unwrap()));
     }
     assert_eq!(with_header(&world, &basic("p+q", "")).await.status, 401);
     world.clients.remove("p q");
@@ -272,7 +303,11 @@ async fn an_identifier_is_looked_up_once_in_each_reading_that_differs() {
     struct Counting(Arc<Mutex<Vec<String>>>);
     #[async_trait]
     impl ClientStore for Counting {
-        async fn find(&self, client_id: &str, _: &RequestContext) -> Result<Option<Client>, BoxError> {
+        async fn find(
+            &self,
+            client_id: &str,
+            _: &RequestContext,
+        ) -> Result<Option<Client>, BoxError> {
             self.0.lock().unwrap().push(client_id.to_owned());
             Ok((client_id == "known+%41").then(|| anybody("known+%41").build()))
         }
@@ -311,7 +346,8 @@ async fn guesses_are_counted_whichever_way_the_identifier_is_spelt() {
             Ok(())
         }
     }
-    let world = World::in_environment(Users::default(), |own| own.randomness(Same), |builder, _| builder);
+    let world =
+        World::in_environment(Users::default(), |own| own.randomness(Same), |builder, _| builder);
     let client = Client::confidential("a+b", digest("secret")).grants([Grant::Password]);
     world.clients.insert(client.scope("profile".parse().unwrap()));
     let from = |id: &str, secret: &str| {
@@ -319,7 +355,8 @@ async fn guesses_are_counted_whichever_way_the_identifier_is_spelt() {
         let grant = world.grant.clone();
         async move {
             let headers = [("content-type", FORM.as_bytes()), ("authorization", header.as_bytes())];
-            let request = HttpRequest::new("POST", None, headers, GOOD.as_bytes()).peer("192.0.2.1".parse().unwrap());
+            let request = HttpRequest::new("POST", None, headers, GOOD.as_bytes())
+                .peer("192.0.2.1".parse().unwrap());
             grant.token(request).await.status()
         }
     };
@@ -399,7 +436,9 @@ async fn the_basic_header_is_read_strictly() {
     let header = basic("c", "~~~???");
     with_header(&world, &header).await.is_granted();
     assert!(header.contains(['+', '/']));
-    with_header(&world, &header.replace('+', "-").replace('/', "_")).await.is(401, "invalid_client");
+    with_header(&world, &header.replace('+', "-").replace('/', "_"))
+        .await
+        .is(401, "invalid_client");
 }
 
 #[tokio::test]
@@ -408,7 +447,9 @@ async fn over_long_basic_credentials_are_refused() {
     let world = world_with(Client::confidential(&*id, digest(&secret)));
     with_header(&world, &basic(&id, &secret)).await.is_granted();
     let too_long = format!("{id}i");
-    world.clients.insert(Client::confidential(&*too_long, digest(&secret)).grants([Grant::Password]));
+    world
+        .clients
+        .insert(Client::confidential(&*too_long, digest(&secret)).grants([Grant::Password]));
     with_header(&world, &basic(&too_long, &secret)).await.is(401, "invalid_client");
     with_header(&world, &basic(&id, &"s".repeat(60_000))).await.is(401, "invalid_client");
     let long = "s".repeat(513);
@@ -423,14 +464,20 @@ async fn basic_with_an_empty_secret_identifies_a_public_client_and_no_other() {
     let world = world_with(Client::confidential("hollow", digest("")));
     with_header(&world, &basic("mobile", "")).await.is_granted();
     with_header(&world, &basic("hollow", "")).await.is(401, "invalid_client");
-    world.send(&[], &format!("{GOOD}&client_id=hollow&client_secret=")).await.is(401, "invalid_client");
+    world
+        .send(&[], &format!("{GOOD}&client_id=hollow&client_secret="))
+        .await
+        .is(401, "invalid_client");
 }
 
 /// Requirement 40.
 #[tokio::test]
 async fn several_secrets_are_live_at_once_each_until_its_end() {
     let old = digest("old").expires_at(noon().plus(Duration::from_secs(60)));
-    let world = world_with(Client::confidential("c", ClientAuthentication::basic(old).or_secret(digest("new"))));
+    let world = world_with(Client::confidential(
+        "c",
+        ClientAuthentication::basic(old).or_secret(digest("new")),
+    ));
     for secret in ["old", "new"] {
         with_header(&world, &basic("c", secret)).await.is_granted();
     }
@@ -464,7 +511,11 @@ struct Store(fn(&str, &RequestContext) -> Result<Option<Client>, BoxError>);
 
 #[async_trait]
 impl ClientStore for Store {
-    async fn find(&self, client_id: &str, context: &RequestContext) -> Result<Option<Client>, BoxError> {
+    async fn find(
+        &self,
+        client_id: &str,
+        context: &RequestContext,
+    ) -> Result<Option<Client>, BoxError> {
         (self.0)(client_id, context)
     }
 }
@@ -483,7 +534,8 @@ fn anybody(id: &str) -> ClientBuilder {
 
 async fn ask(grant: &PasswordGrant, client_id: &str, tenant: Option<&str>) -> Answer {
     let form = format!("{GOOD}&client_id={client_id}");
-    let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
+    let request =
+        HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
     let request = match tenant {
         Some(tenant) => request.tenant(tenant),
         None => request,
@@ -512,7 +564,9 @@ async fn a_client_with_another_identifier_than_the_one_named_is_not_found() {
 
 #[tokio::test]
 async fn the_store_is_asked_in_the_tenant_that_the_host_named() {
-    let grant = grant_over(Store(|id, context| Ok((context.tenant() == Some("demo")).then(|| anybody(id).build()))));
+    let grant = grant_over(Store(|id, context| {
+        Ok((context.tenant() == Some("demo")).then(|| anybody(id).build()))
+    }));
     ask(&grant, "mobile", Some("demo")).await.is_granted();
     ask(&grant, "mobile", Some("other")).await.is(401, "invalid_client");
     ask(&grant, "mobile", None).await.is(401, "invalid_client");
@@ -530,7 +584,8 @@ fn generated_secrets_are_256_random_bits_in_base64url() {
     }
     assert_eq!(seen.len(), 64, "every symbol of the alphabet occurs");
     let expected = 2000.0 * 42.0 / 64.0;
-    let chi_square: f64 = seen.values().map(|count| (*count as f64 - expected).powi(2) / expected).sum();
+    let chi_square: f64 =
+        seen.values().map(|count| (*count as f64 - expected).powi(2) / expected).sum();
     // 63 degrees of freedom: beyond 150 lies less than one in a hundred million.
     assert!(chi_square < 150.0, "{chi_square}");
 }
@@ -538,7 +593,10 @@ fn generated_secrets_are_256_random_bits_in_base64url() {
 #[tokio::test]
 async fn a_generated_secret_is_the_one_that_its_stored_form_accepts() {
     let (plain, stored) = ClientSecret::generate().unwrap();
-    let world = world_with(Client::confidential("c", ClientSecret::from_sha256_slice(stored.sha256()).unwrap()));
+    let world = world_with(Client::confidential(
+        "c",
+        ClientSecret::from_sha256_slice(stored.sha256()).unwrap(),
+    ));
     with_header(&world, &basic("c", plain.expose())).await.is_granted();
     assert!(ClientSecret::from_sha256_slice(&stored.sha256()[1..]).is_err());
     assert!(ClientSecret::from_sha256_slice(&[]).is_err());

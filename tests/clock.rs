@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use password_grant::{Clock, ManualClock, SystemClock, Timestamp};
+use password_grant::Clock;
+use password_grant::testing::ManualClock;
+use password_grant::time::{SystemClock, Timestamp};
 
 /// Requirement 56: no value of a token or a table makes the arithmetic overflow.
 #[test]
@@ -15,7 +17,10 @@ fn arithmetic_saturates() {
     assert_eq!(last.since(first), Duration::from_secs(u64::MAX));
     assert_eq!(Timestamp::from(UNIX_EPOCH - Duration::from_secs(5)), first, "before 1970 is 1970");
     let now = SystemTime::now();
-    assert_eq!(Timestamp::from(now).unix_seconds(), now.duration_since(UNIX_EPOCH).unwrap().as_secs());
+    assert_eq!(
+        Timestamp::from(now).unix_seconds(),
+        now.duration_since(UNIX_EPOCH).unwrap().as_secs()
+    );
 }
 
 /// A block-on without a timer: what completes here is woken by the clock's own thread.
@@ -50,7 +55,8 @@ async fn a_wait_ends_with_its_clock_and_an_endless_one_never() {
 #[tokio::test]
 async fn the_manual_clock_wakes_whoever_has_slept_long_enough() {
     let clock = ManualClock::at(Timestamp::from_unix_seconds(100));
-    let (mut short, mut long) = (clock.sleep(Duration::from_secs(1)), clock.sleep(Duration::from_secs(10)));
+    let (mut short, mut long) =
+        (clock.sleep(Duration::from_secs(1)), clock.sleep(Duration::from_secs(10)));
     clock.sleep(Duration::ZERO).await;
     assert_eq!(clock.sleepers(), 2);
     clock.advance(Duration::from_millis(999));
@@ -66,7 +72,7 @@ async fn the_manual_clock_wakes_whoever_has_slept_long_enough() {
     assert_eq!(clock.sleepers(), 0);
 }
 
-fn pollster(mut future: password_grant::BoxFuture<'static, ()>) {
+fn pollster(mut future: password_grant::time::BoxFuture<'static, ()>) {
     use std::task::{Context, Wake, Waker};
     struct Unpark(std::thread::Thread);
     impl Wake for Unpark {

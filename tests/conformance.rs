@@ -8,10 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use password_grant::conformance::{Check, Fixture, check, check_all};
-use password_grant::{
-    BoxError, BoxFuture, Change, Clock, Commit, Environment, Expected, InMemoryState, Loaded, ManualClock, Row,
-    SecureRandom, StateKey, StateStore, SystemRandom, Timestamp, Version, Write, async_trait,
+use password_grant::environment::{SecureRandom, SystemRandom};
+use password_grant::state::{
+    Change, Commit, Expected, InMemoryState, Loaded, Row, StateKey, StateStore, Version, Write,
 };
+use password_grant::testing::ManualClock;
+use password_grant::time::{BoxFuture, Timestamp};
+use password_grant::{BoxError, Clock, Environment, async_trait};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 use sqlx::{QueryBuilder, Sqlite};
 use tokio::runtime::Runtime;
@@ -58,7 +61,8 @@ fn the_state_in_memory_keeps_what_a_store_promises() {
 
 #[test]
 fn a_database_keeps_what_a_store_promises() {
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("conformance-{}.db", std::process::id()));
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("conformance-{}.db", std::process::id()));
     let database = Database::at(file);
     check_all(&database);
     database.remove();
@@ -93,7 +97,8 @@ const DELETE: &str = "
 impl SqliteState {
     async fn open(file: &Path) -> Result<Self, BoxError> {
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
-        let options = options.journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_secs(2));
+        let options =
+            options.journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_secs(2));
         let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
         Ok(Self(pool))
@@ -101,7 +106,8 @@ impl SqliteState {
 
     /// Whatever this removes was absent before, and its version does not come again.
     async fn sweep(&self) -> Result<(), BoxError> {
-        let expired = "DELETE FROM state WHERE expires_at <= CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+        let expired =
+            "DELETE FROM state WHERE expires_at <= CAST(unixepoch('subsec') * 1000 AS INTEGER)";
         sqlx::query(expired).execute(&self.0).await?;
         Ok(())
     }
@@ -125,11 +131,15 @@ impl StateStore for SqliteState {
             load.build_query_as().fetch_all(&self.0).await?;
         let now = found.first().map_or(0, |(now, ..)| *now);
         let row = |key: &StateKey| {
-            let is_it = |row: &&(_, Option<Vec<u8>>, _, _)| row.1.as_deref() == Some(&key.as_bytes()[..]);
+            let is_it =
+                |row: &&(_, Option<Vec<u8>>, _, _)| row.1.as_deref() == Some(&key.as_bytes()[..]);
             let (_, _, version, value) = found.iter().find(is_it)?;
             Some(Row { version: Version::new((*version)? as u64), value: value.clone()? })
         };
-        Ok(Loaded { now: Timestamp::from_unix_millis(now.try_into()?), rows: keys.iter().map(row).collect() })
+        Ok(Loaded {
+            now: Timestamp::from_unix_millis(now.try_into()?),
+            rows: keys.iter().map(row).collect(),
+        })
     }
 
     /// One statement a change, which writes its row only if that is as expected.
@@ -144,18 +154,28 @@ impl StateStore for SqliteState {
             let (statement, version) = match (expected, write) {
                 (Expected::Absent, Write::Put { value, life }) => {
                     let version = random()?;
-                    let insert = sqlx::query(INSERT).bind(key).bind(&value[..]).bind(version).bind(millis(*life)?);
+                    let insert = sqlx::query(INSERT)
+                        .bind(key)
+                        .bind(&value[..])
+                        .bind(version)
+                        .bind(millis(*life)?);
                     (insert, Some(version))
                 }
                 (Expected::Version(former), Write::Put { value, life }) => {
                     let version = random()?;
-                    let update = sqlx::query(UPDATE).bind(key).bind(&value[..]).bind(version).bind(millis(*life)?);
+                    let update = sqlx::query(UPDATE)
+                        .bind(key)
+                        .bind(&value[..])
+                        .bind(version)
+                        .bind(millis(*life)?);
                     (update.bind(former.number() as i64), Some(version))
                 }
                 (Expected::Version(former), Write::Delete) => {
                     (sqlx::query(DELETE).bind(key).bind(former.number() as i64), None)
                 }
-                (Expected::Absent, Write::Delete) => return Err("what is absent cannot be deleted".into()),
+                (Expected::Absent, Write::Delete) => {
+                    return Err("what is absent cannot be deleted".into());
+                }
             };
             if statement.execute(&mut *transaction).await?.rows_affected() == 0 {
                 transaction.rollback().await?;
@@ -313,20 +333,44 @@ const FOUND: &[(Defect, Check, &str)] = &[
     (InsertsOverWhatIsThere, Check::AllOrNothing, "what was not as expected at 3 was no conflict"),
     (TellsFormerVersions, Check::Answers, "a commit told other versions than a load shows"),
     (TellsNothingOfDeletes, Check::Answers, "versions were told wrongly of a write and a delete"),
-    (TellsRowsThatAreNotThere, Check::Answers, "a conflict told other rows than those that are there"),
-    (TellsOnlyWhatWasNotAsExpected, Check::Answers, "a conflict told other rows than those that are there"),
+    (
+        TellsRowsThatAreNotThere,
+        Check::Answers,
+        "a conflict told other rows than those that are there",
+    ),
+    (
+        TellsOnlyWhatWasNotAsExpected,
+        Check::Answers,
+        "a conflict told other rows than those that are there",
+    ),
     (InsertsOverWhatIsThere, Check::OneWinner, "8 of 8 won a row that is new"),
     (CountsVersionsByRow, Check::Versions, "a version was used again after a delete"),
-    (TakesTheValueForItsVersion, Check::Versions, "a version was used again by a write of the same value"),
+    (
+        TakesTheValueForItsVersion,
+        Check::Versions,
+        "a version was used again by a write of the same value",
+    ),
     (NeverEnds, Check::Lives, "a row of 0.9 seconds is there two seconds later"),
     (KeepsTheFirstEnd, Check::Lives, "a row whose life was made"),
     (RoundsLivesDown, Check::Lives, "a row was gone before its time"),
     (SweepsWhatWasWrittenAnew, Check::Sweeping, "of 16 rows that were written anew"),
     (EndsIn2038, Check::Lives, "a row of a hundred years is gone after two seconds"),
-    (RemembersWhatItRead, Check::ReadsAtOnce, "what one instance has committed, another did not read at once"),
-    (RemembersWhatItRead, Check::LogOuts, "after a log-out a session of before was answered with 200"),
+    (
+        RemembersWhatItRead,
+        Check::ReadsAtOnce,
+        "what one instance has committed, another did not read at once",
+    ),
+    (
+        RemembersWhatItRead,
+        Check::LogOuts,
+        "after a log-out a session of before was answered with 200",
+    ),
     (LivesLongerWhenRead, Check::Lives, "a row that was read meanwhile is there two seconds later"),
-    (ComparesWithWhatHasExpired, Check::Lives, "the version of a row that had expired was taken for present"),
+    (
+        ComparesWithWhatHasExpired,
+        Check::Lives,
+        "the version of a row that had expired was taken for present",
+    ),
     (ComparesWithWhatHasExpired, Check::OneWinner, "0 of 8 won a row that has expired"),
     (TakesKeysInAnyOrder, Check::OrderedKeys, "keys in descending order: no error"),
     (TakesAKeyTwice, Check::OrderedKeys, "a key twice: no error"),
@@ -344,8 +388,16 @@ const FOUND: &[(Defect, Check, &str)] = &[
     (ComparesBeforeItWrites, Check::RefreshFamilies, "one use of a refresh token is good"),
     (LosesUpdates, Check::RefreshFamilies, "one use of a refresh token is good"),
     (LosesUpdates, Check::AttemptLimiterUnderFaults, "guesses were verified"),
-    (LosesRowsOnRestart, Check::Restart, "a row that was committed is not the same after a restart"),
-    (LosesRowsOnRestart, Check::AttemptLimiter, "after a restart a name that has to wait was answered with 200"),
+    (
+        LosesRowsOnRestart,
+        Check::Restart,
+        "a row that was committed is not the same after a restart",
+    ),
+    (
+        LosesRowsOnRestart,
+        Check::AttemptLimiter,
+        "after a restart a name that has to wait was answered with 200",
+    ),
     (BeginsVersionsAnewOnRestart, Check::Restart, "a version was used again after a restart"),
     (ForgetsEndsOnRestart, Check::Restart, "a restart made a row live longer"),
 ];
@@ -356,12 +408,17 @@ fn every_check_finds_what_it_is_there_for() {
     for (defect, looked_for, words) in FOUND {
         match check(&Shelf::with(*defect), *looked_for) {
             Err(violation) if violation.check == *looked_for && violation.what.contains(words) => {}
-            other => missed.push(format!("{defect:?} by {looked_for:?}: {other:?} instead of {words:?}")),
+            other => {
+                missed.push(format!("{defect:?} by {looked_for:?}: {other:?} instead of {words:?}"))
+            }
         }
     }
     assert!(missed.is_empty(), "{missed:#?}");
     for one in Check::ALL {
-        assert!(FOUND.iter().any(|(_, finds, _)| finds == one), "nothing shows that {one:?} finds anything");
+        assert!(
+            FOUND.iter().any(|(_, finds, _)| finds == one),
+            "nothing shows that {one:?} finds anything"
+        );
     }
 }
 
@@ -425,7 +482,9 @@ impl Shelf {
 impl Fixture for Shelf {
     fn connect(&self) -> Arc<dyn StateStore> {
         match self.shared.defect {
-            RemembersWhatItRead => Arc::new(Caching { shared: self.shared.clone(), read: Mutex::default() }),
+            RemembersWhatItRead => {
+                Arc::new(Caching { shared: self.shared.clone(), read: Mutex::default() })
+            }
             _ => self.shared.clone(),
         }
     }
@@ -452,7 +511,9 @@ impl Fixture for Shelf {
         }
         for (key, _) in rows.into_iter().filter(|(_, row)| has_expired(row)) {
             let mut table = self.shared.table.lock().unwrap();
-            if self.shared.defect == SweepsWhatWasWrittenAnew || table.rows.get(&key).is_some_and(has_expired) {
+            if self.shared.defect == SweepsWhatWasWrittenAnew
+                || table.rows.get(&key).is_some_and(has_expired)
+            {
                 table.rows.remove(&key);
             }
         }
@@ -464,7 +525,10 @@ impl Fixture for Shelf {
             LosesRowsOnRestart => table.rows.clear(),
             BeginsVersionsAnewOnRestart => table.last_version = 0,
             ForgetsEndsOnRestart => {
-                table.rows.values_mut().for_each(|row| row.end = row.end.plus(Duration::from_secs(3_600)));
+                table
+                    .rows
+                    .values_mut()
+                    .for_each(|row| row.end = row.end.plus(Duration::from_secs(3_600)));
             }
             _ => {}
         }
@@ -538,7 +602,9 @@ impl StateStore for Shared {
         }
         let mut rows = self.rows(&keys);
         match self.defect {
-            TellsRowsThatAreNotThere => rows.iter_mut().flatten().for_each(|row| row.value = b"3".to_vec()),
+            TellsRowsThatAreNotThere => {
+                rows.iter_mut().flatten().for_each(|row| row.value = b"3".to_vec())
+            }
             TellsOnlyWhatWasNotAsExpected => {
                 let differs = |(row, change): (Option<Row>, &Change)| {
                     (Expected::of(row.as_ref()) != change.expected).then_some(row)
@@ -567,13 +633,17 @@ impl Shared {
                 Ok(true)
             }
             InsertsOverWhatIsThere => {
-                let compared: Vec<_> =
-                    changes.iter().filter(|change| change.expected != Expected::Absent).cloned().collect();
+                let compared: Vec<_> = changes
+                    .iter()
+                    .filter(|change| change.expected != Expected::Absent)
+                    .cloned()
+                    .collect();
                 Ok(self.commit_at_once(&compared, changes))
             }
             WritesUpToTheConflict => {
-                let one_by_one =
-                    |one: &Change| self.commit_at_once(std::slice::from_ref(one), std::slice::from_ref(one));
+                let one_by_one = |one: &Change| {
+                    self.commit_at_once(std::slice::from_ref(one), std::slice::from_ref(one))
+                };
                 Ok(changes.iter().all(one_by_one))
             }
             WritesRowsOneByOne => {
@@ -618,7 +688,8 @@ impl Shared {
             table.rows.iter_mut().for_each(read);
         }
         let row = |key| {
-            let row = table.rows.get(key).filter(|row| self.defect == NeverEnds || now < row.end)?;
+            let row =
+                table.rows.get(key).filter(|row| self.defect == NeverEnds || now < row.end)?;
             Some(Row { version: Version::new(row.version), value: row.value.clone() })
         };
         keys.iter().map(row).collect()
@@ -636,10 +707,13 @@ impl Shared {
     fn commit_at_once(&self, compared: &[Change], written: &[Change]) -> bool {
         let now = self.clock.now();
         let mut table = self.table.lock().unwrap();
-        let is_there = |row: &&Stored| matches!(self.defect, NeverEnds | ComparesWithWhatHasExpired) || now < row.end;
+        let is_there = |row: &&Stored| {
+            matches!(self.defect, NeverEnds | ComparesWithWhatHasExpired) || now < row.end
+        };
         let as_expected = |change: &Change| {
             let row = table.rows.get(&change.key).filter(is_there);
-            row.map_or(Expected::Absent, |row| Expected::Version(Version::new(row.version))) == change.expected
+            row.map_or(Expected::Absent, |row| Expected::Version(Version::new(row.version)))
+                == change.expected
         };
         if !compared.iter().all(as_expected) {
             return false;
@@ -653,13 +727,17 @@ impl Shared {
             let before = table.rows.get(key).cloned();
             let version = match self.defect {
                 CountsVersionsByRow => before.as_ref().map_or(1, |row| row.version + 1),
-                TakesTheValueForItsVersion => value.iter().fold(7, |sum, byte| sum * 31 % 65_521 + u64::from(*byte)),
+                TakesTheValueForItsVersion => {
+                    value.iter().fold(7, |sum, byte| sum * 31 % 65_521 + u64::from(*byte))
+                }
                 _ => table.last_version,
             };
             let end = match (self.defect, before) {
                 (KeepsTheFirstEnd, Some(row)) => row.end,
                 (RoundsLivesDown, _) => now.plus(Duration::from_secs(life.as_secs())),
-                (EndsIn2038, _) if now.plus(*life).unix_seconds() > i32::MAX as u64 => Timestamp::from_unix_seconds(0),
+                (EndsIn2038, _) if now.plus(*life).unix_seconds() > i32::MAX as u64 => {
+                    Timestamp::from_unix_seconds(0)
+                }
                 _ => now.plus(*life),
             };
             let value = match self.defect {

@@ -61,8 +61,11 @@ fn example(name: &str) -> PathBuf {
 /// Whether the program is there and no older than its sources, which Cargo lists in a file beside it.
 fn is_current(program: &Path) -> bool {
     let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
-    let (Ok(built), Ok(list)) = (changed(program), fs::read_to_string(program.with_extension("d"))) else {
+    let (Ok(built), Ok(list)) = (changed(program), fs::read_to_string(program.with_extension("d")))
+    else {
         return false;
     };
-    list.split_whitespace().skip(1).all(|source| changed(Path::new(source)).is_ok_and(|changed| changed <= built))
+    list.split_whitespace()
+        .skip(1)
+        .all(|source| changed(Path::new(source)).is_ok_and(|changed| changed <= built))
 }

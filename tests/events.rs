@@ -7,10 +7,9 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use common::{FORM, GOOD, Users, World, basic};
-use password_grant::{
-    Event, EventKind, EventLevel, HttpRequest, LimitKind, Login, Observer, Rejection, RequestFault, ServerFault,
-    TracingObserver,
-};
+use password_grant::error::{LimitKind, RequestFault, ServerFault};
+use password_grant::event::{EventKind, EventLevel, TracingObserver};
+use password_grant::{Event, HttpRequest, Login, Observer, Rejection};
 
 /// What `tracing` writes, as text.
 #[derive(Clone, Default)]
@@ -62,10 +61,12 @@ async fn logged(forms: &[&str]) -> (Vec<String>, Both) {
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
     let observer = both.clone();
-    let world = World::in_environment(only_alice(), |own| own.observer(observer), |builder, _| builder);
+    let world =
+        World::in_environment(only_alice(), |own| own.observer(observer), |builder, _| builder);
     let authorization = basic("web", "web-secret");
     for form in forms {
-        let headers = [("content-type", FORM.as_bytes()), ("authorization", authorization.as_bytes())];
+        let headers =
+            [("content-type", FORM.as_bytes()), ("authorization", authorization.as_bytes())];
         let request = HttpRequest::new("POST", None, headers, form.as_bytes());
         world.grant.token(request.peer([192, 0, 2, 7].into()).tenant("acme")).await;
     }
@@ -76,10 +77,15 @@ async fn logged(forms: &[&str]) -> (Vec<String>, Both) {
 
 #[tokio::test]
 async fn the_log_has_a_field_for_each_fact_so_that_a_pipeline_can_filter() {
-    let (lines, _) = logged(&[GOOD, "grant_type=password&username=alice&password=x", "grant_type=password"]).await;
+    let (lines, _) =
+        logged(&[GOOD, "grant_type=password&username=alice&password=x", "grant_type=password"])
+            .await;
     let line = |name: &str| {
         let field = format!(" event=\"{name}\"");
-        lines.iter().find(|line| line.contains(&field)).unwrap_or_else(|| panic!("no {name} in {lines:?}"))
+        lines
+            .iter()
+            .find(|line| line.contains(&field))
+            .unwrap_or_else(|| panic!("no {name} in {lines:?}"))
     };
     let issued = line("token_issued");
     assert!(issued.starts_with("INFO password_grant: token issued "), "{issued}");
@@ -98,7 +104,10 @@ async fn the_log_has_a_field_for_each_fact_so_that_a_pipeline_can_filter() {
     assert!(!issued.contains("session=") && !issued.contains("reason="), "{issued}");
     let rejected = line("login_rejected");
     assert!(rejected.starts_with("WARN password_grant: login rejected "), "{rejected}");
-    assert!(rejected.contains(r#"reason="wrong_password""#) && rejected.contains(r#"client="web""#), "{rejected}");
+    assert!(
+        rejected.contains(r#"reason="wrong_password""#) && rejected.contains(r#"client="web""#),
+        "{rejected}"
+    );
     assert!(line("request_refused").contains(r#"reason="username_missing" client="web""#));
     assert!(line("attempt_admitted").starts_with("DEBUG "));
 }
@@ -113,11 +122,22 @@ async fn a_name_that_was_not_found_is_masked_in_the_log_and_whole_for_an_observe
     let log = lines.join("\n");
     assert!(!log.contains("hunter2"), "{log}");
     assert!(log.contains(r#"username="h…(8)""#), "first character and length: {log}");
-    for kind in [EventKind::LoginRejected(Rejection::UnknownUser), EventKind::AttemptDenied(LimitKind::Account)] {
+    for kind in [
+        EventKind::LoginRejected(Rejection::UnknownUser),
+        EventKind::AttemptDenied(LimitKind::Account),
+    ] {
         let told = both.0.lock().unwrap();
-        assert!(told.iter().any(|(own, name)| *own == kind && name.as_deref() == Some("hunter2€")), "{kind}");
+        assert!(
+            told.iter().any(|(own, name)| *own == kind && name.as_deref() == Some("hunter2€")),
+            "{kind}"
+        );
     }
-    assert!(lines.iter().any(|line| line.contains("login_accepted") && line.contains(r#"username="alice""#)), "{log}");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("login_accepted") && line.contains(r#"username="alice""#)),
+        "{log}"
+    );
 }
 
 #[test]

@@ -20,14 +20,17 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use common::sessions::{Gate, keys};
 use common::{AUDIENCE, Users};
+use password_grant::jose::JwkSet;
+use password_grant::testing::InMemoryClients;
 use password_grant::{
-    Client, ClientAuthentication, ClientBuilder, ClientSecret, Grant, HttpRequest, InMemoryClients, JwkSet, JwtIssuer,
+    Client, ClientAuthentication, ClientBuilder, ClientSecret, Grant, HttpRequest, JwtIssuer,
     PasswordGrant, RefreshTokens, SigningKeys,
 };
 use serde_json::{Map, Value, json};
 
 const MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/foreign-clients/node_modules");
-const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign_clients/openid_client.mjs");
+const PROGRAM: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign_clients/openid_client.mjs");
 
 /// The characters at which encodings of Basic credentials differ.
 const ODD: (&str, &str) = ("odd client+100%", "s3cr:t +%&=/?~%41");
@@ -84,7 +87,8 @@ async fn openid_client_authenticates_in_every_way_that_it_has() {
 
     let mut node = Command::new("node");
     let node = node.args([PROGRAM, &issuer, MODULES]);
-    let mut node = node.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Node.js is installed");
+    let mut node =
+        node.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Node.js is installed");
     let mut lines = BufReader::new(node.stdout.take().unwrap()).lines();
     let exported: Map<String, Value> =
         serde_json::from_str(&lines.next().expect("npm install was run").unwrap()).unwrap();
@@ -93,7 +97,8 @@ async fn openid_client_authenticates_in_every_way_that_it_has() {
         // As it was exported, and registered with the name that the client gives it.
         let mut named = jwk.clone();
         named["kid"] = json!(id);
-        let set = JwkSet::from_json(json!({ "keys": [named, null] }).to_string().as_bytes()).unwrap();
+        let set =
+            JwkSet::from_json(json!({ "keys": [named, null] }).to_string().as_bytes()).unwrap();
         assert_eq!(set.unusable(), [], "{jwk}");
         let authentication = ClientAuthentication::private_key_jwt(&set).unwrap();
         let authentication = authentication.algorithms([id.parse().unwrap()]).unwrap();
@@ -104,7 +109,10 @@ async fn openid_client_authenticates_in_every_way_that_it_has() {
     let digest = ClientSecret::digest_of(secret);
     register(&clients, Client::confidential(id, digest.clone()));
     register(&clients, Client::confidential("post", ClientAuthentication::post(digest)));
-    register(&clients, Client::confidential("jwt", ClientAuthentication::client_secret_jwt(shared).unwrap()));
+    register(
+        &clients,
+        Client::confidential("jwt", ClientAuthentication::client_secret_jwt(shared).unwrap()),
+    );
     register(&clients, Client::public("none"));
     let secrets = json!({
         "basic": { "id": id, "secret": secret },

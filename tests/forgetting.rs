@@ -9,8 +9,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{AUDIENCE, Answer, FORM, ISSUER, basic};
+use password_grant::password::Argon2Parameters;
 use password_grant::{
-    Argon2Parameters, BoxError, Environment, HashedPasswords, HttpRequest, JwtIssuer, PasswordGrant, RequestContext,
+    BoxError, Environment, HashedPasswords, HttpRequest, JwtIssuer, PasswordGrant, RequestContext,
     SigningKeys, User, UserStore, async_trait,
 };
 
@@ -79,7 +80,8 @@ async fn no_freed_memory_holds_a_password_or_a_client_secret() {
         .unwrap();
     let clients = common::clients();
     let secret = password_grant::ClientSecret::digest_of(PASSWORD);
-    let client = password_grant::Client::confidential("odd", secret).grants([password_grant::Grant::Password]);
+    let client = password_grant::Client::confidential("odd", secret)
+        .grants([password_grant::Grant::Password]);
     clients.insert(client.scope("profile".parse().unwrap()));
     let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
     let grant = PasswordGrant::builder(ISSUER, clients, users.clone(), tokens)
@@ -87,7 +89,8 @@ async fn no_freed_memory_holds_a_password_or_a_client_secret() {
         .build()
         .unwrap();
 
-    let (encoded, wrong) = (basic("odd", ENCODED_PASSWORD), basic("odd", &format!("{ENCODED_PASSWORD}x")));
+    let (encoded, wrong) =
+        (basic("odd", ENCODED_PASSWORD), basic("odd", &format!("{ENCODED_PASSWORD}x")));
     let before = left_behind();
     for (authorization, username, tail, status) in [
         (&encoded, "alice", "", 200),
@@ -101,9 +104,14 @@ async fn no_freed_memory_holds_a_password_or_a_client_secret() {
         (&wrong, "alice", "", 401),
     ] {
         let scope = if tail.contains("scope") { "" } else { "&scope=profile" };
-        let body = format!("grant_type=password{scope}&username={username}&password={ENCODED_PASSWORD}{tail}");
-        let headers = [("content-type", FORM.as_bytes()), ("authorization", authorization.as_bytes())];
-        let answer = Answer::from(grant.token(HttpRequest::new("POST", None, headers, body.as_bytes())).await);
+        let body = format!(
+            "grant_type=password{scope}&username={username}&password={ENCODED_PASSWORD}{tail}"
+        );
+        let headers =
+            [("content-type", FORM.as_bytes()), ("authorization", authorization.as_bytes())];
+        let answer = Answer::from(
+            grant.token(HttpRequest::new("POST", None, headers, body.as_bytes())).await,
+        );
         assert_eq!(answer.status, status, "{username} {tail}: {}", answer.body);
     }
     users.hash(PASSWORD).await.unwrap();

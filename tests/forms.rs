@@ -35,9 +35,14 @@ async fn serve(grant: PasswordGrant) -> SocketAddr {
     address
 }
 
-async fn send(address: SocketAddr, authorization: &'static [&'static str], body: Vec<u8>) -> (u16, String) {
+async fn send(
+    address: SocketAddr,
+    authorization: &'static [&'static str],
+    body: Vec<u8>,
+) -> (u16, String) {
     tokio::task::spawn_blocking(move || {
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let mut request = agent.post(format!("http://{address}/token"));
         for secret in authorization {
             request = request.header("authorization", basic("web", secret));
@@ -63,9 +68,24 @@ async fn a_deserialised_request_is_answered_as_one_that_was_parsed_here() {
     let many = (0..33).map(|number| format!("&p{number}=1")).collect::<String>();
     for (fault, authorization, body, error) in [
         ("repeated", WEB, format!("{GOOD}&username=bob").into_bytes(), "A parameter is repeated"),
-        ("repeated without a value", WEB, format!("{GOOD}&username=").into_bytes(), "A parameter is repeated"),
-        ("unknown and repeated", WEB, format!("{GOOD}&x=1&x=2").into_bytes(), "A parameter is repeated"),
-        ("not text", WEB, [GOOD.as_bytes(), b"&x=\xff"].concat(), "The request body is not form-encoded UTF-8"),
+        (
+            "repeated without a value",
+            WEB,
+            format!("{GOOD}&username=").into_bytes(),
+            "A parameter is repeated",
+        ),
+        (
+            "unknown and repeated",
+            WEB,
+            format!("{GOOD}&x=1&x=2").into_bytes(),
+            "A parameter is repeated",
+        ),
+        (
+            "not text",
+            WEB,
+            [GOOD.as_bytes(), b"&x=\xff"].concat(),
+            "The request body is not form-encoded UTF-8",
+        ),
         (
             "escaped and not text",
             WEB,
@@ -79,22 +99,36 @@ async fn a_deserialised_request_is_answered_as_one_that_was_parsed_here() {
             GOOD.replace("alice", "al%0Aice").into_bytes(),
             "A parameter holds a character that is not allowed",
         ),
-        ("too long", WEB, GOOD.replace("wonderland", &"w".repeat(1025)).into_bytes(), "A parameter is too long"),
+        (
+            "too long",
+            WEB,
+            GOOD.replace("wonderland", &"w".repeat(1025)).into_bytes(),
+            "A parameter is too long",
+        ),
         (
             "scope",
             WEB,
             GOOD.replace("scope=profile", "scope=a%20%20b").into_bytes(),
             "Scope parameter malformed or too long",
         ),
-        ("two headers", &["web-secret", "web-secret"], GOOD.into(), "A header that may occur once is repeated"),
+        (
+            "two headers",
+            &["web-secret", "web-secret"],
+            GOOD.into(),
+            "A header that may occur once is repeated",
+        ),
         ("empty", WEB, Vec::new(), "Grant type parameter missing"),
     ] {
         let (status, body) = send(address, authorization, body).await;
-        let json: serde_json::Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{fault}: {body}"));
+        let json: serde_json::Value =
+            serde_json::from_str(&body).unwrap_or_else(|_| panic!("{fault}: {body}"));
         assert_eq!((status, json["error_description"].as_str()), (400, Some(error)), "{fault}");
     }
     assert_eq!(world.users.asked(), 1, "what is malformed reaches no user look-up");
-    assert!(world.events.lines().iter().any(|line| line == "request refused: Repeated"), "it is observed");
+    assert!(
+        world.events.lines().iter().any(|line| line == "request refused: Repeated"),
+        "it is observed"
+    );
 }
 
 /// What is handed over need not come from axum: any deserialiser of forms will do, and values that
@@ -103,7 +137,8 @@ async fn a_deserialised_request_is_answered_as_one_that_was_parsed_here() {
 fn a_request_is_deserialised_by_any_form_deserialiser() {
     let request: TokenRequest<'_> = serde_urlencoded::from_bytes(GOOD.as_bytes()).unwrap();
     assert_eq!((request.grant_type(), request.username()), (Some("password"), Some("alice")));
-    let request: TokenRequest<'_> = serde_json::from_str(r#"{"username":"alice","password":"hunter2"}"#).unwrap();
+    let request: TokenRequest<'_> =
+        serde_json::from_str(r#"{"username":"alice","password":"hunter2"}"#).unwrap();
     assert_eq!(request.username(), Some("alice"));
     assert!(!format!("{request:?}").contains("hunter2"), "{request:?}");
     serde_json::from_str::<TokenRequest<'_>>(r#"{"username":1}"#).unwrap_err();

@@ -8,22 +8,32 @@ use std::sync::{Arc, Mutex};
 use aws_lc_rs::encoding::{AsBigEndian, AsDer, Curve25519SeedBin, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
-    Ed25519KeyPair, KeyPair, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING,
+    ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use common::{AUDIENCE, Answer, FORM, GOOD, ISSUER, Users, World, noon, segment};
+use password_grant::assertion::{AssertionKey, ClientAssertion, JwksSource};
+use password_grant::event::EventKind;
+use password_grant::jose::{Jwk, JwkSet, KeyError, SigningKey, UnusableKey, VerificationKeys};
+use password_grant::testing::ManualClock;
 use password_grant::{
-    AccessTokenVerifier, Algorithm, AssertionKey, BoxError, Client, ClientAssertion, ClientAuthentication, Environment,
-    Event, EventKind, Grant, HttpRequest, Jwk, JwkSet, JwksSource, JwtIssuer, KeyError, ManualClock, Observer,
-    PasswordGrant, PasswordGrantBuilder, SigningKey, SigningKeys, UnusableKey, VerificationKeys, async_trait,
+    AccessTokenVerifier, Algorithm, BoxError, Client, ClientAuthentication, Environment, Event,
+    Grant, HttpRequest, JwtIssuer, Observer, PasswordGrant, PasswordGrantBuilder, SigningKeys,
+    async_trait,
 };
 use serde_json::{Value, json};
 
 const URN: &str = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
-const RSA: [Algorithm; 6] =
-    [Algorithm::Rs256, Algorithm::Rs384, Algorithm::Rs512, Algorithm::Ps256, Algorithm::Ps384, Algorithm::Ps512];
+const RSA: [Algorithm; 6] = [
+    Algorithm::Rs256,
+    Algorithm::Rs384,
+    Algorithm::Rs512,
+    Algorithm::Ps256,
+    Algorithm::Ps384,
+    Algorithm::Ps512,
+];
 
 fn pem(der: &[u8]) -> String {
     format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der))
@@ -95,7 +105,9 @@ fn assertion(world: &World, key: &AssertionKey) -> String {
 }
 
 async fn send(world: &World, assertion: &str) -> Answer {
-    world.send(&[], &format!("{GOOD}&client_assertion_type={URN}&client_assertion={assertion}")).await
+    world
+        .send(&[], &format!("{GOOD}&client_assertion_type={URN}&client_assertion={assertion}"))
+        .await
 }
 
 async fn ask(world: &World, key: &AssertionKey) -> Answer {
@@ -117,8 +129,11 @@ async fn a_client_may_sign_by_every_algorithm_but_only_by_that_of_its_key() {
             send(&world, &theirs).await.is_granted();
         }
         // The key is for the one algorithm that it names, and for no other of its kind.
-        for other in RSA.into_iter().filter(|other| RSA.contains(&algorithm) && *other != algorithm) {
-            ask(&world, &AssertionKey::from_pem_for(other, &pem).unwrap()).await.is(401, "invalid_client");
+        for other in RSA.into_iter().filter(|other| RSA.contains(&algorithm) && *other != algorithm)
+        {
+            ask(&world, &AssertionKey::from_pem_for(other, &pem).unwrap())
+                .await
+                .is(401, "invalid_client");
         }
     }
 }
@@ -134,7 +149,8 @@ fn theirs(algorithm: Algorithm, pem: &str) -> Option<String> {
     };
     let now = noon().unix_seconds();
     let jti = format!("theirs, by {algorithm}");
-    let claims = json!({ "iss": "backend", "sub": "backend", "aud": ISSUER, "exp": now + 60, "jti": jti });
+    let claims =
+        json!({ "iss": "backend", "sub": "backend", "aud": ISSUER, "exp": now + 60, "jti": jti });
     Some(jsonwebtoken::encode(&Header::new(name), &claims, &key.unwrap()).unwrap())
 }
 
@@ -155,30 +171,42 @@ async fn an_access_token_may_be_signed_by_any_algorithm_that_the_verifier_is_tol
         let token = issued_by(&keys).await;
         assert_eq!(segment(&token, 0)["alg"], algorithm.as_str());
         // As another server reads it: from the published document.
-        let published = JwkSet::from_json(json!(keys.public_keys()).to_string().as_bytes()).unwrap();
+        let published =
+            JwkSet::from_json(json!(keys.public_keys()).to_string().as_bytes()).unwrap();
         let verifier = |algorithms: &[Algorithm]| {
             let keys = VerificationKeys::from_jwks(&published).unwrap();
-            let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, algorithms.iter().copied(), keys);
-            verifier
-                .map(|verifier| verifier.environment(&Environment::new().clock(ManualClock::at(noon())).observer(())))
+            let verifier =
+                AccessTokenVerifier::new(ISSUER, AUDIENCE, algorithms.iter().copied(), keys);
+            verifier.map(|verifier| {
+                verifier
+                    .environment(&Environment::new().clock(ManualClock::at(noon())).observer(()))
+            })
         };
         verifier(&[algorithm]).unwrap().verify(&token).await.unwrap();
         let other = if algorithm == Algorithm::Es256 { Algorithm::Es384 } else { Algorithm::Es256 };
         assert_eq!(verifier(&[other]).unwrap_err(), KeyError::Empty);
     }
     assert_eq!(
-        SigningKeys::from_pem_for(Algorithm::Es384, ec(&ECDSA_P256_SHA256_FIXED_SIGNING)).unwrap_err(),
+        SigningKeys::from_pem_for(Algorithm::Es384, ec(&ECDSA_P256_SHA256_FIXED_SIGNING))
+            .unwrap_err(),
         KeyError::Algorithm
     );
-    assert_eq!(SigningKeys::from_pem_for(Algorithm::Ps256, ed25519()).unwrap_err(), KeyError::Algorithm);
+    assert_eq!(
+        SigningKeys::from_pem_for(Algorithm::Ps256, ed25519()).unwrap_err(),
+        KeyError::Algorithm
+    );
 }
 
 async fn issued_by(keys: &SigningKeys) -> String {
     let tokens = JwtIssuer::new(keys.clone(), AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens);
-    let grant = builder.environment(&Environment::new().clock(ManualClock::at(noon())).observer(())).build().unwrap();
+    let grant = builder
+        .environment(&Environment::new().clock(ManualClock::at(noon())).observer(()))
+        .build()
+        .unwrap();
     let form = format!("{GOOD}&client_id=mobile");
-    let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
+    let request =
+        HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
     Answer::from(grant.token(request).await).access_token()
 }
 
@@ -188,7 +216,11 @@ async fn ed25519_has_two_names() {
     // As Node's Web Crypto exports the key of RFC 8037 appendix A.
     let node = r#"{"kty":"OKP","crv":"Ed25519","alg":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
     let key = Jwk::from_json(node.as_bytes()).unwrap();
-    assert_eq!((key.algorithm(), json!(key)["alg"].as_str()), (Algorithm::EdDsa, Some("Ed25519")), "as it was read");
+    assert_eq!(
+        (key.algorithm(), json!(key)["alg"].as_str()),
+        (Algorithm::EdDsa, Some("Ed25519")),
+        "as it was read"
+    );
 
     let pem = ed25519();
     let public = jwk(Algorithm::EdDsa, &pem);
@@ -198,7 +230,10 @@ async fn ed25519_has_two_names() {
             None => without(public.clone(), "alg"),
         };
         let world = world_of([entry]);
-        for key in [AssertionKey::from_pem(&pem).unwrap(), AssertionKey::from_pem(&pem).unwrap().with_ed25519_name()] {
+        for key in [
+            AssertionKey::from_pem(&pem).unwrap(),
+            AssertionKey::from_pem(&pem).unwrap().with_ed25519_name(),
+        ] {
             ask(&world, &key).await.is_granted();
         }
     }
@@ -211,7 +246,8 @@ async fn ed25519_has_two_names() {
     // A private JWK keeps the name that it has.
     let pair = Ed25519KeyPair::generate().unwrap();
     let seed = pair.seed().unwrap();
-    let seed = URL_SAFE_NO_PAD.encode(AsBigEndian::<Curve25519SeedBin<'_>>::as_be_bytes(&seed).unwrap().as_ref());
+    let seed = URL_SAFE_NO_PAD
+        .encode(AsBigEndian::<Curve25519SeedBin<'_>>::as_be_bytes(&seed).unwrap().as_ref());
     let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
     for name in ["EdDSA", "Ed25519"] {
         let private = json!({ "kty": "OKP", "crv": "Ed25519", "alg": name, "x": x, "d": seed, "p": null, "kid": null });
@@ -227,8 +263,12 @@ async fn ed25519_has_two_names() {
         let token = issued_by(&keys).await;
         assert_eq!(segment(&token, 0)["alg"], name);
         assert_eq!(json!(keys.public_keys())["keys"][0]["alg"], name);
-        let verifier =
-            AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::EdDsa], keys.verification_keys().unwrap());
+        let verifier = AccessTokenVerifier::new(
+            ISSUER,
+            AUDIENCE,
+            [Algorithm::EdDsa],
+            keys.verification_keys().unwrap(),
+        );
         verifier
             .unwrap()
             .environment(&Environment::new().clock(ManualClock::at(noon())).observer(()))
@@ -243,7 +283,8 @@ async fn ed25519_has_two_names() {
         keys.clone().with_ed25519_name().publish(next.clone()).unwrap(),
         keys.clone().publish(next.clone()).unwrap().with_ed25519_name(),
     ] {
-        let named: Vec<_> = keys.public_keys().keys.iter().map(|key| json!(key)["alg"].clone()).collect();
+        let named: Vec<_> =
+            keys.public_keys().keys.iter().map(|key| json!(key)["alg"].clone()).collect();
         assert_eq!(named, ["Ed25519", "Ed25519"]);
     }
     let published = keys.publish(next.with_ed25519_name()).unwrap().public_keys();
@@ -284,15 +325,18 @@ impl SigningKey for OwnKey {
 /// What looks like such a name is none.
 #[test]
 fn an_algorithm_is_read_by_its_names_and_by_nothing_else() {
-    for (name, algorithm) in [("Ed25519", Algorithm::EdDsa), ("EdDSA", Algorithm::EdDsa), ("PS512", Algorithm::Ps512)] {
+    for (name, algorithm) in
+        [("Ed25519", Algorithm::EdDsa), ("EdDSA", Algorithm::EdDsa), ("PS512", Algorithm::Ps512)]
+    {
         assert_eq!(name.parse(), Ok(algorithm));
     }
     for (algorithm, _) in private_keys() {
         assert_eq!(algorithm.as_str().parse(), Ok(algorithm));
     }
-    for name in
-        ["none", "None", "", "ed25519", "EDDSA", "Ed448", "es256", "ES256K", "RS1", "RSA-OAEP", "ESP256", " ES256"]
-    {
+    for name in [
+        "none", "None", "", "ed25519", "EDDSA", "Ed448", "es256", "ES256K", "RS1", "RSA-OAEP",
+        "ESP256", " ES256",
+    ] {
         let refused = name.parse::<Algorithm>().unwrap_err();
         assert_eq!(refused, KeyError::UnknownAlgorithm(name.to_owned()));
         assert!(refused.to_string().contains(name), "{refused}");
@@ -306,8 +350,11 @@ fn the_algorithm_of_another_kind_of_key_is_refused() {
     for (algorithm, pem) in &keys {
         let (algorithm, good) = (*algorithm, jwk(*algorithm, pem));
         for (other, _) in keys.iter().cloned() {
-            let kind = |algorithm: Algorithm| if RSA.contains(&algorithm) { Algorithm::Rs256 } else { algorithm };
-            let read = Jwk::from_json(with(good.clone(), "alg", other.as_str()).to_string().as_bytes());
+            let kind = |algorithm: Algorithm| {
+                if RSA.contains(&algorithm) { Algorithm::Rs256 } else { algorithm }
+            };
+            let read =
+                Jwk::from_json(with(good.clone(), "alg", other.as_str()).to_string().as_bytes());
             assert_eq!(read.is_ok(), kind(algorithm) == kind(other), "{algorithm} {other}");
         }
     }
@@ -343,8 +390,9 @@ async fn a_thumbprint_counts_where_the_key_has_one() {
     let (one, two) = (ed25519(), ed25519());
     let key = |pem: &str| AssertionKey::from_pem(pem).unwrap();
     let plain = |pem: &str, kid: &str| json!(key(pem).kid(kid).public_jwk().unwrap());
-    let certified =
-        |pem: &str, kid: &str, der: &[u8]| json!(key(pem).kid(kid).public_jwk().unwrap().with_certificate(der));
+    let certified = |pem: &str, kid: &str, der: &[u8]| {
+        json!(key(pem).kid(kid).public_jwk().unwrap().with_certificate(der))
+    };
 
     // Keys without: a thumbprint says nothing, a `kid` what it always says.
     let world = world_of([plain(&one, "one"), plain(&two, "two")]);
@@ -394,7 +442,10 @@ async fn an_entry_that_cannot_be_used_is_passed_over_and_named() {
         (with(p256.clone(), "y", p256["x"].clone()), KeyError::Invalid),
         (with(p256.clone(), "alg", "ES384"), KeyError::Algorithm),
         (with(rsa.clone(), "use", "enc"), KeyError::Purpose),
-        (with(rsa.clone(), "alg", "RSA-OAEP-256"), KeyError::UnknownAlgorithm("RSA-OAEP-256".into())),
+        (
+            with(rsa.clone(), "alg", "RSA-OAEP-256"),
+            KeyError::UnknownAlgorithm("RSA-OAEP-256".into()),
+        ),
         (with(rsa.clone(), "alg", "none"), KeyError::UnknownAlgorithm("none".into())),
         (with(rsa.clone(), "alg", "a".repeat(10_000)), KeyError::UnknownAlgorithm("a".repeat(32))),
         (with(rsa.clone(), "key_ops", json!(["encrypt"])), KeyError::Purpose),
@@ -456,9 +507,10 @@ async fn members_and_entries_that_are_null_are_ignored() {
     ask(&world_of([good.clone(), Value::Null]), &key).await.is_granted();
     ask(&world_of([Value::Null, good.clone(), Value::Null]), &key).await.is_granted();
     let mut full = good;
-    for absent in
-        ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "use", "key_ops", "alg", "x5t", "x5t#S256", "x5c", "n", "e"]
-    {
+    for absent in [
+        "d", "p", "q", "dp", "dq", "qi", "oth", "k", "use", "key_ops", "alg", "x5t", "x5t#S256",
+        "x5c", "n", "e",
+    ] {
         full[absent] = Value::Null;
     }
     assert!(set([full.clone()]).unwrap().unusable().is_empty());
@@ -492,7 +544,9 @@ async fn only_what_is_really_ambiguous_is_refused() {
         named(Algorithm::Es256, &p256, "2026"),
         named(Algorithm::EdDsa, &ed, "2026"),
     ]);
-    for (algorithm, pem) in [(Algorithm::Rs256, &rsa), (Algorithm::Es256, &p256), (Algorithm::EdDsa, &ed)] {
+    for (algorithm, pem) in
+        [(Algorithm::Rs256, &rsa), (Algorithm::Es256, &p256), (Algorithm::EdDsa, &ed)]
+    {
         ask(&world, &key(algorithm, pem).kid("2026")).await.is_granted();
         ask(&world, &key(algorithm, pem)).await.is_granted();
         ask(&world, &key(algorithm, pem).kid("2025")).await.is(401, "invalid_client");
@@ -501,7 +555,10 @@ async fn only_what_is_really_ambiguous_is_refused() {
     let certified = with(named(Algorithm::EdDsa, &ed, "one"), "x5t", "thumbprint");
     for entries in [
         [named(Algorithm::EdDsa, &ed, "one"), named(Algorithm::EdDsa, &ed, "one")],
-        [named(Algorithm::EdDsa, &ed, "one"), with(named(Algorithm::EdDsa, &ed, "one"), "alg", "Ed25519")],
+        [
+            named(Algorithm::EdDsa, &ed, "one"),
+            with(named(Algorithm::EdDsa, &ed, "one"), "alg", "Ed25519"),
+        ],
         [named(Algorithm::EdDsa, &ed, "one"), named(Algorithm::EdDsa, &ed, "two")],
         [named(Algorithm::EdDsa, &ed, "one"), certified],
     ] {
@@ -511,20 +568,26 @@ async fn only_what_is_really_ambiguous_is_refused() {
         ask(&world, &key(Algorithm::EdDsa, &other_ed)).await.is(401, "invalid_client");
     }
     let whole = without(named(Algorithm::Rs256, &rsa, "one"), "alg");
-    ask(&world_of([whole, named(Algorithm::Rs256, &rsa, "one")]), &key(Algorithm::Rs256, &rsa)).await.is_granted();
+    ask(&world_of([whole, named(Algorithm::Rs256, &rsa, "one")]), &key(Algorithm::Rs256, &rsa))
+        .await
+        .is_granted();
 
     // Two keys of one kind under one name are not: whichever is tried, the other's owner is wronged.
     for entries in [
         [named(Algorithm::EdDsa, &ed, "one"), named(Algorithm::EdDsa, &other_ed, "one")],
         [named(Algorithm::Rs256, &rsa, "one"), named(Algorithm::Rs256, &other_rsa, "one")],
-        [named(Algorithm::Ps384, &rsa, "one"), without(named(Algorithm::Rs256, &other_rsa, "one"), "alg")],
+        [
+            named(Algorithm::Ps384, &rsa, "one"),
+            without(named(Algorithm::Rs256, &other_rsa, "one"), "alg"),
+        ],
     ] {
         assert_eq!(set(entries).unwrap_err(), KeyError::RepeatedKid);
     }
     let apart = [named(Algorithm::Rs256, &rsa, "one"), named(Algorithm::Ps256, &other_rsa, "one")];
     ask(&world_of(apart), &key(Algorithm::Ps256, &other_rsa).kid("one")).await.is_granted();
     // Without a name, of two keys that fit neither is meant.
-    let world = world_of([named(Algorithm::EdDsa, &ed, "one"), named(Algorithm::EdDsa, &other_ed, "two")]);
+    let world =
+        world_of([named(Algorithm::EdDsa, &ed, "one"), named(Algorithm::EdDsa, &other_ed, "two")]);
     for pem in [&ed, &other_ed] {
         ask(&world, &key(Algorithm::EdDsa, pem)).await.is(401, "invalid_client");
     }
@@ -647,7 +710,8 @@ async fn the_observer_is_told_which_keys_of_a_published_set_were_passed_over() {
     let lines = lines();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(
-        lines[0].contains(r#"entry 0 of the key set, counted from 0, kid "old": the key is too short"#),
+        lines[0]
+            .contains(r#"entry 0 of the key set, counted from 0, kid "old": the key is too short"#),
         "{lines:?}"
     );
 }
@@ -657,8 +721,10 @@ async fn the_observer_is_told_why_a_registered_key_was_passed_over_when_it_is_wa
     let (pem, observer) = (ed25519(), PassedOver::default());
     let rsa = rsa();
     let told = observer.clone();
-    let world = World::in_environment(Users::default(), |own| own.observer(told), |builder, _| builder);
-    let keys = set([jwk(Algorithm::EdDsa, &pem), with(jwk(Algorithm::Rs256, &rsa), "use", "enc")]).unwrap();
+    let world =
+        World::in_environment(Users::default(), |own| own.observer(told), |builder, _| builder);
+    let keys = set([jwk(Algorithm::EdDsa, &pem), with(jwk(Algorithm::Rs256, &rsa), "use", "enc")])
+        .unwrap();
     register(&world, ClientAuthentication::private_key_jwt(&keys).unwrap());
     ask(&world, &AssertionKey::from_pem(&pem).unwrap()).await.is_granted();
     assert!(observer.0.lock().unwrap().is_empty(), "nobody has missed it");
@@ -681,11 +747,13 @@ async fn the_observer_is_told_why_a_registered_key_was_passed_over_when_it_is_wa
 #[test]
 fn a_registration_that_can_never_work_is_refused_where_it_is_built() {
     let shared = |bytes: usize| ClientAuthentication::client_secret_jwt(vec![7; bytes]).unwrap();
-    let signing =
-        |algorithm, pem: &str| ClientAuthentication::private_key_jwt(&set([jwk(algorithm, pem)]).unwrap()).unwrap();
+    let signing = |algorithm, pem: &str| {
+        ClientAuthentication::private_key_jwt(&set([jwk(algorithm, pem)]).unwrap()).unwrap()
+    };
     let rsa = rsa();
     let elsewhere = || ClientAuthentication::private_key_jwt_uri("https://client.example/jwks");
-    let (rs256, any_rsa) = (signing(Algorithm::Rs256, &rsa), without(jwk(Algorithm::Rs256, &rsa), "alg"));
+    let (rs256, any_rsa) =
+        (signing(Algorithm::Rs256, &rsa), without(jwk(Algorithm::Rs256, &rsa), "alg"));
     let any_rsa = ClientAuthentication::private_key_jwt(&set([any_rsa]).unwrap()).unwrap();
     let ed = signing(Algorithm::EdDsa, &ed25519());
     for (authentication, algorithms, works) in [
@@ -731,17 +799,26 @@ fn a_key_file_of_ring_is_refused_with_what_to_do() {
     let refused = SigningKeys::from_pem(pem(&ring)).unwrap_err();
     assert_eq!(refused, KeyError::RingPkcs8);
     let text = refused.to_string();
-    assert!(text.contains("PKCS#8 version 1") && text.contains("openssl genpkey -algorithm ed25519"), "{text}");
+    assert!(
+        text.contains("PKCS#8 version 1") && text.contains("openssl genpkey -algorithm ed25519"),
+        "{text}"
+    );
     assert!(!text.contains("  "), "{text}");
     assert_eq!(AssertionKey::from_pem(pem(&ring)).unwrap_err(), KeyError::RingPkcs8);
-    assert_eq!(SigningKeys::from_pem(&ring).unwrap_err(), KeyError::RingPkcs8, "in DER, as ring hands it out");
+    assert_eq!(
+        SigningKeys::from_pem(&ring).unwrap_err(),
+        KeyError::RingPkcs8,
+        "in DER, as ring hands it out"
+    );
     // What the documentation of `from_pem` makes of it is the same key.
     let converted = [&[0x30, 0x2e, 2, 1, 0][..], &ring[5..48]].concat();
     let converted = SigningKeys::from_pem(pem(&converted)).unwrap();
     let x = URL_SAFE_NO_PAD.encode(&public);
     assert_eq!(json!(converted.public_jwk().unwrap())["x"], x);
     // Whatever else is wrong with a file is no file of ring's.
-    for spoilt in [&ring[..60], &[&ring[..48], &[0xa1, 0x22, 3, 0x21, 0], &public[..]].concat(), b"garbage"] {
+    for spoilt in
+        [&ring[..60], &[&ring[..48], &[0xa1, 0x22, 3, 0x21, 0], &public[..]].concat(), b"garbage"]
+    {
         assert_ne!(SigningKeys::from_pem(pem(spoilt)).unwrap_err(), KeyError::RingPkcs8);
     }
 }

@@ -8,11 +8,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{AUDIENCE, Answer, FORM, GOOD, ISSUER, Users, World, basic, noon, segment};
+use password_grant::environment::{RandomnessError, SecureRandom};
+use password_grant::error::ErrorCode;
+use password_grant::event::EventKind;
+use password_grant::testing::{InMemoryClients, InMemoryTokens, ManualClock};
+use password_grant::token::OpaqueIssuer;
 use password_grant::{
-    AccessToken, Authorization, BoxError, BuildError, Client, Environment, ErrorCode, Event, EventKind, Grant,
-    HttpRequest, InMemoryClients, InMemoryTokens, JwtIssuer, Login, ManualClock, Observer, OpaqueIssuer, PasswordGrant,
-    PasswordGrantBuilder, RandomnessError, Reason, Rejection, RequestLimits, Scope, SecureRandom, SigningKeys,
-    TokenIssuer, TokenRequest, async_trait,
+    AccessToken, Authorization, BoxError, BuildError, Client, Environment, Event, Grant,
+    HttpRequest, JwtIssuer, Login, Observer, PasswordGrant, PasswordGrantBuilder, Reason,
+    Rejection, RequestLimits, Scope, SigningKeys, TokenIssuer, TokenRequest, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -67,7 +71,8 @@ async fn a_client_may_use_no_grant_until_it_is_given_one() {
 async fn the_scope_is_what_was_asked_for_or_the_default_and_nothing_is_silently_left_out() {
     let world = World::default();
     world.clients.insert(Client::public("scopeless").grants([Grant::Password]));
-    let form = |scope: &str| format!("grant_type=password&username=alice&password=wonderland{scope}");
+    let form =
+        |scope: &str| format!("grant_type=password&username=alice&password=wonderland{scope}");
     for (client, asked, granted) in [
         ("web", "", Ok("profile")),
         ("web", "&scope=", Ok("profile")),
@@ -114,7 +119,10 @@ async fn no_client_gets_a_scope_that_the_server_does_not_have() {
 async fn a_registration_that_contradicts_itself_is_our_trouble() {
     let world = World::default();
     world.clients.insert(
-        Client::public("odd").grants([Grant::Password]).scope(scope("profile")).default_scope(scope("profile admin")),
+        Client::public("odd")
+            .grants([Grant::Password])
+            .scope(scope("profile"))
+            .default_scope(scope("profile admin")),
     );
     let form = "grant_type=password&username=alice&password=wonderland&client_id=odd";
     world.send(&[], form).await.is(503, "temporarily_unavailable");
@@ -140,7 +148,8 @@ async fn the_final_scope_lies_within_what_was_asked_for() {
                 None => login,
             })
         }));
-        let answer = world.post("grant_type=password&username=a&password=b&scope=profile+orders:read").await;
+        let answer =
+            world.post("grant_type=password&username=a&password=b&scope=profile+orders:read").await;
         match granted {
             Some(granted) => {
                 assert_eq!(answer.is_granted()["scope"], granted);
@@ -159,7 +168,10 @@ async fn the_audience_is_the_registered_one_that_was_asked_for() {
     for (asked, audience) in [
         ("", json!("https://a.example.com")),
         ("&audience=https://b.example.com", json!("https://b.example.com")),
-        ("&resource=https://b.example.com&resource=https://b.example.com", json!("https://b.example.com")),
+        (
+            "&resource=https://b.example.com&resource=https://b.example.com",
+            json!("https://b.example.com"),
+        ),
         (
             "&resource=https://b.example.com&audience=https://a.example.com",
             json!(["https://b.example.com", "https://a.example.com"]),
@@ -175,7 +187,11 @@ async fn the_audience_is_the_registered_one_that_was_asked_for() {
             assert_eq!(answer.claims()["aud"], audience, "{asked}");
         }
     }
-    assert_eq!(world.post(GOOD).await.claims()["aud"], AUDIENCE, "the issuer's own, where none is registered");
+    assert_eq!(
+        world.post(GOOD).await.claims()["aud"],
+        AUDIENCE,
+        "the issuer's own, where none is registered"
+    );
 }
 
 /// Whoever asks for what they get anyway is not refused for it.
@@ -202,7 +218,10 @@ async fn the_audience_that_a_token_has_anyway_may_be_named() {
     // A client that is registered for others does not get it anyway.
     let client = Client::public("app").grants([Grant::Password]).scope(scope("profile"));
     world.clients.insert(client.audiences(["https://a.example.com"]));
-    world.send(&[], &format!("{GOOD}&client_id=app&audience={AUDIENCE}")).await.is(400, "invalid_target");
+    world
+        .send(&[], &format!("{GOOD}&client_id=app&audience={AUDIENCE}"))
+        .await
+        .is(400, "invalid_target");
     // Opaque tokens have one too; an issuer of the host's that says none has none.
     struct Silent;
     #[async_trait]
@@ -216,7 +235,8 @@ async fn the_audience_that_a_token_has_anyway_may_be_named() {
         let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), issuer);
         let grant = builder.environment(&Environment::new().observer(())).build().unwrap();
         let form = format!("{GOOD}&client_id=mobile&resource={AUDIENCE}");
-        let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
+        let request =
+            HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
         assert_eq!(grant.token(request).await.status(), status);
     }
 }
@@ -234,14 +254,21 @@ async fn it_is_told_once_that_many_requests_come_without_an_address() {
             }
         }
     }
-    let told_by = async |configure: fn(PasswordGrantBuilder) -> PasswordGrantBuilder, peers: Vec<Option<&str>>| {
+    let told_by = async |configure: fn(PasswordGrantBuilder) -> PasswordGrantBuilder,
+                         peers: Vec<Option<&str>>| {
         let missing = Missing::default();
         let observer = missing.clone();
         let configure = |builder: PasswordGrantBuilder, _: &ManualClock| configure(builder);
-        let world = World::in_environment(Users::default(), |own| own.observer(observer), configure);
+        let world =
+            World::in_environment(Users::default(), |own| own.observer(observer), configure);
         for peer in peers {
             let form = format!("{GOOD}&client_id=mobile");
-            let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
+            let request = HttpRequest::new(
+                "POST",
+                None,
+                [("content-type", FORM.as_bytes())],
+                form.as_bytes(),
+            );
             let request = match peer {
                 Some(peer) => request.peer(peer.parse().unwrap()),
                 None => request,
@@ -252,7 +279,11 @@ async fn it_is_told_once_that_many_requests_come_without_an_address() {
     };
     let (some, none) = (Some("192.0.2.1"), None);
     assert_eq!(told_by(|builder| builder, vec![some; 120]).await, 0);
-    assert_eq!(told_by(|builder| builder, vec![none; 99]).await, 0, "a health check of the host's own");
+    assert_eq!(
+        told_by(|builder| builder, vec![none; 99]).await,
+        0,
+        "a health check of the host's own"
+    );
     assert_eq!(told_by(|builder| builder, vec![none; 250]).await, 1);
     assert_eq!(told_by(|builder| builder, [some, none].repeat(100)).await, 1);
     assert_eq!(
@@ -279,10 +310,15 @@ async fn every_rejection_gets_the_same_bytes_and_its_reason_stays_private() {
     ];
     let mut answers = Vec::new();
     for reason in reasons {
-        let world =
-            World::of(Users::who(move |_| Ok(Login::rejected(reason).member("hint", "marker").scope(Scope::empty()))));
+        let world = World::of(Users::who(move |_| {
+            Ok(Login::rejected(reason).member("hint", "marker").scope(Scope::empty()))
+        }));
         answers.push(world.post(GOOD).await);
-        assert!(world.events.last().ends_with(&format!("rejected: {reason:?}")), "{}", world.events.last());
+        assert!(
+            world.events.last().ends_with(&format!("rejected: {reason:?}")),
+            "{}",
+            world.events.last()
+        );
     }
     answers[0].is(400, "invalid_grant");
     assert!(answers.iter().all(|answer| *answer == answers[0]));
@@ -291,12 +327,18 @@ async fn every_rejection_gets_the_same_bytes_and_its_reason_stays_private() {
 
 #[tokio::test]
 async fn another_step_is_asked_for_with_the_hosts_code_and_members() {
-    let world = World::of(Users::who(|_| Ok(Login::more_needed("mfa_required").member("mfa_token", "m-1"))));
+    let world =
+        World::of(Users::who(
+            |_| Ok(Login::more_needed("mfa_required").member("mfa_token", "m-1")),
+        ));
     let answer = world.post(GOOD).await;
     answer.is(403, "mfa_required");
     assert_eq!(answer.json()["mfa_token"], "m-1");
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    assert_eq!(world.events.last(), r#"login of "alice" through client "web" needs another step: "mfa_required""#);
+    assert_eq!(
+        world.events.last(),
+        r#"login of "alice" through client "web" needs another step: "mfa_required""#
+    );
 
     let request = [
         ("grant_type", "password"),
@@ -305,7 +347,8 @@ async fn another_step_is_asked_for_with_the_hosts_code_and_members() {
         ("client_id", "mobile"),
         ("scope", "profile"),
     ];
-    let request = TokenRequest::from_pairs(request.map(|(name, value)| (name.into(), value.into()))).unwrap();
+    let request =
+        TokenRequest::from_pairs(request.map(|(name, value)| (name.into(), value.into()))).unwrap();
     let refusal = world.grant.handle(request).await.unwrap_err();
     assert_eq!(refusal.code(), &ErrorCode::Host("mfa_required".into()));
     assert_eq!(refusal.reason(), &Reason::MoreNeeded("mfa_required".into()));
@@ -314,30 +357,46 @@ async fn another_step_is_asked_for_with_the_hosts_code_and_members() {
 #[tokio::test]
 async fn the_host_adds_to_answers_and_tokens_and_overrides_nothing() {
     let added = World::of(Users::who(|_| {
-        Ok(Login::accepted("user-1").member("account", json!({ "plan": "pro" })).claim("roles", json!(["staff"])))
+        Ok(Login::accepted("user-1")
+            .member("account", json!({ "plan": "pro" }))
+            .claim("roles", json!(["staff"])))
     }));
     let answer = added.post(GOOD).await;
     assert_eq!(answer.is_granted()["account"]["plan"], "pro");
     assert_eq!(answer.claims()["roles"][0], "staff");
     assert_eq!(answer.claims().get("account"), None);
 
-    for member in
-        ["access_token", "token_type", "expires_in", "scope", "refresh_token", "error", "error_description", ""]
-    {
-        let world = World::of(Users::who(move |_| Ok(Login::accepted("user-1").member(member, "x"))));
+    for member in [
+        "access_token",
+        "token_type",
+        "expires_in",
+        "scope",
+        "refresh_token",
+        "error",
+        "error_description",
+        "",
+    ] {
+        let world =
+            World::of(Users::who(move |_| Ok(Login::accepted("user-1").member(member, "x"))));
         world.post(GOOD).await.is(500, "server_error");
-        let world = World::of(Users::who(move |_| Ok(Login::more_needed("mfa_required").member(member, "x"))));
+        let world = World::of(Users::who(move |_| {
+            Ok(Login::more_needed("mfa_required").member(member, "x"))
+        }));
         let answer = world.post(GOOD).await;
         answer.is(500, "server_error");
         assert_eq!(answer.json().as_object().unwrap().len(), 2, "{}", answer.body);
         assert_eq!(answer.body.matches("\"error\"").count(), 1);
     }
-    for claim in ["iss", "sub", "aud", "client_id", "scope", "iat", "exp", "nbf", "jti", "cnf", "act", ""] {
+    for claim in
+        ["iss", "sub", "aud", "client_id", "scope", "iat", "exp", "nbf", "jti", "cnf", "act", ""]
+    {
         let world = World::of(Users::who(move |_| Ok(Login::accepted("user-1").claim(claim, "x"))));
         world.post(GOOD).await.is(500, "server_error");
     }
-    for code in ["", "invalid_grant", "invalid_client", "server_error", "a b", "a\"b", "a\nb", "ä"] {
-        let world = World::of(Users::who(move |_| Ok(Login::more_needed(code).member("mfa_token", "m-1"))));
+    for code in ["", "invalid_grant", "invalid_client", "server_error", "a b", "a\"b", "a\nb", "ä"]
+    {
+        let world =
+            World::of(Users::who(move |_| Ok(Login::more_needed(code).member("mfa_token", "m-1"))));
         let answer = world.post(GOOD).await;
         answer.is(500, "server_error");
         assert!(!answer.body.contains("m-1"));
@@ -349,12 +408,15 @@ async fn the_host_adds_to_answers_and_tokens_and_overrides_nothing() {
 
 #[tokio::test]
 async fn lifetimes_are_the_clients_or_else_the_servers() {
-    let world = World::with(Users::default(), |builder| builder.access_token_lifetime(Duration::from_secs(120)));
+    let world = World::with(Users::default(), |builder| {
+        builder.access_token_lifetime(Duration::from_secs(120))
+    });
     let client = Client::public("brief").grants([Grant::Password]).scope(scope("profile"));
     world.clients.insert(client.access_token_lifetime(Duration::from_secs(5)));
-    for (answer, seconds) in
-        [(world.post(GOOD).await, 120), (world.send(&[], &format!("{GOOD}&client_id=brief")).await, 5)]
-    {
+    for (answer, seconds) in [
+        (world.post(GOOD).await, 120),
+        (world.send(&[], &format!("{GOOD}&client_id=brief")).await, 5),
+    ] {
         assert_eq!(answer.is_granted()["expires_in"], seconds);
         let claims = answer.claims();
         assert_eq!(claims["iat"], noon().unix_seconds());
@@ -366,7 +428,12 @@ async fn lifetimes_are_the_clients_or_else_the_servers() {
 #[tokio::test]
 async fn a_lifetime_that_cannot_be_meant_is_our_trouble() {
     let world = World::default();
-    for lifetime in [Duration::ZERO, Duration::from_millis(999), Duration::from_secs(367 * 86_400), Duration::MAX] {
+    for lifetime in [
+        Duration::ZERO,
+        Duration::from_millis(999),
+        Duration::from_secs(367 * 86_400),
+        Duration::MAX,
+    ] {
         let client = Client::public("odd").grants([Grant::Password]).scope(scope("profile"));
         world.clients.insert(client.access_token_lifetime(lifetime));
         world.send(&[], &format!("{GOOD}&client_id=odd")).await.is(503, "temporarily_unavailable");
@@ -403,7 +470,10 @@ async fn a_parsed_request_is_held_against_the_engines_limits() {
         let users = Users::who(|_| Ok(Login::accepted("user-1")));
         let world = World::with(users, |builder| builder.limits(limits));
         let form = GOOD.replace("wonderland", &"a".repeat(length)) + "&client_id=mobile";
-        let pairs = form.split('&').map(|pair| pair.split_once('=').unwrap()).map(|(n, v)| (n.into(), v.into()));
+        let pairs = form
+            .split('&')
+            .map(|pair| pair.split_once('=').unwrap())
+            .map(|(n, v)| (n.into(), v.into()));
         let request = TokenRequest::from_pairs(pairs).unwrap();
         assert_eq!(world.grant.handle(request).await.is_ok(), fine, "{limit} {length}");
         let headers = [("content-type", FORM.as_bytes())];
@@ -427,7 +497,9 @@ async fn a_panic_in_the_hosts_code_is_an_answer_too() {
 #[tokio::test]
 async fn a_token_over_8_kib_is_not_issued() {
     for (length, fine) in [(5_000, true), (9_000, false)] {
-        let world = World::of(Users::who(move |_| Ok(Login::accepted("user-1").claim("photo", "x".repeat(length)))));
+        let world = World::of(Users::who(move |_| {
+            Ok(Login::accepted("user-1").claim("photo", "x".repeat(length)))
+        }));
         let answer = world.post(GOOD).await;
         if fine { drop(answer.is_granted()) } else { answer.is(500, "server_error") }
     }
@@ -446,12 +518,22 @@ async fn the_authenticator_gets_what_was_typed_and_what_is_known_about_the_reque
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
     let world = World::of(Users::who(move |attempt| {
-        let (name, password) = (attempt.username().to_owned(), attempt.password().expose().to_owned());
-        log.lock().unwrap().push((name, password, attempt.scope().to_string(), attempt.client().id().to_string()));
+        let (name, password) =
+            (attempt.username().to_owned(), attempt.password().expose().to_owned());
+        log.lock().unwrap().push((
+            name,
+            password,
+            attempt.scope().to_string(),
+            attempt.client().id().to_string(),
+        ));
         Ok(Login::accepted("user-1"))
     }));
-    world.post("grant_type=password&username=+Al%C4%B0ce+&password=+pw+&scope=orders:read").await.is_granted();
-    let expected = (" Alİce ".to_owned(), " pw ".to_owned(), "orders:read".to_owned(), "web".to_owned());
+    world
+        .post("grant_type=password&username=+Al%C4%B0ce+&password=+pw+&scope=orders:read")
+        .await
+        .is_granted();
+    let expected =
+        (" Alİce ".to_owned(), " pw ".to_owned(), "orders:read".to_owned(), "web".to_owned());
     assert_eq!(seen.lock().unwrap()[..], [expected]);
 }
 
@@ -476,7 +558,10 @@ async fn an_issuer_of_the_hosts_own_sees_the_whole_authorization() {
             authorization.expires_at().since(authorization.issued_at()).as_secs(),
         ))?)
     });
-    let grant = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), Arc::new(tokens)).build().unwrap();
+    let grant =
+        PasswordGrant::builder(ISSUER, common::clients(), Users::default(), Arc::new(tokens))
+            .build()
+            .unwrap();
     let request = TokenRequest::from_pairs(
         GOOD.split('&')
             .chain(["client_id=mobile"])
@@ -497,10 +582,14 @@ async fn an_issuer_that_fails_is_500_and_its_text_stays_here() {
     let grant = grant.build().unwrap();
     let form = format!("{GOOD}&client_id=mobile");
     let headers = [("content-type", FORM.as_bytes())];
-    let answer: Answer = grant.token(HttpRequest::new("POST", None, headers, form.as_bytes())).await.into();
+    let answer: Answer =
+        grant.token(HttpRequest::new("POST", None, headers, form.as_bytes())).await.into();
     answer.is(500, "server_error");
     assert!(!answer.body.contains("4711"));
-    assert_eq!(events.last(), r#"server fault: TokenIssuer with client "mobile": "hsm slot 3 pin 4711""#);
+    assert_eq!(
+        events.last(),
+        r#"server fault: TokenIssuer with client "mobile": "hsm slot 3 pin 4711""#
+    );
 }
 
 /// Requirement 137.
@@ -537,7 +626,9 @@ async fn every_token_has_an_identifier_of_its_own() {
 /// Requirement 80: a failed login waits, everything else does not.
 #[tokio::test]
 async fn a_failure_floor_holds_failed_logins_back_and_nothing_else() {
-    let world = World::with(Users::default(), |builder| builder.min_failure_time(Duration::from_millis(300)));
+    let world = World::with(Users::default(), |builder| {
+        builder.min_failure_time(Duration::from_millis(300))
+    });
     let wrong = GOOD.replace("wonderland", "wrong");
     let mut failing = Box::pin(world.post(&wrong));
     assert!(futures_util::poll!(&mut failing).is_pending());
@@ -557,12 +648,24 @@ async fn what_happened_is_observed_in_lines_that_cannot_be_forged() {
     let world = World::default();
     world.post(GOOD).await.is_granted();
     let issued = world.events.last();
-    assert!(issued.contains(r#"issued to client "web" for subject "user-1", scope "profile""#), "{issued}");
+    assert!(
+        issued.contains(r#"issued to client "web" for subject "user-1", scope "profile""#),
+        "{issued}"
+    );
 
-    world.post("grant_type=password&username=%E2%80%A8eve%22%5C%C2%85&password=x").await.is(400, "invalid_grant");
+    world
+        .post("grant_type=password&username=%E2%80%A8eve%22%5C%C2%85&password=x")
+        .await
+        .is(400, "invalid_grant");
     let line = world.events.last();
-    assert!(!line.contains(|character: char| character.is_control() || character == '\u{2028}'), "{line:?}");
-    assert_eq!(line, r#"login of "\u{2028}eve\"\\\u{85}" through client "web" rejected: WrongPassword"#);
+    assert!(
+        !line.contains(|character: char| character.is_control() || character == '\u{2028}'),
+        "{line:?}"
+    );
+    assert_eq!(
+        line,
+        r#"login of "\u{2028}eve\"\\\u{85}" through client "web" rejected: WrongPassword"#
+    );
 }
 
 fn builder(issuer: &str) -> PasswordGrantBuilder {
@@ -620,12 +723,31 @@ fn the_issuer_is_https_or_on_loopback() {
 
 #[test]
 fn a_configuration_that_cannot_work_is_refused_when_it_is_built() {
-    assert!(matches!(builder(ISSUER).access_token_lifetime(Duration::ZERO).build(), Err(BuildError::Lifetime)));
-    assert!(matches!(builder(ISSUER).authentication_methods([]).build(), Err(BuildError::NoAuthenticationMethod)));
-    for member in ["issuer", "token_endpoint", "token_endpoint_auth_methods_supported", "grant_types_supported"] {
-        assert!(matches!(builder(ISSUER).metadata_member(member, "x").build(), Err(BuildError::MetadataMember(_))));
+    assert!(matches!(
+        builder(ISSUER).access_token_lifetime(Duration::ZERO).build(),
+        Err(BuildError::Lifetime)
+    ));
+    assert!(matches!(
+        builder(ISSUER).authentication_methods([]).build(),
+        Err(BuildError::NoAuthenticationMethod)
+    ));
+    for member in [
+        "issuer",
+        "token_endpoint",
+        "token_endpoint_auth_methods_supported",
+        "grant_types_supported",
+    ] {
+        assert!(matches!(
+            builder(ISSUER).metadata_member(member, "x").build(),
+            Err(BuildError::MetadataMember(_))
+        ));
     }
-    assert!(builder(ISSUER).metadata_member("service_documentation", "https://x.example").build().is_ok());
+    assert!(
+        builder(ISSUER)
+            .metadata_member("service_documentation", "https://x.example")
+            .build()
+            .is_ok()
+    );
 
     struct Unready;
     #[async_trait]
@@ -637,7 +759,9 @@ fn a_configuration_that_cannot_work_is_refused_when_it_is_built() {
             Err("no key".into())
         }
     }
-    let unready = PasswordGrant::builder(ISSUER, InMemoryClients::default(), Users::default(), Unready).build();
+    let unready =
+        PasswordGrant::builder(ISSUER, InMemoryClients::default(), Users::default(), Unready)
+            .build();
     assert!(matches!(unready, Err(BuildError::TokenIssuer(_))));
 }
 
@@ -701,8 +825,12 @@ fn a_parsed_request_shows_what_is_no_secret() {
 /// Incident I27, requirement 139: a right password leaves a trace, also where no token follows.
 #[tokio::test]
 async fn a_login_is_observed_even_if_no_token_follows() {
-    let world = World::of(Users::who(|_| Ok(Login::accepted("user-1").scope("profile".parse().unwrap()))));
-    world.post("grant_type=password&username=alice&password=x&scope=orders:read").await.is(400, "invalid_scope");
+    let world =
+        World::of(Users::who(|_| Ok(Login::accepted("user-1").scope("profile".parse().unwrap()))));
+    world
+        .post("grant_type=password&username=alice&password=x&scope=orders:read")
+        .await
+        .is(400, "invalid_scope");
     let expected = [
         r#"attempt on "a…(5)" through client "web" admitted, counted on Account"#,
         r#"login of "alice" through client "web" accepted: subject "user-1""#,
@@ -725,7 +853,9 @@ async fn an_observer_that_panics_changes_no_answer() {
     let builder = PasswordGrant::builder(ISSUER, common::clients(), world.users.clone(), tokens);
     let grant = builder.environment(&Environment::new().observer(Panics)).build().unwrap();
     let wrong = GOOD.replace("wonderland", "wrong");
-    for (form, status) in [(GOOD, 200), (&*wrong, 400), ("%zz", 400), ("grant_type=password&scope=admin", 400)] {
+    for (form, status) in
+        [(GOOD, 200), (&*wrong, 400), ("%zz", 400), ("grant_type=password&scope=admin", 400)]
+    {
         let form = format!("{form}&client_id=mobile");
         let headers = [("content-type", FORM.as_bytes())];
         let request = HttpRequest::new("POST", None, headers, form.as_bytes());

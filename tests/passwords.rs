@@ -11,11 +11,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use common::{AUDIENCE, Answer, Events, FORM, ISSUER, noon};
+use password_grant::environment::{RandomnessError, SecureRandom, SystemRandom};
+use password_grant::password::{AccountState, Argon2Parameters, HashError, HashingConfigError};
+use password_grant::testing::ManualClock;
 use password_grant::{
-    AccountState, Argon2Parameters, BoxError, Client, ClientAuthentication, ClientBuilder, ClientSecret, Environment,
-    Grant, HashError, HashedPasswords, HashingConfigError, HttpRequest, JwtIssuer, Login, LoginAttempt, ManualClock,
-    PasswordGrant, PasswordGrantBuilder, RandomnessError, RequestContext, SecureRandom, SigningKeys, SystemRandom,
-    User, UserStore, async_trait,
+    BoxError, Client, ClientAuthentication, ClientBuilder, ClientSecret, Environment, Grant,
+    HashedPasswords, HttpRequest, JwtIssuer, Login, LoginAttempt, PasswordGrant,
+    PasswordGrantBuilder, RequestContext, SigningKeys, User, UserStore, async_trait,
 };
 
 /// Cheap enough to hash by the hundred in a test.
@@ -50,13 +52,23 @@ impl UserStore for Table {
         Ok(self.users.lock().unwrap().get(username).cloned())
     }
 
-    async fn update_hash(&self, user: &User, new_hash: &str, _: &RequestContext) -> Result<(), BoxError> {
+    async fn update_hash(
+        &self,
+        user: &User,
+        new_hash: &str,
+        _: &RequestContext,
+    ) -> Result<(), BoxError> {
         let old = user.password_hash().unwrap_or_default().to_owned();
         self.updates.lock().unwrap().push((old, new_hash.to_owned()));
         if self.update_fails { Err("read-only replica".into()) } else { Ok(()) }
     }
 
-    async fn accept(&self, _: &User, _: &LoginAttempt<'_>, login: Login) -> Result<Login, BoxError> {
+    async fn accept(
+        &self,
+        _: &User,
+        _: &LoginAttempt<'_>,
+        login: Login,
+    ) -> Result<Login, BoxError> {
         self.accepted.fetch_add(1, Ordering::SeqCst);
         Ok(login)
     }
@@ -72,14 +84,20 @@ fn grant_over(users: HashedPasswords) -> (PasswordGrant, Events) {
 fn form(username: &str, password: &str, scope: &str) -> String {
     let pairs = [("username", username), ("password", password), ("scope", scope)];
     serde_urlencoded::to_string(
-        [("grant_type", "password"), ("client_id", "mobile")].iter().chain(&pairs).collect::<Vec<_>>(),
+        [("grant_type", "password"), ("client_id", "mobile")]
+            .iter()
+            .chain(&pairs)
+            .collect::<Vec<_>>(),
     )
     .unwrap()
 }
 
 async fn login(grant: &PasswordGrant, username: &str, password: &str) -> Answer {
     let body = form(username, password, "profile");
-    grant.token(HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], body.as_bytes())).await.into()
+    grant
+        .token(HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], body.as_bytes()))
+        .await
+        .into()
 }
 
 #[tokio::test]
@@ -88,7 +106,8 @@ async fn a_right_password_is_accepted_as_it_was_typed_and_no_other() {
         ("alice", User::new("user-1", Some(hash(cheap(), "wonderland")))),
         ("zoë", User::new("user-2", Some(hash(cheap(), " pässwörd +&=% ")))),
     ]);
-    let (grant, _) = grant_over(HashedPasswords::builder(table).parameters(cheap()).build().unwrap());
+    let (grant, _) =
+        grant_over(HashedPasswords::builder(table).parameters(cheap()).build().unwrap());
     assert_eq!(login(&grant, "alice", "wonderland").await.claims()["sub"], "user-1");
     assert_eq!(login(&grant, "zoë", " pässwörd +&=% ").await.claims()["sub"], "user-2");
     for (username, password) in [
@@ -116,11 +135,23 @@ async fn nobody_can_tell_why_a_login_failed() {
         ("expired", User::new("5", stored()).state(AccountState::Expired)),
         ("stale", User::new("6", stored()).state(AccountState::PasswordChangeRequired)),
         ("mfa", User::new("7", stored()).state(AccountState::SecondFactorRequired)),
-        ("bcrypt", User::new("8", Some("$2b$12$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234".into()))),
+        (
+            "bcrypt",
+            User::new(
+                "8",
+                Some("$2b$12$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234".into()),
+            ),
+        ),
         ("garbage", User::new("9", Some("*".into()))),
         ("plain", User::new("10", Some("wonderland".into()))),
         ("empty", User::new("11", Some(String::new()))),
-        ("hostile", User::new("12", Some("$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo".into()))),
+        (
+            "hostile",
+            User::new(
+                "12",
+                Some("$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo".into()),
+            ),
+        ),
     ]);
     let accepted = table.accepted.clone();
     let (grant, events) = grant_over(
@@ -164,7 +195,13 @@ async fn every_cause_costs_one_equal_hash() {
         ("disabled", User::new("3", stored()).state(AccountState::Disabled)),
         ("locked", User::new("4", stored()).state(AccountState::Locked)),
         ("garbage", User::new("5", Some("*".into()))),
-        ("hostile", User::new("6", Some("$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo".into()))),
+        (
+            "hostile",
+            User::new(
+                "6",
+                Some("$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo".into()),
+            ),
+        ),
     ]);
     let hashed = Events::default();
     let passwords = HashedPasswords::builder(table)
@@ -173,12 +210,14 @@ async fn every_cause_costs_one_equal_hash() {
         .build()
         .unwrap();
     let (grant, _) = grant_over(passwords);
-    for username in ["alice", "nobody", "passwordless", "disabled", "locked", "garbage", "hostile"] {
+    for username in ["alice", "nobody", "passwordless", "disabled", "locked", "garbage", "hostile"]
+    {
         for password in ["wonderland", "wrong"] {
             let before = hashed.lines().len();
             login(&grant, username, password).await;
             let lines: Vec<_> = hashed.lines().split_off(before);
-            let verified: Vec<_> = lines.iter().filter(|line| line.starts_with("password verified")).collect();
+            let verified: Vec<_> =
+                lines.iter().filter(|line| line.starts_with("password verified")).collect();
             assert_eq!(verified, ["password verified with m=64,t=1,p=1"], "{username} {password}");
         }
     }
@@ -190,9 +229,14 @@ async fn stored_hashes_are_taken_up_to_the_lengths_and_the_work_that_are_documen
     let phc = |passes: u32, salt: usize, output: usize| {
         let (salt, mut hash) = (vec![7; salt], vec![0; output]);
         let parameters = argon2::Params::new(64, passes, 1, Some(output)).unwrap();
-        let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, parameters);
+        let argon2 =
+            argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, parameters);
         argon2.hash_password_into(b"wonderland", &salt, &mut hash).unwrap();
-        format!("$argon2id$v=19$m=64,t={passes},p=1${}${}", BASE64.encode(salt), BASE64.encode(hash))
+        format!(
+            "$argon2id$v=19$m=64,t={passes},p=1${}${}",
+            BASE64.encode(salt),
+            BASE64.encode(hash)
+        )
     };
     let table = Table::default();
     let passwords = HashedPasswords::builder(table.clone())
@@ -212,7 +256,11 @@ async fn stored_hashes_are_taken_up_to_the_lengths_and_the_work_that_are_documen
         (phc(5, 16, 32), true), // more than four passes, and less work than is allowed
         (phc(64, 16, 32), true),
     ] {
-        table.users.lock().unwrap().insert("alice".into(), User::new("user-1", Some(stored.clone())));
+        table
+            .users
+            .lock()
+            .unwrap()
+            .insert("alice".into(), User::new("user-1", Some(stored.clone())));
         let answer = login(&grant, "alice", "wonderland").await;
         assert_eq!(answer.status == 200, taken, "{stored}");
         assert_eq!(events.last().contains("UnusableHash"), !taken, "{stored}");
@@ -252,7 +300,11 @@ async fn stored_hashes_beyond_the_ceiling_are_refused() {
         ("é$argon2id".to_owned(), false),
         ("$".repeat(10_000), false),
     ] {
-        table.users.lock().unwrap().insert("alice".into(), User::new("user-1", Some(stored.clone())));
+        table
+            .users
+            .lock()
+            .unwrap()
+            .insert("alice".into(), User::new("user-1", Some(stored.clone())));
         let answer = login(&grant, "alice", "wonderland").await;
         if usable {
             drop(answer.is_granted())
@@ -260,7 +312,11 @@ async fn stored_hashes_beyond_the_ceiling_are_refused() {
             answer.is(400, "invalid_grant")
         }
         let refused = events.last().contains("UnusableHash");
-        assert_eq!(refused, !usable && !stored.contains("m=65536,t=1,") && stored.len() != real.len() - 3, "{stored}");
+        assert_eq!(
+            refused,
+            !usable && !stored.contains("m=65536,t=1,") && stored.len() != real.len() - 3,
+            "{stored}"
+        );
     }
 }
 
@@ -295,7 +351,11 @@ async fn a_right_password_with_an_obsolete_hash_is_rehashed_and_a_wrong_one_neve
 
     table.users.lock().unwrap().insert("weak".into(), User::new("1", Some(new)));
     login(&grant, "weak", "wonderland").await.is_granted();
-    assert_eq!(table.updates.lock().unwrap().len(), 0, "the new hash is the current one, and of the same password");
+    assert_eq!(
+        table.updates.lock().unwrap().len(),
+        0,
+        "the new hash is the current one, and of the same password"
+    );
 
     // A table that cannot be written fails no login.
     table.update_fails = true;
@@ -316,9 +376,15 @@ async fn a_rehash_never_weakens_a_hash() {
         let mut stored = cheap();
         (stored.memory_kib, stored.passes) = (memory_kib, passes);
         let table = Table::of([("alice", User::new("user-1", Some(hash(stored, "wonderland"))))]);
-        let (grant, _) = grant_over(HashedPasswords::builder(table.clone()).parameters(current).build().unwrap());
+        let (grant, _) = grant_over(
+            HashedPasswords::builder(table.clone()).parameters(current).build().unwrap(),
+        );
         login(&grant, "alice", "wonderland").await.is_granted();
-        assert_eq!(table.updates.lock().unwrap().len(), usize::from(rehashed), "m={memory_kib},t={passes}");
+        assert_eq!(
+            table.updates.lock().unwrap().len(),
+            usize::from(rehashed),
+            "m={memory_kib},t={passes}"
+        );
     }
 }
 
@@ -331,7 +397,12 @@ async fn a_rehash_that_hangs_or_panics_fails_no_login() {
         async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
             Ok(Some(User::new("user-1", Some(hash(cheap(), "wonderland")))))
         }
-        async fn update_hash(&self, user: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
+        async fn update_hash(
+            &self,
+            user: &User,
+            _: &str,
+            _: &RequestContext,
+        ) -> Result<(), BoxError> {
             assert_eq!(user.subject().as_str(), "user-1");
             std::future::pending().await
         }
@@ -339,7 +410,11 @@ async fn a_rehash_that_hangs_or_panics_fails_no_login() {
     struct Panics;
     #[async_trait]
     impl UserStore for Panics {
-        async fn find(&self, name: &str, context: &RequestContext) -> Result<Option<User>, BoxError> {
+        async fn find(
+            &self,
+            name: &str,
+            context: &RequestContext,
+        ) -> Result<Option<User>, BoxError> {
             Stuck.find(name, context).await
         }
         async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
@@ -382,7 +457,12 @@ async fn a_host_decides_what_becomes_of_a_right_password() {
         async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
             Ok(())
         }
-        async fn accept(&self, _: &User, attempt: &LoginAttempt<'_>, login: Login) -> Result<Login, BoxError> {
+        async fn accept(
+            &self,
+            _: &User,
+            attempt: &LoginAttempt<'_>,
+            login: Login,
+        ) -> Result<Login, BoxError> {
             match attempt.username() {
                 "mfa" => Ok(Login::more_needed("mfa_required").member("mfa_token", "m-1")),
                 "broken" => Err("directory unreachable".into()),
@@ -390,7 +470,8 @@ async fn a_host_decides_what_becomes_of_a_right_password() {
             }
         }
     }
-    let (grant, _) = grant_over(HashedPasswords::builder(Careful).parameters(cheap()).build().unwrap());
+    let (grant, _) =
+        grant_over(HashedPasswords::builder(Careful).parameters(cheap()).build().unwrap());
     login(&grant, "mfa", "wonderland").await.is(403, "mfa_required");
     login(&grant, "mfa", "wrong").await.is(400, "invalid_grant");
     login(&grant, "broken", "wonderland").await.is(503, "temporarily_unavailable");
@@ -410,20 +491,35 @@ async fn a_hosts_hook_cannot_accept_whom_the_account_state_rejects() {
         async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
             Ok(())
         }
-        async fn accept(&self, user: &User, _: &LoginAttempt<'_>, _: Login) -> Result<Login, BoxError> {
-            Ok(Login::accepted(user.subject().clone()).scope("profile orders:read".parse().unwrap()))
+        async fn accept(
+            &self,
+            user: &User,
+            _: &LoginAttempt<'_>,
+            _: Login,
+        ) -> Result<Login, BoxError> {
+            Ok(Login::accepted(user.subject().clone())
+                .scope("profile orders:read".parse().unwrap()))
         }
     }
     struct Diligent;
     #[async_trait]
     impl UserStore for Diligent {
-        async fn find(&self, name: &str, context: &RequestContext) -> Result<Option<User>, BoxError> {
+        async fn find(
+            &self,
+            name: &str,
+            context: &RequestContext,
+        ) -> Result<Option<User>, BoxError> {
             Hasty(AccountState::SecondFactorRequired).find(name, context).await
         }
         async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
             Ok(())
         }
-        async fn accept(&self, user: &User, attempt: &LoginAttempt<'_>, login: Login) -> Result<Login, BoxError> {
+        async fn accept(
+            &self,
+            user: &User,
+            attempt: &LoginAttempt<'_>,
+            login: Login,
+        ) -> Result<Login, BoxError> {
             assert!(!login.is_accepted());
             Ok(match attempt.username() {
                 "passed" => user.second_factor_passed(),
@@ -432,19 +528,28 @@ async fn a_hosts_hook_cannot_accept_whom_the_account_state_rejects() {
             })
         }
     }
-    let grant = |state| grant_over(HashedPasswords::builder(Hasty(state)).parameters(cheap()).build().unwrap()).0;
-    for state in
-        [AccountState::Disabled, AccountState::Locked, AccountState::Expired, AccountState::PasswordChangeRequired]
-    {
+    let grant = |state| {
+        grant_over(HashedPasswords::builder(Hasty(state)).parameters(cheap()).build().unwrap()).0
+    };
+    for state in [
+        AccountState::Disabled,
+        AccountState::Locked,
+        AccountState::Expired,
+        AccountState::PasswordChangeRequired,
+    ] {
         login(&grant(state), "alice", "wonderland").await.is(400, "invalid_grant");
     }
-    login(&grant(AccountState::SecondFactorRequired), "alice", "wonderland").await.is(400, "invalid_grant");
+    login(&grant(AccountState::SecondFactorRequired), "alice", "wonderland")
+        .await
+        .is(400, "invalid_grant");
     let body = form("alice", "wonderland", "profile orders:read");
-    let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], body.as_bytes());
+    let request =
+        HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], body.as_bytes());
     let answer = Answer::from(grant(AccountState::Active).token(request).await);
     assert_eq!(answer.is_granted()["scope"], "profile");
 
-    let (diligent, events) = grant_over(HashedPasswords::builder(Diligent).parameters(cheap()).build().unwrap());
+    let (diligent, events) =
+        grant_over(HashedPasswords::builder(Diligent).parameters(cheap()).build().unwrap());
     assert_eq!(login(&diligent, "passed", "wonderland").await.claims()["sub"], "user-1");
     login(&diligent, "unasked", "wonderland").await.is(400, "invalid_grant");
     assert!(events.last().ends_with("rejected: SecondFactorRequired"));
@@ -454,10 +559,13 @@ async fn a_hosts_hook_cannot_accept_whom_the_account_state_rejects() {
 
 #[tokio::test]
 async fn a_users_own_scope_narrows_the_token() {
-    let user = User::new("user-1", Some(hash(cheap(), "wonderland"))).scope("orders:read profile".parse().unwrap());
-    let narrow = User::new("user-2", Some(hash(cheap(), "wonderland"))).scope("orders:read".parse().unwrap());
+    let user = User::new("user-1", Some(hash(cheap(), "wonderland")))
+        .scope("orders:read profile".parse().unwrap());
+    let narrow = User::new("user-2", Some(hash(cheap(), "wonderland")))
+        .scope("orders:read".parse().unwrap());
     let table = Table::of([("alice", user), ("narrow", narrow)]);
-    let (grant, _) = grant_over(HashedPasswords::builder(table).parameters(cheap()).build().unwrap());
+    let (grant, _) =
+        grant_over(HashedPasswords::builder(table).parameters(cheap()).build().unwrap());
     assert_eq!(login(&grant, "alice", "wonderland").await.is_granted()["scope"], "profile");
     login(&grant, "narrow", "wonderland").await.is(400, "invalid_scope");
 }
@@ -523,7 +631,10 @@ async fn past_the_queue_there_is_an_immediate_503_and_a_place_is_free_only_when_
         refused.is(503, "temporarily_unavailable");
         assert_eq!(refused.header("retry-after"), Some("1"));
     }
-    assert_eq!(events.last(), r#"server fault: Overloaded with client "mobile": "password hashing is overloaded""#);
+    assert_eq!(
+        events.last(),
+        r#"server fault: Overloaded with client "mobile": "password hashing is overloaded""#
+    );
     assert!(matches!(passwords.hash("another").await, Err(HashError::Overloaded)));
 
     drop(open);
@@ -536,8 +647,10 @@ async fn past_the_queue_there_is_an_immediate_503_and_a_place_is_free_only_when_
 #[tokio::test]
 async fn cancelled_logins_neither_exceed_the_threads_nor_are_hashed() {
     let (gate, open) = Gate::new();
-    let passwords = HashedPasswords::builder(Table::default()).parameters(cheap()).threads(2).queue(200);
-    let passwords = passwords.environment(&Environment::new().randomness(gate.clone())).build().unwrap();
+    let passwords =
+        HashedPasswords::builder(Table::default()).parameters(cheap()).threads(2).queue(200);
+    let passwords =
+        passwords.environment(&Environment::new().randomness(gate.clone())).build().unwrap();
     for _ in 0..100 {
         let mut hashing = Box::pin(passwords.hash("new password"));
         assert!(futures_util::poll!(&mut hashing).is_pending());
@@ -618,7 +731,11 @@ async fn a_password_that_no_login_could_send_is_not_hashed() {
         assert_eq!(passwords.hash(password).await.is_ok(), usable, "{password:?}");
         assert_eq!(cheap().hash(password).is_ok(), usable, "{password:?}");
     }
-    let wider = HashedPasswords::builder(Table::default()).parameters(cheap()).password_limit(2000).build().unwrap();
+    let wider = HashedPasswords::builder(Table::default())
+        .parameters(cheap())
+        .password_limit(2000)
+        .build()
+        .unwrap();
     assert!(wider.hash(&"a".repeat(2000)).await.is_ok());
 }
 
@@ -636,10 +753,17 @@ fn what_cannot_be_afforded_is_refused_when_it_is_built() {
     let over = builder().threads(3).memory_budget_kib(2 * 64 * 1024).build();
     assert!(matches!(
         over,
-        Err(HashingConfigError::MemoryBudget { threads: 3, memory_kib: 65_536, budget_kib: 131_072 })
+        Err(HashingConfigError::MemoryBudget {
+            threads: 3,
+            memory_kib: 65_536,
+            budget_kib: 131_072
+        })
     ));
     assert!(builder().threads(2).memory_budget_kib(2 * 64 * 1024).build().is_ok());
-    assert!(matches!(builder().memory_budget_kib(1).build(), Err(HashingConfigError::MemoryBudget { .. })));
+    assert!(matches!(
+        builder().memory_budget_kib(1).build(),
+        Err(HashingConfigError::MemoryBudget { .. })
+    ));
     assert!(builder().strongest_stored(cheap()).threads(2).memory_budget_kib(128).build().is_ok());
 
     let mut none = cheap();
@@ -672,7 +796,8 @@ async fn a_user_store_that_fails_is_503() {
             Ok(())
         }
     }
-    let (grant, _) = grant_over(HashedPasswords::builder(Arc::new(Down)).parameters(cheap()).build().unwrap());
+    let (grant, _) =
+        grant_over(HashedPasswords::builder(Arc::new(Down)).parameters(cheap()).build().unwrap());
     login(&grant, "alice", "wonderland").await.is(503, "temporarily_unavailable");
 }
 
@@ -680,12 +805,18 @@ async fn a_user_store_that_fails_is_503() {
 #[tokio::test]
 async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_threads() {
     let hashed = Events::default();
-    let passwords = HashedPasswords::builder(Table::of([("alice", User::new("1", Some(hash(cheap(), "wonderland"))))]));
-    let passwords =
-        passwords.parameters(cheap()).environment(&Environment::new().observer(hashed.clone())).build().unwrap();
+    let passwords = HashedPasswords::builder(Table::of([(
+        "alice",
+        User::new("1", Some(hash(cheap(), "wonderland"))),
+    )]));
+    let passwords = passwords
+        .parameters(cheap())
+        .environment(&Environment::new().observer(hashed.clone()))
+        .build()
+        .unwrap();
     let clients = common::clients();
-    let both =
-        ClientAuthentication::basic(ClientSecret::digest_of("fast secret")).or_slow_hash(hash(cheap(), "legacy"));
+    let both = ClientAuthentication::basic(ClientSecret::digest_of("fast secret"))
+        .or_slow_hash(hash(cheap(), "legacy"));
     let slow = ClientAuthentication::basic_by_slow_hash(hash(cheap(), "sec:ret +"));
     for (id, authentication) in [("both", both), ("slow", slow)] {
         let client = Client::confidential(id, authentication).grants([Grant::Password]);
@@ -702,7 +833,9 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
         let headers = [("content-type", FORM.as_bytes()), ("authorization", header.as_bytes())];
         let body = "grant_type=password&username=alice&password=wonderland&scope=profile";
         let before = hashed.lines().len();
-        let answer = Answer::from(grant.token(HttpRequest::new("POST", None, headers, body.as_bytes())).await);
+        let answer = Answer::from(
+            grant.token(HttpRequest::new("POST", None, headers, body.as_bytes())).await,
+        );
         (answer, hashed.lines().len() - before)
     };
     let grant = engine(PasswordGrantBuilder::slow_client_secrets);
@@ -749,13 +882,20 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
     clock.advance(Duration::from_secs(1));
     assert_eq!(waiting.await.0, refused);
     // Where the identifier can be read in several ways, one client's hash is compared: of one that could log in by it.
-    let slow = |id: &str| Client::confidential(id, ClientAuthentication::basic_by_slow_hash(hash(cheap(), "legacy")));
-    let insert =
-        |client: ClientBuilder| clients.insert(client.grants([Grant::Password]).scope("profile".parse().unwrap()));
+    let slow = |id: &str| {
+        Client::confidential(id, ClientAuthentication::basic_by_slow_hash(hash(cheap(), "legacy")))
+    };
+    let insert = |client: ClientBuilder| {
+        clients.insert(client.grants([Grant::Password]).scope("profile".parse().unwrap()))
+    };
     insert(slow("a+b"));
     assert_eq!(ask(&grant, "a+b", "legacy").await.0.status, 200);
     insert(slow("a b").disabled());
-    assert_eq!(ask(&grant, "a+b", "legacy").await.0.status, 200, "a disabled one stands in nobody's way");
+    assert_eq!(
+        ask(&grant, "a+b", "legacy").await.0.status,
+        200,
+        "a disabled one stands in nobody's way"
+    );
     insert(slow("a b"));
     assert_eq!(
         ask(&grant, "a+b", "legacy").await,
@@ -772,6 +912,10 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
     assert_eq!(ask(&grant, "broken", "x").await, (refused.clone(), 1));
 
     let unprepared = engine(|builder, _| builder);
-    assert_eq!(ask(&unprepared, "slow", "sec:ret +").await.0, refused, "that there is such a client is not told");
+    assert_eq!(
+        ask(&unprepared, "slow", "sec:ret +").await.0,
+        refused,
+        "that there is such a client is not told"
+    );
     ask(&unprepared, "both", "fast secret").await.0.is_granted();
 }

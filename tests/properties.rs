@@ -8,9 +8,12 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use common::{AUDIENCE, FORM, ISSUER, Users, World, basic, noon};
+use password_grant::jose::{Jwk, JwkSet};
+use password_grant::resource::BearerRequest;
+use password_grant::testing::ManualClock;
 use password_grant::{
-    AccessTokenVerifier, Algorithm, BearerRequest, Client, ClientSecret, Environment, Grant, HttpRequest, Jwk, JwkSet,
-    Login, ManualClock, Scope, SigningKeys, TokenRequest,
+    AccessTokenVerifier, Algorithm, Client, ClientSecret, Environment, Grant, HttpRequest, Login,
+    Scope, SigningKeys, TokenRequest,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -26,7 +29,8 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 /// Texts that RFC 6749 appendix A allows for user names and passwords, short enough for both.
 fn typed() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::char::any(), 1..80).prop_filter_map("not empty", |characters| {
-        let allowed = |c: &char| matches!(*c, '\t' | ' '..='~' | '\u{80}'..='\u{fffd}' | '\u{10000}'..);
+        let allowed =
+            |c: &char| matches!(*c, '\t' | ' '..='~' | '\u{80}'..='\u{fffd}' | '\u{10000}'..);
         let text: String = characters.into_iter().filter(allowed).collect();
         (!text.is_empty()).then_some(text)
     })
@@ -205,7 +209,9 @@ fn holds_the_replacement_character(body: &[u8]) -> bool {
     let mut unescaped = Vec::new();
     let mut rest = body;
     while let Some((first, tail)) = rest.split_first() {
-        let escape = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        let escape = tail
+            .get(..2)
+            .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
         match (first, escape) {
             (b'%', Some(byte)) => (unescaped.push(byte), rest = &tail[2..]).0,
             _ => (unescaped.push(*first), rest = tail).0,
@@ -225,7 +231,10 @@ fn check_challenge(header: &str) -> Result<(), TestCaseError> {
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
             outside if !quoted => {
-                prop_assert!(outside.is_ascii_alphabetic() || "_=, ".contains(outside), "{header:?}");
+                prop_assert!(
+                    outside.is_ascii_alphabetic() || "_=, ".contains(outside),
+                    "{header:?}"
+                );
             }
             _ => {}
         }
@@ -242,8 +251,13 @@ fn issued() -> (AccessTokenVerifier, String) {
             let world = World::default();
             let token = now(world.post(common::GOOD)).access_token();
             let keys = world.keys.verification_keys().unwrap();
-            let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Es256], keys).unwrap();
-            (verifier.environment(&Environment::new().clock(ManualClock::at(noon())).observer(())), token)
+            let verifier =
+                AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Es256], keys).unwrap();
+            (
+                verifier
+                    .environment(&Environment::new().clock(ManualClock::at(noon())).observer(())),
+                token,
+            )
         })
         .clone()
 }
@@ -256,16 +270,21 @@ fn json_text() -> impl Strategy<Value = String> {
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         prop::sample::select(vec![
-            "EdDSA", "ES256", "RS256", "at+jwt", "OKP", "EC", "RSA", "Ed25519", "P-256", "AQAB", "sig"
+            "EdDSA", "ES256", "RS256", "at+jwt", "OKP", "EC", "RSA", "Ed25519", "P-256", "AQAB",
+            "sig"
         ])
         .prop_map(Value::from),
         vschar(0..20).prop_map(Value::from),
     ];
     let name = prop::sample::select(vec![
-        "alg", "typ", "kid", "crit", "kty", "crv", "x", "y", "n", "e", "use", "iss", "sub", "aud", "exp", "iat", "jti",
+        "alg", "typ", "kid", "crit", "kty", "crv", "x", "y", "n", "e", "use", "iss", "sub", "aud",
+        "exp", "iat", "jti",
     ]);
-    let value = leaf.prop_recursive(3, 16, 4, |inner| prop::collection::vec(inner, 0..4).prop_map(|list| json!(list)));
+    let value = leaf.prop_recursive(3, 16, 4, |inner| {
+        prop::collection::vec(inner, 0..4).prop_map(|list| json!(list))
+    });
     prop::collection::vec((name, value), 0..8).prop_map(|members| {
-        Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()).to_string()
+        Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+            .to_string()
     })
 }

@@ -14,10 +14,13 @@ fn the_host_in_the_readme_is_the_example() {
 /// What is shown in Rust is compiled: it is the example, or stands in the documentation of the crate.
 #[test]
 fn no_code_in_the_readme_is_untried() {
-    let documentation = include_str!("../src/lib.rs").lines().filter_map(|line| line.strip_prefix("//!"));
-    let documentation: Vec<_> = documentation.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    let documentation =
+        include_str!("../src/lib.rs").lines().filter_map(|line| line.strip_prefix("//!"));
+    let documentation: Vec<_> =
+        documentation.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
     let documentation = documentation.join("\n");
-    let blocks: Vec<_> = README.split("```rust\n").skip(1).filter_map(|rest| rest.split_once("\n```")).collect();
+    let blocks: Vec<_> =
+        README.split("```rust\n").skip(1).filter_map(|rest| rest.split_once("\n```")).collect();
     assert_eq!(blocks.len(), 4);
     for (code, _) in &blocks[1..] {
         assert!(documentation.contains(code), "{code}");
@@ -40,8 +43,14 @@ fn every_feature_is_in_the_readme() {
 /// Every file that the README links to exists.
 #[test]
 fn no_link_of_the_readme_leads_nowhere() {
-    let targets = README.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
-    let files: Vec<_> = targets.filter(|target| !target.starts_with("https://") && !target.starts_with('#')).collect();
+    let targets = README
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(target, _)| target);
+    let files: Vec<_> = targets
+        .filter(|target| !target.starts_with("https://") && !target.starts_with('#'))
+        .collect();
     assert!(files.contains(&"SECURITY.md"));
     for file in files {
         assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{file}");

@@ -11,12 +11,18 @@ use std::time::Duration;
 
 use common::sessions::{Gate, OFFLINE, Pair, Sessions, keys, refreshing, register, verifier};
 use common::{AUDIENCE, Answer, Events, FORM, ISSUER, Users, World, basic, noon, segment};
+use password_grant::environment::{RandomnessError, SecureRandom, SystemRandom};
+use password_grant::state::{
+    Change, Commit, InMemoryState, Loaded, StateKey, StateSecret, StateStore, Write,
+};
+use password_grant::testing::{InMemoryClients, InMemoryTokens, ManualClock};
+use password_grant::time::BoxFuture;
+use password_grant::token::OpaqueIssuer;
 use password_grant::{
-    AccessToken, Admission, Authorization, BoxError, BoxFuture, BuildError, Change, Client, ClientSecret, Commit,
-    Environment, Grant, HttpRequest, InMemoryClients, InMemoryState, InMemoryTokens, JwtIssuer, Loaded, Login,
-    LoginAttempt, ManualClock, OpaqueIssuer, PasswordGrant, PasswordGrantBuilder, RandomnessError, RefreshKeys,
-    RefreshTokens, Rejection, RequestContext, SecureRandom, SigningKeys, StateKey, StateSecret, StateStore,
-    SystemRandom, TokenIssuer, UserAuthenticator, Write, async_trait,
+    AccessToken, Admission, Authorization, BoxError, BuildError, Client, ClientSecret, Environment,
+    Grant, HttpRequest, JwtIssuer, Login, LoginAttempt, PasswordGrant, PasswordGrantBuilder,
+    RefreshKeys, RefreshTokens, Rejection, RequestContext, SigningKeys, TokenIssuer,
+    UserAuthenticator, async_trait,
 };
 
 // --- Who is given one --------------------------------------------------------------------------------------------------
@@ -48,7 +54,11 @@ async fn the_host_can_give_one_for_another_scope_or_for_every_login() {
     let form = OFFLINE.replace("+offline_access", "");
     for (scope, given) in [("profile", true), ("orders:read", false), ("", true)] {
         let sessions = Sessions::with(|refresh| refresh.required_scope(scope.parse().unwrap()));
-        assert_eq!(sessions.ask("app", &form).await.is_granted()["refresh_token"].is_string(), given, "{scope:?}");
+        assert_eq!(
+            sessions.ask("app", &form).await.is_granted()["refresh_token"].is_string(),
+            given,
+            "{scope:?}"
+        );
     }
 }
 
@@ -58,7 +68,10 @@ async fn what_the_owner_may_not_grant_yields_no_refresh_token() {
     let users = Users::who(|_| Ok(Login::accepted("user-1").scope("profile".parse()?)));
     let sessions = Sessions::over(users, |refresh| refresh, |builder| builder);
     let json = sessions.ask("app", OFFLINE).await.is_granted();
-    assert_eq!((json["scope"].as_str(), json["refresh_token"].is_string()), (Some("profile"), false));
+    assert_eq!(
+        (json["scope"].as_str(), json["refresh_token"].is_string()),
+        (Some("profile"), false)
+    );
 }
 
 // --- Using it ----------------------------------------------------------------------------------------------------------
@@ -76,17 +89,27 @@ async fn each_use_yields_another_token_of_the_same_family() {
             let answer = sessions.refresh(client, &pair.refresh).await;
             let json = answer.is_granted();
             assert_eq!(json["scope"], "profile offline_access");
-            assert_eq!((json["token_type"].as_str(), json["expires_in"].as_u64()), (Some("Bearer"), Some(600)));
+            assert_eq!(
+                (json["token_type"].as_str(), json["expires_in"].as_u64()),
+                (Some("Bearer"), Some(600))
+            );
             assert_eq!(answer.header("cache-control"), Some("no-store"));
             let next = Pair::of(&answer);
             let (old, new) = (segment(&pair.access, 1), segment(&next.access, 1));
-            assert_eq!((&new["sid"], &new["sub"], &new["client_id"]), (&sid, &old["sub"], &old["client_id"]));
+            assert_eq!(
+                (&new["sid"], &new["sub"], &new["client_id"]),
+                (&sid, &old["sub"], &old["client_id"])
+            );
             assert_eq!(new["iat"].as_u64(), old["iat"].as_u64().map(|time| time + 60));
             assert_ne!(new["jti"], old["jti"]);
             assert!(seen.insert(next.refresh.clone()));
             pair = next;
         }
-        assert!(sessions.world.events.last().contains("of session"), "{}", sessions.world.events.last());
+        assert!(
+            sessions.world.events.last().contains("of session"),
+            "{}",
+            sessions.world.events.last()
+        );
     }
 }
 
@@ -98,17 +121,25 @@ async fn another_client_gets_nothing_and_changes_nothing() {
     let refused = sessions.refresh("app", "rt1.nonsense").await;
     for client in ["other", "phone"] {
         assert_eq!(sessions.refresh(client, &pair.refresh).await, refused);
-        assert!(sessions.world.events.last().ends_with("OtherClient"), "{}", sessions.world.events.last());
+        assert!(
+            sessions.world.events.last().ends_with("OtherClient"),
+            "{}",
+            sessions.world.events.last()
+        );
     }
     sessions.ask("", &refreshing(&pair.refresh)).await.is(401, "invalid_client");
     let wrong = basic("app", "wrong");
-    let answer = sessions.world.send(&[("authorization", &wrong)], &refreshing(&pair.refresh)).await;
+    let answer =
+        sessions.world.send(&[("authorization", &wrong)], &refreshing(&pair.refresh)).await;
     answer.is(401, "invalid_client");
     // A client of the same name in another tenant is another client.
     let context = RequestContext::new().with_tenant("elsewhere");
     let form = refreshing(&pair.refresh);
-    let headers = [("content-type", FORM.as_bytes()), ("authorization", &*basic("app", "app-secret").into_bytes())]
-        .map(|(name, value)| (name, value.to_vec()));
+    let headers = [
+        ("content-type", FORM.as_bytes()),
+        ("authorization", &*basic("app", "app-secret").into_bytes()),
+    ]
+    .map(|(name, value)| (name, value.to_vec()));
     let headers = headers.iter().map(|(name, value)| (*name, &**value));
     let request = HttpRequest::new("POST", None, headers, form.as_bytes()).context(context);
     assert_eq!(Answer::from(sessions.world.grant.token(request).await), refused);
@@ -122,7 +153,10 @@ async fn a_request_without_a_token_is_told_so() {
     for form in ["grant_type=refresh_token", "grant_type=refresh_token&refresh_token="] {
         sessions.ask("app", form).await.is(400, "invalid_request");
     }
-    sessions.ask("plain", "grant_type=refresh_token&refresh_token=x").await.is(400, "unauthorized_client");
+    sessions
+        .ask("plain", "grant_type=refresh_token&refresh_token=x")
+        .await
+        .is(400, "unauthorized_client");
 }
 
 /// Requirement 114: whatever is wrong with a token, the answer is the same.
@@ -141,8 +175,11 @@ async fn every_cause_has_the_same_answer() {
     let other = sessions.login("other").await;
     let theirs = Sessions::new().login("app").await;
     let of_another_key = RefreshKeys::new([0x22; 32]).unwrap();
-    let elsewhere =
-        Sessions::over(Users::default(), |_| RefreshTokens::new(of_another_key, Gate::default()), |builder| builder);
+    let elsewhere = Sessions::over(
+        Users::default(),
+        |_| RefreshTokens::new(of_another_key, Gate::default()),
+        |builder| builder,
+    );
     let not_ours = elsewhere.login("app").await;
     for (token, cause) in [
         (&expired.refresh, "Expired"),
@@ -154,7 +191,11 @@ async fn every_cause_has_the_same_answer() {
         (&not_ours.refresh, "NotOurs"),
     ] {
         assert_eq!(sessions.refresh("app", token).await, refused, "{cause}");
-        assert!(sessions.world.events.last().ends_with(cause), "{cause}: {}", sessions.world.events.last());
+        assert!(
+            sessions.world.events.last().ends_with(cause),
+            "{cause}: {}",
+            sessions.world.events.last()
+        );
     }
 }
 
@@ -225,7 +266,10 @@ async fn a_repeated_answer_has_the_scope_of_its_own_request() {
     let first = sessions.login("app").await;
     let second = Pair::of(&sessions.refresh("app", &first.refresh).await);
     let again = sessions.ask("app", &format!("{}&scope=profile", refreshing(&first.refresh))).await;
-    assert_eq!((again.json()["scope"].as_str(), Pair::of(&again).refresh), (Some("profile"), second.refresh));
+    assert_eq!(
+        (again.json()["scope"].as_str(), Pair::of(&again).refresh),
+        (Some("profile"), second.refresh)
+    );
 }
 
 /// Two behind within the window: a straggler, or a thief who was quick. It gets nothing, and nothing changes.
@@ -275,7 +319,8 @@ async fn no_refusal_makes_a_client_wait_beyond_the_window() {
     let ask = async |secret: &str| -> Answer {
         let headers = [("content-type", FORM.to_owned()), ("authorization", basic("app", secret))];
         let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
-        let request = HttpRequest::new("POST", None, headers, form.as_bytes()).context(peer.clone());
+        let request =
+            HttpRequest::new("POST", None, headers, form.as_bytes()).context(peer.clone());
         sessions.world.grant.token(request).await.into()
     };
     for _ in 0..20 {
@@ -292,7 +337,8 @@ async fn no_refusal_makes_a_client_wait_beyond_the_window() {
 #[tokio::test]
 async fn no_use_prolongs_a_family_beyond_its_absolute_end() {
     let hour = Duration::from_secs(3_600);
-    let sessions = Sessions::with(|refresh| refresh.absolute_lifetime(3 * hour).idle_lifetime(hour));
+    let sessions =
+        Sessions::with(|refresh| refresh.absolute_lifetime(3 * hour).idle_lifetime(hour));
     let mut pair = sessions.login("app").await;
     for _ in 0..5 {
         sessions.advance(2_000);
@@ -323,7 +369,9 @@ async fn numbers_that_make_no_sense_are_refused_when_the_engine_is_built() {
     let second = Duration::from_secs(1);
     let with = |refresh: RefreshTokens| {
         let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
-        PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens).refresh_tokens(refresh).build()
+        PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens)
+            .refresh_tokens(refresh)
+            .build()
     };
     let refresh = || RefreshTokens::new(keys(), Gate::default());
     assert!(with(refresh()).is_ok());
@@ -350,7 +398,9 @@ async fn a_refresh_gets_at_most_the_scope_of_its_family_and_leaves_that_whole() 
     for wider in ["profile+orders:read", "orders:read", "unheard-of", "profile++offline_access"] {
         sessions.ask("app", &with(&pair, wider)).await.is(400, "invalid_scope");
     }
-    for (asked, granted) in [("profile", "profile"), ("offline_access+profile", "offline_access profile")] {
+    for (asked, granted) in
+        [("profile", "profile"), ("offline_access+profile", "offline_access profile")]
+    {
         let answer = sessions.ask("app", &with(&pair, asked)).await;
         assert_eq!(answer.json()["scope"], granted);
         assert_eq!(answer.claims()["scope"], granted);
@@ -366,7 +416,9 @@ async fn a_refresh_gets_no_other_audience_than_its_login() {
     let audiences = ["https://a.example.com", "https://b.example.com", "https://c.example.com"];
     let register = |audiences: &[&'static str]| {
         let client = Client::confidential("shop", ClientSecret::digest_of("shop-secret"));
-        let client = client.grants([Grant::Password, Grant::RefreshToken]).scope("offline_access".parse().unwrap());
+        let client = client
+            .grants([Grant::Password, Grant::RefreshToken])
+            .scope("offline_access".parse().unwrap());
         sessions.world.clients.insert(client.audiences(audiences.iter().copied()));
     };
     register(&audiences);
@@ -393,7 +445,9 @@ async fn a_refresh_gets_no_other_audience_than_its_login() {
     let named = format!("{}&audience={AUDIENCE}", refreshing(&default.refresh));
     sessions.ask("shop", &named).await.is(400, "invalid_target"); // it would not get that one anyway
     sessions.refresh("shop", &pair.refresh).await.is(400, "invalid_target");
-    let answer = sessions.ask("shop", &format!("{}&resource=https://b.example.com", refreshing(&pair.refresh))).await;
+    let answer = sessions
+        .ask("shop", &format!("{}&resource=https://b.example.com", refreshing(&pair.refresh)))
+        .await;
     assert_eq!(answer.claims()["aud"], "https://b.example.com");
 }
 
@@ -404,11 +458,16 @@ async fn a_refresh_may_name_the_audience_that_its_token_has_anyway() {
     let login = format!("{OFFLINE}&resource={AUDIENCE}");
     let mut pair = Pair::of(&sessions.ask("app", &login).await);
     for name in ["audience", "resource"] {
-        let answer = sessions.ask("app", &format!("{}&{name}={AUDIENCE}", refreshing(&pair.refresh))).await;
+        let answer =
+            sessions.ask("app", &format!("{}&{name}={AUDIENCE}", refreshing(&pair.refresh))).await;
         assert_eq!(answer.claims()["aud"], AUDIENCE);
         pair = Pair::of(&answer);
     }
-    for other in ["https://other.example.com".to_owned(), format!("{AUDIENCE}/"), format!("{AUDIENCE}&audience=x")] {
+    for other in [
+        "https://other.example.com".to_owned(),
+        format!("{AUDIENCE}/"),
+        format!("{AUDIENCE}&audience=x"),
+    ] {
         let form = format!("{}&audience={other}", refreshing(&pair.refresh));
         sessions.ask("app", &form).await.is(400, "invalid_target");
     }
@@ -466,7 +525,11 @@ async fn the_gate_adds_members_to_the_answer_as_the_login_does() {
     refused.is(400, "invalid_grant");
     assert_eq!(refused.json().get("plan"), None);
     sessions.gate.says(|_| Ok(Admission::admitted()));
-    assert_eq!(sessions.refresh("app", &pair.refresh).await.json().get("plan"), None, "members are not carried over");
+    assert_eq!(
+        sessions.refresh("app", &pair.refresh).await.json().get("plan"),
+        None,
+        "members are not carried over"
+    );
 }
 
 /// Clients time out after half a minute and come back a while later: one large provider lost five devices of a hundred a
@@ -477,7 +540,10 @@ async fn by_default_a_lost_answer_is_given_again_for_a_minute_and_thirty_two_tim
     let first = sessions.login("app").await;
     let second = Pair::of(&sessions.refresh("app", &first.refresh).await);
     for _ in 0..31 {
-        assert_eq!(Pair::of(&sessions.refresh("app", &first.refresh).await).refresh, second.refresh);
+        assert_eq!(
+            Pair::of(&sessions.refresh("app", &first.refresh).await).refresh,
+            second.refresh
+        );
     }
     sessions.advance(59);
     assert_eq!(Pair::of(&sessions.refresh("app", &first.refresh).await).refresh, second.refresh);
@@ -513,15 +579,34 @@ async fn what_a_client_may_no_longer_have_it_gets_by_no_refresh() {
     let app = || Client::confidential("app", ClientSecret::digest_of("app-secret"));
     let both = [Grant::Password, Grant::RefreshToken];
     for (client, status, error) in [
-        (app().grants([Grant::Password]).scope("profile offline_access".parse().unwrap()), 400, "unauthorized_client"),
-        (app().grants(both).scope("orders:read offline_access".parse().unwrap()), 400, "invalid_scope"),
-        (app().grants(both).scope("profile offline_access".parse().unwrap()).disabled(), 401, "invalid_client"),
-        (app().grants(both).scope("profile offline_access".parse().unwrap()).expires_at(noon()), 401, "invalid_client"),
+        (
+            app().grants([Grant::Password]).scope("profile offline_access".parse().unwrap()),
+            400,
+            "unauthorized_client",
+        ),
+        (
+            app().grants(both).scope("orders:read offline_access".parse().unwrap()),
+            400,
+            "invalid_scope",
+        ),
+        (
+            app().grants(both).scope("profile offline_access".parse().unwrap()).disabled(),
+            401,
+            "invalid_client",
+        ),
+        (
+            app().grants(both).scope("profile offline_access".parse().unwrap()).expires_at(noon()),
+            401,
+            "invalid_client",
+        ),
     ] {
         sessions.world.clients.insert(client);
         sessions.refresh("app", &pair.refresh).await.is(status, error);
     }
-    sessions.world.clients.insert(app().grants(both).scope("profile offline_access".parse().unwrap()));
+    sessions
+        .world
+        .clients
+        .insert(app().grants(both).scope("profile offline_access".parse().unwrap()));
     sessions.refresh("app", &pair.refresh).await.is_granted();
 }
 
@@ -549,11 +634,14 @@ async fn the_gate_is_asked_at_every_use() {
 
 #[tokio::test]
 async fn the_gate_can_narrow_the_scope_and_says_what_is_true_now() {
-    let users = Users::who(|_| Ok(Login::accepted("user-1").claim("role", "admin").claim("since", 1)));
+    let users =
+        Users::who(|_| Ok(Login::accepted("user-1").claim("role", "admin").claim("since", 1)));
     let sessions = Sessions::over(users, |refresh| refresh, |builder| builder);
     let pair = sessions.login("app").await;
     assert_eq!(segment(&pair.access, 1)["role"], "admin");
-    sessions.gate.says(|_| Ok(Admission::admitted().claim("role", "clerk").scope("profile".parse()?)));
+    sessions
+        .gate
+        .says(|_| Ok(Admission::admitted().claim("role", "clerk").scope("profile".parse()?)));
     let answer = sessions.refresh("app", &pair.refresh).await;
     let claims = answer.claims();
     assert_eq!((claims["role"].as_str(), claims.get("since")), (Some("clerk"), None));
@@ -562,7 +650,10 @@ async fn the_gate_can_narrow_the_scope_and_says_what_is_true_now() {
     sessions.gate.says(|_| Ok(Admission::admitted().claim("sub", "somebody else")));
     sessions.refresh("app", &pair.refresh).await.is(500, "server_error");
     sessions.gate.says(|_| Ok(Admission::admitted()));
-    assert_eq!(sessions.refresh("app", &pair.refresh).await.json()["scope"], "profile offline_access");
+    assert_eq!(
+        sessions.refresh("app", &pair.refresh).await.json()["scope"],
+        "profile offline_access"
+    );
 }
 
 /// Requirement 110: one commit, every device.
@@ -571,10 +662,13 @@ async fn a_subject_can_be_logged_out_everywhere() {
     let users = Users::who(|attempt| Ok(Login::accepted(attempt.username())));
     let sessions = Sessions::over(users, |refresh| refresh, |builder| builder);
     let bob = OFFLINE.replace("alice", "bob");
-    let (one, two, phone) = (sessions.login("app").await, sessions.login("app").await, sessions.login("phone").await);
+    let (one, two, phone) =
+        (sessions.login("app").await, sessions.login("app").await, sessions.login("phone").await);
     let bobs = Pair::of(&sessions.ask("app", &bob).await);
     sessions.world.grant.log_out_everywhere(&"alice".into(), &RequestContext::new()).await.unwrap();
-    assert!(sessions.world.events.last().contains("subject \"alice\" ended: logged out everywhere"));
+    assert!(
+        sessions.world.events.last().contains("subject \"alice\" ended: logged out everywhere")
+    );
     for (client, pair) in [("app", &one), ("app", &two), ("phone", &phone)] {
         sessions.refresh(client, &pair.refresh).await.is(400, "invalid_grant");
         assert!(!sessions.is_active(&pair.access).await);
@@ -616,7 +710,10 @@ async fn a_login_with_the_password_of_before_a_change_yields_no_family_after_it(
     grant.set(engine.grant.clone()).ok().unwrap();
     engine.send("app", OFFLINE).await.is(503, "temporarily_unavailable");
     // Nor an access token alone.
-    engine.send("app", &OFFLINE.replace("+offline_access", "")).await.is(503, "temporarily_unavailable");
+    engine
+        .send("app", &OFFLINE.replace("+offline_access", ""))
+        .await
+        .is(503, "temporarily_unavailable");
     // Of somebody else's log-out it takes no notice.
     changes.store(false, Ordering::SeqCst);
     engine.send("app", OFFLINE).await.is_granted();
@@ -642,7 +739,8 @@ async fn a_confidential_client_may_keep_its_token_and_a_public_one_never() {
     assert!(sessions.world.events.last().ends_with("Expired"));
 
     let both = [Grant::Password, Grant::RefreshToken];
-    let phone = Client::public("phone").grants(both).scope("profile offline_access".parse().unwrap());
+    let phone =
+        Client::public("phone").grants(both).scope("profile offline_access".parse().unwrap());
     sessions.world.clients.insert(phone.without_rotation());
     let first = sessions.login("phone").await;
     assert_ne!(Pair::of(&sessions.refresh("phone", &first.refresh).await).refresh, first.refresh);
@@ -666,7 +764,10 @@ impl Instance {
         Self::with(store, |refresh| refresh)
     }
 
-    fn with(store: impl StateStore, configure: impl FnOnce(RefreshTokens) -> RefreshTokens) -> Self {
+    fn with(
+        store: impl StateStore,
+        configure: impl FnOnce(RefreshTokens) -> RefreshTokens,
+    ) -> Self {
         Self::over_users(store, Users::default(), configure)
     }
 
@@ -694,7 +795,8 @@ impl Instance {
         let builder = PasswordGrant::builder(ISSUER, clients, users, tokens)
             .environment(&Environment::new().observer(events.clone()));
         let builder = builder.dangerous_without_attempt_limits().refresh_tokens(refresh);
-        let grant = builder.shared_state(store, StateSecret::new([0x5a; 32]).unwrap()).build().unwrap();
+        let grant =
+            builder.shared_state(store, StateSecret::new([0x5a; 32]).unwrap()).build().unwrap();
         Self { grant, events }
     }
 
@@ -721,7 +823,10 @@ impl Instance {
 }
 
 async fn send(grant: &PasswordGrant, client: &str, form: &str, endpoint: &str) -> Answer {
-    let headers = [("content-type", FORM.to_owned()), ("authorization", basic(client, &format!("{client}-secret")))];
+    let headers = [
+        ("content-type", FORM.to_owned()),
+        ("authorization", basic(client, &format!("{client}-secret"))),
+    ];
     let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
     let request = HttpRequest::new("POST", None, headers, form.as_bytes());
     match endpoint {
@@ -739,7 +844,9 @@ async fn of_sixty_four_refreshes_at_once_there_is_one_lineage() {
         let store = InMemoryState::new();
         let instances: Vec<_> = (0..4)
             .map(|_| {
-                Arc::new(Instance::with(store.clone(), |refresh| refresh.retry_window(Duration::from_secs(window))))
+                Arc::new(Instance::with(store.clone(), |refresh| {
+                    refresh.retry_window(Duration::from_secs(window))
+                }))
             })
             .collect();
         let pair = instances[0].login().await;
@@ -758,7 +865,8 @@ async fn of_sixty_four_refreshes_at_once_there_is_one_lineage() {
         for task in tasks {
             answers.push(task.await.unwrap());
         }
-        let granted: Vec<_> = answers.iter().filter(|answer| answer.status == 200).map(Pair::of).collect();
+        let granted: Vec<_> =
+            answers.iter().filter(|answer| answer.status == 200).map(Pair::of).collect();
         let successors: HashSet<_> = granted.iter().map(|pair| pair.refresh.clone()).collect();
         assert_eq!(successors.len(), 1, "window {window}");
         let expected = if window == 0 { (1, 63, 0) } else { (33, 0, 31) };
@@ -784,7 +892,12 @@ impl Between {
         before_call: usize,
         act: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { store: store.clone(), before_call, calls: AtomicUsize::new(0), act: Box::new(act) })
+        Arc::new(Self {
+            store: store.clone(),
+            before_call,
+            calls: AtomicUsize::new(0),
+            act: Box::new(act),
+        })
     }
 
     async fn count(&self) {
@@ -817,7 +930,11 @@ async fn end(instance: &Instance, token: &str, how: Ends) {
     match how {
         Ends::Revoked => assert_eq!(instance.revoke(token).await.status, 200),
         Ends::LoggedOut => {
-            instance.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
+            instance
+                .grant
+                .log_out_everywhere(&"user-1".into(), &RequestContext::new())
+                .await
+                .unwrap();
         }
     }
 }
@@ -881,7 +998,10 @@ async fn every_interleaving_of_an_end_and_a_refresh_ends_with_nothing_alive() {
             interleaved += 1;
             if answer.status == 200 {
                 let minted = Pair::of(&answer);
-                assert!(!other.is_active(&minted.access).await, "{how:?} before call {before_call}");
+                assert!(
+                    !other.is_active(&minted.access).await,
+                    "{how:?} before call {before_call}"
+                );
                 other.refresh(&minted.refresh).await.is(400, "invalid_grant");
             }
             other.refresh(&pair.refresh).await.is(400, "invalid_grant");
@@ -924,7 +1044,10 @@ async fn every_interleaving_of_a_log_out_and_a_login(form: &str) {
         match answer.status {
             // Either it began after the log-out, or what it got is good for nothing.
             200 if after_the_password_may_have_been_read => {
-                assert!(!other.is_active(&answer.access_token()).await, "before call {before_call}");
+                assert!(
+                    !other.is_active(&answer.access_token()).await,
+                    "before call {before_call}"
+                );
                 if form == OFFLINE {
                     other.refresh(&Pair::of(&answer).refresh).await.is(400, "invalid_grant");
                 }
@@ -941,7 +1064,8 @@ async fn every_interleaving_of_a_log_out_and_a_login(form: &str) {
 #[tokio::test]
 async fn a_log_out_is_dated_later_than_every_token_that_was_made_before_its_end() {
     let clock = ManualClock::at(noon());
-    let (store, moving) = (InMemoryState::new().environment(&Environment::new().clock(clock.clone())), clock.clone());
+    let (store, moving) =
+        (InMemoryState::new().environment(&Environment::new().clock(clock.clone())), clock.clone());
     let sessions = |store: Arc<dyn StateStore>| {
         let clock = clock.clone();
         Sessions::in_environment(
@@ -956,14 +1080,22 @@ async fn a_log_out_is_dated_later_than_every_token_that_was_made_before_its_end(
     let (grant, sender) = (logging_in.world.grant.clone(), Mutex::new(sender));
     // A second before the log-out is committed, somebody logs in.
     let between = Between::new(&store, 1, move || -> BoxFuture<'static, ()> {
-        let (grant, sender, moving) = (grant.clone(), sender.lock().unwrap().clone(), moving.clone());
+        let (grant, sender, moving) =
+            (grant.clone(), sender.lock().unwrap().clone(), moving.clone());
         Box::pin(async move {
             moving.advance(Duration::from_secs(5));
-            sender.send(send(&grant, "app", &OFFLINE.replace("+offline_access", ""), "token").await).unwrap();
+            sender
+                .send(send(&grant, "app", &OFFLINE.replace("+offline_access", ""), "token").await)
+                .unwrap();
         })
     });
     let logging_out = sessions(between);
-    logging_out.world.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
+    logging_out
+        .world
+        .grant
+        .log_out_everywhere(&"user-1".into(), &RequestContext::new())
+        .await
+        .unwrap();
     let token = receiver.recv().unwrap().access_token();
     assert!(!logging_in.is_active(&token).await);
 }
@@ -980,7 +1112,8 @@ struct Halting {
 impl StateStore for Halting {
     async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
         if self.calls.load(Ordering::SeqCst) > 0 {
-            let done = || if self.done.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending };
+            let done =
+                || if self.done.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending };
             std::future::poll_fn(|_| done()).await;
         }
         self.store.load(keys).await
@@ -1015,13 +1148,19 @@ async fn a_login_between_the_two_steps_of_a_log_out_gets_no_dead_token() {
         World::in_environment(users, |own| own.clock(clock), configure)
     };
     let logging_out = engine(Users::default(), halting).grant;
-    let under_way = async move { logging_out.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await };
+    let under_way = async move {
+        logging_out.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await
+    };
     let mut under_way: BoxFuture<'static, Result<(), BoxError>> = Box::pin(under_way);
-    assert!(under_way.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "after its first step");
+    assert!(
+        under_way.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(),
+        "after its first step"
+    );
     let under_way = Mutex::new(under_way);
     let users = Users::who(move |_| {
         done.store(true, Ordering::SeqCst);
-        let finished = under_way.lock().unwrap().as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let finished =
+            under_way.lock().unwrap().as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(finished, Poll::Ready(Ok(()))));
         Ok(Login::accepted("user-1"))
     });
@@ -1061,7 +1200,12 @@ async fn keys_change_over_without_a_gap() {
     let store = InMemoryState::new();
     let instance = |keys: RefreshKeys| {
         let tokens = JwtIssuer::new(signing(), AUDIENCE);
-        Instance::issuing(store.clone(), Users::default(), tokens, RefreshTokens::new(keys, Gate::default()))
+        Instance::issuing(
+            store.clone(),
+            Users::default(),
+            tokens,
+            RefreshTokens::new(keys, Gate::default()),
+        )
     };
     let mut pair = instance(one(former)).login().await;
     for (stage, (left, right)) in stages.into_iter().enumerate() {
@@ -1087,7 +1231,10 @@ async fn signing_keys_change_over_without_a_gap() {
     let stages = [
         (former.clone(), former.clone()),
         (former.clone().publish(new_jwk.clone()).unwrap(), former.clone()),
-        (former.clone().publish(new_jwk.clone()).unwrap(), former.clone().publish(new_jwk.clone()).unwrap()),
+        (
+            former.clone().publish(new_jwk.clone()).unwrap(),
+            former.clone().publish(new_jwk.clone()).unwrap(),
+        ),
         (next.clone().publish(old_jwk.clone()).unwrap(), former.clone().publish(new_jwk).unwrap()),
         (next.clone().publish(old_jwk.clone()).unwrap(), next.clone().publish(old_jwk).unwrap()),
     ];
@@ -1123,7 +1270,11 @@ struct Failing {
 #[async_trait]
 impl TokenIssuer for Failing {
     async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError> {
-        if self.fails.load(Ordering::SeqCst) { Err("no key".into()) } else { self.tokens.issue(authorization).await }
+        if self.fails.load(Ordering::SeqCst) {
+            Err("no key".into())
+        } else {
+            self.tokens.issue(authorization).await
+        }
     }
 }
 
@@ -1157,7 +1308,11 @@ async fn without_randomness_nothing_is_granted() {
     struct Failing(Arc<AtomicBool>);
     impl SecureRandom for Failing {
         fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
-            if self.0.load(Ordering::SeqCst) { Err(RandomnessError::new()) } else { SystemRandom::new().fill(bytes) }
+            if self.0.load(Ordering::SeqCst) {
+                Err(RandomnessError::new())
+            } else {
+                SystemRandom::new().fill(bytes)
+            }
         }
     }
 
@@ -1214,7 +1369,12 @@ async fn a_store_that_fails_once_costs_nobody_the_session() {
             let store = InMemoryState::new();
             let whole = Instance::over(store.clone());
             let first = whole.login().await;
-            let failing = Arc::new(FailsOnce { store: store.clone(), call, afterwards, calls: AtomicUsize::new(0) });
+            let failing = Arc::new(FailsOnce {
+                store: store.clone(),
+                call,
+                afterwards,
+                calls: AtomicUsize::new(0),
+            });
             let answer = Instance::over(failing.clone()).refresh(&first.refresh).await;
             if failing.calls.load(Ordering::SeqCst) <= call {
                 assert!(call >= 4);
@@ -1231,17 +1391,24 @@ async fn a_store_that_fails_once_costs_nobody_the_session() {
 /// alive.
 #[tokio::test]
 async fn an_end_that_fails_once_can_be_asked_for_again() {
-    for (how, afterwards) in [Ends::Revoked, Ends::LoggedOut].into_iter().flat_map(|how| [(how, false), (how, true)]) {
+    for (how, afterwards) in
+        [Ends::Revoked, Ends::LoggedOut].into_iter().flat_map(|how| [(how, false), (how, true)])
+    {
         for call in 0.. {
             let store = InMemoryState::new();
             let whole = Instance::over(store.clone());
             let pair = whole.login().await;
-            let failing = Arc::new(FailsOnce { store, call, afterwards, calls: AtomicUsize::new(0) });
+            let failing =
+                Arc::new(FailsOnce { store, call, afterwards, calls: AtomicUsize::new(0) });
             let instance = Instance::over(failing.clone());
             let subject = "user-1".into();
             let asked = async || match how {
                 Ends::Revoked => instance.revoke(&pair.refresh).await.status == 200,
-                Ends::LoggedOut => instance.grant.log_out_everywhere(&subject, &RequestContext::new()).await.is_ok(),
+                Ends::LoggedOut => instance
+                    .grant
+                    .log_out_everywhere(&subject, &RequestContext::new())
+                    .await
+                    .is_ok(),
             };
             let first = asked().await;
             if failing.calls.load(Ordering::SeqCst) <= call {
@@ -1308,19 +1475,25 @@ async fn a_user_has_a_bounded_number_of_sessions_through_a_client() {
     let users = Users::who(|attempt| Ok(Login::accepted(attempt.username())));
     let state = InMemoryState::new();
     let own = state.clone();
-    let sessions = Sessions::over(users, |refresh| refresh.sessions(3), |builder| builder.state(own));
+    let sessions =
+        Sessions::over(users, |refresh| refresh.sessions(3), |builder| builder.state(own));
     let mut pairs = Vec::new();
     for _ in 0..3 {
         pairs.push(sessions.login("app").await);
     }
-    let others =
-        [sessions.login("other").await, Pair::of(&sessions.ask("app", &OFFLINE.replace("alice", "bob")).await)];
+    let others = [
+        sessions.login("other").await,
+        Pair::of(&sessions.ask("app", &OFFLINE.replace("alice", "bob")).await),
+    ];
     let rows = state.len();
     for _ in 0..5 {
         pairs.push(sessions.login("app").await);
         assert_eq!(state.len(), rows);
         let event = sessions.world.events.lines();
-        assert!(event.iter().rev().take(3).any(|line| line.contains("replaced by another")), "{event:?}");
+        assert!(
+            event.iter().rev().take(3).any(|line| line.contains("replaced by another")),
+            "{event:?}"
+        );
     }
     let (gone, kept) = pairs.split_at(5);
     for pair in gone {
@@ -1388,8 +1561,9 @@ async fn what_is_too_long_to_be_remembered_is_not_granted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_logins_at_once_the_number_of_sessions_is_bounded() {
     let store = InMemoryState::new();
-    let instances: Vec<_> =
-        (0..4).map(|_| Arc::new(Instance::with(store.clone(), |refresh| refresh.sessions(5)))).collect();
+    let instances: Vec<_> = (0..4)
+        .map(|_| Arc::new(Instance::with(store.clone(), |refresh| refresh.sessions(5))))
+        .collect();
     let barrier = Arc::new(tokio::sync::Barrier::new(32));
     let tasks: Vec<_> = (0..32)
         .map(|number: usize| {
@@ -1414,8 +1588,11 @@ async fn of_many_logins_at_once_the_number_of_sessions_is_bounded() {
 /// A login whose family cannot be remembered is not granted.
 #[tokio::test]
 async fn a_login_without_room_for_its_family_is_not_granted() {
-    let sessions =
-        Sessions::over(Users::default(), |refresh| refresh, |builder| builder.state(InMemoryState::new().capacity(0)));
+    let sessions = Sessions::over(
+        Users::default(),
+        |refresh| refresh,
+        |builder| builder.state(InMemoryState::new().capacity(0)),
+    );
     sessions.ask("app", OFFLINE).await.is(503, "temporarily_unavailable");
     sessions.ask("app", &OFFLINE.replace("+offline_access", "")).await.is_granted();
 }
@@ -1513,9 +1690,14 @@ async fn neither_the_store_nor_the_events_hold_a_token() {
         for part in bytes[28..].windows(8) {
             assert!(written.iter().all(|row| row.windows(8).all(|own| own != part)));
         }
-        for hidden in [text, refresh.as_str(), access.as_str(), access.rsplit('.').next().unwrap()] {
+        for hidden in [text, refresh.as_str(), access.as_str(), access.rsplit('.').next().unwrap()]
+        {
             assert!(!events.contains(hidden));
-            assert!(written.iter().all(|row| !row.windows(hidden.len()).any(|own| own == hidden.as_bytes())));
+            assert!(
+                written
+                    .iter()
+                    .all(|row| !row.windows(hidden.len()).any(|own| own == hidden.as_bytes()))
+            );
         }
     }
     let shown = format!("{:?} {:?}", keys(), RefreshTokens::new(keys(), Gate::default()));

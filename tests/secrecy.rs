@@ -9,10 +9,14 @@ use std::time::Duration;
 
 use common::sessions::{Gate, Pair, keys, refreshing};
 use common::{AUDIENCE, Answer, FORM, ISSUER, Users, basic};
+use password_grant::resource::{BearerRequest, TokenLookup};
+use password_grant::testing::{InMemoryClients, InMemoryTokens};
+use password_grant::time::SystemClock;
+use password_grant::token::OpaqueIssuer;
 use password_grant::{
-    AccessToken, AccessTokenVerifier, Admission, Algorithm, BearerRequest, Client, ClientAuthentication, ClientSecret,
-    Environment, Event, Grant, HttpRequest, InMemoryClients, InMemoryTokens, JwtIssuer, Login, Observer, OpaqueIssuer,
-    PasswordGrant, RefreshKeys, RefreshTokens, Rejection, Secret, SigningKeys, SystemClock, TokenLookup, TokenRequest,
+    AccessToken, AccessTokenVerifier, Admission, Algorithm, Client, ClientAuthentication,
+    ClientSecret, Environment, Event, Grant, HttpRequest, JwtIssuer, Login, Observer,
+    PasswordGrant, RefreshKeys, RefreshTokens, Rejection, Secret, SigningKeys, TokenRequest,
 };
 
 const PASSWORD: &str = "correct-horse-battery";
@@ -34,24 +38,44 @@ fn clean(text: &str, secrets: &[&str]) {
 async fn no_public_type_shows_a_secret() {
     let stored = ClientSecret::digest_of(CLIENT_SECRET);
     let digest_bytes = debug(stored.sha256());
-    let digest_bytes = digest_bytes.trim_matches(['[', ']']).split(", ").take(6).collect::<Vec<_>>().join(", ");
-    let client = Client::confidential("web", ClientAuthentication::basic(stored.clone()).or_secret(stored.clone()));
+    let digest_bytes =
+        digest_bytes.trim_matches(['[', ']']).split(", ").take(6).collect::<Vec<_>>().join(", ");
+    let client = Client::confidential(
+        "web",
+        ClientAuthentication::basic(stored.clone()).or_secret(stored.clone()),
+    );
     let keys = SigningKeys::from_hs256_secret(HMAC_SECRET.as_bytes()).unwrap();
     let authorization = basic("web", CLIENT_SECRET);
-    let form = format!("grant_type=password&username=alice&password={PASSWORD}&client_secret={CLIENT_SECRET}");
+    let form = format!(
+        "grant_type=password&username=alice&password={PASSWORD}&client_secret={CLIENT_SECRET}"
+    );
     let headers = [("content-type", FORM.as_bytes()), ("authorization", authorization.as_bytes())];
     let query = format!("password={PASSWORD}");
     let http = HttpRequest::new("POST", Some(&query), headers, form.as_bytes());
     let without_query = HttpRequest::new("POST", None, headers, form.as_bytes());
     let clients = InMemoryClients::new([client.clone()]);
-    let grant =
-        PasswordGrant::builder(ISSUER, clients.clone(), Users::default(), JwtIssuer::new(keys.clone(), AUDIENCE));
-    let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Hs256], keys.verification_keys().unwrap());
-    let members = Login::accepted("user-1").member("refresh_hint", PASSWORD).claim("note", PASSWORD);
+    let grant = PasswordGrant::builder(
+        ISSUER,
+        clients.clone(),
+        Users::default(),
+        JwtIssuer::new(keys.clone(), AUDIENCE),
+    );
+    let verifier = AccessTokenVerifier::new(
+        ISSUER,
+        AUDIENCE,
+        [Algorithm::Hs256],
+        keys.verification_keys().unwrap(),
+    );
+    let members =
+        Login::accepted("user-1").member("refresh_hint", PASSWORD).claim("note", PASSWORD);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (log, tokens) = (seen.clone(), OpaqueIssuer::new(InMemoryTokens::new(), AUDIENCE));
     let users = Users::who(move |attempt| {
-        log.lock().unwrap().extend([debug(attempt), debug(attempt.password()), debug(attempt.client())]);
+        log.lock().unwrap().extend([
+            debug(attempt),
+            debug(attempt.password()),
+            debug(attempt.client()),
+        ]);
         Ok(Login::accepted("user-1").member("note", PASSWORD).claim("note", PASSWORD))
     });
     let engine = PasswordGrant::builder(ISSUER, clients.clone(), users, tokens.clone())
@@ -61,7 +85,9 @@ async fn no_public_type_shows_a_secret() {
     let granting = client.clone().grants([Grant::Password]);
     clients.insert(granting);
     let form_alone = format!("grant_type=password&username=alice&password={PASSWORD}");
-    let request = TokenRequest::from_http(&HttpRequest::new("POST", None, headers, form_alone.as_bytes())).unwrap();
+    let request =
+        TokenRequest::from_http(&HttpRequest::new("POST", None, headers, form_alone.as_bytes()))
+            .unwrap();
     let granted = engine.handle(request).await.unwrap();
     let details = tokens.look_up(granted.access_token().expose()).await.unwrap().unwrap();
     seen.lock().unwrap().extend([debug(&granted), debug(&details)]);
@@ -102,7 +128,8 @@ async fn no_public_type_shows_a_secret() {
 #[cfg(feature = "argon2")]
 #[test]
 fn a_user_does_not_show_its_hash() {
-    use password_grant::{Argon2Parameters, User};
+    use password_grant::User;
+    use password_grant::password::Argon2Parameters;
     let hash = Argon2Parameters::default().hash(PASSWORD).unwrap();
     let user = User::new("user-1", Some(hash.clone()));
     clean(&debug(user), &[&hash, "$argon2id", hash.rsplit('$').next().unwrap()]);
@@ -152,8 +179,8 @@ async fn full_run(observer: impl Observer + Clone) -> (Vec<Answer>, Vec<String>)
     let tokens = JwtIssuer::new(signing, AUDIENCE);
     // Each token is good for one use, so that a second one is a theft.
     let refresh = RefreshTokens::new(keys(), Gate::default()).retry_window(Duration::ZERO);
-    let builder =
-        PasswordGrant::builder(ISSUER, clients, users, tokens).environment(&Environment::new().observer(observer));
+    let builder = PasswordGrant::builder(ISSUER, clients, users, tokens)
+        .environment(&Environment::new().observer(observer));
     let grant = builder.refresh_tokens(refresh).build().unwrap();
 
     let (right, wrong) = (basic("web", CLIENT_SECRET), basic("web", &format!("{CLIENT_SECRET}x")));
@@ -170,12 +197,19 @@ async fn full_run(observer: impl Observer + Clone) -> (Vec<Answer>, Vec<String>)
         (Some(&right), None, format!("client_secret={CLIENT_SECRET}")),
         (Some(&wrong), None, format!("username=alice&password={PASSWORD}")),
         (None, None, format!("client_id=web&client_secret={CLIENT_SECRET}x")),
-        (None, None, format!("client_id=web&client_secret={CLIENT_SECRET}&username=alice&password={PASSWORD}")),
+        (
+            None,
+            None,
+            format!(
+                "client_id=web&client_secret={CLIENT_SECRET}&username=alice&password={PASSWORD}"
+            ),
+        ),
     ] {
         let form = format!("grant_type=password&{form}");
         let headers = authorization.map(|value| ("authorization", value.as_bytes()));
         let headers = headers.into_iter().chain([("content-type", FORM.as_bytes())]);
-        let answer = grant.token(HttpRequest::new("POST", query.as_deref(), headers, form.as_bytes())).await;
+        let answer =
+            grant.token(HttpRequest::new("POST", query.as_deref(), headers, form.as_bytes())).await;
         let answer = Answer::from(answer);
         if answer.status == 200 { issued.push(answer.access_token()) } else { refused.push(answer) }
     }
@@ -195,7 +229,9 @@ async fn full_run(observer: impl Observer + Clone) -> (Vec<Answer>, Vec<String>)
             _ => grant.introspect(request).await.into(),
         }
     };
-    let login = format!("grant_type=password&username=alice&password={PASSWORD}&scope=profile+offline_access");
+    let login = format!(
+        "grant_type=password&username=alice&password={PASSWORD}&scope=profile+offline_access"
+    );
     let first = Pair::of(&send("token", login).await);
     let second = Pair::of(&send("token", refreshing(&first.refresh)).await);
     for (endpoint, form, status) in [
@@ -214,7 +250,12 @@ async fn full_run(observer: impl Observer + Clone) -> (Vec<Answer>, Vec<String>)
     }
     for Pair { access, refresh } in [first, second] {
         let secret = refresh.strip_prefix("rt1.").unwrap().to_owned();
-        issued.extend([access.rsplit('.').next().unwrap().to_owned(), secret[40..].to_owned(), access, refresh]);
+        issued.extend([
+            access.rsplit('.').next().unwrap().to_owned(),
+            secret[40..].to_owned(),
+            access,
+            refresh,
+        ]);
     }
     (refused, issued)
 }
@@ -234,15 +275,21 @@ async fn no_event_of_a_full_run_holds_a_secret() {
     let events = Everything::default();
     let (refused, issued) = full_run(events.clone()).await;
     let log = events.0.lock().unwrap().clone();
-    assert!(log.contains("issued") && log.contains("WrongPassword") && log.contains("AccessRefused"), "{log}");
-    assert!(log.contains("Reused") && log.contains("TokenRevoked") && log.contains("TokenRefreshed"), "{log}");
+    assert!(
+        log.contains("issued") && log.contains("WrongPassword") && log.contains("AccessRefused"),
+        "{log}"
+    );
+    assert!(
+        log.contains("Reused") && log.contains("TokenRevoked") && log.contains("TokenRefreshed"),
+        "{log}"
+    );
     check_run(&log, &refused, &issued);
 }
 
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn no_line_logged_in_a_full_run_holds_a_secret() {
-    use password_grant::TracingObserver;
+    use password_grant::event::TracingObserver;
     let captured = Everything::default();
     let writer = captured.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -254,7 +301,11 @@ async fn no_line_logged_in_a_full_run_holds_a_secret() {
     let (refused, issued) = full_run(TracingObserver::new()).await;
     drop(guard);
     let log = captured.0.lock().unwrap().clone();
-    assert!(log.contains("INFO password_grant: token") && log.contains("ERROR password_grant: server fault"), "{log}");
+    assert!(
+        log.contains("INFO password_grant: token")
+            && log.contains("ERROR password_grant: server fault"),
+        "{log}"
+    );
     check_run(&log, &refused, &issued);
 }
 

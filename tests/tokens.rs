@@ -7,15 +7,21 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use common::{AUDIENCE, Answer, FORM, GOOD, ISSUER, Users, World, encode, noon, segment};
 use jsonwebtoken::jwk::JwkSet as IndependentJwkSet;
+use password_grant::event::AccessFault;
+use password_grant::jose::{Jwk, JwkSet, KeyError, SigningKey, VerificationKeys};
+use password_grant::resource::{BearerRequest, TokenLookup};
+use password_grant::testing::{InMemoryTokens, ManualClock};
+use password_grant::token::{OpaqueIssuer, TokenDetails, TokenDigest, TokenStore};
 use password_grant::{
-    AccessFault, AccessTokenVerifier, Algorithm, BearerRequest, BoxError, Environment, HttpRequest, InMemoryTokens,
-    Jwk, JwkSet, JwtIssuer, KeyError, ManualClock, OpaqueIssuer, PasswordGrant, SigningKey, SigningKeys, TokenDetails,
-    TokenDigest, TokenIssuer, TokenLookup, TokenStore, VerificationKeys, async_trait,
+    AccessTokenVerifier, Algorithm, BoxError, Environment, HttpRequest, JwtIssuer, PasswordGrant,
+    SigningKeys, TokenIssuer, async_trait,
 };
 use serde_json::{Value, json};
 
@@ -23,7 +29,8 @@ const SECRET: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
 
 fn pem(kind: &str, der: &[u8]) -> String {
     let body = STANDARD.encode(der);
-    let lines: Vec<_> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    let lines: Vec<_> =
+        body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
     format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", lines.join("\n"))
 }
 
@@ -51,9 +58,19 @@ fn pkcs1_of(pkcs8: &[u8]) -> Vec<u8> {
 fn every_kind() -> Vec<(Algorithm, SigningKeys)> {
     let ed = Ed25519KeyPair::generate().unwrap();
     vec![
-        (Algorithm::EdDsa, SigningKeys::from_pem(pem("PRIVATE KEY", ed.to_pkcs8v1().unwrap().as_ref())).unwrap()),
-        (Algorithm::Es256, SigningKeys::from_pem(pem("PRIVATE KEY", p256().to_pkcs8v1().unwrap().as_ref())).unwrap()),
-        (Algorithm::Rs256, SigningKeys::from_pem(pem("PRIVATE KEY", &pkcs8_of_rsa(&rsa()))).unwrap()),
+        (
+            Algorithm::EdDsa,
+            SigningKeys::from_pem(pem("PRIVATE KEY", ed.to_pkcs8v1().unwrap().as_ref())).unwrap(),
+        ),
+        (
+            Algorithm::Es256,
+            SigningKeys::from_pem(pem("PRIVATE KEY", p256().to_pkcs8v1().unwrap().as_ref()))
+                .unwrap(),
+        ),
+        (
+            Algorithm::Rs256,
+            SigningKeys::from_pem(pem("PRIVATE KEY", &pkcs8_of_rsa(&rsa()))).unwrap(),
+        ),
         (Algorithm::Hs256, SigningKeys::from_hs256_secret(SECRET).unwrap()),
     ]
 }
@@ -61,12 +78,16 @@ fn every_kind() -> Vec<(Algorithm, SigningKeys)> {
 fn engine(keys: &SigningKeys) -> PasswordGrant {
     let tokens = JwtIssuer::new(keys.clone(), AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens);
-    builder.environment(&Environment::new().clock(ManualClock::at(noon())).observer(())).build().unwrap()
+    builder
+        .environment(&Environment::new().clock(ManualClock::at(noon())).observer(()))
+        .build()
+        .unwrap()
 }
 
 async fn issue(grant: &PasswordGrant) -> String {
     let form = format!("{GOOD}&client_id=mobile");
-    let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
+    let request =
+        HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
     Answer::from(grant.token(request).await).access_token()
 }
 
@@ -82,7 +103,10 @@ async fn a_jwt_has_the_header_and_claims_of_rfc_9068_with_every_algorithm() {
     for (algorithm, keys) in every_kind() {
         let token = issue(&engine(&keys)).await;
         let header = segment(&token, 0);
-        assert_eq!((&header["typ"], &header["alg"]), (&json!("at+jwt"), &json!(algorithm.as_str())));
+        assert_eq!(
+            (&header["typ"], &header["alg"]),
+            (&json!("at+jwt"), &json!(algorithm.as_str()))
+        );
         let kid = header["kid"].as_str().unwrap();
         match keys.public_jwk() {
             Some(jwk) => assert_eq!(kid, jwk.kid()),
@@ -159,7 +183,8 @@ fn private_keys_are_read_from_every_common_pem() {
         ("not a pem".to_owned(), None),
         (String::new(), None),
     ] {
-        let read = SigningKeys::from_pem(&text).ok().map(|keys| keys.public_jwk().unwrap().algorithm());
+        let read =
+            SigningKeys::from_pem(&text).ok().map(|keys| keys.public_jwk().unwrap().algorithm());
         assert_eq!(read, algorithm, "{text}");
     }
 }
@@ -243,7 +268,8 @@ fn what_is_published_or_fetched_as_a_public_key_is_read_strictly() {
     (minus_one[0], minus_one[31]) = (0xec, 0x7f);
     (p_itself[0], p_itself[31]) = (0xed, 0x7f);
     let eight = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a";
-    let eight: [u8; 32] = std::array::from_fn(|i| u8::from_str_radix(&eight[2 * i..2 * i + 2], 16).unwrap());
+    let eight: [u8; 32] =
+        std::array::from_fn(|i| u8::from_str_radix(&eight[2 * i..2 * i + 2], 16).unwrap());
     for weak in [[0; 32], identity, minus_one, p_itself, [0xff; 32], eight] {
         for sign in [0, 0x80] {
             let mut x = weak;
@@ -256,7 +282,9 @@ fn what_is_published_or_fetched_as_a_public_key_is_read_strictly() {
     let even = format!(r#"{{"kty":"RSA","n":"{}","e":"AQAB"}}"#, encode(even));
     assert_eq!(Jwk::from_json(even.as_bytes()).unwrap_err(), KeyError::Invalid);
     let n = encode([0xff; 256]);
-    let rsa = |n: &str, e: &str| Jwk::from_json(format!(r#"{{"kty":"RSA","n":"{n}","e":"{e}"}}"#).as_bytes());
+    let rsa = |n: &str, e: &str| {
+        Jwk::from_json(format!(r#"{{"kty":"RSA","n":"{n}","e":"{e}"}}"#).as_bytes())
+    };
     for e in ["", "AA", "AQ", "Ag", "AAE", &encode([0xff; 9]), "AQAB=", "AQ AB"] {
         assert!(rsa(&n, e).is_err(), "{e}");
     }
@@ -272,10 +300,16 @@ fn what_is_published_or_fetched_as_a_public_key_is_read_strictly() {
     assert_eq!(rsa(&padded(300, &[]), "AQAB").unwrap_err(), KeyError::TooShort);
     // A coordinate has its full length and no more (RFC 7518 section 6.2.1.2).
     let p256 = json!(SigningKeys::generate().unwrap().public_jwk().unwrap());
-    for (bytes, changed) in [(0, padded(1, &decoded(&p256["x"]))), (1, encode(&decoded(&p256["x"])[1..]))] {
+    for (bytes, changed) in
+        [(0, padded(1, &decoded(&p256["x"]))), (1, encode(&decoded(&p256["x"])[1..]))]
+    {
         let mut key = p256.clone();
         key["x"] = json!(changed);
-        assert_eq!(Jwk::from_json(key.to_string().as_bytes()).unwrap_err(), KeyError::Malformed("x"), "{bytes}");
+        assert_eq!(
+            Jwk::from_json(key.to_string().as_bytes()).unwrap_err(),
+            KeyError::Malformed("x"),
+            "{bytes}"
+        );
     }
 }
 
@@ -286,7 +320,8 @@ fn decoded(value: &Value) -> Vec<u8> {
 #[test]
 fn a_key_set_is_read_as_a_whole() {
     let key = |index: usize| {
-        let mut key = serde_json::to_value(SigningKeys::generate().unwrap().public_jwk().unwrap()).unwrap();
+        let mut key =
+            serde_json::to_value(SigningKeys::generate().unwrap().public_jwk().unwrap()).unwrap();
         key["kid"] = json!(format!("key-{index}"));
         key
     };
@@ -299,7 +334,10 @@ fn a_key_set_is_read_as_a_whole() {
     assert!(matches!(set(vec![json!(7)]).unwrap_err(), KeyError::Unusable(_)));
     // RFC 7517 section 5: kinds that are not understood are passed over; a leaked private key is not.
     assert_eq!(set(vec![json!({ "kty": "future" }), key(1)]).unwrap().keys.len(), 1);
-    assert_eq!(set(vec![json!({ "kty": "oct", "k": "AQ" }), key(1)]).unwrap_err(), KeyError::Private);
+    assert_eq!(
+        set(vec![json!({ "kty": "oct", "k": "AQ" }), key(1)]).unwrap_err(),
+        KeyError::Private
+    );
     assert_eq!(JwkSet::from_json(br#"{"keys":{}}"#).unwrap_err(), KeyError::Set);
     assert_eq!(JwkSet::from_json(br#"{"keys":[],"keys":[]}"#).unwrap_err(), KeyError::Set);
 }
@@ -344,7 +382,11 @@ fn a_key_that_does_not_sign_what_its_public_half_verifies_is_found_when_the_engi
     }
     let jwk = SigningKeys::generate().unwrap().public_jwk().unwrap();
     let tokens = JwtIssuer::new(SigningKeys::from_key(Arc::new(Mismatched(jwk))), AUDIENCE);
-    assert!(PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens).build().is_err());
+    assert!(
+        PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens)
+            .build()
+            .is_err()
+    );
 }
 
 #[tokio::test]
@@ -405,7 +447,8 @@ struct Forge {
 impl Forge {
     fn new() -> Self {
         let pair = Ed25519KeyPair::generate().unwrap();
-        let keys = SigningKeys::from_pem(pem("PRIVATE KEY", pair.to_pkcs8().unwrap().as_ref())).unwrap();
+        let keys =
+            SigningKeys::from_pem(pem("PRIVATE KEY", pair.to_pkcs8().unwrap().as_ref())).unwrap();
         Self { pair, keys }
     }
 
@@ -482,13 +525,21 @@ async fn a_header_is_accepted_only_if_it_is_one_we_would_write() {
         ("x5u", json!("https://evil.example.com"), true),
         ("x5c", json!(["AQ"]), true),
     ] {
-        let judged = forge.judge(&changed(forge.header(), name, value.clone()), &Forge::claims()).await;
-        assert_eq!(judged, if accepted { Ok(()) } else { Err(AccessFault::NotOurs) }, "{name} {value}");
+        let judged =
+            forge.judge(&changed(forge.header(), name, value.clone()), &Forge::claims()).await;
+        assert_eq!(
+            judged,
+            if accepted { Ok(()) } else { Err(AccessFault::NotOurs) },
+            "{name} {value}"
+        );
     }
     // Signed by a key that the header brings along.
     let thief = Forge::new();
     let own = serde_json::to_value(thief.keys.public_jwk().unwrap()).unwrap();
-    for kid in [json!(forge.keys.public_jwk().unwrap().kid()), json!(thief.keys.public_jwk().unwrap().kid())] {
+    for kid in [
+        json!(forge.keys.public_jwk().unwrap().kid()),
+        json!(thief.keys.public_jwk().unwrap().kid()),
+    ] {
         let header = changed(changed(thief.header(), "jwk", own.clone()), "kid", kid);
         let token = thief.sign(&header.to_string(), &Forge::claims().to_string());
         assert_eq!(forge.verifier().verify(&token).await.unwrap_err(), AccessFault::NotOurs);
@@ -546,14 +597,25 @@ async fn claims_are_typed_and_compared_exactly() {
         ("roles", json!(["staff"]), Ok(())),
     ];
     for name in ["iss", "sub", "aud", "client_id", "jti"] {
-        table.extend([Value::Null, json!(7), json!(true), json!(["x", 1]), json!({})].map(|value| (name, value, no)));
+        table.extend(
+            [Value::Null, json!(7), json!(true), json!(["x", 1]), json!({})]
+                .map(|value| (name, value, no)),
+        );
     }
     for name in ["exp", "iat"] {
-        let wrong = [Value::Null, json!(now.to_string()), json!(-1), json!(1e300), json!(true), json!([now])];
+        let wrong = [
+            Value::Null,
+            json!(now.to_string()),
+            json!(-1),
+            json!(1e300),
+            json!(true),
+            json!([now]),
+        ];
         table.extend(wrong.map(|value| (name, value, no)));
     }
     for (name, value, expected) in table {
-        let judged = forge.judge(&forge.header(), &changed(Forge::claims(), name, value.clone())).await;
+        let judged =
+            forge.judge(&forge.header(), &changed(Forge::claims(), name, value.clone())).await;
         assert_eq!(judged, expected, "{name} {value}");
     }
 }
@@ -565,11 +627,18 @@ async fn a_fraction_of_a_second_makes_no_token_younger_than_a_log_out() {
     let clock = ManualClock::at(noon());
     let tokens = JwtIssuer::new(forge.keys.clone(), AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens);
-    let grant = builder.environment(&Environment::new().clock(clock.clone()).observer(())).build().unwrap();
-    let verifier =
-        forge.verifier().environment(&Environment::new().clock(clock.clone())).revocations(grant.revocations());
-    let issued =
-        |at: f64| forge.sign(&forge.header().to_string(), &changed(Forge::claims(), "iat", json!(at)).to_string());
+    let grant =
+        builder.environment(&Environment::new().clock(clock.clone()).observer(())).build().unwrap();
+    let verifier = forge
+        .verifier()
+        .environment(&Environment::new().clock(clock.clone()))
+        .revocations(grant.revocations());
+    let issued = |at: f64| {
+        forge.sign(
+            &forge.header().to_string(),
+            &changed(Forge::claims(), "iat", json!(at)).to_string(),
+        )
+    };
     let now = noon().unix_seconds() as f64;
     let (before, after) = (issued(now + 0.25), issued(now + 1.0));
     verifier.verify(&before).await.unwrap();
@@ -606,15 +675,19 @@ async fn a_look_up_is_never_asked_for_what_cannot_be_a_token() {
             panic!("asked for {token:?}")
         }
     }
-    let verifier =
-        AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, Never).environment(&Environment::new().observer(()));
+    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, Never)
+        .environment(&Environment::new().observer(()));
     for token in ["", "a b", "a\r\nb", "a\0", "'", "=", &"a".repeat(8193)] {
         assert_eq!(verifier.verify(token).await.unwrap_err(), AccessFault::NotOurs);
     }
     let request = BearerRequest::new([("authorization", &b"Bearer abc"[..])], None);
-    let lookup =
-        AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, InMemoryLookup).environment(&Environment::new().observer(()));
-    assert_eq!(lookup.authorize(request, "").await.unwrap_err().status(), 403, "an empty setting lets nobody in");
+    let lookup = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, InMemoryLookup)
+        .environment(&Environment::new().observer(()));
+    assert_eq!(
+        lookup.authorize(request, "").await.unwrap_err().status(),
+        403,
+        "an empty setting lets nobody in"
+    );
 }
 
 /// Knows every token.
@@ -639,10 +712,17 @@ async fn only_a_strict_compact_jws_of_json_objects_without_repeated_members_is_r
     let parts: Vec<_> = good.split('.').collect();
     let (first, second, third) = (parts[0], parts[1], parts[2]);
 
-    let nested = format!("{},\"x\":{{\"a\":1,\"b\":{{\"c\":1,\"c\":2}}}}}}", &claims[..claims.len() - 1]);
-    let deep = format!("{},\"x\":{}1{}}}", &claims[..claims.len() - 1], "[".repeat(3000), "]".repeat(3000));
+    let nested =
+        format!("{},\"x\":{{\"a\":1,\"b\":{{\"c\":1,\"c\":2}}}}}}", &claims[..claims.len() - 1]);
+    let deep = format!(
+        "{},\"x\":{}1{}}}",
+        &claims[..claims.len() - 1],
+        "[".repeat(3000),
+        "]".repeat(3000)
+    );
     let infinite = claims.replace(&(noon().unix_seconds() + 600).to_string(), "1e400");
-    let huge = claims.replace(&(noon().unix_seconds() + 600).to_string(), "99999999999999999999999999");
+    let huge =
+        claims.replace(&(noon().unix_seconds() + 600).to_string(), "99999999999999999999999999");
     let mut bad = vec![
         format!("{first}.{second}."),
         format!("{first}.{second}"),
@@ -675,18 +755,25 @@ async fn only_a_strict_compact_jws_of_json_objects_without_repeated_members_is_r
     ];
     // The last character of a signature of 64 bytes carries two spare bits.
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let last = alphabet.iter().position(|symbol| *symbol == *good.as_bytes().last().unwrap()).unwrap();
+    let last =
+        alphabet.iter().position(|symbol| *symbol == *good.as_bytes().last().unwrap()).unwrap();
     bad.push(format!("{}{}", &good[..good.len() - 1], char::from(alphabet[last ^ 1])));
     for token in bad {
         let shown: String = token.chars().take(80).collect();
-        assert_eq!(forge.verifier().verify(&token).await.unwrap_err(), AccessFault::NotOurs, "{shown}");
+        assert_eq!(
+            forge.verifier().verify(&token).await.unwrap_err(),
+            AccessFault::NotOurs,
+            "{shown}"
+        );
     }
 }
 
 /// C14: HS256 keyed with anything that is known of an asymmetric key.
 #[tokio::test]
 async fn a_public_key_is_never_taken_for_a_shared_secret() {
-    for (algorithm, keys) in every_kind().into_iter().filter(|(algorithm, _)| *algorithm != Algorithm::Hs256) {
+    for (algorithm, keys) in
+        every_kind().into_iter().filter(|(algorithm, _)| *algorithm != Algorithm::Hs256)
+    {
         let jwk = keys.public_jwk().unwrap();
         let json = serde_json::to_string(&jwk).unwrap();
         for secret in [json.clone(), format!(" {json}\n"), jwk.kid().to_owned(), String::new()] {
@@ -694,7 +781,10 @@ async fn a_public_key_is_never_taken_for_a_shared_secret() {
             let signed = format!("{}.{}", encode(header), encode(Forge::claims().to_string()));
             let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
             let token = format!("{signed}.{}", encode(hmac::sign(&key, signed.as_bytes())));
-            assert_eq!(verifier(&keys, algorithm).verify(&token).await.unwrap_err(), AccessFault::NotOurs);
+            assert_eq!(
+                verifier(&keys, algorithm).verify(&token).await.unwrap_err(),
+                AccessFault::NotOurs
+            );
         }
     }
 }
@@ -703,7 +793,8 @@ async fn a_public_key_is_never_taken_for_a_shared_secret() {
 #[tokio::test]
 async fn an_ecdsa_signature_in_der_is_refused() {
     let pair = p256();
-    let keys = SigningKeys::from_pem(pem("PRIVATE KEY", pair.to_pkcs8v1().unwrap().as_ref())).unwrap();
+    let keys =
+        SigningKeys::from_pem(pem("PRIVATE KEY", pair.to_pkcs8v1().unwrap().as_ref())).unwrap();
     let header = json!({ "typ": "at+jwt", "alg": "ES256" }).to_string();
     let signed = format!("{}.{}", encode(header), encode(Forge::claims().to_string()));
     let asn1 = EcdsaKeyPair::from_pkcs8(
@@ -714,7 +805,10 @@ async fn an_ecdsa_signature_in_der_is_refused() {
     let fixed = format!("{signed}.{}", encode(pair.sign(&random, signed.as_bytes()).unwrap()));
     let der = format!("{signed}.{}", encode(asn1.sign(&random, signed.as_bytes()).unwrap()));
     verifier(&keys, Algorithm::Es256).verify(&fixed).await.unwrap();
-    assert_eq!(verifier(&keys, Algorithm::Es256).verify(&der).await.unwrap_err(), AccessFault::NotOurs);
+    assert_eq!(
+        verifier(&keys, Algorithm::Es256).verify(&der).await.unwrap_err(),
+        AccessFault::NotOurs
+    );
 }
 
 #[tokio::test]
@@ -725,11 +819,20 @@ async fn a_token_of_another_algorithm_than_the_ones_asked_for_is_refused() {
     let both = ed.clone().publish(rsa_keys.public_jwk().unwrap()).unwrap();
     let by_rsa = issue(&engine(&rsa_keys)).await;
     verifier(&both, Algorithm::Rs256).verify(&by_rsa).await.unwrap();
-    assert_eq!(verifier(&both, Algorithm::EdDsa).verify(&by_rsa).await.unwrap_err(), AccessFault::NotOurs);
+    assert_eq!(
+        verifier(&both, Algorithm::EdDsa).verify(&by_rsa).await.unwrap_err(),
+        AccessFault::NotOurs
+    );
     // R22: none, or one without a key, does not make a verifier.
     let keys = || ed.verification_keys().unwrap();
-    assert_eq!(AccessTokenVerifier::new(ISSUER, AUDIENCE, [], keys()).unwrap_err(), KeyError::Empty);
-    assert_eq!(AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Rs256], keys()).unwrap_err(), KeyError::Empty);
+    assert_eq!(
+        AccessTokenVerifier::new(ISSUER, AUDIENCE, [], keys()).unwrap_err(),
+        KeyError::Empty
+    );
+    assert_eq!(
+        AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Rs256], keys()).unwrap_err(),
+        KeyError::Empty
+    );
     // Without a kid, and with two keys that fit, there is nothing to choose by.
     let two = ed.clone().publish(Forge::new().keys.public_jwk().unwrap()).unwrap();
     let forge = Forge::new();
@@ -737,7 +840,10 @@ async fn a_token_of_another_algorithm_than_the_ones_asked_for_is_refused() {
     let nameless = changed(forge.header(), "kid", Value::Null).to_string();
     let token = forge.sign(&nameless, &Forge::claims().to_string());
     forge.verifier().verify(&token).await.unwrap();
-    assert_eq!(verifier(&two_with_forge, Algorithm::EdDsa).verify(&token).await.unwrap_err(), AccessFault::NotOurs);
+    assert_eq!(
+        verifier(&two_with_forge, Algorithm::EdDsa).verify(&token).await.unwrap_err(),
+        AccessFault::NotOurs
+    );
 }
 
 /// RFC 6750 section 3: challenges, by table.
@@ -830,8 +936,12 @@ async fn a_route_is_protected_with_what_the_framework_has() {
 #[tokio::test]
 async fn the_skew_is_bounded() {
     let forge = Forge::new();
-    let token =
-        |exp: u64| forge.sign(&forge.header().to_string(), &changed(Forge::claims(), "exp", json!(exp)).to_string());
+    let token = |exp: u64| {
+        forge.sign(
+            &forge.header().to_string(),
+            &changed(Forge::claims(), "exp", json!(exp)).to_string(),
+        )
+    };
     let now = noon().unix_seconds();
     let none = forge.verifier().skew(Duration::ZERO);
     assert_eq!(none.verify(&token(now)).await.unwrap_err(), AccessFault::Expired);
@@ -847,8 +957,10 @@ async fn opaque_tokens_are_random_kept_as_digests_and_looked_up() {
     let store = InMemoryTokens::new();
     let tokens = OpaqueIssuer::new(store.clone(), AUDIENCE);
     let clock = ManualClock::at(noon());
-    let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens.clone());
-    let grant = builder.environment(&Environment::new().clock(clock.clone()).observer(())).build().unwrap();
+    let builder =
+        PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens.clone());
+    let grant =
+        builder.environment(&Environment::new().clock(clock.clone()).observer(())).build().unwrap();
     let (token, other) = (issue(&grant).await, issue(&grant).await);
     assert_ne!(token, other);
     assert_eq!(token.len(), 43, "256 bits in base64url");
@@ -862,9 +974,14 @@ async fn opaque_tokens_are_random_kept_as_digests_and_looked_up() {
     );
     assert_eq!(verifier.verify(&token[1..]).await.unwrap_err(), AccessFault::NotOurs);
     assert_eq!(verifier.verify(&format!("{token}A")).await.unwrap_err(), AccessFault::NotOurs);
-    let elsewhere = AccessTokenVerifier::by_lookup(ISSUER, "https://other.example.com", tokens.clone());
+    let elsewhere =
+        AccessTokenVerifier::by_lookup(ISSUER, "https://other.example.com", tokens.clone());
     assert_eq!(
-        elsewhere.environment(&Environment::new().clock(clock.clone())).verify(&token).await.unwrap_err(),
+        elsewhere
+            .environment(&Environment::new().clock(clock.clone()))
+            .verify(&token)
+            .await
+            .unwrap_err(),
         AccessFault::Audience
     );
 
@@ -872,7 +989,9 @@ async fn opaque_tokens_are_random_kept_as_digests_and_looked_up() {
     assert!(tokens.inspect(&token, noon().plus(Duration::from_secs(600))).await.unwrap().is_none());
     clock.advance(Duration::from_secs(630));
     assert_eq!(verifier.verify(&token).await.unwrap_err(), AccessFault::Expired);
-    assert!(serde_json::from_slice::<Value>(grant.metadata().body()).unwrap().get("jwks_uri").is_none());
+    assert!(
+        serde_json::from_slice::<Value>(grant.metadata().body()).unwrap().get("jwks_uri").is_none()
+    );
 }
 
 #[tokio::test]
@@ -888,14 +1007,16 @@ async fn a_token_table_that_fails_neither_issues_nor_lets_through() {
         }
     }
     let tokens = OpaqueIssuer::new(Arc::new(Down), AUDIENCE);
-    let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens.clone());
+    let builder =
+        PasswordGrant::builder(ISSUER, common::clients(), Users::default(), tokens.clone());
     let grant = builder.environment(&Environment::new().observer(())).build().unwrap();
     let form = format!("{GOOD}&client_id=mobile");
-    let request = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
+    let request =
+        HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], form.as_bytes());
     Answer::from(grant.token(request).await).is(500, "server_error");
 
-    let verifier =
-        AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens).environment(&Environment::new().observer(()));
+    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens)
+        .environment(&Environment::new().observer(()));
     let headers = [("authorization", &b"Bearer abc"[..])];
     let refusal = verifier.authenticate(BearerRequest::new(headers, None)).await.unwrap_err();
     assert_eq!((refusal.status(), refusal.header("retry-after")), (503, Some("1")));
@@ -909,18 +1030,24 @@ async fn what_an_opaque_token_means_survives_a_json_column() {
     impl TokenLookup for Column {
         async fn look_up(&self, token: &str) -> Result<Option<TokenDetails>, BoxError> {
             let rows = self.0.lock().unwrap();
-            Ok(rows.values().find(|_| token == "known").map(|row| serde_json::from_str(row)).transpose()?)
+            Ok(rows
+                .values()
+                .find(|_| token == "known")
+                .map(|row| serde_json::from_str(row))
+                .transpose()?)
         }
     }
     let tokens = InMemoryTokens::new();
     let issuer = OpaqueIssuer::new(tokens, AUDIENCE);
-    let builder = PasswordGrant::builder(ISSUER, common::clients(), Users::default(), issuer.clone());
-    let token = issue(&builder.environment(&Environment::new().observer(())).build().unwrap()).await;
+    let builder =
+        PasswordGrant::builder(ISSUER, common::clients(), Users::default(), issuer.clone());
+    let token =
+        issue(&builder.environment(&Environment::new().observer(())).build().unwrap()).await;
     let details = issuer.look_up(&token).await.unwrap().unwrap();
     let row = serde_json::to_string(&details).unwrap();
     let column = Column(std::sync::Mutex::new([([0; 32], row)].into()));
-    let verifier =
-        AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, column).environment(&Environment::new().observer(()));
+    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, column)
+        .environment(&Environment::new().observer(()));
     assert_eq!(verifier.verify("known").await.unwrap().scope.as_str(), "profile");
 }
 
@@ -930,7 +1057,9 @@ async fn a_jwt_issuer_inspects_its_own_tokens() {
         let token = issue(&engine(&keys)).await;
         let issuer = JwtIssuer::new(keys, AUDIENCE);
         assert_eq!(issuer.inspect(&token, noon()).await.unwrap().unwrap().client_id, "mobile");
-        assert!(issuer.inspect(&token, noon().plus(Duration::from_secs(600))).await.unwrap().is_none());
+        assert!(
+            issuer.inspect(&token, noon().plus(Duration::from_secs(600))).await.unwrap().is_none()
+        );
         assert!(issuer.inspect("garbage", noon()).await.unwrap().is_none());
     }
 }

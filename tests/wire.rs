@@ -7,11 +7,18 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use common::{Answer, FORM, GOOD, Users, World, basic};
+use password_grant::error::RequestFault;
 use password_grant::{
-    HttpRequest, Login, Reason, Rejection, RequestContext, RequestFault, RequestLimits, TokenRequest,
+    HttpRequest, Login, Reason, Rejection, RequestContext, RequestLimits, TokenRequest,
 };
 
-async fn raw(world: &World, method: &str, query: Option<&str>, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+async fn raw(
+    world: &World,
+    method: &str,
+    query: Option<&str>,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
     world.grant.token(HttpRequest::new(method, query, headers, body)).await.into()
 }
@@ -27,7 +34,8 @@ fn fault(body: &[u8]) -> Option<RequestFault> {
 #[tokio::test]
 async fn every_method_but_post_is_refused_with_the_one_that_is_allowed() {
     let world = World::default();
-    for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "post", "", "POST "] {
+    for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "post", "", "POST "]
+    {
         let answer = raw(&world, method, None, &[("content-type", FORM)], GOOD.as_bytes()).await;
         answer.is(405, "invalid_request");
         assert_eq!(answer.header("allow"), Some("POST"), "{method}");
@@ -69,7 +77,9 @@ async fn only_a_form_in_utf8_is_read() {
             answer.is(400, "invalid_request");
         }
     }
-    raw(&world, "POST", None, &[("authorization", &authorization)], GOOD.as_bytes()).await.is(400, "invalid_request");
+    raw(&world, "POST", None, &[("authorization", &authorization)], GOOD.as_bytes())
+        .await
+        .is(400, "invalid_request");
 }
 
 /// Widely used clients always name the charset of their platform. In an all-ASCII form it changes nothing; elsewhere it
@@ -79,7 +89,9 @@ async fn another_charset_is_taken_where_it_changes_nothing() {
     let world = World::of(Users::who(|attempt| Ok(Login::accepted(attempt.username()))));
     let authorization = basic("web", "web-secret");
     let ascii = GOOD.to_owned();
-    let form = |username: &str| format!("grant_type=password&username={username}&password=wonderland&scope=profile");
+    let form = |username: &str| {
+        format!("grant_type=password&username={username}&password=wonderland&scope=profile")
+    };
     let send = async |label: &str, body: &[u8]| {
         let content_type = format!("{FORM};charset={label}");
         let headers = [("Content-Type", &*content_type), ("Authorization", &authorization)];
@@ -106,12 +118,18 @@ async fn another_charset_is_taken_where_it_changes_nothing() {
         send(label, ascii.as_bytes()).await.is_granted();
         send(label, form("al%69ce%2B").as_bytes()).await.is_granted();
         // `é` in either encoding, escaped or as it is, in a value or in a name that nobody knows.
-        for body in
-            [&form("%E9")[..], &form("%C3%A9"), &form("é"), &format!("{ascii}&%C3%A9=1"), &format!("{ascii}&x=é")]
-        {
+        for body in [
+            &form("%E9")[..],
+            &form("%C3%A9"),
+            &form("é"),
+            &format!("{ascii}&%C3%A9=1"),
+            &format!("{ascii}&x=é"),
+        ] {
             send(label, body.as_bytes()).await.is(400, "invalid_request");
         }
-        send(label, b"grant_type=password&username=\xe9&password=x").await.is(400, "invalid_request");
+        send(label, b"grant_type=password&username=\xe9&password=x")
+            .await
+            .is(400, "invalid_request");
     }
     for label in ["UTF-8", "utf8", "\"Utf-8\""] {
         send(label, form("%C3%A9").as_bytes()).await.is_granted();
@@ -161,7 +179,8 @@ async fn another_charset_is_taken_where_it_changes_nothing() {
 async fn a_header_that_may_occur_once_is_refused_twice() {
     let world = World::default();
     let authorization = basic("web", "web-secret");
-    for repeated in [("content-type", FORM), ("AUTHORIZATION", &*authorization), ("DPoP", "proof")] {
+    for repeated in [("content-type", FORM), ("AUTHORIZATION", &*authorization), ("DPoP", "proof")]
+    {
         let once = [("Content-Type", FORM), ("Authorization", &*authorization), ("dpop", "proof")];
         raw(&world, "POST", None, &once, GOOD.as_bytes()).await.is_granted();
         let twice: Vec<_> = once.into_iter().chain([repeated]).collect();
@@ -184,9 +203,13 @@ async fn a_credential_in_the_query_is_refused_and_nothing_in_the_query_is_read()
         "x=1&p%61ssword=wonderland",
         "password",
     ] {
-        raw(&world, "POST", Some(query), &headers, GOOD.as_bytes()).await.is(400, "invalid_request");
+        raw(&world, "POST", Some(query), &headers, GOOD.as_bytes())
+            .await
+            .is(400, "invalid_request");
     }
-    raw(&world, "POST", Some("grant_type=other&scope=admin&%zz"), &headers, GOOD.as_bytes()).await.is_granted();
+    raw(&world, "POST", Some("grant_type=other&scope=admin&%zz"), &headers, GOOD.as_bytes())
+        .await
+        .is_granted();
     raw(&world, "POST", Some(GOOD), &headers, b"").await.is(400, "invalid_request");
 }
 
@@ -203,7 +226,8 @@ async fn a_body_over_the_limit_is_413_whatever_else_is_wrong_with_it() {
     raw(&world, "POST", None, &headers, &body).await.is(413, "invalid_request");
     raw(&world, "GET", None, &[], &body).await.is(413, "invalid_request");
 
-    let stopped = HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], b"").body_too_large();
+    let stopped =
+        HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], b"").body_too_large();
     Answer::from(world.grant.token(stopped).await).is(413, "invalid_request");
 }
 
@@ -226,7 +250,8 @@ fn what_is_not_a_strict_encoding_of_utf8_is_refused_never_replaced() {
     ] {
         assert_eq!(fault(body), Some(RequestFault::Encoding), "{}", body.escape_ascii());
     }
-    for body in ["username=zo%C3%AB", "username=zoë", "username=%F0%9F%94%91", "username=a+b%2Bc"] {
+    for body in ["username=zo%C3%AB", "username=zoë", "username=%F0%9F%94%91", "username=a+b%2Bc"]
+    {
         assert_eq!(fault(body.as_bytes()), None, "{body}");
     }
 }
@@ -236,10 +261,15 @@ async fn plus_is_a_space_and_percent_2b_a_plus() {
     let world = World::of(Users::who(|attempt| {
         let (name, password) = (attempt.username(), attempt.password().expose());
         let right = name == "zoë b" && password == " pässwörd +&=%\t ";
-        Ok(if right { Login::accepted("user-2") } else { Login::rejected(Rejection::WrongPassword) })
+        Ok(if right {
+            Login::accepted("user-2")
+        } else {
+            Login::rejected(Rejection::WrongPassword)
+        })
     }));
     // Not trimmed, not folded, nothing cut off (requirement 14).
-    let form = "grant_type=password&username=zo%C3%AB+b&password=+p%C3%A4ssw%c3%b6rd+%2B%26%3D%25%09+";
+    let form =
+        "grant_type=password&username=zo%C3%AB+b&password=+p%C3%A4ssw%c3%b6rd+%2B%26%3D%25%09+";
     world.post(form).await.is_granted();
 }
 
@@ -265,7 +295,12 @@ fn a_repeated_parameter_is_refused_whatever_its_name_and_value() {
     ] {
         assert_eq!(fault(body.as_bytes()), Some(RequestFault::Repeated), "{body}");
     }
-    for body in ["resource=a&resource=b&audience=c&audience=c", "Username=a&username=b", "a=1&b=1&&c=1&", ""] {
+    for body in [
+        "resource=a&resource=b&audience=c&audience=c",
+        "Username=a&username=b",
+        "a=1&b=1&&c=1&",
+        "",
+    ] {
         assert_eq!(fault(body.as_bytes()), None, "{body}");
     }
 }
@@ -291,7 +326,9 @@ fn lengths_and_numbers_are_bounded() {
 
     assert_eq!(fault(format!("{}=1", "n".repeat(64)).as_bytes()), None);
     assert_eq!(fault(format!("{}=1", "n".repeat(65)).as_bytes()), Some(RequestFault::TooLong));
-    let many = |count: usize| (0..count).map(|number| format!("n{number}=1")).collect::<Vec<_>>().join("&");
+    let many = |count: usize| {
+        (0..count).map(|number| format!("n{number}=1")).collect::<Vec<_>>().join("&")
+    };
     assert_eq!(fault(many(32).as_bytes()), None);
     assert_eq!(fault(many(33).as_bytes()), Some(RequestFault::TooManyParameters));
     assert_eq!(
@@ -316,7 +353,8 @@ async fn an_over_long_password_is_refused_before_anybody_is_asked() {
         let mut limits = RequestLimits::default();
         limits.password = configured;
         let world = World::with(Users::default(), |builder| builder.limits(limits));
-        let form = |length| format!("grant_type=password&username=alice&password={}", "a".repeat(length));
+        let form =
+            |length| format!("grant_type=password&username=alice&password={}", "a".repeat(length));
         world.post(&form(effective)).await.is(400, "invalid_grant");
         world.post(&form(effective + 1)).await.is(400, "invalid_request");
     }
@@ -327,7 +365,11 @@ async fn an_over_long_password_is_refused_before_anybody_is_asked() {
 fn a_parameter_holds_only_the_characters_of_its_grammar() {
     for name in ["username", "password"] {
         for bad in ["%00", "%0A", "%0D", "%1F", "%7F", "%01", "%EF%BF%BE", "%EF%BF%BF"] {
-            assert_eq!(fault(format!("{name}=a{bad}b").as_bytes()), Some(RequestFault::Character), "{name}={bad}");
+            assert_eq!(
+                fault(format!("{name}=a{bad}b").as_bytes()),
+                Some(RequestFault::Character),
+                "{name}={bad}"
+            );
         }
         for good in ["%09", "+", "~", "%C2%80", "%EF%BF%BD", "%F0%90%80%80", "%F4%8F%BF%BF"] {
             assert_eq!(fault(format!("{name}=a{good}b").as_bytes()), None, "{name}={good}");
@@ -335,7 +377,11 @@ fn a_parameter_holds_only_the_characters_of_its_grammar() {
     }
     for name in ["client_id", "client_secret", "grant_type", "client_assertion_type", "resource"] {
         for bad in ["%00", "%09", "%0A", "%1F", "%7F", "%C3%AB"] {
-            assert_eq!(fault(format!("{name}=a{bad}b").as_bytes()), Some(RequestFault::Character), "{name}={bad}");
+            assert_eq!(
+                fault(format!("{name}=a{bad}b").as_bytes()),
+                Some(RequestFault::Character),
+                "{name}={bad}"
+            );
         }
         assert_eq!(fault(format!("{name}=a+%22%5C~").as_bytes()), None, "{name}");
     }
@@ -345,13 +391,28 @@ fn a_parameter_holds_only_the_characters_of_its_grammar() {
 #[test]
 fn a_token_or_an_assertion_may_be_anything_that_decodes() {
     for name in ["refresh_token", "client_assertion"] {
-        for odd in ["a".repeat(60_000), "%C3%A9".into(), "%00".into(), "%0A".into(), "%EF%BF%BD".into(), "=".into()] {
+        for odd in [
+            "a".repeat(60_000),
+            "%C3%A9".into(),
+            "%00".into(),
+            "%0A".into(),
+            "%EF%BF%BD".into(),
+            "=".into(),
+        ] {
             assert_eq!(fault(format!("{name}={odd}").as_bytes()), None, "{name}");
         }
         for bad in ["%FF", "%C3", "%zz", "%", "\u{e9}%E9"] {
-            assert_eq!(fault(format!("{name}={bad}").as_bytes()), Some(RequestFault::Encoding), "{name}={bad}");
+            assert_eq!(
+                fault(format!("{name}={bad}").as_bytes()),
+                Some(RequestFault::Encoding),
+                "{name}={bad}"
+            );
         }
-        assert_eq!(fault(format!("{name}=a&{name}=a").as_bytes()), Some(RequestFault::Repeated), "{name}");
+        assert_eq!(
+            fault(format!("{name}=a&{name}=a").as_bytes()),
+            Some(RequestFault::Repeated),
+            "{name}"
+        );
     }
 }
 
@@ -375,7 +436,16 @@ fn from_a_form_that_was_parsed_elsewhere_a_replacement_character_is_refused() {
 #[tokio::test]
 async fn a_malformed_scope_is_invalid_scope_before_the_client_is_known() {
     let world = World::default();
-    for scope in ["+", "+profile", "profile+", "profile++orders:read", "pro%22file", "pro%5Cfile", "a%09b", "%C3%AB"] {
+    for scope in [
+        "+",
+        "+profile",
+        "profile+",
+        "profile++orders:read",
+        "pro%22file",
+        "pro%5Cfile",
+        "a%09b",
+        "%C3%AB",
+    ] {
         let form = format!("grant_type=password&username=alice&password=wonderland&scope={scope}");
         world.post(&form).await.is(400, "invalid_scope");
         world.send(&[], &form).await.is(400, "invalid_scope");
@@ -387,7 +457,9 @@ async fn a_malformed_scope_is_invalid_scope_before_the_client_is_known() {
 #[tokio::test]
 async fn a_parameter_without_a_value_is_as_if_it_were_not_there() {
     let world = World::default();
-    let granted = world.post("grant_type=password&username=alice&password=wonderland&scope=&client_id=&client_secret=");
+    let granted = world.post(
+        "grant_type=password&username=alice&password=wonderland&scope=&client_id=&client_secret=",
+    );
     assert_eq!(granted.await.is_granted()["scope"], "profile");
     for (form, description) in [
         ("grant_type=&username=alice&password=wonderland", "Grant type parameter missing"),
@@ -407,7 +479,8 @@ async fn a_parameter_without_a_value_is_as_if_it_were_not_there() {
 async fn the_first_fault_in_the_fixed_order_is_the_one_answered() {
     let world = World::default();
     let big = vec![b'a'; 70_000];
-    let description = |answer: Answer| answer.json()["error_description"].as_str().unwrap().to_owned();
+    let description =
+        |answer: Answer| answer.json()["error_description"].as_str().unwrap().to_owned();
     let json = [("content-type", "application/json")];
     let twice = [("content-type", "application/json"), ("content-type", FORM)];
     let form = [("content-type", FORM)];
@@ -415,10 +488,28 @@ async fn the_first_fault_in_the_fixed_order_is_the_one_answered() {
         ("GET", Some("password=x"), &twice[..], &big[..], "The request body is too large"),
         ("GET", Some("password=x"), &twice, b"%zz", "Only POST is allowed"),
         ("POST", Some("password=x"), &twice, b"%zz", "A header that may occur once is repeated"),
-        ("POST", Some("password=x"), &json, b"%zz", "Credentials must be in the body, not in the URI"),
-        ("POST", None, &json, b"%zz", "Content-Type must be application/x-www-form-urlencoded in UTF-8"),
+        (
+            "POST",
+            Some("password=x"),
+            &json,
+            b"%zz",
+            "Credentials must be in the body, not in the URI",
+        ),
+        (
+            "POST",
+            None,
+            &json,
+            b"%zz",
+            "Content-Type must be application/x-www-form-urlencoded in UTF-8",
+        ),
         ("POST", None, &form, b"a=1&a=2&b=%zz", "A parameter is repeated"),
-        ("POST", None, &form, b"username=%00&scope=%22", "A parameter holds a character that is not allowed"),
+        (
+            "POST",
+            None,
+            &form,
+            b"username=%00&scope=%22",
+            "A parameter holds a character that is not allowed",
+        ),
     ] {
         assert_eq!(description(raw(&world, method, query, headers, body).await), expected);
     }
@@ -437,7 +528,11 @@ async fn no_answer_may_be_stored_and_every_answer_is_json() {
     ];
     for answer in answers {
         let headers = ["content-type", "cache-control", "pragma"].map(|name| answer.header(name));
-        assert_eq!(headers, [Some("application/json"), Some("no-store"), Some("no-cache")], "{answer:?}");
+        assert_eq!(
+            headers,
+            [Some("application/json"), Some("no-store"), Some("no-cache")],
+            "{answer:?}"
+        );
         assert!(answer.json().is_object());
     }
 }
@@ -482,17 +577,24 @@ async fn trouble_on_our_side_is_generic_and_says_when_to_try_again() {
     answer.is(503, "temporarily_unavailable");
     assert_eq!(answer.header("retry-after"), Some("1"));
     assert!(!answer.body.contains("hunter2") && !answer.body.contains("10.0.0.7"));
-    assert!(world.events.last().contains("hunter2"), "the observer is told: {}", world.events.last());
+    assert!(
+        world.events.last().contains("hunter2"),
+        "the observer is told: {}",
+        world.events.last()
+    );
 }
 
 #[tokio::test]
 async fn the_typed_entrance_sees_repeated_parameters_and_grants_what_http_grants() {
     let world = World::default();
     let pairs = |form: &'static str| {
-        form.split('&').map(|pair| pair.split_once('=').unwrap()).map(|(name, value)| (name.into(), value.into()))
+        form.split('&')
+            .map(|pair| pair.split_once('=').unwrap())
+            .map(|(name, value)| (name.into(), value.into()))
     };
     let authorization = basic("web", "web-secret");
-    let request = TokenRequest::from_pairs(pairs(GOOD)).unwrap().authorization(authorization.as_bytes());
+    let request =
+        TokenRequest::from_pairs(pairs(GOOD)).unwrap().authorization(authorization.as_bytes());
     assert_eq!(world.grant.handle(request).await.unwrap().scope().as_str(), "profile");
 
     let repeated: [(Cow<'_, str>, Cow<'_, str>); 2] =
@@ -501,12 +603,19 @@ async fn the_typed_entrance_sees_repeated_parameters_and_grants_what_http_grants
     assert_eq!(refusal.reason(), &Reason::Request(RequestFault::Repeated));
 
     let twice = TokenRequest::from_pairs(pairs(GOOD)).unwrap();
-    let twice = twice.authorization(authorization.as_bytes()).authorization(authorization.as_bytes());
+    let twice =
+        twice.authorization(authorization.as_bytes()).authorization(authorization.as_bytes());
     let refusal = world.grant.handle(twice).await.unwrap_err();
-    assert_eq!((refusal.status(), refusal.reason()), (400, &Reason::Request(RequestFault::RepeatedHeader)));
+    assert_eq!(
+        (refusal.status(), refusal.reason()),
+        (400, &Reason::Request(RequestFault::RepeatedHeader))
+    );
 
     let nul: [(Cow<'_, str>, Cow<'_, str>); 1] = [("password".into(), "a\0b".into())];
-    assert_eq!(TokenRequest::from_pairs(nul).unwrap_err().reason(), &Reason::Request(RequestFault::Character));
+    assert_eq!(
+        TokenRequest::from_pairs(nul).unwrap_err().reason(),
+        &Reason::Request(RequestFault::Character)
+    );
 }
 
 /// I26: only what the host hands over counts; no forwarding header is ever read.
@@ -554,8 +663,11 @@ async fn http_parts_go_in_and_an_http_response_comes_out() {
     let response: http::Response<Vec<u8>> = answer.clone().into();
     assert_eq!(response.status(), 401);
     assert_eq!(response.body(), answer.body());
-    let headers: Vec<_> =
-        response.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    let headers: Vec<_> = response
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+        .collect();
     assert_eq!(headers, answer.headers().collect::<Vec<_>>());
     assert_eq!(response.headers()["www-authenticate"], r#"Basic realm="https://id.example.com""#);
 }

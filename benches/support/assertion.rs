@@ -3,9 +3,11 @@
 use std::cell::Cell;
 use std::hint::black_box;
 
+use password_grant::assertion::ClientAssertion;
+use password_grant::state::InMemoryState;
 use password_grant::{
-    Algorithm, BoxError, Client, ClientAssertion, ClientAuthentication, ClientStore, Environment, Grant, HttpRequest,
-    InMemoryState, JwtIssuer, PasswordGrant, RequestContext, async_trait,
+    Algorithm, BoxError, Client, ClientAuthentication, ClientStore, Environment, Grant,
+    HttpRequest, JwtIssuer, PasswordGrant, RequestContext, async_trait,
 };
 
 use super::keys::{BareVerification, KeyPair, decoded};
@@ -24,8 +26,16 @@ struct Clients(CachedClient, Client);
 
 #[async_trait]
 impl ClientStore for Clients {
-    async fn find(&self, client_id: &str, context: &RequestContext) -> Result<Option<Client>, BoxError> {
-        if client_id == CLIENT_ID { self.0.find(client_id, context).await } else { Ok(Some(self.1.clone())) }
+    async fn find(
+        &self,
+        client_id: &str,
+        context: &RequestContext,
+    ) -> Result<Option<Client>, BoxError> {
+        if client_id == CLIENT_ID {
+            self.0.find(client_id, context).await
+        } else {
+            Ok(Some(self.1.clone()))
+        }
     }
 }
 
@@ -48,8 +58,10 @@ impl AssertionCase {
             Some(public) => ClientAuthentication::private_key_jwt(&[public].into_iter().collect()),
             None => ClientAuthentication::client_secret_jwt(pair.secret()),
         };
-        let client = Client::confidential(SIGNER, registered.expect("a key")).grants([Grant::Password]);
-        let clients = Clients(CachedClient::new(), client.scope(SCOPE.parse().expect("a scope")).build());
+        let client =
+            Client::confidential(SIGNER, registered.expect("a key")).grants([Grant::Password]);
+        let clients =
+            Clients(CachedClient::new(), client.scope(SCOPE.parse().expect("a scope")).build());
         let issuer = JwtIssuer::new(KeyPair::generate(Algorithm::Hs256).signing_keys(), AUDIENCE);
         // Room for as many as a long measurement makes.
         let grant = PasswordGrant::builder(ISSUER, clients, TrivialUser::new(), issuer)
@@ -95,7 +107,8 @@ impl AssertionCase {
     }
 
     pub fn ask(&self, body: &str) -> u16 {
-        block_on(self.grant.token(HttpRequest::new("POST", None, HEADERS, body.as_bytes()))).status()
+        block_on(self.grant.token(HttpRequest::new("POST", None, HEADERS, body.as_bytes())))
+            .status()
     }
 
     pub fn ask_by_basic(&self) -> u16 {

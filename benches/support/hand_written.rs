@@ -12,7 +12,9 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use super::keys::{BareSignature, KeyPair, SIGNATURE};
-use super::{AUDIENCE, CLIENT_ID, CLIENT_SECRET, ISSUER, LIFETIME, PASSWORD, SCOPE, SUBJECT, USERNAME};
+use super::{
+    AUDIENCE, CLIENT_ID, CLIENT_SECRET, ISSUER, LIFETIME, PASSWORD, SCOPE, SUBJECT, USERNAME,
+};
 
 pub struct HandWritten {
     key: BareSignature,
@@ -58,16 +60,27 @@ impl HandWritten {
     pub fn answer(&self, method: &str, headers: &[(&str, &[u8])], body: &[u8]) -> Answer {
         let answer = |status, body| Answer {
             status,
-            headers: [("content-type", "application/json"), ("cache-control", "no-store"), ("pragma", "no-cache")],
+            headers: [
+                ("content-type", "application/json"),
+                ("cache-control", "no-store"),
+                ("pragma", "no-cache"),
+            ],
             body,
         };
         match self.granted(method, headers, body) {
             Ok(body) => answer(200, body),
-            Err((status, error)) => answer(status, format!(r#"{{"error":"{error}"}}"#).into_bytes()),
+            Err((status, error)) => {
+                answer(status, format!(r#"{{"error":"{error}"}}"#).into_bytes())
+            }
         }
     }
 
-    fn granted(&self, method: &str, headers: &[(&str, &[u8])], body: &[u8]) -> Result<Vec<u8>, (u16, &'static str)> {
+    fn granted(
+        &self,
+        method: &str,
+        headers: &[(&str, &[u8])],
+        body: &[u8],
+    ) -> Result<Vec<u8>, (u16, &'static str)> {
         const MALFORMED: (u16, &str) = (400, "invalid_request");
         const CLIENT: (u16, &str) = (401, "invalid_client");
 
@@ -78,25 +91,30 @@ impl HandWritten {
         let (mut content_type, mut authorization) = (None, None);
         for (name, value) in headers {
             if name.eq_ignore_ascii_case("content-type") && content_type.replace(*value).is_some()
-                || name.eq_ignore_ascii_case("authorization") && authorization.replace(*value).is_some()
+                || name.eq_ignore_ascii_case("authorization")
+                    && authorization.replace(*value).is_some()
             {
                 return Err(MALFORMED);
             }
         }
-        if !content_type.is_some_and(|value| value.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")) {
+        if !content_type
+            .is_some_and(|value| value.eq_ignore_ascii_case(b"application/x-www-form-urlencoded"))
+        {
             return Err(MALFORMED);
         }
         let form = parse(body).ok_or(MALFORMED)?;
 
         // The client.
-        let (scheme, encoded) = authorization.and_then(|header| header.split_at_checked(6)).ok_or(CLIENT)?;
+        let (scheme, encoded) =
+            authorization.and_then(|header| header.split_at_checked(6)).ok_or(CLIENT)?;
         let mut credentials = [0; 128];
         let length = STANDARD.decode_slice(encoded, &mut credentials).map_err(|_| CLIENT)?;
         let credentials = &credentials[..length];
         let colon = credentials.iter().position(|byte| *byte == b':').ok_or(CLIENT)?;
         let (client_id, secret) = (&credentials[..colon], &credentials[colon + 1..]);
         let presented = digest(&SHA256, secret);
-        let proved = verify_slices_are_equal(presented.as_ref(), &self.client_secret_sha256).is_ok();
+        let proved =
+            verify_slices_are_equal(presented.as_ref(), &self.client_secret_sha256).is_ok();
         if !scheme.eq_ignore_ascii_case(b"basic ") || client_id != CLIENT_ID.as_bytes() || !proved {
             return Err(CLIENT);
         }
@@ -133,7 +151,8 @@ impl HandWritten {
         claims.push_base64url(&random);
         claims.push(br#""}"#);
 
-        let mut answer = Vec::with_capacity(self.answer_head.len() + claims.length.div_ceil(3) * 4 + 512);
+        let mut answer =
+            Vec::with_capacity(self.answer_head.len() + claims.length.div_ceil(3) * 4 + 512);
         answer.extend_from_slice(self.answer_head.as_bytes());
         append_base64url(&mut answer, claims.written());
         let mut signature = [0; SIGNATURE];
@@ -173,7 +192,8 @@ impl Claims {
     }
 
     fn push_base64url(&mut self, bytes: &[u8]) {
-        self.length += URL_SAFE_NO_PAD.encode_slice(bytes, &mut self.bytes[self.length..]).expect("room");
+        self.length +=
+            URL_SAFE_NO_PAD.encode_slice(bytes, &mut self.bytes[self.length..]).expect("room");
     }
 
     fn written(&self) -> &[u8] {
@@ -202,7 +222,10 @@ fn parse(body: &[u8]) -> Option<Form<'_>> {
             _ => continue,
         };
         let value = decode(value)?;
-        if value.len() > 1024 || value.bytes().any(|byte| byte < b' ') || slot.replace(value).is_some() {
+        if value.len() > 1024
+            || value.bytes().any(|byte| byte < b' ')
+            || slot.replace(value).is_some()
+        {
             return None;
         }
     }

@@ -5,12 +5,15 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair as PublicHalf, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
+    Ed25519KeyPair, KeyPair as PublicHalf, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use password_grant::{Algorithm, AssertionKey, SigningKeys, VerificationKeys};
+use password_grant::assertion::AssertionKey;
+use password_grant::jose::VerificationKeys;
+use password_grant::{Algorithm, SigningKeys};
 
 /// Bytes of the longest signature, that of RSA with 2,048 bits.
 pub const SIGNATURE: usize = 256;
@@ -30,21 +33,30 @@ impl KeyPair {
                 aws_lc_rs::rand::fill(&mut secret).expect("randomness");
                 secret
             }
-            Algorithm::EdDsa => Ed25519KeyPair::generate_pkcs8v1(&random).expect("a key").as_ref().to_vec(),
-            Algorithm::Es256 => EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
+            Algorithm::EdDsa => {
+                Ed25519KeyPair::generate_pkcs8v1(&random).expect("a key").as_ref().to_vec()
+            }
+            Algorithm::Es256 => {
+                EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
+                    .expect("a key")
+                    .as_ref()
+                    .to_vec()
+            }
+            Algorithm::Rs256 => RsaKeyPair::generate(KeySize::Rsa2048)
+                .and_then(|key| key.as_der())
                 .expect("a key")
                 .as_ref()
                 .to_vec(),
-            Algorithm::Rs256 => {
-                RsaKeyPair::generate(KeySize::Rsa2048).and_then(|key| key.as_der()).expect("a key").as_ref().to_vec()
-            }
             other => panic!("no key for {other}"),
         };
         Self { algorithm, private }
     }
 
     fn pem(&self) -> String {
-        format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(&self.private))
+        format!(
+            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+            STANDARD.encode(&self.private)
+        )
     }
 
     pub fn signing_keys(&self) -> SigningKeys {
@@ -83,7 +95,9 @@ impl KeyPair {
         match self.algorithm {
             Algorithm::Hs256 => {
                 let key = hmac::Key::new(hmac::HMAC_SHA256, &self.private);
-                Some(URL_SAFE_NO_PAD.encode(&hmac::sign(&key, b"password-grant kid").as_ref()[..16]))
+                Some(
+                    URL_SAFE_NO_PAD.encode(&hmac::sign(&key, b"password-grant kid").as_ref()[..16]),
+                )
             }
             _ => self.signing_keys().public_jwk().map(|key| key.kid().to_owned()),
         }
@@ -91,12 +105,15 @@ impl KeyPair {
 
     pub fn bare_signature(&self) -> BareSignature {
         match self.algorithm {
-            Algorithm::Hs256 => BareSignature::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &self.private))),
-            Algorithm::EdDsa => {
-                BareSignature::EdDsa(Ed25519KeyPair::from_pkcs8_maybe_unchecked(&self.private).expect("a key"))
+            Algorithm::Hs256 => {
+                BareSignature::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &self.private)))
             }
+            Algorithm::EdDsa => BareSignature::EdDsa(
+                Ed25519KeyPair::from_pkcs8_maybe_unchecked(&self.private).expect("a key"),
+            ),
             Algorithm::Es256 => BareSignature::Es256(
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.private).expect("a key"),
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &self.private)
+                    .expect("a key"),
             ),
             _ => BareSignature::Rs256(RsaKeyPair::from_pkcs8(&self.private).expect("a key")),
         }
@@ -106,8 +123,12 @@ impl KeyPair {
         let public = match self.bare_signature() {
             BareSignature::Hs256(key) => return BareVerification::Shared(key),
             BareSignature::EdDsa(pair) => ParsedPublicKey::new(&ED25519, pair.public_key()),
-            BareSignature::Es256(pair) => ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key()),
-            BareSignature::Rs256(pair) => ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public_key()),
+            BareSignature::Es256(pair) => {
+                ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key())
+            }
+            BareSignature::Rs256(pair) => {
+                ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public_key())
+            }
         };
         BareVerification::Public(public.expect("a public key"))
     }
@@ -117,8 +138,12 @@ impl KeyPair {
         let pem = self.pem();
         match self.algorithm {
             Algorithm::Hs256 => (Name::HS256, EncodingKey::from_secret(&self.private)),
-            Algorithm::EdDsa => (Name::EdDSA, EncodingKey::from_ed_pem(pem.as_bytes()).expect("a key")),
-            Algorithm::Es256 => (Name::ES256, EncodingKey::from_ec_pem(pem.as_bytes()).expect("a key")),
+            Algorithm::EdDsa => {
+                (Name::EdDSA, EncodingKey::from_ed_pem(pem.as_bytes()).expect("a key"))
+            }
+            Algorithm::Es256 => {
+                (Name::ES256, EncodingKey::from_ec_pem(pem.as_bytes()).expect("a key"))
+            }
             _ => (Name::RS256, EncodingKey::from_rsa_pem(pem.as_bytes()).expect("a key")),
         }
     }
@@ -143,9 +168,12 @@ impl BareSignature {
         match self {
             Self::Hs256(key) => copy(hmac::sign(key, message).as_ref(), out),
             Self::EdDsa(pair) => copy(pair.sign(message).as_ref(), out),
-            Self::Es256(pair) => copy(pair.sign(&SystemRandom::new(), message).expect("a signature").as_ref(), out),
+            Self::Es256(pair) => {
+                copy(pair.sign(&SystemRandom::new(), message).expect("a signature").as_ref(), out)
+            }
             Self::Rs256(pair) => {
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, out).expect("a signature");
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, out)
+                    .expect("a signature");
                 pair.public_modulus_len()
             }
         }

@@ -12,9 +12,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use password_grant::{
-    AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, ClientStore, Environment, Grant, HttpRequest,
-    JwtIssuer, Login, LoginAttempt, PasswordGrant, PasswordGrantBuilder, Rejection, RequestContext, Subject,
-    UserAuthenticator, async_trait,
+    AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, ClientStore, Environment,
+    Grant, HttpRequest, JwtIssuer, Login, LoginAttempt, PasswordGrant, PasswordGrantBuilder,
+    Rejection, RequestContext, Subject, UserAuthenticator, async_trait,
 };
 
 use hand_written::HandWritten;
@@ -33,7 +33,8 @@ pub const LIFETIME: u64 = 600;
 pub const BODY: &[u8] = b"grant_type=password&username=alice&password=wonderland&scope=profile";
 
 /// `CLIENT_ID` and `CLIENT_SECRET`, as Basic sends them.
-pub const AUTHORIZATION: &[u8] = b"Basic d2ViOjRmdGpjZkdlTU1uckhzVnNBcHExV1drVlhtREhtdlBjS19IbjVaUVBjMkk=";
+pub const AUTHORIZATION: &[u8] =
+    b"Basic d2ViOjRmdGpjZkdlTU1uckhzVnNBcHExV1drVlhtREhtdlBjS19IbjVaUVBjMkk=";
 
 pub const HEADERS: [(&str, &[u8]); 4] = [
     ("host", b"id.example.com"),
@@ -42,7 +43,8 @@ pub const HEADERS: [(&str, &[u8]); 4] = [
     ("content-length", b"68"),
 ];
 
-pub const ALGORITHMS: [Algorithm; 4] = [Algorithm::Hs256, Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
+pub const ALGORITHMS: [Algorithm; 4] =
+    [Algorithm::Hs256, Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
 
 /// The request that is measured.
 pub fn request() -> HttpRequest<'static> {
@@ -97,7 +99,11 @@ impl TrivialUser {
 impl UserAuthenticator for TrivialUser {
     async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
         let right = attempt.username() == USERNAME && attempt.password().expose() == PASSWORD;
-        Ok(if right { Login::accepted(self.0.clone()) } else { Login::rejected(Rejection::WrongPassword) })
+        Ok(if right {
+            Login::accepted(self.0.clone())
+        } else {
+            Login::rejected(Rejection::WrongPassword)
+        })
     }
 }
 
@@ -115,7 +121,8 @@ pub fn limited_engine_with(users: impl UserAuthenticator, key: &KeyPair) -> Pass
 /// The same, to be configured further.
 pub fn builder_with(users: impl UserAuthenticator, key: &KeyPair) -> PasswordGrantBuilder {
     let tokens = JwtIssuer::new(key.signing_keys(), AUDIENCE);
-    PasswordGrant::builder(ISSUER, CachedClient::new(), users, tokens).environment(&Environment::new().observer(()))
+    PasswordGrant::builder(ISSUER, CachedClient::new(), users, tokens)
+        .environment(&Environment::new().observer(()))
 }
 
 /// One algorithm: the engine, and what is measured beside it.
@@ -141,9 +148,10 @@ impl Case {
         let key = KeyPair::generate(algorithm);
         let grant = engine_with(TrivialUser::new(), &key);
         let limited = limited_engine_with(TrivialUser::new(), &key);
-        let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [algorithm], key.verification_keys())
-            .expect("a verifier")
-            .environment(&Environment::new().observer(()));
+        let verifier =
+            AccessTokenVerifier::new(ISSUER, AUDIENCE, [algorithm], key.verification_keys())
+                .expect("a verifier")
+                .environment(&Environment::new().observer(()));
         let hand_written = HandWritten::new(&key);
 
         let token = token_in(block_on(grant.token(request())).body());
@@ -257,6 +265,8 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 pub fn peak_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse::<f64>().ok());
+    let kib = line
+        .and_then(|line| line.split_whitespace().next())
+        .and_then(|number| number.parse::<f64>().ok());
     kib.map_or(f64::NAN, |kib| kib / 1024.0)
 }

@@ -3,10 +3,11 @@
 
 use std::hint::black_box;
 
+use password_grant::testing::InMemoryClients;
 use password_grant::{
-    AccessTokenVerifier, AccountGate, Admission, Algorithm, AuthenticatedClient, BoxError, Client, ClientSecret,
-    Environment, Grant, HttpRequest, HttpResponse, InMemoryClients, JwtIssuer, PasswordGrant, RefreshKeys,
-    RefreshTokens, RequestContext, Subject, async_trait,
+    AccessTokenVerifier, AccountGate, Admission, Algorithm, AuthenticatedClient, BoxError, Client,
+    ClientSecret, Environment, Grant, HttpRequest, HttpResponse, JwtIssuer, PasswordGrant,
+    RefreshKeys, RefreshTokens, RequestContext, Subject, async_trait,
 };
 
 use super::keys::KeyPair;
@@ -17,7 +18,12 @@ struct OpenGate;
 
 #[async_trait]
 impl AccountGate for OpenGate {
-    async fn admit(&self, _: &Subject, _: &AuthenticatedClient, _: &RequestContext) -> Result<Admission, BoxError> {
+    async fn admit(
+        &self,
+        _: &Subject,
+        _: &AuthenticatedClient,
+        _: &RequestContext,
+    ) -> Result<Admission, BoxError> {
         Ok(Admission::admitted())
     }
 }
@@ -60,12 +66,18 @@ impl SessionCase {
 
     /// The access token of a login without a refresh token.
     pub fn login_without(&self) -> String {
-        self.ask("grant_type=password&username=alice&password=wonderland&scope=profile", "access_token")
+        self.ask(
+            "grant_type=password&username=alice&password=wonderland&scope=profile",
+            "access_token",
+        )
     }
 
     /// The refresh token of a login. Its user has as many sessions as allowed soon, so that each replaces another one.
     pub fn login(&self) -> String {
-        self.ask("grant_type=password&username=alice&password=wonderland&scope=profile+offline_access", "refresh_token")
+        self.ask(
+            "grant_type=password&username=alice&password=wonderland&scope=profile+offline_access",
+            "refresh_token",
+        )
     }
 
     /// The refresh token that follows.
@@ -76,7 +88,12 @@ impl SessionCase {
     /// Whether a token is active, by its own client.
     pub fn introspect(&self, token: &str) -> u16 {
         let form = format!("token={token}");
-        let answer = block_on(self.grant.introspect(HttpRequest::new("POST", None, HEADERS, form.as_bytes())));
+        let answer = block_on(self.grant.introspect(HttpRequest::new(
+            "POST",
+            None,
+            HEADERS,
+            form.as_bytes(),
+        )));
         assert!(answer.body().starts_with(br#"{"active":true"#));
         answer.status()
     }

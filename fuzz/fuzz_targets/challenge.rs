@@ -3,7 +3,7 @@
 mod support;
 
 use libfuzzer_sys::fuzz_target;
-use password_grant::BearerRequest;
+use password_grant::resource::BearerRequest;
 
 fuzz_target!(|texts: (&str, &str)| {
     let (realm, scope) = texts;

@@ -5,10 +5,8 @@ mod support;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use libfuzzer_sys::fuzz_target;
-use password_grant::{
-    Environment, Argon2Parameters, BoxError, Client, HashedPasswords, HttpRequest, PasswordGrant, RequestContext, User, UserStore,
-    async_trait,
-};
+use password_grant::password::Argon2Parameters;
+use password_grant::{BoxError, Client, Environment, HashedPasswords, HttpRequest, PasswordGrant, RequestContext, User, UserStore, async_trait};
 
 #[derive(Clone, Default)]
 struct OneHash(Arc<Mutex<String>>);

@@ -5,10 +5,8 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 
-use password_grant::{
-    Environment, AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, Grant, InMemoryClients, JwtIssuer, Login,
-    LoginAttempt, PasswordGrant, Rejection, SigningKeys, UserAuthenticator, async_trait,
-};
+use password_grant::testing::InMemoryClients;
+use password_grant::{AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, Environment, Grant, JwtIssuer, Login, LoginAttempt, PasswordGrant, Rejection, SigningKeys, UserAuthenticator, async_trait};
 
 const ISSUER: &str = "https://id.example.com";
 const AUDIENCE: &str = "https://api.example.com";

@@ -25,8 +25,13 @@ pub enum AuthenticationMethod {
 }
 
 impl AuthenticationMethod {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt, Self::ClientSecretJwt, Self::None];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::ClientSecretBasic,
+        Self::ClientSecretPost,
+        Self::PrivateKeyJwt,
+        Self::ClientSecretJwt,
+        Self::None,
+    ];
 
     /// The name, as metadata and registrations spell it.
     #[must_use]
@@ -97,7 +102,7 @@ impl AssertionRegistration {
 pub enum AssertionCompatibility {
     /// Its assertions may be for the token endpoint's URL, or that of the endpoint called, in the place of our issuer;
     /// or for one of these among others. Many deployed clients send the token endpoint. Whoever else such an assertion
-    /// is for could use it here. The observer is told of each ([`EventKind::LenientAudience`](crate::EventKind)).
+    /// is for could use it here. The observer is told of each ([`EventKind::LenientAudience`](crate::event::EventKind)).
     EndpointAudience,
     /// It may write `jwt_bearer` for the assertion's type.
     JwtBearerAlias,
@@ -144,7 +149,11 @@ impl ClientAuthentication {
     }
 
     fn by_secret(basic: bool, post: bool) -> Self {
-        Self(Credentials::Secret(SecretRegistration { basic, post, ..SecretRegistration::default() }))
+        Self(Credentials::Secret(SecretRegistration {
+            basic,
+            post,
+            ..SecretRegistration::default()
+        }))
     }
 
     /// One more secret that is accepted, so that a client can change over from one to the other.
@@ -159,7 +168,7 @@ impl ClientAuthentication {
     /// One more secret that is accepted, stored as an Argon2id PHC string: for a secret of little entropy, imported from
     /// elsewhere. There is one such secret; a second call replaces it. Needs
     /// [`PasswordGrantBuilder::slow_client_secrets`](crate::PasswordGrantBuilder::slow_client_secrets); without it the secret is refused, and the
-    /// observer told of [`ServerFault::ClientRegistration`](crate::ServerFault::ClientRegistration).
+    /// observer told of [`ServerFault::ClientRegistration`](crate::error::ServerFault::ClientRegistration).
     #[cfg(feature = "argon2")]
     #[must_use]
     pub fn or_slow_hash(mut self, phc: impl Into<String>) -> Self {
@@ -180,7 +189,7 @@ impl ClientAuthentication {
     /// key is for; see [`algorithms`](Self::algorithms).
     ///
     /// A key that has no `kid` is known by its thumbprint (RFC 7638). If the client names it otherwise in its assertions,
-    /// give it that name ([`Jwk::with_kid`](crate::Jwk::with_kid)), or they are refused; without a name in them, the only
+    /// give it that name ([`Jwk::with_kid`](crate::jose::Jwk::with_kid)), or they are refused; without a name in them, the only
     /// key that fits is taken.
     ///
     /// # Errors
@@ -207,9 +216,11 @@ impl ClientAuthentication {
     /// When the secret has less than 32 bytes (RFC 7518 section 3.2).
     pub fn client_secret_jwt(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let secret = secret.as_ref();
-        let shared =
-            |algorithm| Some(VerificationKeys::shared(None, algorithm, Hmac::new(secret, algorithm).ok()?.key));
-        let keys = Algorithm::SYMMETRIC.into_iter().filter_map(shared).reduce(VerificationKeys::and);
+        let shared = |algorithm| {
+            Some(VerificationKeys::shared(None, algorithm, Hmac::new(secret, algorithm).ok()?.key))
+        };
+        let keys =
+            Algorithm::SYMMETRIC.into_iter().filter_map(shared).reduce(VerificationKeys::and);
         let keys = keys.ok_or(KeyError::TooShort)?;
         let algorithms = keys.algorithms();
         Ok(Self::by_assertion(AssertionKeys::Known(Arc::new(keys)), &algorithms))
@@ -230,7 +241,10 @@ impl ClientAuthentication {
     /// ES256, a secret of 32 bytes and HS512. Of keys that are published elsewhere nothing is known but that they are public.
     /// Try it when the client is registered: an error in [`ClientStore::find`](crate::ClientStore::find) is a 503 at each
     /// of its requests.
-    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Result<Self, KeyError> {
+    pub fn algorithms(
+        mut self,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, KeyError> {
         if let Credentials::Assertion(own) = &mut self.0 {
             let registered: Vec<Algorithm> = algorithms.into_iter().collect();
             own.algorithms.retain(|algorithm| registered.contains(algorithm));
@@ -243,7 +257,10 @@ impl ClientAuthentication {
 
     /// What this client may do although the specifications do not want it. Of no effect on other methods.
     #[must_use]
-    pub fn compatibility(mut self, allowed: impl IntoIterator<Item = AssertionCompatibility>) -> Self {
+    pub fn compatibility(
+        mut self,
+        allowed: impl IntoIterator<Item = AssertionCompatibility>,
+    ) -> Self {
         if let Credentials::Assertion(own) = &mut self.0 {
             own.compatibility.extend(allowed);
         }
@@ -290,6 +307,8 @@ impl From<ClientSecret> for ClientAuthentication {
 
 impl fmt::Debug for ClientAuthentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(AuthenticationMethod::ALL.into_iter().filter(|method| self.allows(*method))).finish()
+        f.debug_set()
+            .entries(AuthenticationMethod::ALL.into_iter().filter(|method| self.allows(*method)))
+            .finish()
     }
 }

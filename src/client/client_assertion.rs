@@ -14,7 +14,8 @@ use crate::environment::{Environment, RandomnessError};
 use crate::error::BoxError;
 use crate::http::form;
 use crate::jose::{
-    Algorithm, Hmac, Jwk, KeyError, PrivateJwk, SigningKey, Thumbprints, private_key_from_jwk, private_key_from_pem,
+    Algorithm, Hmac, Jwk, KeyError, PrivateJwk, SigningKey, Thumbprints, private_key_from_jwk,
+    private_key_from_pem,
 };
 use crate::types::secret::Secret;
 
@@ -25,7 +26,7 @@ use crate::types::secret::Secret;
 /// 503.
 ///
 /// ```
-/// use password_grant::{AssertionKey, ClientAssertion};
+/// use password_grant::assertion::{AssertionKey, ClientAssertion};
 ///
 /// # let pem = std::fs::read("examples/keys/backend-es256.pem")?;
 /// let key = AssertionKey::from_pem(pem)?.kid("backend-1");
@@ -104,7 +105,8 @@ impl AssertionKey {
     ///
     /// When it is malformed, has no private members, or is of another kind.
     pub fn from_jwk(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        let PrivateJwk { key, kid, thumbprints, fully_specified } = private_key_from_jwk(json.as_ref())?;
+        let PrivateJwk { key, kid, thumbprints, fully_specified } =
+            private_key_from_jwk(json.as_ref())?;
         Ok(Self { key, kid, thumbprints, fully_specified })
     }
 
@@ -122,7 +124,10 @@ impl AssertionKey {
     /// # Errors
     ///
     /// When it is shorter (RFC 7518 section 3.2), or for another algorithm.
-    pub fn from_secret_for(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+    pub fn from_secret_for(
+        algorithm: Algorithm,
+        secret: impl AsRef<[u8]>,
+    ) -> Result<Self, KeyError> {
         Ok(Self::from_key(Arc::new(Hmac::new(secret.as_ref(), algorithm)?)))
     }
 
@@ -166,7 +171,11 @@ impl AssertionKey {
     /// The public half, to register with the server: under this key's `kid`, where it has one. A shared secret has none.
     #[must_use]
     pub fn public_jwk(&self) -> Option<Jwk> {
-        let jwk = self.key.public_jwk()?.with_thumbprints(self.thumbprints.clone()).named_fully(self.fully_specified);
+        let jwk = self
+            .key
+            .public_jwk()?
+            .with_thumbprints(self.thumbprints.clone())
+            .named_fully(self.fully_specified);
         Some(match &self.kid {
             Some(kid) => jwk.with_kid(kid),
             None => jwk,
@@ -184,7 +193,11 @@ impl ClientAssertion {
     /// For this client, meant for this server alone: its issuer identifier, or where it wants that, the URL of its token
     /// endpoint. Valid for five minutes.
     #[must_use]
-    pub fn new(client_id: impl Into<String>, audience: impl Into<String>, key: AssertionKey) -> Self {
+    pub fn new(
+        client_id: impl Into<String>,
+        audience: impl Into<String>,
+        key: AssertionKey,
+    ) -> Self {
         Self {
             client_id: client_id.into(),
             audience: Value::String(audience.into()),
@@ -199,7 +212,8 @@ impl ClientAssertion {
     /// The audience as an array, for servers that want one. Every server named here can use the assertion at the others.
     #[must_use]
     pub fn audiences<A: Into<String>>(mut self, audiences: impl IntoIterator<Item = A>) -> Self {
-        self.audience = audiences.into_iter().map(|audience| Value::String(audience.into())).collect();
+        self.audience =
+            audiences.into_iter().map(|audience| Value::String(audience.into())).collect();
         self
     }
 
@@ -284,11 +298,14 @@ impl ClientAssertion {
         parameters: impl IntoIterator<Item = (&'p str, &'p str)>,
     ) -> Result<Secret<'static>, AssertionError> {
         let own = self.parameters()?;
-        let mut pairs: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut pairs: Vec<(&str, &str)> =
+            own.iter().map(|(name, value)| (*name, value.as_str())).collect();
         for (name, value) in parameters {
             pairs.push((name, value));
         }
-        form::encode_pairs(&pairs).map(Secret::new).map_err(|cause| AssertionError::Form(cause.into()))
+        form::encode_pairs(&pairs)
+            .map(Secret::new)
+            .map_err(|cause| AssertionError::Form(cause.into()))
     }
 
     fn header(&self) -> Map<String, Value> {
@@ -300,7 +317,8 @@ impl ClientAssertion {
             ("x5t", thumbprints.sha1.as_deref()),
             ("x5t#S256", thumbprints.sha256.as_deref()),
         ];
-        let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+        let given =
+            members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
         given.collect()
     }
 }

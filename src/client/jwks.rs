@@ -19,7 +19,8 @@ use crate::time::{BoxFuture, Clock, Timestamp};
 /// redirects, and bounds time and size (some 64 KiB).
 ///
 /// ```
-/// use password_grant::{async_trait, BoxError, JwksSource};
+/// use password_grant::assertion::JwksSource;
+/// use password_grant::{BoxError, async_trait};
 /// # struct Http;
 /// # impl Http { async fn get(&self, _: &str) -> Result<Vec<u8>, BoxError> { Ok(Vec::new()) } }
 ///
@@ -123,19 +124,30 @@ impl PublishedKeys {
         let mut sets = self.sets();
         match fetched {
             Ok(keys) => {
-                sets.insert(uri.to_owned(), Fetched { keys: Some(keys.clone()), began: now, at: now });
+                sets.insert(
+                    uri.to_owned(),
+                    Fetched { keys: Some(keys.clone()), began: now, at: now },
+                );
                 Ok(Had { keys, just_fetched: true })
             }
             Err(cause) => {
                 sets.entry(uri.to_owned()).or_insert(Fetched { keys: None, began: now, at: now });
-                let at_hand = sets.get(uri).filter(|set| now.since(set.at) < STALE).and_then(|set| set.keys.clone());
+                let at_hand = sets
+                    .get(uri)
+                    .filter(|set| now.since(set.at) < STALE)
+                    .and_then(|set| set.keys.clone());
                 at_hand.map(|keys| Had { keys, just_fetched: false }).ok_or(cause)
             }
         }
     }
 
     /// What will do of what is at hand; `None` if it is for this caller to fetch.
-    fn known(&self, uri: &str, wanted: Wanted, now: Timestamp) -> Result<Option<Arc<VerificationKeys>>, BoxError> {
+    fn known(
+        &self,
+        uri: &str,
+        wanted: Wanted,
+        now: Timestamp,
+    ) -> Result<Option<Arc<VerificationKeys>>, BoxError> {
         let mut sets = self.sets();
         if let Some(set) = sets.get_mut(uri) {
             set.began = set.began.min(now);

@@ -16,5 +16,5 @@ pub use client_assertion::{AssertionError, AssertionKey, ClientAssertion};
 pub use jwks::JwksSource;
 pub(crate) use registered::IntrospectionAccess;
 pub use registered::{Client, ClientBuilder, Grant};
-pub use secret::{ClientSecret, InvalidDigest};
+pub use secret::ClientSecret;
 pub use store::{ClientStore, InMemoryClients};

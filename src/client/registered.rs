@@ -25,7 +25,7 @@ use crate::types::scope::Scope;
 ///     .default_scope("profile".parse()?)
 ///     .access_token_lifetime(Duration::from_secs(300))
 ///     .build();
-/// # Ok::<(), password_grant::InvalidScope>(())
+/// # Ok::<(), password_grant::error::InvalidScope>(())
 /// ```
 ///
 /// [RFC 6749 section 2]: https://www.rfc-editor.org/rfc/rfc6749#section-2
@@ -59,7 +59,10 @@ pub(crate) enum IntrospectionAccess {
 impl Client {
     /// Registers a client that keeps a secret or a key, and proves it at every request. A
     /// [`ClientSecret`](crate::ClientSecret) alone means `client_secret_basic`.
-    pub fn confidential(id: impl Into<ClientId>, authentication: impl Into<ClientAuthentication>) -> ClientBuilder {
+    pub fn confidential(
+        id: impl Into<ClientId>,
+        authentication: impl Into<ClientAuthentication>,
+    ) -> ClientBuilder {
         ClientBuilder::new(id.into(), authentication.into())
     }
 
@@ -228,8 +231,12 @@ impl ClientBuilder {
     }
 
     /// A resource server that is told only of access tokens meant for one of these audiences.
-    pub fn resource_server_for<A: Into<String>>(mut self, audiences: impl IntoIterator<Item = A>) -> Self {
-        self.0.introspection = IntrospectionAccess::Audiences(audiences.into_iter().map(Into::into).collect());
+    pub fn resource_server_for<A: Into<String>>(
+        mut self,
+        audiences: impl IntoIterator<Item = A>,
+    ) -> Self {
+        self.0.introspection =
+            IntrospectionAccess::Audiences(audiences.into_iter().map(Into::into).collect());
         self
     }
 

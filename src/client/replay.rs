@@ -34,7 +34,12 @@ impl UseKeys {
 
 /// Uses a thing until `end`, in milliseconds since 1970, of which its owner may have so many at the `most`. What was seen is
 /// seen, also where there is no room for more.
-pub(crate) fn use_once(tx: &mut Transaction<'_>, keys: UseKeys, end: u64, most: u64) -> Result<Use, BoxError> {
+pub(crate) fn use_once(
+    tx: &mut Transaction<'_>,
+    keys: UseKeys,
+    end: u64,
+    most: u64,
+) -> Result<Use, BoxError> {
     if tx.contains(keys.thing)? {
         return Ok(Use::Seen);
     }

@@ -6,6 +6,7 @@ use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use crate::environment::{RandomnessError, SecureRandom, SystemRandom};
+use crate::error::InvalidDigest;
 use crate::time::Timestamp;
 use crate::types::digest::sha256;
 use crate::types::secret::Secret;
@@ -22,7 +23,7 @@ use crate::types::secret::Secret;
 /// let (plain, stored) = ClientSecret::generate()?;   // show `plain` to the client's owner once,
 /// let row: [u8; 32] = *stored.sha256();              // keep this
 /// let loaded = ClientSecret::from_sha256(row);
-/// # Ok::<(), password_grant::RandomnessError>(())
+/// # Ok::<(), password_grant::environment::RandomnessError>(())
 /// ```
 #[derive(Clone)]
 pub struct ClientSecret {
@@ -45,7 +46,9 @@ impl ClientSecret {
     /// # Errors
     ///
     /// When the source fails.
-    pub fn generate_with(randomness: &dyn SecureRandom) -> Result<(Secret<'static>, Self), RandomnessError> {
+    pub fn generate_with(
+        randomness: &dyn SecureRandom,
+    ) -> Result<(Secret<'static>, Self), RandomnessError> {
         let mut bytes = Zeroizing::new([0; 32]);
         randomness.fill(&mut *bytes)?;
         let plain = URL_SAFE_NO_PAD.encode(bytes.as_slice());
@@ -99,9 +102,3 @@ impl fmt::Debug for ClientSecret {
         f.debug_struct("ClientSecret").field("expires_at", &self.expires_at).finish_non_exhaustive()
     }
 }
-
-/// Not the 32 bytes of a SHA-256 digest.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("not the 32 bytes of a SHA-256 digest")]
-#[non_exhaustive]
-pub struct InvalidDigest;

@@ -12,7 +12,7 @@ use crate::types::identifier::ClientId;
 /// Where the host keeps its clients.
 ///
 /// ```
-/// use password_grant::{async_trait, BoxError, Client, ClientSecret, ClientStore, Grant, RequestContext};
+/// use password_grant::{BoxError, Client, ClientSecret, ClientStore, Grant, RequestContext, async_trait};
 ///
 /// struct OneClient { secret_sha256: [u8; 32] }
 ///
@@ -41,7 +41,11 @@ pub trait ClientStore: Send + Sync + 'static {
     ///
     /// When the answer cannot be told now; the caller gets 503 `temporarily_unavailable`. A client that does not exist
     /// is `Ok(None)`.
-    async fn find(&self, client_id: &str, context: &RequestContext) -> Result<Option<Client>, BoxError>;
+    async fn find(
+        &self,
+        client_id: &str,
+        context: &RequestContext,
+    ) -> Result<Option<Client>, BoxError>;
 }
 
 impl<T: ClientStore + ?Sized> ClientStore for Arc<T> {
@@ -65,11 +69,12 @@ impl<T: ClientStore + ?Sized> ClientStore for Arc<T> {
 /// It knows no tenants. Clones share their clients.
 ///
 /// ```
-/// use password_grant::{Client, Grant, InMemoryClients};
+/// use password_grant::testing::InMemoryClients;
+/// use password_grant::{Client, Grant};
 ///
 /// let mobile = Client::public("mobile").grants([Grant::Password]).scope("profile".parse()?);
 /// let clients = InMemoryClients::new([mobile]);
-/// # Ok::<(), password_grant::InvalidScope>(())
+/// # Ok::<(), password_grant::error::InvalidScope>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct InMemoryClients(Arc<RwLock<HashMap<ClientId, Client>>>);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::client::{
-    AssertionKey, AuthenticatedClient, Client, ClientAssertion, ClientAuthentication, ClientBuilder, Grant,
-    InMemoryClients,
+    AssertionKey, AuthenticatedClient, Client, ClientAssertion, ClientAuthentication,
+    ClientBuilder, Grant, InMemoryClients,
 };
 use crate::conformance::Fixture;
 use crate::conformance::harness::{ANSWER, Instance, LONG, Outcome, at_once, ensure};
@@ -19,7 +19,8 @@ use crate::http::HttpRequest;
 use crate::limiter::{AttemptLimits, LimitKey};
 use crate::session::{RefreshKeys, RefreshTokens};
 use crate::state::{Change, Commit, Loaded, Row, StateKey, StateSecret, StateStore, Version};
-use crate::token::{InMemoryTokens, OpaqueIssuer};
+use crate::testing::InMemoryTokens;
+use crate::token::OpaqueIssuer;
 use crate::types::context::RequestContext;
 use crate::types::identifier::Subject;
 use crate::types::scope::Scope;
@@ -56,13 +57,22 @@ impl UserAuthenticator for Users {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let right = attempt.password().expose() == "right" && !self.changed.load(Ordering::SeqCst);
         std::thread::yield_now();
-        Ok(if right { Login::accepted(attempt.username()) } else { Login::rejected(Rejection::WrongPassword) })
+        Ok(if right {
+            Login::accepted(attempt.username())
+        } else {
+            Login::rejected(Rejection::WrongPassword)
+        })
     }
 }
 
 #[async_trait]
 impl AccountGate for Users {
-    async fn admit(&self, _: &Subject, _: &AuthenticatedClient, _: &RequestContext) -> Result<Admission, BoxError> {
+    async fn admit(
+        &self,
+        _: &Subject,
+        _: &AuthenticatedClient,
+        _: &RequestContext,
+    ) -> Result<Admission, BoxError> {
         Ok(Admission::admitted())
     }
 }
@@ -74,7 +84,10 @@ fn engine(store: Arc<dyn StateStore>, users: &Users, timeout: Duration) -> Outco
     let limits = AttemptLimits::default().timeout(timeout).waits(LONG, LONG);
     let scope = Scope::offline_access();
     let any = |client: ClientBuilder| {
-        client.grants([Grant::Password, Grant::RefreshToken]).scope(scope.clone()).default_scope(scope.clone())
+        client
+            .grants([Grant::Password, Grant::RefreshToken])
+            .scope(scope.clone())
+            .default_scope(scope.clone())
     };
     let keys = RefreshKeys::new([0x3c; 32]).map_err(|error| text(&error))?;
     // Without a window each token is good for one use, however close together two of them come.
@@ -83,12 +96,20 @@ fn engine(store: Arc<dyn StateStore>, users: &Users, timeout: Duration) -> Outco
     let clients = [Client::public("public"), Client::confidential("signs", signs)].map(any);
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), ISSUER);
     let secret = StateSecret::new([0x5a; 32]).map_err(|error| text(&error))?;
-    let builder = PasswordGrant::builder(ISSUER, InMemoryClients::new(clients), users.clone(), tokens);
-    let builder = builder.environment(&Environment::new().observer(())).attempt_limits(limits).refresh_tokens(refresh);
+    let builder =
+        PasswordGrant::builder(ISSUER, InMemoryClients::new(clients), users.clone(), tokens);
+    let builder = builder
+        .environment(&Environment::new().observer(()))
+        .attempt_limits(limits)
+        .refresh_tokens(refresh);
     builder.shared_state(store, secret).build().map_err(|error| text(&error))
 }
 
-fn engines<F: Fixture>(instances: &[Instance<'_, F>], users: &Users, timeout: Duration) -> Outcome<Vec<PasswordGrant>> {
+fn engines<F: Fixture>(
+    instances: &[Instance<'_, F>],
+    users: &Users,
+    timeout: Duration,
+) -> Outcome<Vec<PasswordGrant>> {
     instances.iter().map(|instance| engine(instance.store.clone(), users, timeout)).collect()
 }
 
@@ -109,12 +130,19 @@ fn post(store: &Instance<'_, impl Fixture>, grant: &PasswordGrant, form: &str) -
 }
 
 /// The same, with the refresh token of the answer.
-fn answer(store: &Instance<'_, impl Fixture>, grant: &PasswordGrant, form: &str) -> Outcome<(u16, Option<String>)> {
+fn answer(
+    store: &Instance<'_, impl Fixture>,
+    grant: &PasswordGrant,
+    form: &str,
+) -> Outcome<(u16, Option<String>)> {
     let headers = [("content-type", b"application/x-www-form-urlencoded".as_slice())];
     let answer = grant.token(HttpRequest::new("POST", None, headers, form.as_bytes()));
     let answer = store.wait_for(4 * LONG_ENOUGH, answer)?;
     let json: serde_json::Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-    Ok((answer.status(), json.get("refresh_token").and_then(|token| token.as_str()).map(str::to_owned)))
+    Ok((
+        answer.status(),
+        json.get("refresh_token").and_then(|token| token.as_str()).map(str::to_owned),
+    ))
 }
 
 pub(super) fn attempt_limiter(fixture: &impl Fixture) -> Outcome {
@@ -128,7 +156,10 @@ pub(super) fn attempt_limiter(fixture: &impl Fixture) -> Outcome {
         let Some(grant) = engines.get(own) else { return Ok(()) };
         (0..10).try_for_each(|_| {
             let status = post(store, grant, &guess)?;
-            ensure([400, 429].contains(&status), format!("a guess among many was answered with {status}"))?;
+            ensure(
+                [400, 429].contains(&status),
+                format!("a guess among many was answered with {status}"),
+            )?;
             ensure(users.asked() <= BURST, verified())
         })
     })?;
@@ -139,14 +170,20 @@ pub(super) fn attempt_limiter(fixture: &impl Fixture) -> Outcome {
         let Some(grant) = engines.get(own) else { return Ok(()) };
         (0..4).try_for_each(|_| {
             let status = post(store, grant, &login)?;
-            ensure(status == 200, format!("an honest login among others was answered with {status}"))
+            ensure(
+                status == 200,
+                format!("an honest login among others was answered with {status}"),
+            )
         })
     })?;
     if fixture.restart() {
         let store = Instance::new(fixture);
         let grant = engine(store.store.clone(), &users, LONG_ENOUGH)?;
         let status = post(&store, &grant, &form(&guessed, "right"))?;
-        ensure(status == 429, format!("after a restart a name that has to wait was answered with {status}"))?;
+        ensure(
+            status == 429,
+            format!("after a restart a name that has to wait was answered with {status}"),
+        )?;
     }
     Ok(())
 }
@@ -160,19 +197,27 @@ pub(super) fn attempt_limiter_under_faults(fixture: &impl Fixture) -> Outcome {
         ("rows that cannot be read", Fault::Garbage),
     ] {
         let users = Users::default();
-        let faulty = Arc::new(Faulty { store: store.store.clone(), fault, calls: AtomicUsize::new(0) });
+        let faulty =
+            Arc::new(Faulty { store: store.store.clone(), fault, calls: AtomicUsize::new(0) });
         let grant = engine(faulty.clone(), &users, Duration::from_millis(100))?;
         let name = name()?;
         for _ in 0..3 * BURST {
             let status = post(&store, &grant, &form(&name, "wrong"))?;
-            ensure([400, 429, 503].contains(&status), format!("{what}: a guess was answered with {status}"))?;
+            ensure(
+                [400, 429, 503].contains(&status),
+                format!("{what}: a guess was answered with {status}"),
+            )?;
         }
         ensure(users.asked() <= BURST, format!("{what}: {} guesses were verified", users.asked()))?;
         let whole = engine(store.store.clone(), &users, LONG_ENOUGH)?;
-        let count = store.wait(whole.attempts(LimitKey::Account { username: &name }, &RequestContext::new()))?;
+        let count = store
+            .wait(whole.attempts(LimitKey::Account { username: &name }, &RequestContext::new()))?;
         let counted = count.ok().flatten().map(|count| count.failures as usize);
         let enough = counted.is_some_and(|counted| counted >= users.asked());
-        ensure(enough, format!("{what}: {} guesses were verified, and {counted:?} counted", users.asked()))?;
+        ensure(
+            enough,
+            format!("{what}: {} guesses were verified, and {counted:?} counted", users.asked()),
+        )?;
     }
     Ok(())
 }
@@ -237,8 +282,9 @@ pub(super) fn assertions_used_once(fixture: &impl Fixture) -> Outcome {
             "grant_type=password&username={}&password=right&{kind}={jwt_bearer}&{name_of_it}={assertion}",
             name()?
         );
-        let statuses =
-            at_once(&instances, |own, store| engines.get(own).map_or(Ok(0), |grant| post(store, grant, &form)))?;
+        let statuses = at_once(&instances, |own, store| {
+            engines.get(own).map_or(Ok(0), |grant| post(store, grant, &form))
+        })?;
         let accepted = statuses.iter().filter(|status| **status == 200).count();
         ensure(accepted == 1, format!("an assertion was accepted {accepted} times: {statuses:?}"))?;
         ensure(
@@ -254,7 +300,8 @@ pub(super) fn refresh_families(fixture: &impl Fixture) -> Outcome {
     let instances: [_; INSTANCES] = Instance::several(fixture);
     let engines = engines(&instances, &users, LONG_ENOUGH)?;
     let (Some(grant), [store, ..]) = (engines.first(), &instances) else { return Ok(()) };
-    let refresh = |token: &str| format!("grant_type=refresh_token&client_id=public&refresh_token={token}");
+    let refresh =
+        |token: &str| format!("grant_type=refresh_token&client_id=public&refresh_token={token}");
     let login = || {
         let (status, token) = answer(store, grant, &form(&name()?, "right"))?;
         token.ok_or_else(|| format!("a login was answered with {status}, and no refresh token"))
@@ -266,10 +313,15 @@ pub(super) fn refresh_families(fixture: &impl Fixture) -> Outcome {
         })?;
         let statuses: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
         let granted: Vec<_> = answers.into_iter().filter_map(|(_, token)| token).collect();
-        let [next] = &*granted else { return Err(format!("one use of a refresh token is good: {statuses:?}")) };
+        let [next] = &*granted else {
+            return Err(format!("one use of a refresh token is good: {statuses:?}"));
+        };
         // The others have shown that somebody else has it, and that is remembered.
         let status = post(store, grant, &refresh(next))?;
-        ensure(status == 400, format!("a token of a family that was stolen was answered with {status}"))?;
+        ensure(
+            status == 400,
+            format!("a token of a family that was stolen was answered with {status}"),
+        )?;
     }
     let used = login()?;
     let (_, next) = answer(store, grant, &refresh(&used))?;
@@ -277,7 +329,9 @@ pub(super) fn refresh_families(fixture: &impl Fixture) -> Outcome {
     if fixture.restart() {
         let store = Instance::new(fixture);
         let grant = engine(store.store.clone(), &users, LONG_ENOUGH)?;
-        for (token, what) in [(used, "a token that was used"), (next, "what followed a token that was used twice")] {
+        for (token, what) in
+            [(used, "a token that was used"), (next, "what followed a token that was used twice")]
+        {
             let status = post(&store, &grant, &refresh(&token))?;
             ensure(status == 400, format!("after a restart {what} was answered with {status}"))?;
         }
@@ -288,7 +342,8 @@ pub(super) fn refresh_families(fixture: &impl Fixture) -> Outcome {
 pub(super) fn log_outs(fixture: &impl Fixture) -> Outcome {
     const EACH: usize = 3;
     let instances: [_; INSTANCES] = Instance::several(fixture);
-    let refresh = |token: &str| format!("grant_type=refresh_token&client_id=public&refresh_token={token}");
+    let refresh =
+        |token: &str| format!("grant_type=refresh_token&client_id=public&refresh_token={token}");
     for _ in 0..5 {
         let (users, name) = (Users::default(), name()?);
         let engines = engines(&instances, &users, LONG_ENOUGH)?;
@@ -300,11 +355,17 @@ pub(super) fn log_outs(fixture: &impl Fixture) -> Outcome {
                 if own == 0 && !tokens.is_empty() {
                     users.change_passwords();
                     let (subject, context) = (Subject::from(name.as_str()), RequestContext::new());
-                    let log_out = store.wait_for(LONG_ENOUGH, grant.log_out_everywhere(&subject, &context))?;
-                    return log_out.map(|()| tokens).map_err(|error| format!("a log-out failed: {error}"));
+                    let log_out = store
+                        .wait_for(LONG_ENOUGH, grant.log_out_everywhere(&subject, &context))?;
+                    return log_out
+                        .map(|()| tokens)
+                        .map_err(|error| format!("a log-out failed: {error}"));
                 }
                 let (status, token) = answer(store, grant, &form(&name, "right"))?;
-                ensure(own > 0 || token.is_some(), format!("a login before any log-out was answered with {status}"))?;
+                ensure(
+                    own > 0 || token.is_some(),
+                    format!("a login before any log-out was answered with {status}"),
+                )?;
                 let Some(token) = token else { break };
                 let (_, next) = answer(store, grant, &refresh(&token))?;
                 tokens.push(next.unwrap_or(token));
@@ -314,7 +375,10 @@ pub(super) fn log_outs(fixture: &impl Fixture) -> Outcome {
         for ((grant, store), tokens) in engines.iter().zip(&instances).zip(&tokens) {
             for token in tokens {
                 let status = post(store, grant, &refresh(token))?;
-                ensure(status == 400, format!("after a log-out a session of before was answered with {status}"))?;
+                ensure(
+                    status == 400,
+                    format!("after a log-out a session of before was answered with {status}"),
+                )?;
             }
         }
     }

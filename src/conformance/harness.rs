@@ -66,16 +66,25 @@ impl<'a, F: Fixture> Instance<'a, F> {
         self.wait_for(ANSWER, call)
     }
 
-    pub(super) fn wait_for<T: Send>(&self, most: Duration, future: impl Future<Output = T> + Send) -> Outcome<T> {
+    pub(super) fn wait_for<T: Send>(
+        &self,
+        most: Duration,
+        future: impl Future<Output = T> + Send,
+    ) -> Outcome<T> {
         let mut output = None;
-        self.fixture.run(Box::pin(async { output = Some(before(future, self.clock.sleep(most)).await) }));
+        self.fixture
+            .run(Box::pin(async { output = Some(before(future, self.clock.sleep(most)).await) }));
         let in_time = output.ok_or("the fixture did not run a future to its end")?;
         in_time.ok_or_else(|| format!("no answer came within {most:?}"))
     }
 
     pub(super) fn load(&self, keys: &[StateKey]) -> Outcome<Loaded> {
-        let loaded = self.wait(self.store.load(keys))?.map_err(|error| format!("a load failed: {error}"))?;
-        ensure(loaded.rows.len() == keys.len(), "a load did not return a row, or none, for each key")?;
+        let loaded =
+            self.wait(self.store.load(keys))?.map_err(|error| format!("a load failed: {error}"))?;
+        ensure(
+            loaded.rows.len() == keys.len(),
+            "a load did not return a row, or none, for each key",
+        )?;
         Ok(loaded)
     }
 
@@ -96,7 +105,9 @@ impl<'a, F: Fixture> Instance<'a, F> {
     }
 
     pub(super) fn version(&self, key: StateKey) -> Outcome<Version> {
-        self.row(key)?.map(|row| row.version).ok_or_else(|| "a row that was written is not there".into())
+        self.row(key)?
+            .map(|row| row.version)
+            .ok_or_else(|| "a row that was written is not there".into())
     }
 
     pub(super) fn expected(&self, key: StateKey) -> Outcome<Expected> {
@@ -129,6 +140,9 @@ pub(super) fn at_once<'a, F: Fixture, T: Send>(
             })
         };
         let threads: Vec<_> = instances.iter().enumerate().map(start).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("the store panicked".into()))).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err("the store panicked".into())))
+            .collect()
     })
 }

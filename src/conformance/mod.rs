@@ -8,7 +8,10 @@
 //! use std::time::Duration;
 //!
 //! use password_grant::conformance::{Fixture, check_all};
-//! use password_grant::{Environment, BoxFuture, InMemoryState, ManualClock, StateStore, Timestamp};
+//! use password_grant::state::{InMemoryState, StateStore};
+//! use password_grant::testing::ManualClock;
+//! use password_grant::time::{BoxFuture, Timestamp};
+//! use password_grant::Environment;
 //!
 //! struct InMemory {
 //!     clock: ManualClock,
@@ -181,8 +184,13 @@ pub fn check(fixture: &impl Fixture, check: Check) -> Result<(), Violation> {
 ///
 /// When there is one that the store does not pass; the message names all of them.
 pub fn check_all(fixture: &impl Fixture) {
-    let violations: Vec<_> = Check::ALL.iter().filter_map(|one| check(fixture, *one).err()).collect();
-    assert!(violations.is_empty(), "the store does not keep what it promises:\n{}", Lines(&violations));
+    let violations: Vec<_> =
+        Check::ALL.iter().filter_map(|one| check(fixture, *one).err()).collect();
+    assert!(
+        violations.is_empty(),
+        "the store does not keep what it promises:\n{}",
+        Lines(&violations)
+    );
 }
 
 struct Lines<'a>(&'a [Violation]);

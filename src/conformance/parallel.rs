@@ -5,7 +5,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::conformance::Fixture;
-use crate::conformance::harness::{CONFLICTS, Instance, LONG, Outcome, at_once, change, ensure, is_made, keys, put};
+use crate::conformance::harness::{
+    CONFLICTS, Instance, LONG, Outcome, at_once, change, ensure, is_made, keys, put,
+};
 use crate::state::{Expected, StateKey, Write};
 
 const INSTANCES: usize = 8;
@@ -43,7 +45,10 @@ pub(super) fn lost_updates(fixture: &impl Fixture) -> Outcome {
     let [counter] = keys()?;
     at_once(&instances, |_, store| (0..EACH).try_for_each(|_| add(store, counter, 1)))?;
     let counted = number(store.value(counter)?)?;
-    ensure(counted == (INSTANCES * EACH) as i64, format!("of {} additions {counted} were counted", INSTANCES * EACH))
+    ensure(
+        counted == (INSTANCES * EACH) as i64,
+        format!("of {} additions {counted} were counted", INSTANCES * EACH),
+    )
 }
 
 pub(super) fn sweeping(fixture: &impl Fixture) -> Outcome {
@@ -51,7 +56,8 @@ pub(super) fn sweeping(fixture: &impl Fixture) -> Outcome {
     let [store, _] = &instances;
     for _ in 0..10 {
         let keys: [StateKey; 16] = keys()?;
-        keys.iter().try_for_each(|key| store.write(*key, put("brief", Duration::from_millis(10))))?;
+        keys.iter()
+            .try_for_each(|key| store.write(*key, put("brief", Duration::from_millis(10))))?;
         fixture.pass(Duration::from_millis(20));
         at_once(&instances, |own, store| {
             if own == 0 {
@@ -61,7 +67,10 @@ pub(super) fn sweeping(fixture: &impl Fixture) -> Outcome {
             keys.iter().try_for_each(|key| store.write(*key, put("anew", LONG)))
         })?;
         let left = store.load(&keys)?.rows.iter().filter(|row| row.is_some()).count();
-        ensure(left == keys.len(), format!("a sweeper left {left} of {} rows that were written anew", keys.len()))?;
+        ensure(
+            left == keys.len(),
+            format!("a sweeper left {left} of {} rows that were written anew", keys.len()),
+        )?;
     }
     Ok(())
 }
@@ -73,13 +82,20 @@ pub(super) fn snapshots(fixture: &impl Fixture) -> Outcome {
     let accounts: [StateKey; 3] = keys()?;
     accounts.iter().try_for_each(|key| store.write(*key, put((ALL / 3).to_string(), LONG)))?;
     let balance = |store: &Instance<'_, _>| -> Outcome<i64> {
-        store.load(&accounts)?.rows.into_iter().try_fold(0, |sum, row| Ok(sum + number(row.map(|row| row.value))?))
+        store
+            .load(&accounts)?
+            .rows
+            .into_iter()
+            .try_fold(0, |sum, row| Ok(sum + number(row.map(|row| row.value))?))
     };
     at_once(&instances, |own, store| {
         for round in 0..25 {
             if own % 2 == 0 {
                 let seen = balance(store)?;
-                ensure(seen == ALL, format!("rows that always add up to {ALL} were read as {seen}"))?;
+                ensure(
+                    seen == ALL,
+                    format!("rows that always add up to {ALL} were read as {seen}"),
+                )?;
             } else {
                 let from = (own + round) % 3;
                 transfer(store, &accounts, from, (from + 1 + round % 2) % 3)?;
@@ -91,7 +107,12 @@ pub(super) fn snapshots(fixture: &impl Fixture) -> Outcome {
     ensure(left == ALL, format!("rows that always add up to {ALL} add up to {left} in the end"))
 }
 
-fn transfer(store: &Instance<'_, impl Fixture>, accounts: &[StateKey], from: usize, to: usize) -> Outcome {
+fn transfer(
+    store: &Instance<'_, impl Fixture>,
+    accounts: &[StateKey],
+    from: usize,
+    to: usize,
+) -> Outcome {
     for _ in 0..CONFLICTS {
         let loaded = store.load(accounts)?.rows;
         let mut changes = Vec::new();
@@ -122,7 +143,10 @@ pub(super) fn dropped_calls(fixture: &impl Fixture) -> Outcome {
         // A commit that was dropped may still be on its way: it must come as a whole, and only over what it expected.
         let rows = store.load(&keys)?.rows;
         let there = rows.iter().filter(|row| row.is_some()).count();
-        ensure(there == 0 || there == keys.len(), format!("a commit dropped after {polls} polls wrote {there} of 3"))?;
+        ensure(
+            there == 0 || there == keys.len(),
+            format!("a commit dropped after {polls} polls wrote {there} of 3"),
+        )?;
         ensure(there > 0 || !finished, "a commit that was made has written nothing")?;
         for _ in 0..3 {
             add(&store, counter, 1)?;
@@ -130,7 +154,9 @@ pub(super) fn dropped_calls(fixture: &impl Fixture) -> Outcome {
         let counted = number(store.value(counter)?)?;
         ensure(
             counted == 3,
-            format!("after a commit dropped at {polls} polls, 3 additions were counted as {counted}"),
+            format!(
+                "after a commit dropped at {polls} polls, 3 additions were counted as {counted}"
+            ),
         )?;
     }
     Ok(())
@@ -172,5 +198,6 @@ fn never_committed() -> String {
 
 fn number(value: Option<Vec<u8>>) -> Outcome<i64> {
     let text = value.and_then(|value| String::from_utf8(value).ok());
-    text.and_then(|text| text.parse().ok()).ok_or_else(|| "a row does not hold what was written".into())
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| "a row does not hold what was written".into())
 }

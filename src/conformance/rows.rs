@@ -16,7 +16,10 @@ pub(super) fn round_trip(fixture: &impl Fixture) -> Outcome {
     let values: [&[u8]; 6] = [b"", b"\0", &every_byte, &[0xff; 200], &[0; 16 * 1024], b"'; --"];
     let written: Vec<_> = keys.iter().step_by(2).copied().zip(values).collect();
     let new = written.iter().map(|(key, value)| change(*key, Expected::Absent, put(*value, LONG)));
-    ensure(store.load(&keys)?.rows.iter().all(Option::is_none), "there is a row that was never written")?;
+    ensure(
+        store.load(&keys)?.rows.iter().all(Option::is_none),
+        "there is a row that was never written",
+    )?;
     ensure(is_made(&store.commit(&new.collect::<Vec<_>>())?), "new rows were a conflict")?;
     for instance in [store, Instance::new(fixture)] {
         let rows = instance.load(&keys)?.rows;
@@ -26,7 +29,11 @@ pub(super) fn round_trip(fixture: &impl Fixture) -> Outcome {
             let length = |value: Option<&[u8]>| value.map(<[u8]>::len);
             ensure(
                 seen == expected,
-                format!("under {key:?}: {:?} bytes instead of {:?}", length(seen), length(expected)),
+                format!(
+                    "under {key:?}: {:?} bytes instead of {:?}",
+                    length(seen),
+                    length(expected)
+                ),
             )?;
         }
         ensure(instance.load(&[])?.rows.is_empty(), "no key, and a row")?;
@@ -55,12 +62,22 @@ pub(super) fn all_or_nothing(fixture: &impl Fixture) -> Outcome {
         for (index, (change, wrong)) in changes.iter_mut().zip(wrong).enumerate() {
             change.expected = if index == position { wrong } else { change.expected };
         }
-        ensure(!is_made(&store.commit(&changes)?), format!("what was not as expected at {position} was no conflict"))?;
-        ensure(store.load(&keys)?.rows == before, format!("a conflict at key {position} of 5 left something written"))?;
+        ensure(
+            !is_made(&store.commit(&changes)?),
+            format!("what was not as expected at {position} was no conflict"),
+        )?;
+        ensure(
+            store.load(&keys)?.rows == before,
+            format!("a conflict at key {position} of 5 left something written"),
+        )?;
         ensure(is_made(&store.commit(&right)?), "what was as expected was a conflict")?;
-        let after: Vec<_> = store.load(&keys)?.rows.into_iter().map(|row| row.map(|row| row.value)).collect();
+        let after: Vec<_> =
+            store.load(&keys)?.rows.into_iter().map(|row| row.map(|row| row.value)).collect();
         let new = || Some(b"new".to_vec());
-        ensure(after == [new(), new(), new(), new(), None], "a commit was made, and not all of it was")?;
+        ensure(
+            after == [new(), new(), new(), new(), None],
+            "a commit was made, and not all of it was",
+        )?;
     }
     Ok(())
 }
@@ -70,11 +87,15 @@ pub(super) fn answers(fixture: &impl Fixture) -> Outcome {
     let keys: [StateKey; 4] = keys()?;
     let [changed, deleted, kept, absent] = keys;
     let is_there = |key: &StateKey| *key != absent;
-    let new = keys.into_iter().filter(is_there).map(|key| change(key, Expected::Absent, put("1", LONG)));
+    let new =
+        keys.into_iter().filter(is_there).map(|key| change(key, Expected::Absent, put("1", LONG)));
     let told = versions_of(store.commit(&new.collect::<Vec<_>>())?)?;
     let mut rows = store.load(&keys)?.rows;
     let _ = rows.pop();
-    ensure(rows.iter().map(version_of).eq(told.iter().copied()), "a commit told other versions than a load shows")?;
+    ensure(
+        rows.iter().map(version_of).eq(told.iter().copied()),
+        "a commit told other versions than a load shows",
+    )?;
     let [Some(of_the_changed), Some(of_the_deleted), _] = *told else {
         return Err("a commit did not tell a version for each row that it has written".into());
     };
@@ -99,10 +120,16 @@ pub(super) fn answers(fixture: &impl Fixture) -> Outcome {
     if let Commit::Conflict { fresh: Some(fresh) } = store.commit(&stale)? {
         ensure(fresh.rows == before.rows, "a conflict told other rows than those that are there")?;
         let after = store.now()?;
-        ensure(before.now <= fresh.now && fresh.now <= after, "a conflict told another time than that of the store")?;
+        ensure(
+            before.now <= fresh.now && fresh.now <= after,
+            "a conflict told another time than that of the store",
+        )?;
     }
     ensure(store.load(&keys)?.rows == before.rows, "a conflict left something written")?;
-    ensure(versions_of(store.commit(&[])?)?.is_empty(), "versions were told of a commit that changes nothing")
+    ensure(
+        versions_of(store.commit(&[])?)?.is_empty(),
+        "versions were told of a commit that changes nothing",
+    )
 }
 
 fn versions_of(commit: Commit) -> Outcome<Vec<Option<Version>>> {
@@ -123,7 +150,8 @@ pub(super) fn reads_at_once(fixture: &impl Fixture) -> Outcome {
         // The reader has just looked, and may be tempted to remember what it saw.
         let _ = (reader.row(key)?, reader.load(&[key, other])?);
         writer.write(key, write)?;
-        let rows = [reader.row(key)?, reader.load(&[key, other])?.rows.into_iter().next().flatten()];
+        let rows =
+            [reader.row(key)?, reader.load(&[key, other])?.rows.into_iter().next().flatten()];
         let written = writer.row(key)?;
         ensure(
             rows.iter().all(|row| *row == written),
@@ -183,7 +211,8 @@ pub(super) fn lives(fixture: &impl Fixture) -> Outcome {
     store.write(longer, put("longer", 800 * DAY))?;
     store.write(longest, put("longest", 36_500 * DAY))?;
     store.write(read_often, put("read often", SECOND))?;
-    for (key, life) in [(brief, Duration::from_millis(900)), (short, SECOND), (read_often, SECOND)] {
+    for (key, life) in [(brief, Duration::from_millis(900)), (short, SECOND), (read_often, SECOND)]
+    {
         let loaded = store.load(&[key])?;
         let there = loaded.rows.iter().all(Option::is_some);
         ensure(there || loaded.now.since(earliest) >= life, "a row was gone before its time")?;
@@ -218,16 +247,24 @@ pub(super) fn lives(fixture: &impl Fixture) -> Outcome {
     ensure(!is_made(&stale), "the version of a row that had expired was taken for present")?;
     let anew = store.commit(&[change(short, Expected::Absent, put("again", LONG))])?;
     ensure(is_made(&anew), "a row that had expired was not taken for absent")?;
-    ensure(store.value(short)? == Some(b"again".to_vec()), "a row could not be written again after it had expired")
+    ensure(
+        store.value(short)? == Some(b"again".to_vec()),
+        "a row could not be written again after it had expired",
+    )
 }
 
 pub(super) fn ordered_keys(fixture: &impl Fixture) -> Outcome {
     let store = Instance::new(fixture);
     let [one, two] = keys()?;
     let new = |key| change(key, Expected::Absent, put("new", LONG));
-    for (what, changes) in [("keys in descending order", [new(two), new(one)]), ("a key twice", [new(one), new(one)])] {
+    for (what, changes) in
+        [("keys in descending order", [new(two), new(one)]), ("a key twice", [new(one), new(one)])]
+    {
         ensure(store.try_commit(&changes)?.is_err(), format!("{what}: no error"))?;
-        ensure(store.load(&[one, two])?.rows.iter().all(Option::is_none), format!("{what}: something was written"))?;
+        ensure(
+            store.load(&[one, two])?.rows.iter().all(Option::is_none),
+            format!("{what}: something was written"),
+        )?;
     }
     Ok(())
 }
@@ -253,7 +290,10 @@ pub(super) fn restart(fixture: &impl Fixture) -> Outcome {
     // More than there were before it: versions that begin anew would come to one that was used.
     for _ in 0..10 {
         store.write(deleted, put("value", LONG))?;
-        ensure(store.expected(deleted)? != of_the_deleted, "a version was used again after a restart")?;
+        ensure(
+            store.expected(deleted)? != of_the_deleted,
+            "a version was used again after a restart",
+        )?;
     }
     Ok(())
 }

@@ -53,10 +53,15 @@ impl From<Introspection> for HttpResponse {
                 }
                 body.text("iss", &details.issuer);
                 body.text("jti", &details.token_id);
-                details.session_id.iter().for_each(|session_id| body.text("sid", session_id.as_str()));
+                details
+                    .session_id
+                    .iter()
+                    .for_each(|session_id| body.text("sid", session_id.as_str()));
                 // Of what the host has added, nothing can say otherwise.
                 let mut further = details.claims;
-                further.retain(|name, value: &mut Value| !OWN.contains(&name.as_str()) && !value.is_null());
+                further.retain(|name, value: &mut Value| {
+                    !OWN.contains(&name.as_str()) && !value.is_null()
+                });
                 body.members(&further);
             }
             Introspection::RefreshToken { issuer, client_id, subject, scope, expires_at } => {
@@ -75,7 +80,8 @@ impl From<Introspection> for HttpResponse {
 }
 
 /// The members that the answer has of its own.
-const OWN: [&str; 11] = ["active", "scope", "client_id", "token_type", "exp", "iat", "sub", "aud", "iss", "jti", "sid"];
+const OWN: [&str; 11] =
+    ["active", "scope", "client_id", "token_type", "exp", "iat", "sub", "aud", "iss", "jti", "sid"];
 
 impl Engine {
     pub(crate) async fn introspect_token(
@@ -112,7 +118,16 @@ impl Engine {
             return Ok(Introspection::Inactive);
         };
         let Holder { client, .. } = &family.holder;
-        if !self.may_be_used(&family.subject.as_str().into(), &client.as_str().into(), None, now, context).await? {
+        if !self
+            .may_be_used(
+                &family.subject.as_str().into(),
+                &client.as_str().into(),
+                None,
+                now,
+                context,
+            )
+            .await?
+        {
             return Ok(Introspection::Inactive);
         }
         Ok(Introspection::RefreshToken {
@@ -131,7 +146,9 @@ impl Engine {
         now: Timestamp,
         context: &RequestContext,
     ) -> Result<Introspection, Refusal> {
-        let Some(details) = self.inspect(token, now).await? else { return Ok(Introspection::Inactive) };
+        let Some(details) = self.inspect(token, now).await? else {
+            return Ok(Introspection::Inactive);
+        };
         let status = self.revocations.status(&details).await.or_fault(ServerFault::StateStore)?;
         let tenant = status.tenant.as_deref();
         let seen = match caller.registration().introspection() {
@@ -147,8 +164,13 @@ impl Engine {
         if !(seen || is_own(&details, tenant, caller, context)) || status.fault.is_some() {
             return Ok(Introspection::Inactive);
         }
-        let active = self.may_be_used(&details.subject, &details.client_id, tenant, now, context).await?;
-        Ok(if active { Introspection::AccessToken(Box::new(details)) } else { Introspection::Inactive })
+        let active =
+            self.may_be_used(&details.subject, &details.client_id, tenant, now, context).await?;
+        Ok(if active {
+            Introspection::AccessToken(Box::new(details))
+        } else {
+            Introspection::Inactive
+        })
     }
 
     /// Whether the client of a token is still registered, and the account admitted, where there is a gate.
@@ -167,7 +189,8 @@ impl Engine {
         let found = self.settings.clients.find(client_id.as_str(), &context).await;
         let found = found.or_fault(ServerFault::ClientStore)?;
         let client = found.filter(|client| client.id() == client_id);
-        let Some(client) = client.and_then(|client| AuthenticatedClient::of_token(client, now)) else {
+        let Some(client) = client.and_then(|client| AuthenticatedClient::of_token(client, now))
+        else {
             return Ok(false);
         };
         let Some(families) = &self.families else { return Ok(true) };

@@ -50,9 +50,14 @@ pub(crate) struct Endpoints {
 
 impl Endpoints {
     pub(crate) fn urls(&self) -> impl Iterator<Item = &String> {
-        [Some(&self.token), self.revocation.as_ref(), self.introspection.as_ref(), self.jwks.as_ref()]
-            .into_iter()
-            .flatten()
+        [
+            Some(&self.token),
+            self.revocation.as_ref(),
+            self.introspection.as_ref(),
+            self.jwks.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
     }
 
     /// The URL that a request for revocation was sent to.
@@ -80,14 +85,19 @@ impl Metadata {
             AuthenticationMethod::ClientSecretJwt => symmetric,
             _ => false,
         };
-        let is_on = |algorithm: &&Algorithm| methods.iter().any(|method| jwt(method, algorithm.is_symmetric()));
-        let names = |methods: &mut dyn Iterator<Item = &AuthenticationMethod>| -> Vec<&'static str> {
-            methods.map(|method| method.as_str()).collect()
+        let is_on = |algorithm: &&Algorithm| {
+            methods.iter().any(|method| jwt(method, algorithm.is_symmetric()))
         };
-        let algorithms: Vec<_> = algorithms.iter().filter(is_on).flat_map(|algorithm| algorithm.names()).collect();
+        let names =
+            |methods: &mut dyn Iterator<Item = &AuthenticationMethod>| -> Vec<&'static str> {
+                methods.map(|method| method.as_str()).collect()
+            };
+        let algorithms: Vec<_> =
+            algorithms.iter().filter(is_on).flat_map(|algorithm| algorithm.names()).collect();
         let proving = |method: &&AuthenticationMethod| **method != AuthenticationMethod::None;
-        let at =
-            |endpoint: &Option<String>, what: Vec<&'static str>| if endpoint.is_some() { what } else { Vec::new() };
+        let at = |endpoint: &Option<String>, what: Vec<&'static str>| {
+            if endpoint.is_some() { what } else { Vec::new() }
+        };
         let Endpoints { token, revocation, introspection, jwks } = endpoints;
         Self {
             issuer: issuer.to_owned(),
@@ -100,7 +110,10 @@ impl Metadata {
             token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
             revocation_endpoint: revocation.clone(),
             revocation_endpoint_auth_methods_supported: at(revocation, names(&mut methods.iter())),
-            revocation_endpoint_auth_signing_alg_values_supported: at(revocation, algorithms.clone()),
+            revocation_endpoint_auth_signing_alg_values_supported: at(
+                revocation,
+                algorithms.clone(),
+            ),
             introspection_endpoint: introspection.clone(),
             introspection_endpoint_auth_methods_supported: at(
                 introspection,
@@ -114,7 +127,8 @@ impl Metadata {
 
 /// Members that say what the engine does; only the engine knows that.
 pub(crate) fn is_reserved_metadata(name: &str) -> bool {
-    const ENDPOINTS: [&str; 3] = ["token_endpoint", "revocation_endpoint", "introspection_endpoint"];
+    const ENDPOINTS: [&str; 3] =
+        ["token_endpoint", "revocation_endpoint", "introspection_endpoint"];
     const OTHERS: [&str; 6] = [
         "issuer",
         "jwks_uri",

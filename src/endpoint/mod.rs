@@ -28,8 +28,9 @@ impl Engine {
         let details = self.settings.tokens.inspect(token, now).await;
         let details = details.or_fault(ServerFault::TokenLookup)?;
         // An issuer of the host's may know tokens of others, or ones that have expired.
-        let is_ours =
-            |details: &TokenDetails| details.issuer == self.settings.issuer && now.unix_seconds() < details.expires_at;
+        let is_ours = |details: &TokenDetails| {
+            details.issuer == self.settings.issuer && now.unix_seconds() < details.expires_at
+        };
         Ok(details.filter(is_ours))
     }
 }

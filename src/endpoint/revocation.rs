@@ -23,7 +23,11 @@ impl From<Revoked> for HttpResponse {
 }
 
 impl Engine {
-    pub(crate) async fn revoke_token(&self, request: &TokenRequest<'_>, now: Timestamp) -> Result<Revoked, Refusal> {
+    pub(crate) async fn revoke_token(
+        &self,
+        request: &TokenRequest<'_>,
+        now: Timestamp,
+    ) -> Result<Revoked, Refusal> {
         let context = &request.context;
         let client = self.client_of(request, self.endpoints.revocation(), now).await?;
         let revoked = match (token_in(request), &self.families) {
@@ -47,11 +51,17 @@ impl Engine {
         let found = families.revoke(token, &holder).await;
         match found.or_fault(ServerFault::StateStore)? {
             None => Ok(Revoked),
-            Some((false, found)) => Err(Refusal::new(TokenFault::OtherClient).of_session(&found.session_id)),
+            Some((false, found)) => {
+                Err(Refusal::new(TokenFault::OtherClient).of_session(&found.session_id))
+            }
             Some((true, found)) => {
                 let subject = &found.family.subject.as_str().into();
-                let event = Event::in_context(EventKind::TokenRevoked, context).with_client(client.id());
-                self.observe(&Event { session_id: Some(&found.session_id), ..event.with_subject(subject) });
+                let event =
+                    Event::in_context(EventKind::TokenRevoked, context).with_client(client.id());
+                self.observe(&Event {
+                    session_id: Some(&found.session_id),
+                    ..event.with_subject(subject)
+                });
                 Ok(Revoked)
             }
         }

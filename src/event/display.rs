@@ -37,7 +37,11 @@ impl fmt::Display for Event<'_> {
         let wait = self.retry_after.unwrap_or_default();
         match self.kind {
             EventKind::LoginAccepted => {
-                write!(f, "login{of_user}{by_client} accepted{}", Quoted(": subject ", self.subject.map(AsRef::as_ref)))
+                write!(
+                    f,
+                    "login{of_user}{by_client} accepted{}",
+                    Quoted(": subject ", self.subject.map(AsRef::as_ref))
+                )
             }
             EventKind::TokenIssued | EventKind::TokenRefreshed => {
                 write!(f, "token{token}{session} issued{to_client}{subject}{scope}")
@@ -59,32 +63,46 @@ impl fmt::Display for Event<'_> {
                     Quoted(" ", self.session_id.map(AsRef::as_ref))
                 )
             }
-            EventKind::LoggedOut => write!(f, "all sessions{of_subject} ended: logged out everywhere"),
+            EventKind::LoggedOut => {
+                write!(f, "all sessions{of_subject} ended: logged out everywhere")
+            }
             EventKind::AttemptsReset(limit) => write!(f, "attempts on {limit:?} reset"),
             EventKind::RequestRefused(fault) => write!(f, "request refused: {fault:?}"),
-            EventKind::ClientRefused(fault) => write!(f, "client{client} not authenticated: {fault:?}"),
+            EventKind::ClientRefused(fault) => {
+                write!(f, "client{client} not authenticated: {fault:?}")
+            }
             EventKind::ClientDenied => {
                 write!(f, "client{client} denied for {wait:?}: too many failed authentications")
             }
             EventKind::NotAllowed(refused) => {
                 write!(f, "client{client} is not registered for what it asked: {refused:?}")
             }
-            EventKind::LoginRejected(rejection) => write!(f, "login{of_user}{by_client} rejected: {rejection:?}"),
+            EventKind::LoginRejected(rejection) => {
+                write!(f, "login{of_user}{by_client} rejected: {rejection:?}")
+            }
             EventKind::MoreNeeded => {
                 write!(f, "login{of_user}{by_client} needs another step{}", Quoted(": ", self.code))
             }
-            EventKind::TokenRefused(fault) => write!(f, "token{session} refused{to_client}: {fault:?}"),
+            EventKind::TokenRefused(fault) => {
+                write!(f, "token{session} refused{to_client}: {fault:?}")
+            }
             EventKind::ServerFault(fault) => write!(f, "server fault: {fault:?}{with_client}"),
             EventKind::AttemptAdmitted(limit) => {
                 write!(f, "attempt{on_user}{by_client} admitted, counted on {limit:?}")
             }
-            EventKind::AttemptWaits(limit) => write!(f, "attempt{on_user}{by_client} waits for others on {limit:?}"),
+            EventKind::AttemptWaits(limit) => {
+                write!(f, "attempt{on_user}{by_client} waits for others on {limit:?}")
+            }
             EventKind::AttemptDenied(limit) => {
                 write!(f, "attempt{on_user}{by_client} denied for {wait:?}: too many on {limit:?}")
             }
-            EventKind::AccountLocked(limit) => write!(f, "{limit:?}{of_user} locked, last tried{by_client}"),
+            EventKind::AccountLocked(limit) => {
+                write!(f, "{limit:?}{of_user} locked, last tried{by_client}")
+            }
             EventKind::NewOrigin => write!(f, "login{of_user}{by_client} from a new origin"),
-            EventKind::Alarm { alarm, failures } => write!(f, "alarm: {alarm:?}{by_client}, {failures} failures"),
+            EventKind::Alarm { alarm, failures } => {
+                write!(f, "alarm: {alarm:?}{by_client}, {failures} failures")
+            }
             EventKind::NoPeerAddress => {
                 write!(
                     f,
@@ -92,11 +110,16 @@ impl fmt::Display for Event<'_> {
                 )
             }
             EventKind::LenientAudience => {
-                write!(f, "client{client} authenticated by an assertion that is not for the issuer alone")
+                write!(
+                    f,
+                    "client{client} authenticated by an assertion that is not for the issuer alone"
+                )
             }
             EventKind::KeyPassedOver => write!(f, "key of client{client} cannot be used"),
             EventKind::PasswordVerified { .. } => write!(f, "{}", self.kind),
-            EventKind::StoredHashRefused => write!(f, "stored password hash{of_subject} is not usable"),
+            EventKind::StoredHashRefused => {
+                write!(f, "stored password hash{of_subject} is not usable")
+            }
             EventKind::PasswordRehashed => write!(f, "password{of_subject} rehashed"),
             EventKind::RehashFailed => write!(f, "password{of_subject} not rehashed"),
             EventKind::AccessRefused(fault) => write!(f, "access refused: {fault:?}"),

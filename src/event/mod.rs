@@ -12,7 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{ClientFault, LimitKind, NotAllowed, Rejection, RequestFault, ServerFault, TokenFault};
+use crate::error::{
+    ClientFault, LimitKind, NotAllowed, Rejection, RequestFault, ServerFault, TokenFault,
+};
 #[cfg(feature = "tracing")]
 pub use crate::event::tracing::TracingObserver;
 use crate::types::context::RequestContext;
@@ -156,11 +158,11 @@ pub enum EventKind {
     /// [`HttpRequest::peer`](crate::HttpRequest::peer). Reported once by each engine.
     NoPeerAddress,
     /// A client's assertion was not for this server's issuer alone, which the client is registered
-    /// for ([`AssertionCompatibility::EndpointAudience`](crate::AssertionCompatibility)). Once no
+    /// for ([`AssertionCompatibility::EndpointAudience`](crate::assertion::AssertionCompatibility)). Once no
     /// client causes this event any more, the exception can be removed.
     LenientAudience,
     /// An entry of a client's key set cannot be used and was passed over. `cause` is an
-    /// [`UnusableKey`](crate::UnusableKey). Reported when a set is fetched from its `jwks_uri`, and
+    /// [`UnusableKey`](crate::jose::UnusableKey). Reported when a set is fetched from its `jwks_uri`, and
     /// for every set when no usable key fits an assertion, unless the assertion names another key.
     /// The client has not authenticated.
     KeyPassedOver,

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use crate::error::{ClientFault, LimitKind, NotAllowed, Rejection, RequestFault, ServerFault, TokenFault};
+use crate::error::{
+    ClientFault, LimitKind, NotAllowed, Rejection, RequestFault, ServerFault, TokenFault,
+};
 use crate::event::{AccessFault, Alarm, EventKind};
 
 impl EventKind {
@@ -265,11 +267,31 @@ mod tests {
         for (kind, name, reason) in [
             (EventKind::LoginAccepted, "login_accepted", None),
             (refused, "request_refused", Some("several_client_authentications")),
-            (EventKind::LoginRejected(Rejection::UnknownUser), "login_rejected", Some("unknown_user")),
-            (EventKind::LoginRejected(Rejection::Other("host's own")), "login_rejected", Some("other")),
-            (EventKind::TokenRefused(TokenFault::Account(Rejection::Locked)), "token_refused", Some("locked")),
-            (EventKind::AttemptDenied(LimitKind::KnownOrigin), "attempt_denied", Some("known_origin")),
-            (EventKind::Alarm { alarm: Alarm::ManySecrets, failures: 1 }, "alarm", Some("many_secrets")),
+            (
+                EventKind::LoginRejected(Rejection::UnknownUser),
+                "login_rejected",
+                Some("unknown_user"),
+            ),
+            (
+                EventKind::LoginRejected(Rejection::Other("host's own")),
+                "login_rejected",
+                Some("other"),
+            ),
+            (
+                EventKind::TokenRefused(TokenFault::Account(Rejection::Locked)),
+                "token_refused",
+                Some("locked"),
+            ),
+            (
+                EventKind::AttemptDenied(LimitKind::KnownOrigin),
+                "attempt_denied",
+                Some("known_origin"),
+            ),
+            (
+                EventKind::Alarm { alarm: Alarm::ManySecrets, failures: 1 },
+                "alarm",
+                Some("many_secrets"),
+            ),
         ] {
             assert_eq!((kind.name(), kind.reason()), (name, reason));
         }

@@ -117,7 +117,10 @@ impl PasswordGrantBuilder {
             environment: Environment::new(),
             limits: RequestLimits::default(),
             authentication_methods: AuthenticationMethod::ALL.to_vec(),
-            assertion_algorithms: Algorithm::ASYMMETRIC.into_iter().chain(Algorithm::SYMMETRIC).collect(),
+            assertion_algorithms: Algorithm::ASYMMETRIC
+                .into_iter()
+                .chain(Algorithm::SYMMETRIC)
+                .collect(),
             max_assertion_lifetime: HOUR,
             slow_secrets: None,
             scopes: None,
@@ -163,7 +166,10 @@ impl PasswordGrantBuilder {
     }
 
     /// The client authentication methods that are on, whatever a client is registered for. Default all.
-    pub fn authentication_methods(mut self, methods: impl IntoIterator<Item = AuthenticationMethod>) -> Self {
+    pub fn authentication_methods(
+        mut self,
+        methods: impl IntoIterator<Item = AuthenticationMethod>,
+    ) -> Self {
         self.settings.authentication_methods = methods.into_iter().collect();
         self
     }
@@ -324,7 +330,8 @@ impl PasswordGrantBuilder {
             token: self.token_endpoint.unwrap_or_else(|| format!("{base}/oauth/token")),
             revocation: self.revocation_endpoint,
             introspection: self.introspection_endpoint,
-            jwks: has_keys.then(|| self.jwks_uri.unwrap_or_else(|| format!("{base}/.well-known/jwks.json"))),
+            jwks: has_keys
+                .then(|| self.jwks_uri.unwrap_or_else(|| format!("{base}/.well-known/jwks.json"))),
         };
         for url in [&settings.issuer].into_iter().chain(endpoints.urls()) {
             check_url(url)?;
@@ -347,9 +354,13 @@ impl PasswordGrantBuilder {
         let timeout = attempt_limits.clone().unwrap_or_default().max_timeout();
         let state = Arc::new(state(self.state, timeout, &settings)?);
         let attempts = attempt_limits
-            .map(|limits| AttemptLimiter::new(&limits, account_names, state.clone(), &settings.environment))
+            .map(|limits| {
+                AttemptLimiter::new(&limits, account_names, state.clone(), &settings.environment)
+            })
             .transpose()?;
-        let published = self.jwks_source.map(|source| PublishedKeys::new(source, settings.environment.clock.clone()));
+        let published = self
+            .jwks_source
+            .map(|source| PublishedKeys::new(source, settings.environment.clock.clone()));
         let grants = grants_on(self.refresh.is_some());
         let metadata = Metadata::new(
             &settings.issuer,
@@ -384,8 +395,11 @@ impl PasswordGrantBuilder {
 
 /// Where the engine remembers, and the keys under which it does.
 fn state(choice: StateChoice, timeout: Duration, settings: &Settings) -> Result<State, BuildError> {
-    let (clock, randomness) = (settings.environment.clock.clone(), settings.environment.randomness.clone());
-    let local = |state: InMemoryState| Ok::<_, RandomnessError>((state.keys(&*randomness)?, Backend::Local(state)));
+    let (clock, randomness) =
+        (settings.environment.clock.clone(), settings.environment.randomness.clone());
+    let local = |state: InMemoryState| {
+        Ok::<_, RandomnessError>((state.keys(&*randomness)?, Backend::Local(state)))
+    };
     let (keys, backend) = match choice {
         StateChoice::Own => local(InMemoryState::new().environment(&settings.environment))?,
         StateChoice::Local(state) => local(state)?,
@@ -396,13 +410,16 @@ fn state(choice: StateChoice, timeout: Duration, settings: &Settings) -> Result<
 
 impl fmt::Debug for PasswordGrantBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PasswordGrantBuilder").field("issuer", &self.settings.issuer).finish_non_exhaustive()
+        f.debug_struct("PasswordGrantBuilder")
+            .field("issuer", &self.settings.issuer)
+            .finish_non_exhaustive()
     }
 }
 
 /// RFC 8414 section 2: https, no query, no fragment. Plain http is for a server on the same machine.
 fn check_url(url: &str) -> Result<(), BuildError> {
-    let plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}@".contains(&byte));
+    let plain =
+        url.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}@".contains(&byte));
     let host = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
         (Some(rest), _) => host_of(rest),
         (_, Some(rest)) => host_of(rest).filter(Host::is_loopback),
@@ -436,7 +453,8 @@ fn host_of(rest: &str) -> Option<Host<'_>> {
         None => {
             let (name, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
             let label = |label: &str| {
-                !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                !label.is_empty()
+                    && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             };
             let host = match name.parse::<Ipv4Addr>() {
                 Ok(address) => Host::Address(address.into()),
@@ -446,6 +464,7 @@ fn host_of(rest: &str) -> Option<Host<'_>> {
             (host, port)
         }
     };
-    let port_is_fine = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let port_is_fine =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
     port_is_fine.then_some(host)
 }

@@ -38,7 +38,11 @@ impl Engine {
     ///
     /// The session comes last, so that nothing is begun or replaced for a token that could not be
     /// made. Without one, the token is dated before it is asked who was logged out meanwhile.
-    pub(super) async fn issue(&self, granted: Granted<'_>, beginning: LoginEpoch) -> Result<TokenResponse, Refusal> {
+    pub(super) async fn issue(
+        &self,
+        granted: Granted<'_>,
+        beginning: LoginEpoch,
+    ) -> Result<TokenResponse, Refusal> {
         let new = self.new_session(&granted)?;
         if new.is_none() {
             self.outlast_log_out(beginning, &granted.accepted.subject).await?;
@@ -48,7 +52,9 @@ impl Engine {
         let token_id = self.token_ids.next(&mut id);
         let access_token = self.make_token(&granted, token_id, session_id).await?;
         let session = match new {
-            Some((families, new)) => Some(self.begin_session(families, new, &granted, beginning).await?),
+            Some((families, new)) => {
+                Some(self.begin_session(families, new, &granted, beginning).await?)
+            }
             None => {
                 self.not_logged_out_since(beginning, &granted.accepted.subject).await?;
                 None
@@ -95,15 +101,29 @@ impl Engine {
             token_id: Some(token_id),
             scope: Some(&scope),
             elapsed: Some(self.settings.environment.clock.now().since(started)),
-            ..Event::in_context(kind, context).with_client(client.id()).with_subject(&accepted.subject)
+            ..Event::in_context(kind, context)
+                .with_client(client.id())
+                .with_subject(&accepted.subject)
         });
         let refresh_token = session.map(|session| session.token);
-        TokenResponse { access_token, expires_in: lifetime, scope, refresh_token, members: accepted.members }
+        TokenResponse {
+            access_token,
+            expires_in: lifetime,
+            scope,
+            refresh_token,
+            members: accepted.members,
+        }
     }
 
     /// The session that is to begin, if what was granted is to have a refresh token.
-    fn new_session(&self, granted: &Granted<'_>) -> Result<Option<(&Sessions, NewSession)>, Refusal> {
-        let families = self.families.as_ref().filter(|families| families.are_for(granted.client, &granted.scope));
+    fn new_session(
+        &self,
+        granted: &Granted<'_>,
+    ) -> Result<Option<(&Sessions, NewSession)>, Refusal> {
+        let families = self
+            .families
+            .as_ref()
+            .filter(|families| families.are_for(granted.client, &granted.scope));
         let Some(families) = families else { return Ok(None) };
         let new = families.new_session().or_fault(ServerFault::TokenIssuer)?;
         Ok(Some((families, new)))
@@ -122,12 +142,17 @@ impl Engine {
         let Granted { client, scope, accepted, context, .. } = granted;
         let what = (scope.clone(), granted.audiences.to_vec());
         let (holder, epoch) = (holder(client, context), beginning.number());
-        let created = families.create(new, holder, &accepted.subject, epoch, what, granted.lifetime);
+        let created =
+            families.create(new, holder, &accepted.subject, epoch, what, granted.lifetime);
         let created = Box::pin(created).await.or_fault(ServerFault::StateStore)?;
         let (session, replaced) = created.ok_or(ServerFault::LoggedOutMeanwhile)?;
         if let Some(session_id) = replaced.as_ref() {
-            let event = Event::in_context(EventKind::SessionReplaced, context).with_client(client.id());
-            self.observe(&Event { session_id: Some(session_id), ..event.with_subject(&accepted.subject) });
+            let event =
+                Event::in_context(EventKind::SessionReplaced, context).with_client(client.id());
+            self.observe(&Event {
+                session_id: Some(session_id),
+                ..event.with_subject(&accepted.subject)
+            });
         }
         Ok(session)
     }

@@ -36,10 +36,18 @@ impl Engine {
 
     /// Waits until a token without a session can be told from those of before its subject's last log-out. Both are dated in
     /// whole seconds, and of the same second the log-out counts as later: the token would be dead from its beginning.
-    pub(crate) async fn outlast_log_out(&self, LoginEpoch(last): LoginEpoch, subject: &Subject) -> Result<(), Refusal> {
+    pub(crate) async fn outlast_log_out(
+        &self,
+        LoginEpoch(last): LoginEpoch,
+        subject: &Subject,
+    ) -> Result<(), Refusal> {
         let left = |log_out: SubjectEpoch| {
             let over = Timestamp::from_unix_seconds((log_out.at / 1000).saturating_add(1));
-            if log_out.number == 0 { Duration::ZERO } else { over.since(self.settings.environment.clock.now()) }
+            if log_out.number == 0 {
+                Duration::ZERO
+            } else {
+                over.since(self.settings.environment.clock.now())
+            }
         };
         // Nearly always that was long ago, and then it does not matter whose it was.
         if left(last).is_zero() {
@@ -71,7 +79,11 @@ impl Engine {
 
     /// The subject's last log-out, which must not have come after this one, nor have been dated again since: then it was
     /// still under way.
-    async fn own_log_out(&self, last: SubjectEpoch, subject: &Subject) -> Result<SubjectEpoch, Refusal> {
+    async fn own_log_out(
+        &self,
+        last: SubjectEpoch,
+        subject: &Subject,
+    ) -> Result<SubjectEpoch, Refusal> {
         let own = self.revocations.last_log_out_of(subject.as_str()).await;
         let own = own.or_fault(ServerFault::StateStore)?;
         let came_since = own.number > last.number || own.at > last.at;

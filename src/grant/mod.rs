@@ -41,10 +41,8 @@ use crate::user::UserAuthenticator;
 /// Cheap to clone, without type parameters, so it sits in any framework's state. It needs no particular async runtime.
 ///
 /// ```
-/// use password_grant::{
-///     async_trait, BoxError, Client, Grant, HttpRequest, InMemoryClients, JwtIssuer, Login, LoginAttempt, PasswordGrant,
-///     Rejection, SigningKeys, UserAuthenticator,
-/// };
+/// use password_grant::testing::InMemoryClients;
+/// use password_grant::{BoxError, Client, Grant, HttpRequest, JwtIssuer, Login, LoginAttempt, PasswordGrant, Rejection, SigningKeys, UserAuthenticator, async_trait};
 ///
 /// struct OneUser;
 ///
@@ -170,12 +168,12 @@ impl PasswordGrant {
     }
 
     /// Ends one session: the family of refresh tokens that an access token names
-    /// ([`TokenDetails::session_id`](crate::TokenDetails::session_id)), with its access tokens. For a log-out route of your
+    /// ([`TokenDetails::session_id`](crate::token::TokenDetails::session_id)), with its access tokens. For a log-out route of your
     /// own, at which the user shows an access token, and there is no client to [`revoke`](Self::revoke) by. Whether there was
     /// such a session; none is no error.
     ///
     /// ```
-    /// # use password_grant::*;
+    /// # use password_grant::{assertion::*, error::*, event::*, jose::*, resource::*, state::*, *};
     /// # async fn log_out(grant: PasswordGrant, token: VerifiedToken) -> Result<(), BoxError> {
     /// if let Some(session) = &token.session_id {
     ///     grant.end_session(session, &RequestContext::new()).await?;
@@ -190,11 +188,18 @@ impl PasswordGrant {
     /// # Cancel safety
     ///
     /// Dropped, it has happened or not.
-    pub async fn end_session(&self, session_id: &SessionId, context: &RequestContext) -> Result<bool, BoxError> {
+    pub async fn end_session(
+        &self,
+        session_id: &SessionId,
+        context: &RequestContext,
+    ) -> Result<bool, BoxError> {
         let Some(families) = &self.0.families else { return Ok(false) };
         let Some((_, family)) = families.end(session_id, None).await? else { return Ok(false) };
-        let (client_id, subject) = (&family.holder.client.as_str().into(), &family.subject.as_str().into());
-        let event = Event::in_context(EventKind::TokenRevoked, context).with_client(client_id).with_subject(subject);
+        let (client_id, subject) =
+            (&family.holder.client.as_str().into(), &family.subject.as_str().into());
+        let event = Event::in_context(EventKind::TokenRevoked, context)
+            .with_client(client_id)
+            .with_subject(subject);
         self.0.observe(&Event { session_id: Some(session_id), ..event });
         Ok(true)
     }
@@ -214,7 +219,7 @@ impl PasswordGrant {
     /// Change the password first, then call this. Whoever asked is logged out too. The context only reaches the observer.
     ///
     /// ```
-    /// # use password_grant::*;
+    /// # use password_grant::{assertion::*, error::*, event::*, jose::*, resource::*, state::*, *};
     /// # async fn changed(grant: PasswordGrant, token: VerifiedToken) -> Result<(), BoxError> {
     /// // UPDATE users SET password_hash = …, and then
     /// grant.log_out_everywhere(&token.subject, &RequestContext::new()).await?;
@@ -228,7 +233,11 @@ impl PasswordGrant {
     /// # Cancel safety
     ///
     /// Dropped, it has happened or not.
-    pub async fn log_out_everywhere(&self, subject: &Subject, context: &RequestContext) -> Result<(), BoxError> {
+    pub async fn log_out_everywhere(
+        &self,
+        subject: &Subject,
+        context: &RequestContext,
+    ) -> Result<(), BoxError> {
         session::log_out(&self.0.revocations, subject, &*self.0.settings.environment.clock).await?;
         self.0.observe(&Event::in_context(EventKind::LoggedOut, context).with_subject(subject));
         Ok(())
@@ -267,7 +276,8 @@ impl PasswordGrant {
     /// context lacks the address that is asked about.
     ///
     /// ```
-    /// # use password_grant::{LimitKey, BoxError, PasswordGrant, RequestContext};
+    /// # use password_grant::limiter::LimitKey;
+    /// # use password_grant::{BoxError, PasswordGrant, RequestContext};
     /// # async fn example(grant: PasswordGrant) -> Result<(), BoxError> {
     /// let alice = LimitKey::Account { username: "alice" };
     /// let context = RequestContext::new(); // or with the tenant
@@ -284,7 +294,11 @@ impl PasswordGrant {
     /// # Cancel safety
     ///
     /// Nothing is changed, so it can be dropped at any time.
-    pub async fn attempts(&self, on: LimitKey<'_>, context: &RequestContext) -> Result<Option<AttemptCount>, BoxError> {
+    pub async fn attempts(
+        &self,
+        on: LimitKey<'_>,
+        context: &RequestContext,
+    ) -> Result<Option<AttemptCount>, BoxError> {
         match &self.0.attempts {
             Some(attempts) => attempts.look(on, context).await,
             None => Ok(None),
@@ -301,7 +315,11 @@ impl PasswordGrant {
     /// # Cancel safety
     ///
     /// Dropped, it has happened or not.
-    pub async fn reset_attempts(&self, on: LimitKey<'_>, context: &RequestContext) -> Result<(), BoxError> {
+    pub async fn reset_attempts(
+        &self,
+        on: LimitKey<'_>,
+        context: &RequestContext,
+    ) -> Result<(), BoxError> {
         if let Some(attempts) = &self.0.attempts
             && let Some(counted) = attempts.reset(on, context).await?
         {
@@ -375,7 +393,10 @@ impl Engine {
         revoked.map_err(|refusal| self.refuse(refusal, &request.context, None, Some(started)))
     }
 
-    async fn introspect(&self, request: &mut TokenRequest<'_>) -> Result<Introspection, TokenError> {
+    async fn introspect(
+        &self,
+        request: &mut TokenRequest<'_>,
+    ) -> Result<Introspection, TokenError> {
         let started = self.settings.environment.clock.now();
         let introspected = self.introspect_token(request, started).await;
         introspected.map_err(|refusal| self.refuse(refusal, &request.context, None, Some(started)))
@@ -390,8 +411,10 @@ impl Engine {
         started: Option<Timestamp>,
     ) -> TokenError {
         let event = refusal.event();
-        let concerns_login =
-            matches!(event.kind, EventKind::LoginRejected(_) | EventKind::MoreNeeded | EventKind::AttemptDenied(_));
+        let concerns_login = matches!(
+            event.kind,
+            EventKind::LoginRejected(_) | EventKind::MoreNeeded | EventKind::AttemptDenied(_)
+        );
         self.observe(&Event {
             username: username.filter(|_| concerns_login),
             elapsed: started.map(|started| self.settings.environment.clock.now().since(started)),
@@ -423,7 +446,11 @@ impl Engine {
 
 impl Engine {
     /// Authenticates the client, and hands the request to the grant that it names.
-    async fn grant(&self, request: &mut TokenRequest<'_>, started: Timestamp) -> Result<TokenResponse, Refusal> {
+    async fn grant(
+        &self,
+        request: &mut TokenRequest<'_>,
+        started: Timestamp,
+    ) -> Result<TokenResponse, Refusal> {
         policy::check_request(request, &self.settings.limits)?;
         let client = self.client_of(request, &self.endpoints.token, started).await?;
         let granted = match policy::grant_for(request, &self.grants, &client) {
@@ -447,6 +474,8 @@ fn grants_on(refresh_tokens: bool) -> Vec<Grant> {
 
 impl fmt::Debug for PasswordGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PasswordGrant").field("issuer", &self.0.settings.issuer).finish_non_exhaustive()
+        f.debug_struct("PasswordGrant")
+            .field("issuer", &self.0.settings.issuer)
+            .finish_non_exhaustive()
     }
 }

@@ -25,7 +25,8 @@ impl Engine {
         let (request, context) = (&*request, &request.context);
 
         let scope = policy::scope_for(request, client, self.settings.scopes.as_ref())?;
-        let audiences = policy::audiences_for(request, client, self.settings.tokens.default_audience())?;
+        let audiences =
+            policy::audiences_for(request, client, self.settings.tokens.default_audience())?;
         let lifetime = policy::lifetime_for(client, self.settings.access_token_lifetime)?;
         let (username, password) = policy::credentials_in(request, password)?;
 
@@ -44,7 +45,8 @@ impl Engine {
         let scope = policy::final_scope(scope, &accepted)?;
         policy::check_what_the_host_said(&accepted)?;
         let (username, audiences) = (Some(username), &*audiences);
-        let granted = Granted { client, username, audiences, lifetime, scope, accepted, context, started };
+        let granted =
+            Granted { client, username, audiences, lifetime, scope, accepted, context, started };
         self.issue(granted, beginning).await
     }
 
@@ -64,7 +66,9 @@ impl Engine {
         attempt: &Attempt<'_>,
     ) -> Result<(), Refusal> {
         match (&self.attempts, reservation) {
-            (Some(attempts), Some(reservation)) => attempts.settle(reservation, judged, attempt).await,
+            (Some(attempts), Some(reservation)) => {
+                attempts.settle(reservation, judged, attempt).await
+            }
             _ => Ok(()),
         }
     }

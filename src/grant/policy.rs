@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::client::{AuthenticatedClient, Grant};
-use crate::error::{BoxError, ErrorCode, NotAllowed, Overloaded, Reason, RequestFault, ServerFault};
+use crate::error::{
+    BoxError, ErrorCode, NotAllowed, Overloaded, Reason, RequestFault, ServerFault,
+};
 use crate::request::{Parameter, TokenRequest};
 use crate::response::is_host_member;
 use crate::token::is_host_claim;
@@ -23,7 +25,9 @@ pub(crate) fn grant_for(
     client: &AuthenticatedClient,
 ) -> Result<Grant, Reason> {
     let name = request.get(Parameter::GrantType).ok_or(RequestFault::GrantTypeMissing)?;
-    let grant = Grant::named(name).filter(|grant| switched_on.contains(grant)).ok_or(RequestFault::GrantTypeUnknown)?;
+    let grant = Grant::named(name)
+        .filter(|grant| switched_on.contains(grant))
+        .ok_or(RequestFault::GrantTypeUnknown)?;
     if client.registration().may_use(grant) { Ok(grant) } else { Err(NotAllowed::Grant.into()) }
 }
 
@@ -36,8 +40,9 @@ pub(crate) fn scope_for(
 ) -> Result<Scope, Reason> {
     let registration = client.registration();
     let (registered, default) = (registration.scope(), registration.default_scope());
-    let allowed =
-        |scope: &Scope| registered.includes(scope) && known_to_server.is_none_or(|known| known.includes(scope));
+    let allowed = |scope: &Scope| {
+        registered.includes(scope) && known_to_server.is_none_or(|known| known.includes(scope))
+    };
     match request.get(Parameter::Scope) {
         Some(asked) => {
             let asked = match [default, registered].into_iter().find(|own| own.as_str() == asked) {
@@ -46,7 +51,9 @@ pub(crate) fn scope_for(
             };
             if allowed(&asked) { Ok(asked) } else { Err(NotAllowed::Scope.into()) }
         }
-        None if default.is_empty() && !registered.is_empty() => Err(NotAllowed::NoDefaultScope.into()),
+        None if default.is_empty() && !registered.is_empty() => {
+            Err(NotAllowed::NoDefaultScope.into())
+        }
         None if allowed(default) => Ok(default.clone()),
         None => Err(ServerFault::ClientRegistration.into()),
     }
@@ -69,7 +76,11 @@ pub(crate) fn audiences_for<'c>(
 
 /// The audiences that are asked for, each once, if all of them are among these. If these are none, the issuer's own may be
 /// asked for, which adds nothing.
-fn targets_among(known: &[String], own: Option<&str>, request: &TokenRequest<'_>) -> Option<Vec<String>> {
+fn targets_among(
+    known: &[String],
+    own: Option<&str>,
+    request: &TokenRequest<'_>,
+) -> Option<Vec<String>> {
     let mut asked: Vec<String> = Vec::new();
     for target in &request.targets {
         if known.is_empty() && own == Some(target) {
@@ -98,8 +109,8 @@ pub(crate) fn refreshed_scope(
     if !issued.includes(&asked) {
         return Err(NotAllowed::RefreshedScope.into());
     }
-    let allowed =
-        client.registration().scope().includes(&asked) && known_to_server.is_none_or(|known| known.includes(&asked));
+    let allowed = client.registration().scope().includes(&asked)
+        && known_to_server.is_none_or(|known| known.includes(&asked));
     if allowed { Ok(asked) } else { Err(NotAllowed::Scope.into()) }
 }
 
@@ -115,7 +126,8 @@ pub(crate) fn refreshed_audiences(
     let registered = client.registration().audiences();
     // None is the issuer's own audience, which is for clients that are registered for no other.
     let default = audiences.is_empty() && registered.is_empty();
-    let allowed = default || !audiences.is_empty() && audiences.iter().all(|audience| registered.contains(audience));
+    let allowed = default
+        || !audiences.is_empty() && audiences.iter().all(|audience| registered.contains(audience));
     if allowed { Ok(audiences) } else { Err(NotAllowed::Target.into()) }
 }
 
@@ -139,7 +151,11 @@ pub(crate) fn final_scope(asked: Scope, accepted: &Accepted) -> Result<Scope, Re
         Some(most) => asked.intersection(most),
         None => return Ok(asked),
     };
-    if granted.is_empty() && !asked.is_empty() { Err(NotAllowed::OwnerScope.into()) } else { Ok(granted) }
+    if granted.is_empty() && !asked.is_empty() {
+        Err(NotAllowed::OwnerScope.into())
+    } else {
+        Ok(granted)
+    }
 }
 
 /// There is a subject, and what the host adds to token and answer overrides nothing.
@@ -151,7 +167,10 @@ pub(crate) fn check_what_the_host_said(accepted: &Accepted) -> Result<(), Reason
 }
 
 /// The client's lifetime of access tokens, or else the server's, in whole seconds.
-pub(crate) fn lifetime_for(client: &AuthenticatedClient, default: Duration) -> Result<Duration, Reason> {
+pub(crate) fn lifetime_for(
+    client: &AuthenticatedClient,
+    default: Duration,
+) -> Result<Duration, Reason> {
     let lifetime = client.registration().access_token_lifetime().unwrap_or(default);
     let whole = Duration::from_secs(lifetime.as_secs());
     if LIFETIMES.contains(&whole) { Ok(whole) } else { Err(ServerFault::ClientRegistration.into()) }
@@ -159,11 +178,15 @@ pub(crate) fn lifetime_for(client: &AuthenticatedClient, default: Duration) -> R
 
 /// Checks what is left to check of a request that the host has parsed: that deserialising found no
 /// fault, and that the password is within the engine's limit.
-pub(crate) fn check_request(request: &TokenRequest<'_>, limits: &RequestLimits) -> Result<(), RequestFault> {
+pub(crate) fn check_request(
+    request: &TokenRequest<'_>,
+    limits: &RequestLimits,
+) -> Result<(), RequestFault> {
     if let Some(fault) = request.fault() {
         return Err(fault);
     }
-    let too_long = request.get(Parameter::Password).is_some_and(|password| password.len() > limits.password);
+    let too_long =
+        request.get(Parameter::Password).is_some_and(|password| password.len() > limits.password);
     if too_long { Err(RequestFault::TooLong) } else { Ok(()) }
 }
 

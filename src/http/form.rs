@@ -101,7 +101,9 @@ pub(crate) fn is_vschar(text: &str) -> bool {
 /// UNICODECHARNOCRLF (RFC 6749 appendix A): the characters of user names and passwords.
 pub(crate) fn is_unicode_no_crlf(text: &str) -> bool {
     // Nearly every one is ASCII, which need not be decoded.
-    let ascii = text.bytes().fold(true, |all, byte| all & ((byte == b'\t') | ((b' '..=b'~').contains(&byte))));
+    let ascii = text
+        .bytes()
+        .fold(true, |all, byte| all & ((byte == b'\t') | ((b' '..=b'~').contains(&byte))));
     ascii || text.chars().all(|character| {
         matches!(character, '\t' | ' '..='~' | '\u{80}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
     })

@@ -45,7 +45,8 @@ impl<'a> HttpRequest<'a> {
         headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
         body: &'a [u8],
     ) -> Self {
-        let (mut content_type, mut authorization, mut dpop) = (Header::Absent, Header::Absent, Header::Absent);
+        let (mut content_type, mut authorization, mut dpop) =
+            (Header::Absent, Header::Absent, Header::Absent);
         for (name, value) in headers {
             if name.eq_ignore_ascii_case("content-type") {
                 content_type = content_type.and(value);
@@ -56,7 +57,16 @@ impl<'a> HttpRequest<'a> {
             }
         }
         let context = RequestContext::new();
-        Self { method, query, content_type, authorization, dpop, body, body_too_large: false, context }
+        Self {
+            method,
+            query,
+            content_type,
+            authorization,
+            dpop,
+            body,
+            body_too_large: false,
+            context,
+        }
     }
 
     /// The request whose parts and body these are.
@@ -260,8 +270,8 @@ impl fmt::Debug for HttpResponse {
 impl<B: From<Vec<u8>>> From<HttpResponse> for http::Response<B> {
     fn from(response: HttpResponse) -> Self {
         let mut converted = Self::new(response.body.into());
-        *converted.status_mut() =
-            http::StatusCode::from_u16(response.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+        *converted.status_mut() = http::StatusCode::from_u16(response.status)
+            .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
         for (name, value) in response.headers.0.into_iter().flatten() {
             let value = match value {
                 Cow::Borrowed(text) => Ok(http::HeaderValue::from_static(text)),

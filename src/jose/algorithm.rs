@@ -16,7 +16,7 @@ use crate::jose::KeyError;
 /// assert_eq!("Ed25519".parse::<Algorithm>()?, Algorithm::EdDsa);
 /// assert_eq!("EdDSA".parse::<Algorithm>()?, Algorithm::EdDsa);
 /// assert!("none".parse::<Algorithm>().is_err());
-/// # Ok::<(), password_grant::KeyError>(())
+/// # Ok::<(), password_grant::jose::KeyError>(())
 /// ```
 ///
 /// [RFC 7518]: https://www.rfc-editor.org/rfc/rfc7518#section-3
@@ -57,7 +57,8 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Those of an RSA key. PKCS#1 v1.5 with SHA-256 is first: what a key that does not say is used with.
-    pub(crate) const RSA: [Self; 6] = [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
+    pub(crate) const RSA: [Self; 6] =
+        [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
     /// Those with a public key.
     pub(crate) const ASYMMETRIC: [Self; 10] = [
         Self::EdDsa,

@@ -37,7 +37,9 @@ impl<'a> Compact<'a> {
     pub(crate) fn parse(token: &'a str) -> Option<Self> {
         let mut segments = token.splitn(4, '.');
         let (header, payload, signature) = (segments.next()?, segments.next()?, segments.next()?);
-        if segments.next().is_some() || [header, payload, signature].iter().any(|segment| segment.is_empty()) {
+        if segments.next().is_some()
+            || [header, payload, signature].iter().any(|segment| segment.is_empty())
+        {
             return None;
         }
         let signed = token.as_bytes().get(..header.len() + 1 + payload.len())?;
@@ -56,7 +58,11 @@ impl<'a> Compact<'a> {
 
     /// By what the header names its key.
     pub(crate) fn key_name(&self) -> KeyName<'_> {
-        KeyName { kid: self.kid.as_deref(), x5t: self.x5t.as_deref(), x5t_s256: self.x5t_s256.as_deref() }
+        KeyName {
+            kid: self.kid.as_deref(),
+            x5t: self.x5t.as_deref(),
+            x5t_s256: self.x5t_s256.as_deref(),
+        }
     }
 
     /// What the payload says, and nobody has vouched for.
@@ -113,7 +119,9 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 "kid" => header.kid = Some(members.next_value()?),
                 "x5t" => header.x5t = Some(members.next_value()?),
                 "x5t#S256" => header.x5t_s256 = Some(members.next_value()?),
-                "crit" | "b64" | "zip" => return Err(Error::custom("a member that changes how the rest is read")),
+                "crit" | "b64" | "zip" => {
+                    return Err(Error::custom("a member that changes how the rest is read"));
+                }
                 _ => drop(members.next_value::<IgnoredAny>()?),
             }
             names.push(name);

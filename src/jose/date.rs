@@ -57,7 +57,17 @@ mod tests {
             let date = NumericDate::read(&serde_json::from_str(text).unwrap()).unwrap();
             assert_eq!((date.rounded_down(), date.rounded_up()), (down, up), "{text}");
         }
-        for text in ["-1", "-0.5", "1e300", "18446744073709551616", "null", "true", "\"1795720000\"", "[1]", "{}"] {
+        for text in [
+            "-1",
+            "-0.5",
+            "1e300",
+            "18446744073709551616",
+            "null",
+            "true",
+            "\"1795720000\"",
+            "[1]",
+            "{}",
+        ] {
             assert_eq!(NumericDate::read(&serde_json::from_str(text).unwrap()), None, "{text}");
         }
     }

@@ -47,7 +47,10 @@ impl Thumbprints {
     /// Of a certificate in DER.
     pub(crate) fn of(certificate: &[u8]) -> Self {
         let sha1 = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
-        Self { sha1: Some(URL_SAFE_NO_PAD.encode(sha1)), sha256: Some(URL_SAFE_NO_PAD.encode(sha256(certificate))) }
+        Self {
+            sha1: Some(URL_SAFE_NO_PAD.encode(sha1)),
+            sha256: Some(URL_SAFE_NO_PAD.encode(sha256(certificate))),
+        }
     }
 }
 
@@ -118,7 +121,13 @@ impl Jwk {
 
     fn from_material(material: Material) -> Self {
         let kid = URL_SAFE_NO_PAD.encode(sha256(material.canonical_json().as_bytes()));
-        Self { material, kid, algorithm: None, fully_specified: false, thumbprints: Thumbprints::default() }
+        Self {
+            material,
+            kid,
+            algorithm: None,
+            fully_specified: false,
+            thumbprints: Thumbprints::default(),
+        }
     }
 
     /// Reads one key. A `kid` is kept, a missing one becomes the thumbprint (RFC 7638). A member that is `null` is as if
@@ -174,7 +183,8 @@ impl Jwk {
     }
 
     pub(crate) fn named_fully(self, fully_specified: bool) -> Self {
-        let fully_specified = fully_specified && self.algorithm().name(true) != self.algorithm().as_str();
+        let fully_specified =
+            fully_specified && self.algorithm().name(true) != self.algorithm().as_str();
         Self { fully_specified, ..self }
     }
 
@@ -288,7 +298,8 @@ impl<'a> Members<'a> {
     /// is wrong with a member: both are checked here, ahead of it.
     fn model(&self) -> Result<model::Jwk, KeyError> {
         const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-        const TEXTS: [&str; 10] = ["use", "kty", "crv", "x", "y", "n", "e", "kid", "x5t", "x5t#S256"];
+        const TEXTS: [&str; 10] =
+            ["use", "kty", "crv", "x", "y", "n", "e", "kid", "x5t", "x5t#S256"];
         if PRIVATE.iter().any(|member| self.get(member).is_some()) {
             return Err(KeyError::Private);
         }
@@ -300,7 +311,8 @@ impl<'a> Members<'a> {
         }
         if let Some(operations) = self.get("key_ops") {
             let operations = operations.as_array().ok_or(KeyError::Purpose)?;
-            let texts = operations.iter().filter(|operation| operation.is_string()).cloned().collect();
+            let texts =
+                operations.iter().filter(|operation| operation.is_string()).cloned().collect();
             read.insert("key_ops".to_owned(), Value::Array(texts));
         }
         serde_json::from_value(Value::Object(read)).map_err(|_| KeyError::Unsupported)
@@ -318,12 +330,14 @@ fn is_weak_ed25519(mut y: [u8; 32]) -> bool {
     /// The two y of order eight, little-endian.
     const ORDER_EIGHT: [[u8; 32]; 2] = [
         [
-            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
-            0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10,
+            0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77,
+            0x92, 0xac, 0x03, 0x7a,
         ],
         [
-            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
-            0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef,
+            0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88,
+            0x6d, 0x53, 0xfc, 0x05,
         ],
     ];
     let [first, middle @ .., last] = &mut y;
@@ -339,17 +353,25 @@ impl Material {
     fn members(&self) -> Vec<(&'static str, String)> {
         let encode = |number: &[u8]| URL_SAFE_NO_PAD.encode(number);
         match self {
-            Self::Ed25519 { x } => vec![("crv", "Ed25519".into()), ("kty", "OKP".into()), ("x", encode(x))],
+            Self::Ed25519 { x } => {
+                vec![("crv", "Ed25519".into()), ("kty", "OKP".into()), ("x", encode(x))]
+            }
             Self::Ec { curve, point } => {
                 let (x, y) = point.get(1..).unwrap_or_default().split_at(curve.coordinate());
-                vec![("crv", curve.name().into()), ("kty", "EC".into()), ("x", encode(x)), ("y", encode(y))]
+                vec![
+                    ("crv", curve.name().into()),
+                    ("kty", "EC".into()),
+                    ("x", encode(x)),
+                    ("y", encode(y)),
+                ]
             }
             Self::Rsa { n, e } => vec![("e", encode(e)), ("kty", "RSA".into()), ("n", encode(n))],
         }
     }
 
     fn canonical_json(&self) -> String {
-        let members: Vec<_> = self.members().iter().map(|(name, value)| format!(r#""{name}":"{value}""#)).collect();
+        let members: Vec<_> =
+            self.members().iter().map(|(name, value)| format!(r#""{name}":"{value}""#)).collect();
         format!("{{{}}}", members.join(","))
     }
 }
@@ -366,7 +388,9 @@ impl Serialize for Jwk {
             map.serialize_entry("alg", algorithm.name(self.fully_specified))?;
         }
         map.serialize_entry("kid", &self.kid)?;
-        for (name, thumbprint) in [("x5t", &self.thumbprints.sha1), ("x5t#S256", &self.thumbprints.sha256)] {
+        for (name, thumbprint) in
+            [("x5t", &self.thumbprints.sha1), ("x5t#S256", &self.thumbprints.sha256)]
+        {
             if let Some(thumbprint) = thumbprint {
                 map.serialize_entry(name, thumbprint)?;
             }
@@ -377,6 +401,9 @@ impl Serialize for Jwk {
 
 impl fmt::Debug for Jwk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Jwk").field("alg", &self.algorithm()).field("kid", &self.kid).finish_non_exhaustive()
+        f.debug_struct("Jwk")
+            .field("alg", &self.algorithm())
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
     }
 }

@@ -49,10 +49,12 @@ impl JwkSet {
         if entries.len() > ENTRIES {
             return Err(KeyError::Set);
         }
-        let entries = entries.iter().enumerate().filter(|(_, entry)| !entry.is_null()).map(|(position, entry)| {
-            let key = entry.as_object().ok_or(KeyError::NotAnObject).and_then(Jwk::from_object);
-            (position, (entry.get("kid").and_then(Value::as_str), key))
-        });
+        let entries = entries.iter().enumerate().filter(|(_, entry)| !entry.is_null()).map(
+            |(position, entry)| {
+                let key = entry.as_object().ok_or(KeyError::NotAnObject).and_then(Jwk::from_object);
+                (position, (entry.get("kid").and_then(Value::as_str), key))
+            },
+        );
         Self::of_entries(entries)
     }
 
@@ -88,9 +90,14 @@ impl JwkSet {
     /// No two keys are named alike: by `kid` and algorithm together, so that one `kid` may stand for a key of each kind,
     /// or for one key under several algorithms. The same key twice is one.
     pub(crate) fn check_names(&self) -> Result<(), KeyError> {
-        let ambiguous =
-            |(index, key): (usize, &Jwk)| self.keys.iter().take(index).any(|other| key.is_confused_with(other));
-        if self.keys.iter().enumerate().any(ambiguous) { Err(KeyError::RepeatedKid) } else { Ok(()) }
+        let ambiguous = |(index, key): (usize, &Jwk)| {
+            self.keys.iter().take(index).any(|other| key.is_confused_with(other))
+        };
+        if self.keys.iter().enumerate().any(ambiguous) {
+            Err(KeyError::RepeatedKid)
+        } else {
+            Ok(())
+        }
     }
 }
 

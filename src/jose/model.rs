@@ -5,9 +5,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{
-    self as model, AlgorithmParameters, EllipticCurve, EllipticCurveKeyParameters, EllipticCurveKeyType, KeyAlgorithm,
-    KeyOperations, OctetKeyPairParameters, OctetKeyPairType, OtherKeyParameters, PublicKeyUse, RSAKeyParameters,
-    RSAKeyType,
+    self as model, AlgorithmParameters, EllipticCurve, EllipticCurveKeyParameters,
+    EllipticCurveKeyType, KeyAlgorithm, KeyOperations, OctetKeyPairParameters, OctetKeyPairType,
+    OtherKeyParameters, PublicKeyUse, RSAKeyParameters, RSAKeyType,
 };
 use serde_json::Value;
 
@@ -20,8 +20,10 @@ impl Jwk {
     /// check that the point lies on its curve.
     pub(crate) fn from_model(key: &model::Jwk) -> Result<Self, KeyError> {
         let common = &key.common;
-        let for_signatures = common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature);
-        let verifies = |operations: &Vec<KeyOperations>| operations.contains(&KeyOperations::Verify);
+        let for_signatures =
+            common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature);
+        let verifies =
+            |operations: &Vec<KeyOperations>| operations.contains(&KeyOperations::Verify);
         if !for_signatures || !common.key_operations.as_ref().is_none_or(verifies) {
             return Err(KeyError::Purpose);
         }
@@ -125,7 +127,12 @@ impl From<&Jwk> for model::Jwk {
                     Curve::P521 => EllipticCurve::P521,
                 };
                 let (key_type, x, y) = (EllipticCurveKeyType::EC, encode(x), encode(y));
-                AlgorithmParameters::EllipticCurve(EllipticCurveKeyParameters { key_type, curve, x, y })
+                AlgorithmParameters::EllipticCurve(EllipticCurveKeyParameters {
+                    key_type,
+                    curve,
+                    x,
+                    y,
+                })
             }
             Numbers::Rsa { n, e } => {
                 let (key_type, n, e) = (RSAKeyType::RSA, encode(n), encode(e));
@@ -162,7 +169,12 @@ impl TryFrom<&model::JwkSet> for JwkSet {
     type Error = KeyError;
 
     fn try_from(set: &model::JwkSet) -> Result<Self, KeyError> {
-        Self::of_entries(set.keys.iter().map(|key| (key.common.key_id.as_deref(), Jwk::try_from(key))).enumerate())
+        Self::of_entries(
+            set.keys
+                .iter()
+                .map(|key| (key.common.key_id.as_deref(), Jwk::try_from(key)))
+                .enumerate(),
+        )
     }
 }
 

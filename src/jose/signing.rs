@@ -7,7 +7,9 @@ use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPairComponents;
-use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair, RsaPublicKeyComponents};
+use aws_lc_rs::signature::{
+    EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair, RsaPublicKeyComponents,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls_pki_types::PrivateKeyDer;
@@ -102,7 +104,8 @@ impl SigningKeys {
     ///
     /// When the system's random generator fails.
     pub fn generate() -> Result<Self, KeyError> {
-        let pair = EcdsaKeyPair::generate(Curve::P256.signing()).map_err(|_| KeyError::Generation)?;
+        let pair =
+            EcdsaKeyPair::generate(Curve::P256.signing()).map_err(|_| KeyError::Generation)?;
         Ok(Self::from_key(Arc::new(Ec::new(Curve::P256, pair)?)))
     }
 
@@ -122,7 +125,12 @@ impl SigningKeys {
     #[must_use]
     pub fn from_key(key: Arc<dyn SigningKey>) -> Self {
         let fully_specified = key.public_jwk().is_some_and(|jwk| jwk.is_fully_specified());
-        Self { current: key, verifier: Verifier::Public, others: JwkSet::default(), fully_specified }
+        Self {
+            current: key,
+            verifier: Verifier::Public,
+            others: JwkSet::default(),
+            fully_specified,
+        }
     }
 
     /// Names the algorithm of Ed25519 keys `Ed25519`, as [RFC 9864] does, in the header of tokens and for every such key in
@@ -162,7 +170,8 @@ impl SigningKeys {
     #[must_use]
     pub fn public_keys(&self) -> JwkSet {
         let others = self.others.keys.iter().cloned();
-        let others = others.map(|jwk| if self.fully_specified { jwk.with_ed25519_name() } else { jwk });
+        let others =
+            others.map(|jwk| if self.fully_specified { jwk.with_ed25519_name() } else { jwk });
         self.public_jwk().into_iter().chain(others).collect()
     }
 
@@ -175,7 +184,8 @@ impl SigningKeys {
         match &self.verifier {
             Verifier::Public => VerificationKeys::from_jwks(&self.public_keys()),
             Verifier::Shared(key) => {
-                let own = VerificationKeys::shared(self.current.kid(), Algorithm::Hs256, key.clone());
+                let own =
+                    VerificationKeys::shared(self.current.kid(), Algorithm::Hs256, key.clone());
                 if self.others.keys.is_empty() {
                     Ok(own)
                 } else {
@@ -339,7 +349,10 @@ impl SigningKey for Hmac {
 }
 
 /// The private key in a PEM text, for this algorithm if one is named.
-pub(crate) fn private_key_from_pem(pem: &[u8], algorithm: Option<Algorithm>) -> Result<Arc<dyn SigningKey>, KeyError> {
+pub(crate) fn private_key_from_pem(
+    pem: &[u8],
+    algorithm: Option<Algorithm>,
+) -> Result<Arc<dyn SigningKey>, KeyError> {
     let key = match PrivateKeyDer::from_pem_slice(pem) {
         Ok(key) => key,
         Err(_) if is_of_ring(pem) => return Err(KeyError::RingPkcs8), // which hands them out in DER
@@ -349,13 +362,20 @@ pub(crate) fn private_key_from_pem(pem: &[u8], algorithm: Option<Algorithm>) -> 
         PrivateKeyDer::Pkcs8(der) => from_pkcs8(der.secret_pkcs8_der(), algorithm)?,
         PrivateKeyDer::Sec1(der) => {
             let der = der.secret_sec1_der();
-            let key = on_its_curve(|curve| EcdsaKeyPair::from_private_key_der(curve.signing(), der));
+            let key =
+                on_its_curve(|curve| EcdsaKeyPair::from_private_key_der(curve.signing(), der));
             Arc::new(key.ok_or(KeyError::Unsupported)??)
         }
-        PrivateKeyDer::Pkcs1(der) => Arc::new(rsa(RsaKeyPair::from_der(der.secret_pkcs1_der()), algorithm)?),
+        PrivateKeyDer::Pkcs1(der) => {
+            Arc::new(rsa(RsaKeyPair::from_der(der.secret_pkcs1_der()), algorithm)?)
+        }
         _ => return Err(KeyError::Unsupported),
     };
-    if algorithm.is_none_or(|algorithm| algorithm == key.algorithm()) { Ok(key) } else { Err(KeyError::Algorithm) }
+    if algorithm.is_none_or(|algorithm| algorithm == key.algorithm()) {
+        Ok(key)
+    } else {
+        Err(KeyError::Algorithm)
+    }
 }
 
 fn from_pkcs8(der: &[u8], algorithm: Option<Algorithm>) -> Result<Arc<dyn SigningKey>, KeyError> {
@@ -375,7 +395,8 @@ fn from_pkcs8(der: &[u8], algorithm: Option<Algorithm>) -> Result<Arc<dyn Signin
 /// Whether this is an Ed25519 key as ring writes it. Its public half stands in a BIT STRING *within* the context tag 1,
 /// which RFC 8410 section 7 (with the implicit tags of RFC 5958) puts in the place of it.
 fn is_of_ring(der: &[u8]) -> bool {
-    const BEGINNING: &[u8] = &[0x30, 0x53, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    const BEGINNING: &[u8] =
+        &[0x30, 0x53, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
     const SEED: usize = 32;
     const PUBLIC: &[u8] = &[0xa1, 0x23, 3, 0x21, 0];
     let after_seed = der.strip_prefix(BEGINNING).and_then(|rest| rest.get(SEED..));
@@ -383,11 +404,16 @@ fn is_of_ring(der: &[u8]) -> bool {
 }
 
 /// The key, read on the curve that it is on.
-fn on_its_curve(read: impl Fn(Curve) -> Result<EcdsaKeyPair, KeyRejected>) -> Option<Result<Ec, KeyError>> {
+fn on_its_curve(
+    read: impl Fn(Curve) -> Result<EcdsaKeyPair, KeyRejected>,
+) -> Option<Result<Ec, KeyError>> {
     Curve::ALL.into_iter().find_map(|curve| Some(Ec::new(curve, read(curve).ok()?)))
 }
 
-fn rsa(pair: Result<RsaKeyPair, KeyRejected>, algorithm: Option<Algorithm>) -> Result<Rsa, KeyError> {
+fn rsa(
+    pair: Result<RsaKeyPair, KeyRejected>,
+    algorithm: Option<Algorithm>,
+) -> Result<Rsa, KeyError> {
     Rsa::new(pair.map_err(|_| KeyError::Unsupported)?, algorithm.unwrap_or(Algorithm::Rs256))
 }
 
@@ -418,9 +444,9 @@ pub(crate) fn private_key_from_jwk(json: &[u8]) -> Result<PrivateJwk, KeyError> 
     object.remove("key_ops");
     let public = Jwk::from_object(&object)?;
     let key: Arc<dyn SigningKey> = match (public.numbers(), factors) {
-        (Numbers::Ed25519(x), [None, None, None, None, None]) => {
-            Arc::new(Ed25519::new(Ed25519KeyPair::from_seed_and_public_key(&d, x).map_err(|_| KeyError::Mismatch)?)?)
-        }
+        (Numbers::Ed25519(x), [None, None, None, None, None]) => Arc::new(Ed25519::new(
+            Ed25519KeyPair::from_seed_and_public_key(&d, x).map_err(|_| KeyError::Mismatch)?,
+        )?),
         (Numbers::Ec(curve, point), [None, None, None, None, None]) => {
             let pair = EcdsaKeyPair::from_private_key_and_public_key(curve.signing(), &d, point);
             Arc::new(Ec::new(curve, pair.map_err(|_| KeyError::Mismatch)?)?)
@@ -428,8 +454,15 @@ pub(crate) fn private_key_from_jwk(json: &[u8]) -> Result<PrivateJwk, KeyError> 
         (Numbers::Rsa { n, e }, [Some(p), Some(q), Some(dp), Some(dq), Some(qi)]) => {
             let factors = [&*d, &*p, &*q, &*dp, &*dq, &*qi].map(Vec::as_slice);
             let [d, p, q, dp, dq, qinv] = factors;
-            let components =
-                KeyPairComponents { public_key: RsaPublicKeyComponents { n, e }, d, p, q, dP: dp, dQ: dq, qInv: qinv };
+            let components = KeyPairComponents {
+                public_key: RsaPublicKeyComponents { n, e },
+                d,
+                p,
+                q,
+                dP: dp,
+                dQ: dq,
+                qInv: qinv,
+            };
             let pair = RsaKeyPair::from_components(&components);
             Arc::new(Rsa::new(pair.map_err(|_| KeyError::Mismatch)?, public.algorithm())?)
         }

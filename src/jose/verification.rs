@@ -53,7 +53,11 @@ impl VerificationKeys {
                 keys.push(Key::public(jwk, algorithm)?);
             }
         }
-        if keys.is_empty() { Err(KeyError::Empty) } else { Ok(Self { keys, unusable: set.unusable().to_vec() }) }
+        if keys.is_empty() {
+            Err(KeyError::Empty)
+        } else {
+            Ok(Self { keys, unusable: set.unusable().to_vec() })
+        }
     }
 
     pub(crate) fn shared(kid: Option<String>, algorithm: Algorithm, key: Arc<hmac::Key>) -> Self {
@@ -86,10 +90,14 @@ impl VerificationKeys {
 
     /// Whether there is a key by this name, whatever it is for. A signature without a name could be any key's.
     pub(crate) fn knows(&self, name: KeyName<'_>) -> bool {
-        let is_thumbprint_of =
-            |said: Option<&str>, own: Own| said.is_none_or(|said| self.keys.iter().any(|key| own(key) == Some(said)));
-        let by_thumbprint = || is_thumbprint_of(name.x5t, Key::x5t) && is_thumbprint_of(name.x5t_s256, Key::x5t_s256);
-        self.keys.iter().any(|key| self.is_named(key, name)) && (name.kid.is_some() || by_thumbprint())
+        let is_thumbprint_of = |said: Option<&str>, own: Own| {
+            said.is_none_or(|said| self.keys.iter().any(|key| own(key) == Some(said)))
+        };
+        let by_thumbprint = || {
+            is_thumbprint_of(name.x5t, Key::x5t) && is_thumbprint_of(name.x5t_s256, Key::x5t_s256)
+        };
+        self.keys.iter().any(|key| self.is_named(key, name))
+            && (name.kid.is_some() || by_thumbprint())
     }
 
     /// The key that a signature names; without a name, the only key that fits. The same key under two names is one.
@@ -100,9 +108,14 @@ impl VerificationKeys {
         message: &[u8],
         signature: &[u8],
     ) -> Option<()> {
-        let mut candidates = self.keys.iter().filter(|key| key.algorithm == algorithm && self.is_named(key, name));
+        let mut candidates =
+            self.keys.iter().filter(|key| key.algorithm == algorithm && self.is_named(key, name));
         let key = candidates.next()?;
-        if candidates.all(|other| other.is_same_as(key)) { key.verify(message, signature) } else { None }
+        if candidates.all(|other| other.is_same_as(key)) {
+            key.verify(message, signature)
+        } else {
+            None
+        }
     }
 
     /// Whether every name in the header (`kid`, `x5t`, `x5t#S256`) fits this key.
@@ -111,7 +124,8 @@ impl VerificationKeys {
     /// seldom a thumbprint: one that no key has says nothing about keys without.
     fn is_named(&self, key: &Key, name: KeyName<'_>) -> bool {
         let kid = name.kid.is_none_or(|said| key.kid.as_deref().is_none_or(|own| own == said));
-        kid && self.is_certified(key, name.x5t, Key::x5t) && self.is_certified(key, name.x5t_s256, Key::x5t_s256)
+        kid && self.is_certified(key, name.x5t, Key::x5t)
+            && self.is_certified(key, name.x5t_s256, Key::x5t_s256)
     }
 
     fn is_certified(&self, key: &Key, said: Option<&str>, own: Own) -> bool {
@@ -128,7 +142,12 @@ type Own = fn(&Key) -> Option<&str>;
 impl Key {
     fn public(jwk: &Jwk, algorithm: Algorithm) -> Result<Self, KeyError> {
         let material = Material::Public(jwk.parsed(algorithm)?);
-        Ok(Self { kid: Some(jwk.kid().to_owned()), thumbprints: jwk.thumbprints().clone(), algorithm, material })
+        Ok(Self {
+            kid: Some(jwk.kid().to_owned()),
+            thumbprints: jwk.thumbprints().clone(),
+            algorithm,
+            material,
+        })
     }
 
     fn x5t(&self) -> Option<&str> {

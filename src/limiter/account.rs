@@ -18,7 +18,8 @@ use crate::types::context::RequestContext;
 /// by, or where the database ignores accents.
 ///
 /// ```
-/// use password_grant::{async_trait, AccountNames, BoxError, RequestContext};
+/// use password_grant::limiter::AccountNames;
+/// use password_grant::{BoxError, RequestContext, async_trait};
 /// # struct Db;
 /// # impl Db { async fn account_of(&self, _: &str) -> Result<Option<String>, BoxError> { Ok(None) } }
 ///
@@ -143,7 +144,9 @@ mod tests {
     /// Requirement 87: at least as coarse as a look-up that maps to lower case, to upper case, or normalises.
     #[test]
     fn every_character_is_the_same_name_in_either_case_and_every_form() {
-        let differs = |c: &char| !c.to_lowercase().eq([*c]) || !c.to_uppercase().eq([*c]) || !c.nfkd().eq([*c]);
+        let differs = |c: &char| {
+            !c.to_lowercase().eq([*c]) || !c.to_uppercase().eq([*c]) || !c.nfkd().eq([*c])
+        };
         for c in ('\u{80}'..=char::MAX).filter(differs).filter(|c| !c.is_whitespace()) {
             let name = format!("a{c}b");
             let expected = folded(&name).into_owned();

@@ -27,9 +27,15 @@ impl Alarms {
 
     /// Counts one failure, and says how many there are if this is the one that raises the alarm, which is one a window.
     /// Only for clients that are registered: there are as many counts.
-    pub(crate) fn count(&self, alarm: Alarm, client: Option<&ClientId>, now: Timestamp) -> Option<u32> {
+    pub(crate) fn count(
+        &self,
+        alarm: Alarm,
+        client: Option<&ClientId>,
+        now: Timestamp,
+    ) -> Option<u32> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry((alarm, client.cloned())).or_insert(Count { since: now, failures: 0 });
+        let count =
+            counts.entry((alarm, client.cloned())).or_insert(Count { since: now, failures: 0 });
         if now.since(count.since) >= Self::WINDOW || now < count.since {
             *count = Count { since: now, failures: 0 };
         }

@@ -88,7 +88,8 @@ impl Bucket {
     pub(crate) fn catch_up(&mut self, rule: &Rule, now: u64) -> bool {
         let latest = now.saturating_add(rule.attempt_timeout);
         let stored = [self.window_start, self.last_admitted, self.locked_at.unwrap_or(0)];
-        let set_back = stored.into_iter().any(|time| time > now) || self.open.iter().any(|open| open.deadline > latest);
+        let set_back = stored.into_iter().any(|time| time > now)
+            || self.open.iter().any(|open| open.deadline > latest);
         self.window_start = self.window_start.min(now);
         self.last_admitted = self.last_admitted.min(now);
         self.locked_at = self.locked_at.map(|locked_at| locked_at.min(now));
@@ -105,7 +106,8 @@ impl Bucket {
                 self.window_start += windows * rule.window.max(1);
             }
         }
-        let forgotten_from = self.locked_at.unwrap_or(self.last_admitted).saturating_add(rule.window);
+        let forgotten_from =
+            self.locked_at.unwrap_or(self.last_admitted).saturating_add(rule.window);
         if forgotten_from <= now {
             self.consecutive.clear();
             self.locked_at = None;
@@ -134,7 +136,11 @@ impl Bucket {
     pub(crate) fn is_contended(&self, rule: &Rule) -> bool {
         let is_open = |seq: &u64| self.open.binary_search_by_key(seq, |open| open.seq).is_ok();
         let settled = self.consecutive.iter().filter(|seq| !is_open(seq)).count();
-        let open_in_window = self.open.iter().filter(|open| open.window_no.saturating_add(1) >= self.window_no).count();
+        let open_in_window = self
+            .open
+            .iter()
+            .filter(|open| open.window_no.saturating_add(1) >= self.window_no)
+            .count();
         let few = |count: usize, limit: u32| u32::try_from(count).is_ok_and(|count| count < limit);
         let rolling = (self.in_window() as usize).saturating_sub(open_in_window);
         !self.open.is_empty() && few(settled, rule.burst) && few(rolling, rule.rolling_limit)
@@ -142,7 +148,8 @@ impl Bucket {
 
     /// Counts one attempt.
     pub(crate) fn charge(&mut self, rule: &Rule, now: u64) -> KeyReservation {
-        let reserved = KeyReservation { epoch: self.epoch, seq: self.next, window_no: self.window_no };
+        let reserved =
+            KeyReservation { epoch: self.epoch, seq: self.next, window_no: self.window_no };
         self.next = self.next.saturating_add(1);
         // So many at once that the row would grow without bound: then the oldest has failed.
         if self.open.len() >= Self::OPEN {
@@ -166,7 +173,12 @@ impl Bucket {
 
     /// Ends an attempt. Only the first settling of an attempt takes back what it has counted in its window. Whether
     /// anything changed.
-    pub(crate) fn settle(&mut self, reserved: KeyReservation, outcome: Outcome, rule: &Rule) -> bool {
+    pub(crate) fn settle(
+        &mut self,
+        reserved: KeyReservation,
+        outcome: Outcome,
+        rule: &Rule,
+    ) -> bool {
         if self.epoch != reserved.epoch {
             return false;
         }
@@ -176,7 +188,9 @@ impl Bucket {
         match outcome {
             // Failures that were reserved after this one began are somebody else's.
             Outcome::Success => self.consecutive.retain(|seq| *seq > reserved.seq),
-            Outcome::Inconclusive if was_open => self.consecutive.retain(|seq| *seq != reserved.seq),
+            Outcome::Inconclusive if was_open => {
+                self.consecutive.retain(|seq| *seq != reserved.seq)
+            }
             Outcome::Inconclusive | Outcome::Failure => {}
         }
         if was_open && outcome != Outcome::Failure {
@@ -221,7 +235,13 @@ impl Stored for Bucket {
 
     fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.epoch.to_le_bytes());
-        for number in [self.next, self.window_no, self.window_start, self.rolling.into(), self.rolling_before.into()] {
+        for number in [
+            self.next,
+            self.window_no,
+            self.window_start,
+            self.rolling.into(),
+            self.rolling_before.into(),
+        ] {
             write_number(bytes, number);
         }
         write_number(bytes, self.last_admitted);
@@ -283,8 +303,8 @@ mod tests {
     fn buckets() -> impl Strategy<Value = Bucket> {
         let numbers = (any::<[u64; 7]>(), any::<[u32; 2]>(), any::<Option<u32>>());
         let lists = (btree_set(0..1_u64 << 40, 0..120), btree_set(0..1_u64 << 40, 0..40));
-        (numbers, lists, vec(any::<(u64, u64)>(), 40)).prop_map(|((n, rolling, locked), (consecutive, open), more)| {
-            Bucket {
+        (numbers, lists, vec(any::<(u64, u64)>(), 40)).prop_map(
+            |((n, rolling, locked), (consecutive, open), more)| Bucket {
                 epoch: n[0],
                 next: (1 << 40) + n[1] % 1000,
                 consecutive: consecutive.into_iter().collect(),
@@ -300,8 +320,8 @@ mod tests {
                 last_admitted: n[4],
                 locked_at: locked.map(u64::from),
                 known_until: n[5],
-            }
-        })
+            },
+        )
     }
 
     proptest! {
@@ -322,7 +342,8 @@ mod tests {
     /// There is one form of a bucket: whatever can be read is just what would have been written.
     #[test]
     fn a_row_with_another_byte_is_another_bucket_or_none() {
-        let rule = Rule { consecutive_limit: Some(9), ..crate::AttemptLimits::default().account_rule() };
+        let rule =
+            Rule { consecutive_limit: Some(9), ..crate::AttemptLimits::default().account_rule() };
         let mut bucket = Bucket::new(7, 1_000);
         for now in [1_000, 1_000_000] {
             let reserved = bucket.charge(&rule, now);
@@ -369,7 +390,10 @@ mod tests {
         bucket.locked_at = None;
         bucket.consecutive.clear();
         bucket.open.clear();
-        assert_eq!(hex(&bucket), "01efcdab8967452301ac020380a0f1c2b13407c801d2a9f1c2b1340080d0e2bece340000");
+        assert_eq!(
+            hex(&bucket),
+            "01efcdab8967452301ac020380a0f1c2b13407c801d2a9f1c2b1340080d0e2bece340000"
+        );
     }
 
     /// A row has a bound, however many attempts are open: the oldest have failed then.
@@ -377,7 +401,8 @@ mod tests {
     fn so_many_attempts_at_once_make_no_row_too_long() {
         let rule = crate::AttemptLimits::default().network_rule();
         let mut bucket = Bucket::new(7, 1_800_000_000_000);
-        let reserved: Vec<_> = (0..3_000).map(|_| bucket.charge(&rule, 1_800_000_000_000)).collect();
+        let reserved: Vec<_> =
+            (0..3_000).map(|_| bucket.charge(&rule, 1_800_000_000_000)).collect();
         assert!(to_bytes(&bucket).len() < 16 * 1024, "{}", to_bytes(&bucket).len());
         assert_eq!(bucket.in_window(), 3_000);
         bucket.settle(reserved[0], Outcome::Inconclusive, &rule);

@@ -13,7 +13,15 @@ use crate::limiter::reservation::{ChargedKey, Decision, Outcome, Rule, reserve};
 
 /// Small numbers, so that short histories meet every limit.
 fn small() -> Rule {
-    Rule { burst: 2, base: 1, cap: 4, consecutive_limit: Some(4), rolling_limit: 5, window: 8, attempt_timeout: 3 }
+    Rule {
+        burst: 2,
+        base: 1,
+        cap: 4,
+        consecutive_limit: Some(4),
+        rolling_limit: 5,
+        window: 8,
+        attempt_timeout: 3,
+    }
 }
 
 /// As for addresses: nothing is counted in a row.
@@ -47,7 +55,13 @@ struct Reference {
 
 impl Reference {
     fn new(now: u64) -> Self {
-        Self { attempts: Vec::new(), window: 0, window_start: now, last_admitted: 0, locked_at: None }
+        Self {
+            attempts: Vec::new(),
+            window: 0,
+            window_start: now,
+            last_admitted: 0,
+            locked_at: None,
+        }
     }
 
     fn failures(&self) -> u32 {
@@ -84,8 +98,12 @@ impl Reference {
 
     /// Only who is admitted changes anything; or that the clock was set back.
     fn reserve(&mut self, rule: &Rule, now: u64) -> &'static str {
-        let ahead = self.attempts.iter().any(|attempt| attempt.open && attempt.deadline > now + rule.attempt_timeout);
-        let set_back = ahead || self.window_start.max(self.last_admitted).max(self.locked_at.unwrap_or(0)) > now;
+        let ahead = self
+            .attempts
+            .iter()
+            .any(|attempt| attempt.open && attempt.deadline > now + rule.attempt_timeout);
+        let set_back = ahead
+            || self.window_start.max(self.last_admitted).max(self.locked_at.unwrap_or(0)) > now;
         let mut next = self.clone();
         let said = next.reserve_caught_up(rule, now);
         if said == "admitted" || set_back {
@@ -97,15 +115,24 @@ impl Reference {
     fn reserve_caught_up(&mut self, rule: &Rule, now: u64) -> &'static str {
         self.catch_up(rule, now);
         let (failures, rolling) = (self.failures(), self.rolling());
-        let backoff = |beyond: u32| (0..beyond).fold(rule.base, |wait, _| (wait * 2).min(rule.cap)).min(rule.cap);
+        let backoff = |beyond: u32| {
+            (0..beyond).fold(rule.base, |wait, _| (wait * 2).min(rule.cap)).min(rule.cap)
+        };
         let locked = rule.consecutive_limit.is_some_and(|limit| failures >= limit);
-        let waits = failures >= rule.burst && now < self.last_admitted + backoff(failures - rule.burst);
+        let waits =
+            failures >= rule.burst && now < self.last_admitted + backoff(failures - rule.burst);
         let full = rolling >= rule.rolling_limit && now < self.last_admitted + rule.cap;
         if locked || waits || full {
-            let settled = self.attempts.iter().filter(|attempt| attempt.stands && !attempt.open).count() as u32;
-            let open = self.attempts.iter().filter(|a| a.open && a.window + 1 >= self.window).count() as u32;
+            let settled =
+                self.attempts.iter().filter(|attempt| attempt.stands && !attempt.open).count()
+                    as u32;
+            let open =
+                self.attempts.iter().filter(|a| a.open && a.window + 1 >= self.window).count()
+                    as u32;
             let any_open = self.attempts.iter().any(|attempt| attempt.open);
-            let contended = any_open && settled < rule.burst && rolling.saturating_sub(open) < rule.rolling_limit;
+            let contended = any_open
+                && settled < rule.burst
+                && rolling.saturating_sub(open) < rule.rolling_limit;
             return if contended { "contended" } else { "denied" };
         }
         self.attempts.push(Attempt {
@@ -125,7 +152,9 @@ impl Reference {
     fn settle(&mut self, rule: &Rule, number: usize, outcome: Outcome) {
         let was_open = std::mem::replace(&mut self.attempts[number].open, false);
         match outcome {
-            Outcome::Success => self.attempts[..=number].iter_mut().for_each(|attempt| attempt.stands = false),
+            Outcome::Success => {
+                self.attempts[..=number].iter_mut().for_each(|attempt| attempt.stands = false)
+            }
             Outcome::Inconclusive if was_open => self.attempts[number].stands = false,
             _ => {}
         }
@@ -241,7 +270,10 @@ impl Both {
         assert!(wait > 0);
         let admitted_after = |span: u64| {
             let now = self.now + span;
-            matches!(reserve(now, &mut [ChargedKey::new(&self.rule, bucket.clone())]), Decision::Admitted(_))
+            matches!(
+                reserve(now, &mut [ChargedKey::new(&self.rule, bucket.clone())]),
+                Decision::Admitted(_)
+            )
         };
         assert!(admitted_after(wait), "{wait} {bucket:?}");
         // A wait for the window may end sooner where what is open turns out right, never by itself.
@@ -252,11 +284,16 @@ impl Both {
     fn check_bounds(&self) {
         let Some(admitted) = &self.admitted else { return };
         let rule = &self.rule;
-        let (Some(last), Some(limit)) = (admitted.len().checked_sub(1), rule.consecutive_limit) else {
+        let (Some(last), Some(limit)) = (admitted.len().checked_sub(1), rule.consecutive_limit)
+        else {
             return self.check_window(admitted);
         };
         // Attempts since the last one that is known to be right, in the order of admissions.
-        let first = self.ended.iter().rposition(|ended| *ended == Some(Outcome::Success)).map_or(0, |right| right + 1);
+        let first = self
+            .ended
+            .iter()
+            .rposition(|ended| *ended == Some(Outcome::Success))
+            .map_or(0, |right| right + 1);
         let taken_back = |number: usize| self.ended[number] == Some(Outcome::Inconclusive);
         let standing: Vec<usize> = (first..=last).filter(|number| !taken_back(*number)).collect();
         // Failures in a row are forgotten once a whole window has passed without an attempt.
@@ -277,9 +314,11 @@ impl Both {
     fn check_window(&self, admitted: &[u64]) {
         let rule = &self.rule;
         let kept = |number: &usize| matches!(self.ended[*number], None | Some(Outcome::Failure));
-        let kept: Vec<u64> = (0..admitted.len()).filter(kept).map(|number| admitted[number]).collect();
+        let kept: Vec<u64> =
+            (0..admitted.len()).filter(kept).map(|number| admitted[number]).collect();
         for start in &kept {
-            let within = kept.iter().filter(|at| (*start..start + rule.window).contains(at)).count() as u64;
+            let within =
+                kept.iter().filter(|at| (*start..start + rule.window).contains(at)).count() as u64;
             assert!(within <= u64::from(rule.rolling_limit) + rule.window / rule.cap, "{kept:?}");
         }
     }
@@ -289,7 +328,8 @@ impl Both {
 fn choices() -> Vec<Happens> {
     let outcomes = [Outcome::Success, Outcome::Failure, Outcome::Inconclusive];
     let settle = |before: usize| outcomes.map(|outcome| Happens::Settle(before, outcome));
-    let mut choices = vec![Happens::Attempt, Happens::Passes(1), Happens::Passes(4), Happens::SetBack(2)];
+    let mut choices =
+        vec![Happens::Attempt, Happens::Passes(1), Happens::Passes(4), Happens::SetBack(2)];
     choices.extend((0..2).flat_map(settle));
     choices
 }
@@ -305,7 +345,12 @@ fn explore(rule: Rule, depth: usize) -> usize {
                 let mut state = state.clone();
                 state.go(*happens);
                 // What has been is told apart only as far as it matters for what may come and for the bounds.
-                let key = (state.now, to_bytes(&state.machine), state.reference.clone(), state.admitted.clone());
+                let key = (
+                    state.now,
+                    to_bytes(&state.machine),
+                    state.reference.clone(),
+                    state.admitted.clone(),
+                );
                 if seen.insert((key, state.ended.clone())) {
                     next.push(state);
                 }
@@ -340,15 +385,16 @@ fn histories() -> impl Strategy<Value = Vec<Happens>> {
 
 fn rules() -> impl Strategy<Value = Rule> {
     let wide = (1_u32..5, 1_u64..4, 1_u64..9, 0_u32..8, 1_u32..12, 1_u64..30, 1_u64..9);
-    let in_a_row = wide.prop_map(|(burst, base, cap, more, rolling_limit, window, attempt_timeout)| Rule {
-        burst,
-        base: base.min(cap),
-        cap,
-        consecutive_limit: Some(burst + more),
-        rolling_limit,
-        window: window.max(cap),
-        attempt_timeout,
-    });
+    let in_a_row =
+        wide.prop_map(|(burst, base, cap, more, rolling_limit, window, attempt_timeout)| Rule {
+            burst,
+            base: base.min(cap),
+            cap,
+            consecutive_limit: Some(burst + more),
+            rolling_limit,
+            window: window.max(cap),
+            attempt_timeout,
+        });
     prop_oneof![3 => in_a_row, 1 => Just(small()), 1 => Just(rolling_only())]
 }
 
@@ -400,12 +446,20 @@ fn what_is_taken_back_and_what_is_not() {
     assert_eq!((bucket.failures(), bucket.in_window()), (1, 1), "taken back once");
 
     bucket.settle(second, Outcome::Inconclusive, &rule);
-    assert_eq!((bucket.failures(), bucket.in_window()), (0, 0), "our own trouble is nobody's failure");
+    assert_eq!(
+        (bucket.failures(), bucket.in_window()),
+        (0, 0),
+        "our own trouble is nobody's failure"
+    );
 
     let third = bucket.charge(&rule, 0);
     bucket.settle(third, Outcome::Failure, &rule);
     bucket.settle(third, Outcome::Inconclusive, &rule);
-    assert_eq!((bucket.failures(), bucket.in_window()), (1, 1), "a failure cannot be taken back any more");
+    assert_eq!(
+        (bucket.failures(), bucket.in_window()),
+        (1, 1),
+        "a failure cannot be taken back any more"
+    );
 
     let mut another_row = Bucket::new(2, 0);
     let [.., of_another_row] = [(); 5].map(|()| another_row.charge(&rule, 0));

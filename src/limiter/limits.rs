@@ -121,7 +121,7 @@ impl AttemptLimits {
     }
 
     /// How long a login may wait for other logins of the same name that are being judged, and how long the
-    /// [`StateStore`](crate::StateStore) may take. More than nothing, at most a minute. Default 10 s.
+    /// [`StateStore`](crate::state::StateStore) may take. More than nothing, at most a minute. Default 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -150,14 +150,22 @@ impl AttemptLimits {
         let (first, longest) = self.waits;
         let rules = [
             (self.consecutive <= 100, "a name must be locked after at most 100 failures in a row"),
-            (0 < self.burst && self.burst <= self.consecutive, "burst must be between 1 and consecutive"),
-            (counted.iter().all(|(failures, _)| *failures > 0), "every limit must allow one failure"),
+            (
+                0 < self.burst && self.burst <= self.consecutive,
+                "burst must be between 1 and consecutive",
+            ),
+            (
+                counted.iter().all(|(failures, _)| *failures > 0),
+                "every limit must allow one failure",
+            ),
             (
                 counted.iter().all(|(_, window)| (minute..=30 * day).contains(window)),
                 "windows must be between a minute and 30 days",
             ),
             (
-                Duration::from_millis(100) <= first && first <= longest && longest <= self.rolling.1,
+                Duration::from_millis(100) <= first
+                    && first <= longest
+                    && longest <= self.rolling.1,
                 "waits must be a tenth of a second or more, the first no longer than the longest, which fits the window",
             ),
             (self.known_origins <= 400 * day, "origins may be known for 400 days at most"),

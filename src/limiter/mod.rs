@@ -1,4 +1,5 @@
-//! Protection against guessing (RFC 6749 section 4.3.2): the engine's side of the [attempt limiter](crate::limiter::reservation).
+//! Protection against guessing (RFC 6749 section 4.3.2): attempts are reserved before anything is
+//! looked up for them, and settled once they have been judged.
 
 mod account;
 mod alarm;
@@ -111,12 +112,16 @@ impl AttemptLimiter {
     /// 429 when there were too many, 503 when that cannot be told.
     pub(crate) async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Reservation, Refusal> {
         let keys = self.keys_of(attempt).await.or_fault(ServerFault::AccountNames)?;
-        let denied = |counted, wait| Refusal::new(Reason::TooManyAttempts(counted)).retry_after(wait);
+        let denied =
+            |counted, wait| Refusal::new(Reason::TooManyAttempts(counted)).retry_after(wait);
         let mut waiting = None;
         for round in 0.. {
             match self.try_to_reserve(&keys).await.or_fault(ServerFault::StateStore)? {
                 Reserved::Admitted(reservation) => {
-                    let counted = reservation.charged.first().map_or(LimitKind::Account, |(counted, ..)| *counted);
+                    let counted = reservation
+                        .charged
+                        .first()
+                        .map_or(LimitKind::Account, |(counted, ..)| *counted);
                     self.observe(&attempt.event(EventKind::AttemptAdmitted(counted)));
                     return Ok(reservation);
                 }
@@ -131,7 +136,9 @@ impl AttemptLimiter {
                     if waiting.as_ref().is_none_or(|(_, deadline)| *deadline <= now) {
                         return Err(denied(counted, Duration::from_secs(1)));
                     }
-                    self.state.pause(Duration::from_millis(10), round, Duration::from_millis(200)).await;
+                    self.state
+                        .pause(Duration::from_millis(10), round, Duration::from_millis(200))
+                        .await;
                 }
             }
         }
@@ -159,7 +166,11 @@ impl AttemptLimiter {
             && cause.is::<StoreFull>()
         {
             // There is no room to remember a new origin. The login is no less right for it.
-            self.observe(&attempt.event(EventKind::ServerFault(ServerFault::StateStore)).with_cause(&**cause));
+            self.observe(
+                &attempt
+                    .event(EventKind::ServerFault(ServerFault::StateStore))
+                    .with_cause(&**cause),
+            );
             settled = self.try_to_settle(&reservation, outcome, &[]).await;
         }
         let settled = settled.or_fault(ServerFault::StateStore)?;
@@ -167,7 +178,9 @@ impl AttemptLimiter {
             self.observe(&attempt.event(EventKind::NewOrigin));
         }
         if let (Outcome::Failure, Some(counted)) = (outcome, settled.locked) {
-            self.observe(&attempt.event(EventKind::AccountLocked(counted)).with_user_found(user_found));
+            self.observe(
+                &attempt.event(EventKind::AccountLocked(counted)).with_user_found(user_found),
+            );
         }
         if outcome == Outcome::Failure && reservation.first {
             self.raise(Alarm::ManyAccounts, Some(attempt.client_id), attempt.context);
@@ -181,10 +194,16 @@ impl AttemptLimiter {
     /// # Errors
     ///
     /// 429 when there were too many failures, 503 when that cannot be told.
-    pub(crate) async fn check_client(&self, claimed: &str, context: &RequestContext) -> Result<(), Refusal> {
+    pub(crate) async fn check_client(
+        &self,
+        claimed: &str,
+        context: &RequestContext,
+    ) -> Result<(), Refusal> {
         let Some(key) = self.client_key(claimed, context) else { return Ok(()) };
         let step = |tx: &mut Transaction<'_>| {
-            let (Some(mut bucket), now) = (tx.get(key)?, tx.now().unix_millis()) else { return Ok(None) };
+            let (Some(mut bucket), now) = (tx.get(key)?, tx.now().unix_millis()) else {
+                return Ok(None);
+            };
             if bucket.catch_up(&self.client, now) {
                 write(tx, key, &bucket, &self.client)?;
             }
@@ -204,7 +223,11 @@ impl AttemptLimiter {
     /// # Errors
     ///
     /// 503 when it cannot be written down.
-    pub(crate) async fn client_failed(&self, claimed: &str, context: &RequestContext) -> Result<(), Refusal> {
+    pub(crate) async fn client_failed(
+        &self,
+        claimed: &str,
+        context: &RequestContext,
+    ) -> Result<(), Refusal> {
         let Some(key) = self.client_key(claimed, context) else { return Ok(()) };
         let step = |tx: &mut Transaction<'_>| {
             let (mut bucket, now) = (self.bucket(tx, key)?, tx.now().unix_millis());
@@ -257,12 +280,16 @@ impl AttemptLimiter {
             let now = tx.now().unix_millis();
             let mut known = known_origin(limited, tx)?;
             // A known origin is charged in the place of the account.
-            let name = known.as_ref().map(|(key, _)| *key).or_else(|| limited.first().map(|(_, key)| *key));
+            let name = known
+                .as_ref()
+                .map(|(key, _)| *key)
+                .or_else(|| limited.first().map(|(_, key)| *key));
             let is_charged = |(counted, key): &&(LimitKind, BucketKey)| match counted {
                 LimitKind::Account | LimitKind::KnownOrigin => Some(*key) == name,
                 LimitKind::Source | LimitKind::Network | LimitKind::Client => true,
             };
-            let chosen: Vec<(LimitKind, BucketKey)> = limited.iter().filter(is_charged).copied().collect();
+            let chosen: Vec<(LimitKind, BucketKey)> =
+                limited.iter().filter(is_charged).copied().collect();
             let mut charged = Vec::with_capacity(chosen.len());
             for (counted, key) in &chosen {
                 let bucket = match known.take_if(|(known, _)| known == key) {
@@ -277,16 +304,22 @@ impl AttemptLimiter {
                     write(tx, *key, bucket, rule)?;
                 }
             }
-            let counted = |bucket: usize| chosen.get(bucket).copied().ok_or("a decision about no bucket");
+            let counted =
+                |bucket: usize| chosen.get(bucket).copied().ok_or("a decision about no bucket");
             match decision {
                 Decision::Admitted(reserved) => {
-                    let reserved =
-                        chosen.iter().zip(reserved).map(|((counted, key), reserved)| (*counted, *key, reserved));
-                    let origins = limited.iter().filter(|(counted, _)| *counted == LimitKind::KnownOrigin);
+                    let reserved = chosen
+                        .iter()
+                        .zip(reserved)
+                        .map(|((counted, key), reserved)| (*counted, *key, reserved));
+                    let origins =
+                        limited.iter().filter(|(counted, _)| *counted == LimitKind::KnownOrigin);
                     Ok(Reserved::Admitted(Reservation {
                         charged: reserved.collect(),
                         origins: origins.map(|(_, key)| *key).collect(),
-                        first: charged.first().is_some_and(|charged| charged.bucket.failures() == 1),
+                        first: charged
+                            .first()
+                            .is_some_and(|charged| charged.bucket.failures() == 1),
                     }))
                 }
                 Decision::Denied { wait, bucket } => {
@@ -308,10 +341,17 @@ impl AttemptLimiter {
         outcome: Outcome,
         remembered: &[BucketKey],
     ) -> Result<Settled, BoxError> {
-        let is_charged = |key: &&BucketKey| reservation.charged.iter().any(|(_, charged, _)| charged == *key);
+        let is_charged =
+            |key: &&BucketKey| reservation.charged.iter().any(|(_, charged, _)| charged == *key);
         let buckets = || {
-            let charged = reservation.charged.iter().map(|(counted, key, reserved)| (*counted, *key, Some(*reserved)));
-            let new = remembered.iter().filter(|key| !is_charged(key)).map(|key| (LimitKind::KnownOrigin, *key, None));
+            let charged = reservation
+                .charged
+                .iter()
+                .map(|(counted, key, reserved)| (*counted, *key, Some(*reserved)));
+            let new = remembered
+                .iter()
+                .filter(|key| !is_charged(key))
+                .map(|key| (LimitKind::KnownOrigin, *key, None));
             charged.chain(new)
         };
         let keys: Vec<StateKey> = buckets().map(|(_, key, _)| key.into()).collect();
@@ -364,7 +404,8 @@ impl AttemptLimiter {
         }
         if let Some(peer) = peer {
             keys.push((LimitKind::Source, self.state.keys.row(Purpose::Source, &[&source(peer)])));
-            let network = network(peer).map(|network| self.state.keys.row(Purpose::Network, &[&network]));
+            let network =
+                network(peer).map(|network| self.state.keys.row(Purpose::Network, &[&network]));
             keys.extend(network.map(|key| (LimitKind::Network, key)));
         }
         Ok(keys)
@@ -375,7 +416,12 @@ impl AttemptLimiter {
     }
 
     /// What the host knows the caller by comes first, then the address.
-    fn origin_keys(&self, named: &str, client_id: &str, context: &RequestContext) -> [Option<BucketKey>; 2] {
+    fn origin_keys(
+        &self,
+        named: &str,
+        client_id: &str,
+        context: &RequestContext,
+    ) -> [Option<BucketKey>; 2] {
         let key = |kind: &[u8], origin: &[u8]| {
             let parts = [tenant(context), named.as_bytes(), client_id.as_bytes(), kind, origin];
             self.state.keys.row(Purpose::Origin, &parts)
@@ -392,7 +438,11 @@ impl AttemptLimiter {
     /// memory. Whoever can spoil a group could as well have spoilt the client's own count.
     fn client_key(&self, claimed: &str, context: &RequestContext) -> Option<BucketKey> {
         let peer = source(context.peer()?);
-        let group = self.state.keys.key(Purpose::ClientAtSource, &[tenant(context), claimed.as_bytes()]).group();
+        let group = self
+            .state
+            .keys
+            .key(Purpose::ClientAtSource, &[tenant(context), claimed.as_bytes()])
+            .group();
         Some(self.state.keys.row(Purpose::ClientAtSource, &[&[group], &peer]))
     }
 
@@ -402,9 +452,10 @@ impl AttemptLimiter {
         context: &RequestContext,
     ) -> Result<Option<(LimitKind, BucketKey)>, BoxError> {
         let named = match (on, &self.names) {
-            (LimitKey::Account { username } | LimitKey::KnownOrigin { username, .. }, Some(names)) => {
-                names.account(username, context).await?
-            }
+            (
+                LimitKey::Account { username } | LimitKey::KnownOrigin { username, .. },
+                Some(names),
+            ) => names.account(username, context).await?,
             (LimitKey::Account { username } | LimitKey::KnownOrigin { username, .. }, None) => {
                 folded(username).into_owned()
             }
@@ -412,19 +463,25 @@ impl AttemptLimiter {
         };
         let peer = context.peer();
         Ok(match on {
-            LimitKey::Account { .. } => Some((LimitKind::Account, self.account_key(&named, context))),
+            LimitKey::Account { .. } => {
+                Some((LimitKind::Account, self.account_key(&named, context)))
+            }
             LimitKey::KnownOrigin { client_id, .. } => {
                 let key = self.origin_keys(&named, client_id, context).into_iter().flatten().next();
                 key.map(|key| (LimitKind::KnownOrigin, key))
             }
-            LimitKey::Source => {
-                peer.map(|peer| (LimitKind::Source, self.state.keys.row(Purpose::Source, &[&source(peer)])))
-            }
+            LimitKey::Source => peer.map(|peer| {
+                (LimitKind::Source, self.state.keys.row(Purpose::Source, &[&source(peer)]))
+            }),
             LimitKey::Network => {
                 let network = peer.and_then(network);
-                network.map(|network| (LimitKind::Network, self.state.keys.row(Purpose::Network, &[&network])))
+                network.map(|network| {
+                    (LimitKind::Network, self.state.keys.row(Purpose::Network, &[&network]))
+                })
             }
-            LimitKey::Client { client_id } => self.client_key(client_id, context).map(|key| (LimitKind::Client, key)),
+            LimitKey::Client { client_id } => {
+                self.client_key(client_id, context).map(|key| (LimitKind::Client, key))
+            }
         })
     }
 
@@ -448,7 +505,10 @@ impl AttemptLimiter {
 
     fn raise(&self, alarm: Alarm, client_id: Option<&ClientId>, context: &RequestContext) {
         if let Some(failures) = self.alarms.count(alarm, client_id, self.state.clock.now()) {
-            self.observe(&Event { client_id, ..Event::in_context(EventKind::Alarm { alarm, failures }, context) });
+            self.observe(&Event {
+                client_id,
+                ..Event::in_context(EventKind::Alarm { alarm, failures }, context)
+            });
         }
     }
 
@@ -458,9 +518,13 @@ impl AttemptLimiter {
 }
 
 /// Which of these is an origin from where the owner of the name has logged in before, and what is counted there.
-fn known_origin(limited: &LimiterKeys, tx: &Transaction<'_>) -> Result<Option<(BucketKey, Bucket)>, BoxError> {
+fn known_origin(
+    limited: &LimiterKeys,
+    tx: &Transaction<'_>,
+) -> Result<Option<(BucketKey, Bucket)>, BoxError> {
     for (_, key) in limited.iter().filter(|(counted, _)| *counted == LimitKind::KnownOrigin) {
-        if let Some(bucket) = tx.get(*key)?.filter(|bucket| bucket.is_known(tx.now().unix_millis())) {
+        if let Some(bucket) = tx.get(*key)?.filter(|bucket| bucket.is_known(tx.now().unix_millis()))
+        {
             return Ok(Some((*key, bucket)));
         }
     }
@@ -472,7 +536,12 @@ fn tenant(context: &RequestContext) -> &[u8] {
 }
 
 /// A bucket that says nothing any more needs no row.
-fn write(tx: &mut Transaction<'_>, key: BucketKey, bucket: &Bucket, rule: &Rule) -> Result<(), BoxError> {
+fn write(
+    tx: &mut Transaction<'_>,
+    key: BucketKey,
+    bucket: &Bucket,
+    rule: &Rule,
+) -> Result<(), BoxError> {
     match bucket.ttl(rule, tx.now().unix_millis()) {
         Some(life) => tx.put(key, bucket, Duration::from_millis(life)),
         None => tx.delete(key),
@@ -530,7 +599,9 @@ pub(crate) struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     pub(crate) fn event(&self, kind: EventKind) -> Event<'a> {
-        Event::in_context(kind, self.context).with_client(self.client_id).with_username(self.username)
+        Event::in_context(kind, self.context)
+            .with_client(self.client_id)
+            .with_username(self.username)
     }
 }
 
@@ -547,7 +618,10 @@ pub(crate) struct Judged {
 pub(crate) fn judged(login: &Result<Login, Refusal>) -> Judged {
     match login {
         Ok(login) => match login.rejection() {
-            Some(rejection) => Judged { outcome: Outcome::Failure, user_found: rejection != Rejection::UnknownUser },
+            Some(rejection) => Judged {
+                outcome: Outcome::Failure,
+                user_found: rejection != Rejection::UnknownUser,
+            },
             None => Judged { outcome: Outcome::Success, user_found: true },
         },
         Err(_) => Judged { outcome: Outcome::Inconclusive, user_found: false },

@@ -107,5 +107,10 @@ pub(crate) fn reserve(now: u64, charged: &mut [ChargedKey<'_>]) -> Decision {
     if let Some(bucket) = contended {
         return Decision::Contended { bucket };
     }
-    Decision::Admitted(charged.iter_mut().map(|ChargedKey { rule, bucket, .. }| bucket.charge(rule, now)).collect())
+    Decision::Admitted(
+        charged
+            .iter_mut()
+            .map(|ChargedKey { rule, bucket, .. }| bucket.charge(rule, now))
+            .collect(),
+    )
 }

@@ -60,14 +60,15 @@ mod tests {
 
     #[test]
     fn places_are_bounded_in_all_and_for_each_key_and_given_back() {
-        let keys = Keys::local(&crate::SystemRandom::new()).unwrap();
+        let keys = Keys::local(&crate::environment::SystemRandom::new()).unwrap();
         let key = |number: usize| keys.key(Purpose::Account, &[&number.to_be_bytes()]);
         let waiters = Waiters::default();
         for _ in 0..2 {
             let each: Vec<_> = (0..Waiters::EACH).map(|_| waiters.join(key(0)).unwrap()).collect();
             assert!(waiters.join(key(0)).is_none());
-            let others: Vec<_> =
-                (Waiters::EACH..Waiters::ALL).map(|number| waiters.join(key(number)).unwrap()).collect();
+            let others: Vec<_> = (Waiters::EACH..Waiters::ALL)
+                .map(|number| waiters.join(key(number)).unwrap())
+                .collect();
             assert!(waiters.join(key(5_000)).is_none());
             drop((each, others));
         }

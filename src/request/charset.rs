@@ -14,15 +14,18 @@ pub(super) enum Charset {
 /// parameter. A form has no `charset` by its registration, but widely used clients add one, some always `ISO-8859-1`.
 pub(super) fn charset_of(content_type: Header<'_>) -> Option<Charset> {
     let Header::Once(value) = content_type else { return None };
-    let mut parts = std::str::from_utf8(value).ok()?.split(';').map(|part| part.trim_matches([' ', '\t']));
+    let mut parts =
+        std::str::from_utf8(value).ok()?.split(';').map(|part| part.trim_matches([' ', '\t']));
     if !parts.next()?.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return None;
     }
     let mut charset = None;
     // RFC 9110 section 5.6.6 allows a semicolon with nothing behind it.
     for parameter in parts.filter(|parameter| !parameter.is_empty()) {
-        let (_, label) = parameter.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset"))?;
-        let label = label.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(label);
+        let (_, label) =
+            parameter.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset"))?;
+        let label =
+            label.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(label);
         let named = charset_named(label)?;
         if charset.is_some_and(|former| former != named) {
             return None;
@@ -44,8 +47,9 @@ fn charset_named(label: &str) -> Option<Charset> {
     let bare = label.to_ascii_lowercase().replace(['-', '_'], "");
     // Aliases begin so, such as `csUTF16` and `x-UTF-16LE-BOM`.
     let bare = bare.strip_prefix("cs").or_else(|| bare.strip_prefix('x')).unwrap_or(&bare);
-    let code_page =
-        ["cp", "ibm", "ccsid", "windows", "ms", ""].iter().find_map(|of| bare.strip_prefix(of)?.parse().ok());
+    let code_page = ["cp", "ibm", "ccsid", "windows", "ms", ""]
+        .iter()
+        .find_map(|of| bare.strip_prefix(of)?.parse().ok());
     let is_superset = match code_page {
         Some(number) => is_ascii_code_page(number),
         None => !NO_SUPERSETS.iter().any(|family| bare.starts_with(family)),

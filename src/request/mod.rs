@@ -73,7 +73,9 @@ impl<'a> TokenRequest<'a> {
     /// is too large, else 400), or `invalid_scope` for a malformed scope.
     pub fn from_http(request: &HttpRequest<'a>) -> Result<Self, TokenError> {
         let mut parsed = Self::empty();
-        parsed.parse(request, Endpoint::Token, &RequestLimits::widest_password()).map_err(TokenError::of_request)?;
+        parsed
+            .parse(request, Endpoint::Token, &RequestLimits::widest_password())
+            .map_err(TokenError::of_request)?;
         Ok(parsed)
     }
 
@@ -96,10 +98,15 @@ impl<'a> TokenRequest<'a> {
     /// # Errors
     ///
     /// 400 `invalid_request`, or `invalid_scope` for a malformed scope.
-    pub fn from_pairs(pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Result<Self, TokenError> {
-        let pairs = pairs.into_iter().map(|(name, value)| decoded_elsewhere(name, Secret::new(value)));
+    pub fn from_pairs(
+        pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    ) -> Result<Self, TokenError> {
+        let pairs =
+            pairs.into_iter().map(|(name, value)| decoded_elsewhere(name, Secret::new(value)));
         let mut parsed = Self::empty();
-        parsed.collect(pairs, Endpoint::Token, &RequestLimits::widest_password()).map_err(TokenError::of_request)?;
+        parsed
+            .collect(pairs, Endpoint::Token, &RequestLimits::widest_password())
+            .map_err(TokenError::of_request)?;
         Ok(parsed)
     }
 
@@ -152,7 +159,10 @@ impl<'a> TokenRequest<'a> {
         if request.method != "POST" {
             return Err(RequestFault::Method);
         }
-        if [request.content_type, request.authorization, request.dpop].into_iter().any(Header::is_repeated) {
+        if [request.content_type, request.authorization, request.dpop]
+            .into_iter()
+            .any(Header::is_repeated)
+        {
             return Err(RequestFault::RepeatedHeader);
         }
         if request.query.is_some_and(|query| holds_credential(query, endpoint)) {
@@ -162,7 +172,8 @@ impl<'a> TokenRequest<'a> {
         let pairs = form::pairs(request.body).map(|(name, value)| {
             let value = Secret::new(form::decode(value).map_err(|_| RequestFault::Encoding)?);
             let name = form::decode(name).map_err(|_| RequestFault::Encoding)?;
-            let as_labelled = charset == Charset::Utf8 || name.is_ascii() && value.expose().is_ascii();
+            let as_labelled =
+                charset == Charset::Utf8 || name.is_ascii() && value.expose().is_ascii();
             if as_labelled { Ok((name, value)) } else { Err(RequestFault::ContentType) }
         });
         self.authorization = request.authorization;
@@ -248,9 +259,16 @@ impl<'a> TokenRequest<'a> {
 
 /// A pair that somebody else has decoded. U+FFFD is what a lenient decoder makes of bytes that are
 /// no text, and two passwords could become the same.
-fn decoded_elsewhere<'a>(name: Cow<'a, str>, value: Secret<'a>) -> Result<(Cow<'a, str>, Secret<'a>), RequestFault> {
+fn decoded_elsewhere<'a>(
+    name: Cow<'a, str>,
+    value: Secret<'a>,
+) -> Result<(Cow<'a, str>, Secret<'a>), RequestFault> {
     let is_lossy = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
-    if is_lossy(&name) || is_lossy(value.expose()) { Err(RequestFault::Encoding) } else { Ok((name, value)) }
+    if is_lossy(&name) || is_lossy(value.expose()) {
+        Err(RequestFault::Encoding)
+    } else {
+        Ok((name, value))
+    }
 }
 
 /// The names that have occurred, with or without a value.
@@ -263,7 +281,11 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn once(&mut self, parameter: Option<Parameter>, name: Cow<'a, str>) -> Result<(), RequestFault> {
+    fn once(
+        &mut self,
+        parameter: Option<Parameter>,
+        name: Cow<'a, str>,
+    ) -> Result<(), RequestFault> {
         self.pairs += 1;
         if self.pairs > RequestLimits::PARAMETERS {
             return Err(RequestFault::TooManyParameters);

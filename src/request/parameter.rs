@@ -132,7 +132,9 @@ impl Parameter {
 
 fn is_short_scope(value: &str) -> bool {
     let spaces: usize = value.bytes().map(|byte| usize::from(byte == b' ')).sum();
-    value.len() <= RequestLimits::SCOPE && spaces < RequestLimits::SCOPE_TOKENS && scope::is_scope(value)
+    value.len() <= RequestLimits::SCOPE
+        && spaces < RequestLimits::SCOPE_TOKENS
+        && scope::is_scope(value)
 }
 
 /// Whether a credential of any endpoint stands in the query. `token` is one only where it is known.
@@ -142,5 +144,7 @@ pub(super) fn holds_credential(query: &str, endpoint: Endpoint) -> bool {
         Some(parameter) => parameter.rule().is_credential,
         None => name == "access_token", // of a protected resource (RFC 6750 section 2.3)
     };
-    form::pairs(query.as_bytes()).filter_map(|(name, _)| form::decode(name).ok()).any(|name| is_credential(&name))
+    form::pairs(query.as_bytes())
+        .filter_map(|(name, _)| form::decode(name).ok())
+        .any(|name| is_credential(&name))
 }

@@ -29,7 +29,8 @@ impl<'de> Visitor<'de> for Pairs {
         let (mut request, mut seen) = (TokenRequest::empty(), Seen::default());
         while let Some((name, value)) = map.next_entry::<String, SecretText>()? {
             let pair = decoded_elsewhere(Cow::Owned(name), value.0);
-            let put = pair.and_then(|(name, value)| request.put(name, value, Endpoint::Token, &mut seen));
+            let put =
+                pair.and_then(|(name, value)| request.put(name, value, Endpoint::Token, &mut seen));
             if let Err(fault) = put {
                 request.fault = Some(fault);
                 // To the end, or the deserialiser complains about the rest.

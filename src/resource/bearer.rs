@@ -20,7 +20,10 @@ pub struct BearerRequest<'a> {
 
 impl<'a> BearerRequest<'a> {
     /// All headers of the request (repeated ones repeated), and the part of the URI after `?`.
-    pub fn new(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>, query: Option<&'a str>) -> Self {
+    pub fn new(
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        query: Option<&'a str>,
+    ) -> Self {
         Self { authorization: HttpRequest::new("", None, headers, &[]).authorization, query }
     }
 
@@ -32,13 +35,14 @@ impl<'a> BearerRequest<'a> {
             Header::Once(header) => header,
         };
         // Another scheme is no bearer token at all, also one whose name only begins in the same way.
-        let is_bearer = header
-            .split_at_checked(SCHEME.len())
-            .is_some_and(|(scheme, rest)| scheme.eq_ignore_ascii_case(SCHEME) && !begins_with_token(rest));
+        let is_bearer = header.split_at_checked(SCHEME.len()).is_some_and(|(scheme, rest)| {
+            scheme.eq_ignore_ascii_case(SCHEME) && !begins_with_token(rest)
+        });
         if !is_bearer {
             return Err(AccessFault::NoToken);
         }
-        let token = http::credentials(header, SCHEME).and_then(|token| std::str::from_utf8(token).ok());
+        let token =
+            http::credentials(header, SCHEME).and_then(|token| std::str::from_utf8(token).ok());
         let token = token.filter(|token| is_b64token(token)).ok_or(AccessFault::Malformed)?;
         if self.query.is_some_and(holds_token) {
             return Err(AccessFault::Malformed);
@@ -77,9 +81,11 @@ const SCHEME: &[u8] = b"bearer";
 
 /// Whether the name of the scheme goes on.
 fn begins_with_token(rest: &[u8]) -> bool {
-    rest.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+    rest.first()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 fn holds_token(query: &str) -> bool {
-    form::pairs(query.as_bytes()).any(|(name, _)| form::decode(name).is_ok_and(|name| name == "access_token"))
+    form::pairs(query.as_bytes())
+        .any(|(name, _)| form::decode(name).is_ok_and(|name| name == "access_token"))
 }

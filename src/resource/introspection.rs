@@ -24,7 +24,8 @@ use crate::types::token::TokenDetails;
 /// Sends requests to an introspection endpoint with the host's own HTTP client: the library does no network I/O.
 ///
 /// ```
-/// use password_grant::{async_trait, BoxError, IntrospectionTransport};
+/// use password_grant::resource::IntrospectionTransport;
+/// use password_grant::{BoxError, async_trait};
 /// # struct Http;
 /// # impl Http {
 /// #     async fn send(&self, _: &str, _: &[(&str, &str)], _: String) -> Result<(u16, Vec<u8>), BoxError> { Ok((200, vec![])) }
@@ -49,7 +50,12 @@ pub trait IntrospectionTransport: Send + Sync + 'static {
     /// # Errors
     ///
     /// When there is no answer; whoever sent the access token gets 503.
-    async fn post(&self, url: &str, authorization: Option<&str>, form: &str) -> Result<(u16, Vec<u8>), BoxError>;
+    async fn post(
+        &self,
+        url: &str,
+        authorization: Option<&str>,
+        form: &str,
+    ) -> Result<(u16, Vec<u8>), BoxError>;
 }
 
 impl<T: IntrospectionTransport + ?Sized> IntrospectionTransport for Arc<T> {
@@ -81,8 +87,10 @@ impl<T: IntrospectionTransport + ?Sized> IntrospectionTransport for Arc<T> {
 /// callers who have shown no good token yet.
 ///
 /// ```
-/// use password_grant::{AccessTokenVerifier, IntrospectedTokens};
-/// # use password_grant::{async_trait, BoxError, IntrospectionTransport};
+/// use password_grant::resource::IntrospectedTokens;
+/// use password_grant::AccessTokenVerifier;
+/// # use password_grant::resource::IntrospectionTransport;
+/// # use password_grant::{BoxError, async_trait};
 /// # struct Http;
 /// # #[async_trait]
 /// # impl IntrospectionTransport for Http {
@@ -148,7 +156,7 @@ impl IntrospectedTokens {
     /// (RFC 7521 section 4.2). Where they cannot be made, nothing is sent, and the caller gets 503.
     ///
     /// ```
-    /// # use password_grant::*;
+    /// # use password_grant::{assertion::*, error::*, event::*, jose::*, resource::*, state::*, *};
     /// # fn tokens(assertions: ClientAssertion, http: impl IntrospectionTransport) -> IntrospectedTokens {
     /// let url = "https://id.example.com/oauth/introspect";
     /// IntrospectedTokens::with_parameters(url, move || assertions.parameters(), http)
@@ -173,7 +181,11 @@ impl IntrospectedTokens {
         Self::with_credentials(url.into(), Credentials::Parameters(Box::new(parameters)), transport)
     }
 
-    fn with_credentials(url: String, credentials: Credentials, transport: impl IntrospectionTransport) -> Self {
+    fn with_credentials(
+        url: String,
+        credentials: Credentials,
+        transport: impl IntrospectionTransport,
+    ) -> Self {
         Self {
             url,
             credentials,
@@ -213,7 +225,10 @@ impl TokenLookup for IntrospectedTokens {
             return Ok(Some(details));
         }
         let answer = before(self.ask(token), self.environment.clock.sleep(self.timeout)).await;
-        let details = read(answer.unwrap_or_else(|| Err("the introspection endpoint did not answer in time".into()))?)?;
+        let details =
+            read(answer.unwrap_or_else(|| {
+                Err("the introspection endpoint did not answer in time".into())
+            })?)?;
         if let Some(details) = &details {
             self.keep(key, details);
         }
@@ -236,7 +251,10 @@ impl IntrospectedTokens {
 
     fn cached(&self, key: &[u8; 32]) -> Option<TokenDetails> {
         let (cache, now) = (self.cache(), self.environment.clock.now());
-        cache.get(key).filter(|cached| cached.is_fresh(now, self.cached_for)).map(|cached| cached.details.clone())
+        cache
+            .get(key)
+            .filter(|cached| cached.is_fresh(now, self.cached_for))
+            .map(|cached| cached.details.clone())
     }
 
     fn keep(&self, key: [u8; 32], details: &TokenDetails) {
@@ -261,7 +279,8 @@ impl IntrospectedTokens {
 fn basic(client_id: &str, client_secret: &str) -> Secret<'static> {
     // Text always encodes.
     let half = |text| Secret::new(form::encode(text).unwrap_or_default());
-    let pair = Secret::new(format!("{}:{}", half(client_id).expose(), half(client_secret).expose()));
+    let pair =
+        Secret::new(format!("{}:{}", half(client_id).expose(), half(client_secret).expose()));
     Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())))
 }
 
@@ -273,11 +292,16 @@ fn read((status, body): (u16, Vec<u8>)) -> Result<Option<TokenDetails>, BoxError
     if body.len() > ANSWER {
         return Err("the introspection endpoint's answer is too long".into());
     }
-    let mut members = strict_object(&body).ok_or("the introspection endpoint's answer is no JSON object")?;
+    let mut members =
+        strict_object(&body).ok_or("the introspection endpoint's answer is no JSON object")?;
     match members.remove("active") {
         Some(Value::Bool(true)) => {}
         Some(Value::Bool(false)) => return Ok(None),
-        _ => return Err("the introspection endpoint does not say whether the token is active".into()),
+        _ => {
+            return Err(
+                "the introspection endpoint does not say whether the token is active".into()
+            );
+        }
     }
     // A refresh token, say, opens nothing.
     let bearer = members
@@ -286,7 +310,9 @@ fn read((status, body): (u16, Vec<u8>)) -> Result<Option<TokenDetails>, BoxError
     if !bearer {
         return Ok(None);
     }
-    details(members).map(Some).ok_or_else(|| "the introspection endpoint's answer lacks a claim".into())
+    details(members)
+        .map(Some)
+        .ok_or_else(|| "the introspection endpoint's answer lacks a claim".into())
 }
 
 fn details(mut members: Map<String, Value>) -> Option<TokenDetails> {
@@ -296,7 +322,8 @@ fn details(mut members: Map<String, Value>) -> Option<TokenDetails> {
         Some(_) => None,
     };
     let (issuer, subject, client_id) = (text("iss")??, text("sub")??, text("client_id")??);
-    let (token_id, session_id, scope) = (text("jti")?.unwrap_or_default(), text("sid")?, text("scope")?);
+    let (token_id, session_id, scope) =
+        (text("jti")?.unwrap_or_default(), text("sid")?, text("scope")?);
     let issued_at = match members.remove("iat") {
         None => None,
         Some(issued_at) => Some(NumericDate::read(&issued_at)?),

@@ -26,7 +26,8 @@ use crate::types::token::{TokenDetails, is_b64token};
 /// lines. Cheap to clone.
 ///
 /// ```
-/// use password_grant::{AccessTokenVerifier, Algorithm, BearerRequest, HttpResponse, SigningKeys};
+/// use password_grant::resource::BearerRequest;
+/// use password_grant::{AccessTokenVerifier, Algorithm, HttpResponse, SigningKeys};
 ///
 /// # let keys = SigningKeys::generate()?;
 /// let verifier = AccessTokenVerifier::new(
@@ -40,7 +41,7 @@ use crate::types::token::{TokenDetails, is_b64token};
 ///     let token = verifier.authorize(request, "orders:read").await?;
 ///     Ok(format!("the orders of {}", token.subject))
 /// }
-/// # Ok::<(), password_grant::KeyError>(())
+/// # Ok::<(), password_grant::jose::KeyError>(())
 /// ```
 ///
 /// [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
@@ -78,7 +79,10 @@ pub trait TokenLookup: Send + Sync + 'static {
 }
 
 impl<T: TokenLookup + ?Sized> TokenLookup for Arc<T> {
-    fn look_up<'a, 'b, 'c>(&'a self, token: &'b str) -> BoxFuture<'c, Result<Option<TokenDetails>, BoxError>>
+    fn look_up<'a, 'b, 'c>(
+        &'a self,
+        token: &'b str,
+    ) -> BoxFuture<'c, Result<Option<TokenDetails>, BoxError>>
     where
         'a: 'c,
         'b: 'c,
@@ -132,8 +136,12 @@ impl AccessTokenVerifier {
         Ok(Self::with_source(issuer.into(), audience.into(), source))
     }
 
-    /// Verifies tokens by looking them up, such as those of an [`OpaqueIssuer`](crate::OpaqueIssuer).
-    pub fn by_lookup(issuer: impl Into<Arc<str>>, audience: impl Into<Arc<str>>, lookup: impl TokenLookup) -> Self {
+    /// Verifies tokens by looking them up, such as those of an [`OpaqueIssuer`](crate::token::OpaqueIssuer).
+    pub fn by_lookup(
+        issuer: impl Into<Arc<str>>,
+        audience: impl Into<Arc<str>>,
+        lookup: impl TokenLookup,
+    ) -> Self {
         Self::with_source(issuer.into(), audience.into(), Source::Lookup(Arc::new(lookup)))
     }
 
@@ -158,11 +166,11 @@ impl AccessTokenVerifier {
     }
 
     /// Refuses tokens that were revoked before they expired, alone, with their family, or because their subject was logged
-    /// out: asked for each token, at the engine's [`StateStore`](crate::StateStore). Those of another issuer than the
+    /// out: asked for each token, at the engine's [`StateStore`](crate::state::StateStore). Those of another issuer than the
     /// engine's are then all refused.
     ///
     /// Without it a token is taken until it expires. A resource server that does not share the engine's store can ask the
-    /// introspection endpoint instead ([`IntrospectedTokens`](crate::IntrospectedTokens)).
+    /// introspection endpoint instead ([`IntrospectedTokens`](crate::resource::IntrospectedTokens)).
     #[must_use]
     pub fn revocations(mut self, revocations: Revocations) -> Self {
         self.revocations = Some(revocations);
@@ -178,7 +186,10 @@ impl AccessTokenVerifier {
     /// # Cancel safety
     ///
     /// Nothing is changed, so it can be dropped at any time.
-    pub async fn authenticate<'r>(&self, request: impl Into<BearerRequest<'r>>) -> Result<VerifiedToken, HttpResponse> {
+    pub async fn authenticate<'r>(
+        &self,
+        request: impl Into<BearerRequest<'r>>,
+    ) -> Result<VerifiedToken, HttpResponse> {
         let token = match request.into().token() {
             Ok(token) => self.read(token).await,
             Err(fault) => Err(fault),
@@ -246,16 +257,23 @@ impl AccessTokenVerifier {
         AccessFault::ServerFault
     }
 
-    async fn judge(&self, request: BearerRequest<'_>, scope: &str) -> Result<VerifiedToken, AccessFault> {
+    async fn judge(
+        &self,
+        request: BearerRequest<'_>,
+        scope: &str,
+    ) -> Result<VerifiedToken, AccessFault> {
         let token = self.read(request.token()?).await?;
         // What is no scope, such as an empty setting, is never enough.
-        let sufficient = is_scope(scope) && scope.split(' ').all(|needed| token.scope.contains(needed));
+        let sufficient =
+            is_scope(scope) && scope.split(' ').all(|needed| token.scope.contains(needed));
         if sufficient { Ok(token) } else { Err(AccessFault::Scope) }
     }
 
     fn check(&self, details: &TokenDetails) -> Result<(), AccessFault> {
         let of_another_engine = |revocations: &Revocations| *revocations.issuer != *details.issuer;
-        if details.issuer != *self.issuer || self.revocations.as_ref().is_some_and(of_another_engine) {
+        if details.issuer != *self.issuer
+            || self.revocations.as_ref().is_some_and(of_another_engine)
+        {
             return Err(AccessFault::Issuer);
         }
         if !details.audiences.iter().any(|audience| **audience == *self.audience) {
@@ -282,7 +300,10 @@ impl AccessTokenVerifier {
     /// A failing look-up was observed with its cause already.
     fn observe(&self, fault: AccessFault) {
         if fault != AccessFault::ServerFault {
-            event::observe(&*self.environment.observer, &Event::new(EventKind::AccessRefused(fault)));
+            event::observe(
+                &*self.environment.observer,
+                &Event::new(EventKind::AccessRefused(fault)),
+            );
         }
     }
 
@@ -294,8 +315,12 @@ impl AccessTokenVerifier {
                     .with("cache-control", "no-store")
                     .with("www-authenticate", challenge("Bearer", &[("realm", &self.issuer)]));
             }
-            AccessFault::Malformed => (400, "invalid_request", "The request carries its access token in a wrong way"),
-            AccessFault::Scope => (403, "insufficient_scope", "The access token's scope does not suffice"),
+            AccessFault::Malformed => {
+                (400, "invalid_request", "The request carries its access token in a wrong way")
+            }
+            AccessFault::Scope => {
+                (403, "insufficient_scope", "The access token's scope does not suffice")
+            }
             AccessFault::ServerFault => {
                 (503, "temporarily_unavailable", "The access token cannot be checked at the moment")
             }
@@ -305,14 +330,18 @@ impl AccessTokenVerifier {
             | AccessFault::Expired
             | AccessFault::NotYetValid
             | AccessFault::Revoked
-            | AccessFault::Bound => (401, "invalid_token", "The access token is expired, malformed, or not valid here"),
+            | AccessFault::Bound => {
+                (401, "invalid_token", "The access token is expired, malformed, or not valid here")
+            }
         };
-        let body = serde_json::to_vec(&Refused { error, error_description: description }).unwrap_or_default();
+        let body = serde_json::to_vec(&Refused { error, error_description: description })
+            .unwrap_or_default();
         let answer = HttpResponse::private_json(status, body);
         if status == 503 {
             return answer.with_retry_after(1);
         }
-        let mut parameters = vec![("realm", &*self.issuer), ("error", error), ("error_description", description)];
+        let mut parameters =
+            vec![("realm", &*self.issuer), ("error", error), ("error_description", description)];
         if fault == AccessFault::Scope {
             parameters.push(("scope", scope));
         }

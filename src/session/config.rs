@@ -19,7 +19,7 @@ use crate::user::AccountGate;
 /// *session*; its name is the claim `sid` of its access tokens.
 ///
 /// * A token that was used before ends its family, with the access tokens that are verified with
-///   [`Revocations`](crate::Revocations): somebody else has it.
+///   [`Revocations`](crate::state::Revocations): somebody else has it.
 /// * Not so within the **retry window**: an answer that was lost is given again, with the same successor, so a family never
 ///   forks. A request that is delayed for longer than that cannot be told from theft.
 /// * The [`AccountGate`] and the client's registration are asked again at each use.
@@ -33,7 +33,7 @@ use crate::user::AccountGate;
 /// ```
 /// use password_grant::{RefreshKeys, RefreshTokens};
 /// use std::time::Duration;
-/// # use password_grant::{async_trait, AccountGate, Admission, AuthenticatedClient, BoxError, RequestContext, Subject};
+/// # use password_grant::{AccountGate, Admission, AuthenticatedClient, BoxError, RequestContext, Subject, async_trait};
 /// # struct Db;
 /// # #[async_trait]
 /// # impl AccountGate for Db {
@@ -44,7 +44,7 @@ use crate::user::AccountGate;
 /// # let (secret, db) = ([7; 32], Db);
 ///
 /// let refresh = RefreshTokens::new(RefreshKeys::new(secret)?, db).idle_lifetime(Duration::from_secs(7 * 86_400));
-/// # Ok::<(), password_grant::KeyError>(())
+/// # Ok::<(), password_grant::jose::KeyError>(())
 /// ```
 ///
 /// [RFC 6749 section 6]: https://www.rfc-editor.org/rfc/rfc6749#section-6
@@ -135,7 +135,10 @@ impl RefreshTokens {
                 (minute..=MAX_LIFETIME).contains(&self.absolute_lifetime),
                 "the absolute life must be between a minute and 400 days",
             ),
-            (self.idle_lifetime.is_none_or(|life| life >= minute), "the idle life must be a minute or more"),
+            (
+                self.idle_lifetime.is_none_or(|life| life >= minute),
+                "the idle life must be a minute or more",
+            ),
             (
                 (1..=SessionIndex::MOST).contains(&self.sessions),
                 "a user may have from 1 to 500 sessions through a client",

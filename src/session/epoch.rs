@@ -62,25 +62,46 @@ impl SubjectEpochKeys {
     }
 
     /// Writes both rows. The caller has made `last.at` no earlier than `own.at`.
-    fn write(self, tx: &mut Transaction<'_>, last: SubjectEpoch, own: SubjectEpoch) -> Result<(), BoxError> {
+    fn write(
+        self,
+        tx: &mut Transaction<'_>,
+        last: SubjectEpoch,
+        own: SubjectEpoch,
+    ) -> Result<(), BoxError> {
         tx.put(self.all, &last, SubjectEpoch::FOR_EVER)?;
         tx.put(self.own, &own, SubjectEpoch::TTL)
     }
 }
 
 /// Logs a subject out, at this time by the clock that tokens are dated by.
-pub(crate) fn log_out(tx: &mut Transaction<'_>, keys: SubjectEpochKeys, now: u64) -> Result<(), BoxError> {
+pub(crate) fn log_out(
+    tx: &mut Transaction<'_>,
+    keys: SubjectEpochKeys,
+    now: u64,
+) -> Result<(), BoxError> {
     let (last, own) = keys.read(tx)?;
     // The time alone would not do, since clocks step back; a count alone would begin anew if its row were lost.
     let number = last.number.max(own.number).saturating_add(1).max(now);
-    keys.write(tx, SubjectEpoch { number, at: now.max(last.at) }, SubjectEpoch { number, at: now.max(own.at) })
+    keys.write(
+        tx,
+        SubjectEpoch { number, at: now.max(last.at) },
+        SubjectEpoch { number, at: now.max(own.at) },
+    )
 }
 
 /// Dates a log-out no earlier than this, in both rows.
-pub(crate) fn date(tx: &mut Transaction<'_>, keys: SubjectEpochKeys, now: u64) -> Result<(), BoxError> {
+pub(crate) fn date(
+    tx: &mut Transaction<'_>,
+    keys: SubjectEpochKeys,
+    now: u64,
+) -> Result<(), BoxError> {
     let (last, own) = keys.read(tx)?;
     if own.number > 0 && own.at < now {
-        keys.write(tx, SubjectEpoch { at: now.max(last.at), ..last }, SubjectEpoch { at: now, ..own })?;
+        keys.write(
+            tx,
+            SubjectEpoch { at: now.max(last.at), ..last },
+            SubjectEpoch { at: now, ..own },
+        )?;
     }
     Ok(())
 }
@@ -88,9 +109,10 @@ pub(crate) fn date(tx: &mut Transaction<'_>, keys: SubjectEpochKeys, now: u64) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Clock;
     use crate::state::key::Purpose;
     use crate::state::test_support::{TestState, hex};
-    use crate::{Clock, Timestamp};
+    use crate::time::Timestamp;
 
     impl TestState {
         fn keys(&self, subject: &str) -> SubjectEpochKeys {
@@ -137,7 +159,9 @@ mod tests {
         grows(memory.log_out("alice"));
         grows(memory.log_out("bob"));
         // The row that counts is lost: the subject's own still knows, and so does the time.
-        let lose = |key: RowKey<SubjectEpoch>| memory.state.run(&[key.into()], |tx| tx.delete(key)).unwrap();
+        let lose = |key: RowKey<SubjectEpoch>| {
+            memory.state.run(&[key.into()], |tx| tx.delete(key)).unwrap()
+        };
         lose(memory.keys("alice").all);
         grows(memory.log_out("bob"));
         memory.clock.set(Timestamp::from_unix_seconds(1_900_000_000));
@@ -153,14 +177,22 @@ mod tests {
         let first = memory.log_out("alice");
         assert_eq!(first.at, 1_800_000_000_000);
         memory.clock.set(Timestamp::from_unix_seconds(1_700_000_000));
-        assert_eq!(memory.log_out("alice").at, first.at, "a clock that was set back makes no token good again");
+        assert_eq!(
+            memory.log_out("alice").at,
+            first.at,
+            "a clock that was set back makes no token good again"
+        );
         assert_eq!(memory.log_out("bob").at, 1_700_000_000_000);
         let bob = memory.keys("bob");
         let date = |now| memory.state.run(&bob.both(), |tx| date(tx, bob, now));
         date(first.at + 1).unwrap();
         assert_eq!((memory.of("bob").at, memory.last().at), (first.at + 1, first.at + 1));
         date(first.at).unwrap();
-        assert_eq!((memory.of("bob").at, memory.last().at), (first.at + 1, first.at + 1), "never back");
+        assert_eq!(
+            (memory.of("bob").at, memory.last().at),
+            (first.at + 1, first.at + 1),
+            "never back"
+        );
         assert_eq!(memory.log_out("alice").at, first.at);
         assert_eq!(memory.last().at, first.at + 1, "the row that counts is as late as the latest");
         memory.clock.advance(Duration::from_secs(400 * 86_400 + 366 * 86_400));

@@ -90,7 +90,8 @@ impl Sessions {
     /// Whether a login through this client that asks for this scope may yield a refresh token.
     pub(crate) fn are_for(&self, client: &AuthenticatedClient, scope: &Scope) -> bool {
         let needed = self.config.required_scope.as_ref();
-        client.registration().may_use(Grant::RefreshToken) && needed.is_none_or(|needed| scope.includes(needed))
+        client.registration().may_use(Grant::RefreshToken)
+            && needed.is_none_or(|needed| scope.includes(needed))
     }
 
     /// The longest that a refused client may be told to wait: long enough, and a retry comes too late for the window.
@@ -101,7 +102,11 @@ impl Sessions {
     /// How long a token may take to be used up: half of the window, or a second, so that whoever is told 503 then, and comes
     /// again at once, is not taken for a thief if it had been used up all the same.
     pub(super) fn timeout(&self) -> Duration {
-        if self.config.window.is_zero() { Duration::MAX } else { (self.config.window / 2).max(Duration::from_secs(1)) }
+        if self.config.window.is_zero() {
+            Duration::MAX
+        } else {
+            (self.config.window / 2).max(Duration::from_secs(1))
+        }
     }
 
     /// Begins a family, in the place of the subject's oldest one through this client where there are too many, which is
@@ -115,8 +120,10 @@ impl Sessions {
         granted: (Scope, Vec<String>),
         access_token_lifetime: Duration,
     ) -> Result<Option<(IssuedSession, Option<SessionId>)>, BoxError> {
-        let list_key = self.revocations.sessions_key(&holder.tenant, &holder.client, subject.as_str());
-        let (absolute, idle) = (millis(self.config.absolute_lifetime), self.config.idle_lifetime.map(millis));
+        let list_key =
+            self.revocations.sessions_key(&holder.tenant, &holder.client, subject.as_str());
+        let (absolute, idle) =
+            (millis(self.config.absolute_lifetime), self.config.idle_lifetime.map(millis));
         let family_key = self.revocations.family_key(&session_id);
         let subject_key = self.revocations.epoch_keys(subject.as_str()).own;
         let (state, most) = (&self.revocations.state, self.config.sessions);
@@ -127,7 +134,8 @@ impl Sessions {
                 state.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await;
             }
             let replaced = surplus.map(|id| RawSessionId(id).to_session_id());
-            let replaced_key = replaced.as_ref().map(|replaced| self.revocations.family_key(replaced));
+            let replaced_key =
+                replaced.as_ref().map(|replaced| self.revocations.family_key(replaced));
             let mut keys = vec![family_key.into(), subject_key.into(), list_key.into()];
             keys.extend(replaced_key.map(StateKey::from));
             let create = |tx: &mut Transaction<'_>| {
@@ -142,8 +150,10 @@ impl Sessions {
                 if tx.contains(family_key)? {
                     return Err("the random generator has repeated itself".into());
                 }
-                let ends = (now.saturating_add(absolute), idle.map(|idle| now.saturating_add(idle)));
-                let (holder, subject, granted) = (holder.clone(), subject.to_string(), granted.clone());
+                let ends =
+                    (now.saturating_add(absolute), idle.map(|idle| now.saturating_add(idle)));
+                let (holder, subject, granted) =
+                    (holder.clone(), subject.to_string(), granted.clone());
                 let family = Session::new(holder, subject, epoch, granted, secret.digest(), ends);
                 list.add(id.0, most);
                 tx.put(family_key, &family, ttl(&family, now, access_token_lifetime))?;
@@ -154,9 +164,15 @@ impl Sessions {
             };
             match state.run(&keys, create).await? {
                 Creation::Begun { replaces } => {
-                    let token =
-                        self.config.keys.write(0, id, 0, &secret).ok_or("there is no key for refresh tokens")?;
-                    return Ok(Some((IssuedSession { id: session_id, token }, replaced.filter(|_| replaces))));
+                    let token = self
+                        .config
+                        .keys
+                        .write(0, id, 0, &secret)
+                        .ok_or("there is no key for refresh tokens")?;
+                    return Ok(Some((
+                        IssuedSession { id: session_id, token },
+                        replaced.filter(|_| replaces),
+                    )));
                 }
                 Creation::LoggedOut => return Ok(None),
                 Creation::Replaces(oldest) => surplus = oldest,
@@ -171,7 +187,11 @@ impl Sessions {
         self.randomness.fill(&mut *bytes)?;
         let (id, secret) = bytes.split_first_chunk().ok_or("there are more bytes than that")?;
         let id = RawSessionId(*id);
-        Ok(NewSession { id, secret: TokenSecret::new(secret.try_into()?), session_id: id.to_session_id() })
+        Ok(NewSession {
+            id,
+            secret: TokenSecret::new(secret.try_into()?),
+            session_id: id.to_session_id(),
+        })
     }
 
     /// A list lives as long as a session that begins now. Sessions that end sooner are in it all the same.
@@ -210,7 +230,11 @@ impl Sessions {
             idle: self.config.idle_lifetime.map(millis),
             rotates,
         };
-        let presented = Presented { generation: used.token.generation, digest: used.digest, successors: &used.digests };
+        let presented = Presented {
+            generation: used.token.generation,
+            digest: used.digest,
+            successors: &used.digests,
+        };
         let seen = self
             .change(&used.session_id, intent, |family, logged_out, now| {
                 let before = family.clone();
@@ -220,7 +244,9 @@ impl Sessions {
             })
             .await
             .map(|seen| {
-                seen.map_or((Step::Refused(TokenFault::Unknown), None), |(step, family)| (step, Some(family)))
+                seen.map_or((Step::Refused(TokenFault::Unknown), None), |(step, family)| {
+                    (step, Some(family))
+                })
             })?;
         if seen.0 == Step::Reused {
             self.end(&used.session_id, None).await?; // which takes it from the list of sessions too
@@ -248,14 +274,18 @@ impl Sessions {
         let subject_key = self.revocations.epoch_keys(&subject).own;
         let step = |tx: &mut Transaction<'_>| {
             let Some(mut family) = tx.get(family_key)? else { return Ok(None) };
-            let (logged_out, now) = (tx.get(subject_key)?.unwrap_or_default().number, tx.now().unix_millis());
+            let (logged_out, now) =
+                (tx.get(subject_key)?.unwrap_or_default().number, tx.now().unix_millis());
             let (output, access_token_lifetime) = change(&mut family, logged_out, now);
             if let Some(access_token_lifetime) = access_token_lifetime {
                 tx.put(family_key, &family, ttl(&family, now, access_token_lifetime))?;
             }
             Ok(Some((output, family)))
         };
-        self.revocations.state.run_within(timeout, &[family_key.into(), subject_key.into()], step).await
+        self.revocations
+            .state
+            .run_within(timeout, &[family_key.into(), subject_key.into()], step)
+            .await
     }
 
     /// The successor that was decided on, as a token.
@@ -286,7 +316,11 @@ impl Sessions {
 
     /// Ends the family of this token, of whatever generation, if it is this holder's. `None` where there is nothing to
     /// revoke.
-    pub(crate) async fn revoke(&self, text: &str, holder: &Holder) -> Result<Option<(bool, Found)>, BoxError> {
+    pub(crate) async fn revoke(
+        &self,
+        text: &str,
+        holder: &Holder,
+    ) -> Result<Option<(bool, Found)>, BoxError> {
         let Some(token) = self.config.keys.read(text) else { return Ok(None) };
         let session_id = token.family.to_session_id();
         let ended = self.end(&session_id, Some(holder)).await?;
@@ -305,14 +339,17 @@ impl Sessions {
         let list_key = self.revocations.sessions_key(tenant, client, subject);
         let family_key = self.revocations.family_key(session_id);
         let step = |tx: &mut Transaction<'_>| {
-            let (Some(mut family), now) = (tx.get(family_key)?, tx.now().unix_millis()) else { return Ok(None) };
+            let (Some(mut family), now) = (tx.get(family_key)?, tx.now().unix_millis()) else {
+                return Ok(None);
+            };
             let own = holder.is_none_or(|holder| family.holder == *holder);
             if own {
                 family.revoke(now);
                 // Once the row is gone its tokens are unknown, so it need not outlive the family.
                 tx.put(family_key, &family, ttl(&family, now, Duration::ZERO))?;
                 // A list that cannot be read keeps nobody from ending a session.
-                if let (Ok(Some(mut list)), Some(id)) = (tx.get(list_key), RawSessionId::from_text(session_id.as_str()))
+                if let (Ok(Some(mut list)), Some(id)) =
+                    (tx.get(list_key), RawSessionId::from_text(session_id.as_str()))
                     && list.remove(id.0)
                 {
                     tx.put(list_key, &list, self.index_ttl(Duration::ZERO))?;
@@ -334,7 +371,11 @@ impl Sessions {
 
 /// Ends everything of a subject. Dated once more when that is done: an access token that a login got in between was dated
 /// before then.
-pub(crate) async fn log_out(revocations: &Revocations, subject: &Subject, clock: &dyn Clock) -> Result<(), BoxError> {
+pub(crate) async fn log_out(
+    revocations: &Revocations,
+    subject: &Subject,
+    clock: &dyn Clock,
+) -> Result<(), BoxError> {
     let keys = revocations.epoch_keys(subject.as_str());
     let (state, now) = (&revocations.state, clock.now().unix_millis());
     state.run(&keys.both(), |tx| epoch::log_out(tx, keys, now)).await?;

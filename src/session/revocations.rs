@@ -20,7 +20,7 @@ use crate::types::token::TokenDetails;
 
 /// Tells which access tokens were revoked before they expired: for an
 /// [`AccessTokenVerifier`](crate::AccessTokenVerifier::revocations) in the same process as the engine, from
-/// [`PasswordGrant::revocations`](crate::PasswordGrant::revocations), or over the same [`StateStore`](crate::StateStore), by
+/// [`PasswordGrant::revocations`](crate::PasswordGrant::revocations), or over the same [`StateStore`](crate::state::StateStore), by
 /// [`shared`](Self::shared). Each token that is verified costs one read of the store. Cheap to clone.
 #[derive(Clone)]
 pub struct Revocations {
@@ -41,7 +41,11 @@ impl Revocations {
     /// engine's too: with another one, nothing is found that was revoked. Whoever has it and can write to the store can end any
     /// session.
     #[must_use]
-    pub fn shared(issuer: impl Into<Arc<str>>, store: impl StateStore, secret: StateSecret) -> Self {
+    pub fn shared(
+        issuer: impl Into<Arc<str>>,
+        store: impl StateStore,
+        secret: StateSecret,
+    ) -> Self {
         let state = State {
             keys: Keys::Shared(secret),
             backend: Backend::Shared(Arc::new(store)),
@@ -64,7 +68,10 @@ impl Revocations {
     pub(crate) const GRACE: Duration = Duration::from_secs(60);
 
     /// How a token stands of which `details` are true.
-    pub(crate) async fn status(&self, details: &TokenDetails) -> Result<RevocationStatus, BoxError> {
+    pub(crate) async fn status(
+        &self,
+        details: &TokenDetails,
+    ) -> Result<RevocationStatus, BoxError> {
         let (subject_key, token_key) =
             (self.epoch_keys(details.subject.as_str()).own, self.token_key(&details.token_id));
         let family_key = details.session_id.as_ref().map(|session_id| self.family_key(session_id));
@@ -83,7 +90,10 @@ impl Revocations {
                 Some(None) => Some(TokenFault::Unknown),
                 None => is_before.then_some(TokenFault::LoggedOut),
             };
-            Ok(RevocationStatus { fault, tenant: family.flatten().map(|family| family.holder.tenant) })
+            Ok(RevocationStatus {
+                fault,
+                tenant: family.flatten().map(|family| family.holder.tenant),
+            })
         };
         self.state.read(&keys, look).await
     }
@@ -128,7 +138,12 @@ impl Revocations {
     }
 
     /// Of the row that lists a subject's sessions through a client.
-    pub(crate) fn sessions_key(&self, tenant: &str, client: &str, subject: &str) -> RowKey<SessionIndex> {
+    pub(crate) fn sessions_key(
+        &self,
+        tenant: &str,
+        client: &str,
+        subject: &str,
+    ) -> RowKey<SessionIndex> {
         let parts = [&*self.issuer, tenant, client, subject].map(str::as_bytes);
         self.state.keys.row(Purpose::SessionIndex, &parts)
     }

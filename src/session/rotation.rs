@@ -185,10 +185,19 @@ impl Session {
         match self.generation.checked_sub(presented.generation) {
             // Nobody but we could have made these, and we did not: a key has leaked, or a store has lost commits.
             None => Step::Refused(TokenFault::Ahead),
-            Some(0) if !is_same(&presented.digest, &self.current) => Step::Refused(TokenFault::Forged),
+            Some(0) if !is_same(&presented.digest, &self.current) => {
+                Step::Refused(TokenFault::Forged)
+            }
             Some(0) => self.follow(presented.successors, rule, now),
-            Some(1) if is_same(&presented.digest, &self.previous) && self.was_followed_within(1, rule.window, now) => {
-                match presented.successors.iter().position(|successor| is_same(successor, &self.current)) {
+            Some(1)
+                if is_same(&presented.digest, &self.previous)
+                    && self.was_followed_within(1, rule.window, now) =>
+            {
+                match presented
+                    .successors
+                    .iter()
+                    .position(|successor| is_same(successor, &self.current))
+                {
                     Some(successor) if self.repeats < rule.repeats => {
                         self.repeats += 1;
                         Step::Repeated(successor)
@@ -223,7 +232,9 @@ impl Session {
     /// Whether the token so many generations behind the current one was followed less than a window ago. A clock that
     /// was set back makes no token good again for longer than that.
     fn was_followed_within(&self, behind: u64, window: u64, now: u64) -> bool {
-        let followed = usize::try_from(behind).ok().and_then(|behind| self.rotations.iter().rev().nth(behind - 1));
+        let followed = usize::try_from(behind)
+            .ok()
+            .and_then(|behind| self.rotations.iter().rev().nth(behind - 1));
         followed.is_some_and(|time| time.abs_diff(now) < window)
     }
 }
@@ -265,13 +276,16 @@ impl Stored for Session {
     }
 
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
-        let (tenant, client, subject) = (reader.text()?.into(), reader.text()?.into(), reader.text()?.into());
+        let (tenant, client, subject) =
+            (reader.text()?.into(), reader.text()?.into(), reader.text()?.into());
         Some(Self {
             holder: Holder { tenant, client, binding: reader.bytes()?.into() },
             subject,
             epoch: reader.number()?,
             scope: scope(reader.text()?)?,
-            audiences: (0..reader.number()?).map(|_| Some(reader.text()?.to_owned())).collect::<Option<_>>()?,
+            audiences: (0..reader.number()?)
+                .map(|_| Some(reader.text()?.to_owned()))
+                .collect::<Option<_>>()?,
             generation: reader.number()?,
             current: reader.array()?,
             previous: reader.array()?,

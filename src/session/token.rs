@@ -18,7 +18,7 @@ use crate::types::secret::Secret;
 
 /// The keys that refresh tokens ([RFC 6749 section 1.5]) are made and recognised with, all of them secret.
 ///
-/// The first one makes tokens. To rotate without a gap: add the next key ([`and`](Self::and)) on every instance; once all
+/// The first one makes tokens. To rotate without a gap: add the next key ([`with_previous`](Self::with_previous)) on every instance; once all
 /// have it, put it first there, one instance after the other, and keep the former one behind it for as long as the
 /// longest family may live ([`RefreshTokens::absolute_lifetime`](crate::RefreshTokens::absolute_lifetime)). A token of the former
 /// key yields one of the new key at its next use.
@@ -27,8 +27,8 @@ use crate::types::secret::Secret;
 /// use password_grant::RefreshKeys;
 ///
 /// # let (secret, former_secret) = ([1; 32], [2; 32]);
-/// let keys = RefreshKeys::new(secret)?.and(former_secret)?;
-/// # Ok::<(), password_grant::KeyError>(())
+/// let keys = RefreshKeys::new(secret)?.with_previous(former_secret)?;
+/// # Ok::<(), password_grant::jose::KeyError>(())
 /// ```
 ///
 /// [RFC 6749 section 1.5]: https://www.rfc-editor.org/rfc/rfc6749#section-1.5
@@ -247,7 +247,8 @@ mod tests {
 
     #[test]
     fn a_token_is_read_as_it_was_written_and_only_by_its_key() {
-        let (keys, other) = (RefreshKeys::new([1; 32]).unwrap(), RefreshKeys::new([2; 32]).unwrap());
+        let (keys, other) =
+            (RefreshKeys::new([1; 32]).unwrap(), RefreshKeys::new([2; 32]).unwrap());
         let text = token(&keys, 7);
         let read = keys.read(&text).unwrap();
         assert_eq!((read.family.0, read.generation, *read.secret.0), ([5; FAMILY], 7, [9; SECRET]));
@@ -269,7 +270,9 @@ mod tests {
             }
             assert!(keys.read(&text[..index]).is_none());
         }
-        for longer in [format!("{text}A"), format!("{text}="), format!(" {text}"), format!("{text}.")] {
+        for longer in
+            [format!("{text}A"), format!("{text}="), format!(" {text}"), format!("{text}.")]
+        {
             assert!(keys.read(&longer).is_none());
         }
     }
@@ -279,8 +282,9 @@ mod tests {
     fn a_successor_follows_from_token_and_key() {
         let keys = RefreshKeys::new([1; 32]).unwrap().with_previous([2; 32]).unwrap();
         let read = |generation| keys.read(&token(&keys, generation)).unwrap();
-        let digests =
-            |generation| keys.successors(&read(generation)).iter().map(TokenSecret::digest).collect::<Vec<_>>();
+        let digests = |generation| {
+            keys.successors(&read(generation)).iter().map(TokenSecret::digest).collect::<Vec<_>>()
+        };
         assert_eq!(digests(7), digests(7));
         assert_ne!(digests(7)[0], digests(7)[1], "another key");
         assert_ne!(digests(7)[0], digests(8)[0], "another generation");
@@ -290,7 +294,10 @@ mod tests {
     #[test]
     fn keys_that_cannot_be_told_apart_or_guessed_are_refused() {
         assert_eq!(RefreshKeys::new([1; 31]).unwrap_err(), KeyError::TooShort);
-        assert_eq!(RefreshKeys::new([1; 32]).unwrap().with_previous([1; 32]).unwrap_err(), KeyError::RepeatedKid);
+        assert_eq!(
+            RefreshKeys::new([1; 32]).unwrap().with_previous([1; 32]).unwrap_err(),
+            KeyError::RepeatedKid
+        );
     }
 
     /// If this fails, the format has changed, and every token that is out there is refused. The text was made by another
@@ -301,6 +308,5 @@ mod tests {
         assert_eq!(token(&keys, 7), TOKEN);
     }
 
-    const TOKEN: &str =
-        "rt1.REkh-QUFBQUFBQUFBQUFBQUFBQUAAAAAAAAABwkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJkZKqlJz3dS2HZ5qxiNzCKA";
+    const TOKEN: &str = "rt1.REkh-QUFBQUFBQUFBQUFBQUFBQUAAAAAAAAABwkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJkZKqlJz3dS2HZ5qxiNzCKA";
 }

@@ -160,7 +160,12 @@ mod tests {
     fn another_form_of_a_number_is_none() {
         let largest = [&[0xff; 9][..], &[1]].concat();
         assert_eq!(Reader(&largest).number(), Some(u64::MAX));
-        for bytes in [&[0x80, 0][..], &[0xff, 0], &[&[0xff; 9][..], &[2]].concat(), &[&[0x80; 10][..], &[1]].concat()] {
+        for bytes in [
+            &[0x80, 0][..],
+            &[0xff, 0],
+            &[&[0xff; 9][..], &[2]].concat(),
+            &[&[0x80; 10][..], &[1]].concat(),
+        ] {
             assert_eq!(Reader(bytes).number(), None, "{bytes:?}");
         }
     }

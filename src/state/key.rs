@@ -47,7 +47,8 @@ impl StateKey {
     /// purpose. None for what says "known" or "seen": only a counter may be shared, since it then counts too much.
     pub(crate) fn shared_row(&self, rows: u16) -> Option<Self> {
         let [purpose, high, low, ..] = self.0;
-        let counters = [Purpose::Account, Purpose::Source, Purpose::Network, Purpose::ClientAtSource];
+        let counters =
+            [Purpose::Account, Purpose::Source, Purpose::Network, Purpose::ClientAtSource];
         let is_counter = counters.iter().any(|counter| *counter as u8 == purpose);
         let [high, low] = (u16::from_be_bytes([high, low]) % rows.max(1)).to_be_bytes();
         let mut key = [0; Self::LENGTH];
@@ -235,7 +236,10 @@ mod tests {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]), &input);
         assert_eq!(key.as_bytes()[0], 1);
         assert_eq!(key.as_bytes()[1..], tag.as_ref()[..31]);
-        assert_eq!(format!("{key:?}"), "012f5a4e6355fc0a335b0f99a20406fb9c5c3a350b43609ff75192c3eaf86226");
+        assert_eq!(
+            format!("{key:?}"),
+            "012f5a4e6355fc0a335b0f99a20406fb9c5c3a350b43609ff75192c3eaf86226"
+        );
     }
 
     /// However they are put together on their way into the hash.
@@ -257,11 +261,18 @@ mod tests {
     /// Incidents C5 and I21: no two lists of parts run together.
     #[test]
     fn parts_and_purposes_never_run_together() {
-        let local = Keys::local(&crate::SystemRandom::new()).unwrap();
+        let local = Keys::local(&crate::environment::SystemRandom::new()).unwrap();
         for keys in [shared(), local] {
             let key = |parts: &[&[u8]]| keys.key(Purpose::Account, parts);
-            let lists: [&[&[u8]]; 7] =
-                [&[b"a", b"bc"], &[b"ab", b"c"], &[b"abc"], &[b"", b"abc"], &[b"abc", b""], &[b"a", b"b", b"c"], &[]];
+            let lists: [&[&[u8]]; 7] = [
+                &[b"a", b"bc"],
+                &[b"ab", b"c"],
+                &[b"abc"],
+                &[b"", b"abc"],
+                &[b"abc", b""],
+                &[b"a", b"b", b"c"],
+                &[],
+            ];
             for (index, left) in lists.iter().enumerate() {
                 assert_eq!(key(left), key(left));
                 for right in &lists[index + 1..] {

@@ -22,7 +22,7 @@ use crate::time::{Clock, SystemClock, Timestamp};
 /// whoever guesses at names without number keeps nobody from logging out.
 ///
 /// ```
-/// use password_grant::InMemoryState;
+/// use password_grant::state::InMemoryState;
 ///
 /// let state = InMemoryState::new().capacity(50_000);
 /// ```
@@ -45,7 +45,12 @@ impl InMemoryState {
     /// An empty one, with room for 262,144 rows: some 64 MiB when it is full.
     #[must_use]
     pub fn new() -> Self {
-        Self { clock: Arc::new(SystemClock::new()), capacity: 1 << 18, rows: Arc::default(), keys: Arc::default() }
+        Self {
+            clock: Arc::new(SystemClock::new()),
+            capacity: 1 << 18,
+            rows: Arc::default(),
+            keys: Arc::default(),
+        }
     }
 
     /// With room for so many rows, and a few more that counters share. A row is some 250 bytes. A user
@@ -90,8 +95,10 @@ impl InMemoryState {
         let mut rows = self.lock();
         let places = rows.places(keys, now, self.capacity);
         let (output, writes) = {
-            let open =
-                |place: &Place| Opened { value: rows.get(place.key, now).map(|row| &*row.value), shared: place.shared };
+            let open = |place: &Place| Opened {
+                value: rows.get(place.key, now).map(|row| &*row.value),
+                shared: place.shared,
+            };
             let mut tx = Transaction::new(now, keys, places.iter().map(open).collect());
             (step(&mut tx)?, tx.into_writes())
         };
@@ -134,10 +141,15 @@ impl StateStore for InMemoryState {
         if !changes.is_sorted_by(|one, next| one.key < next.key) {
             return Err("the keys of a commit are not in ascending order".into());
         }
-        let (now, keys) = (self.clock.now(), changes.iter().map(|change| change.key).collect::<Vec<_>>());
+        let (now, keys) =
+            (self.clock.now(), changes.iter().map(|change| change.key).collect::<Vec<_>>());
         let mut rows = self.lock();
         let before = rows.copies(&keys, now);
-        if !changes.iter().zip(&before).all(|(change, row)| change.expected == Expected::of(row.as_ref())) {
+        if !changes
+            .iter()
+            .zip(&before)
+            .all(|(change, row)| change.expected == Expected::of(row.as_ref()))
+        {
             return Ok(Commit::Conflict { fresh: Some(Loaded { now, rows: before }) });
         }
         let places: Vec<_> = keys.iter().map(|key| Place { key: *key, shared: false }).collect();
@@ -227,7 +239,9 @@ impl Rows {
         let shared_rows = u16::try_from(capacity / 32).unwrap_or(u16::MAX);
         let Some(shared) = key.shared_row(shared_rows) else { return own };
         let for_counters = capacity - capacity / 4;
-        if self.get(shared, now).is_some() || !self.has_room(key, now, for_counters.saturating_sub(taken)) {
+        if self.get(shared, now).is_some()
+            || !self.has_room(key, now, for_counters.saturating_sub(taken))
+        {
             return Place { key: shared, shared: true };
         }
         own
@@ -241,7 +255,13 @@ impl Rows {
     }
 
     /// All of them, or none; each by the index of its place.
-    fn write(&mut self, places: &[Place], writes: Writes, now: Timestamp, capacity: usize) -> Result<(), StoreFull> {
+    fn write(
+        &mut self,
+        places: &[Place],
+        writes: Writes,
+        now: Timestamp,
+        capacity: usize,
+    ) -> Result<(), StoreFull> {
         let (mut more, mut fewer) = (0, 0);
         for (index, write) in &writes {
             let Some(place) = places.get(*index) else { continue };
@@ -270,8 +290,11 @@ impl Rows {
 
     fn put(&mut self, key: StateKey, value: Vec<u8>, now: Timestamp, life: Duration) {
         self.last_version += 1;
-        let entry =
-            Entry { version: Version::new(self.last_version), end: now.plus(life), value: value.into_boxed_slice() };
+        let entry = Entry {
+            version: Version::new(self.last_version),
+            end: now.plus(life),
+            value: value.into_boxed_slice(),
+        };
         let replaced = self.shard(key).and_then(|shard| shard.rows.insert(key, entry));
         if replaced.is_none() {
             self.count += 1;

@@ -1,7 +1,7 @@
 //! What the engine remembers between requests: small versioned rows under keys that are digests.
 //!
-//! One contract, [`StateStore`], moves such rows atomically. Everything that is remembered is a pure state machine over
-//! them, without I/O, in a file of its own; a [`transaction`] brings the two together.
+//! One contract, [`StateStore`], moves such rows atomically. What they mean is decided by pure state
+//! machines without I/O, in the modules of the features that they belong to.
 
 pub(crate) mod codec;
 pub(crate) mod key;
@@ -17,6 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::error::BoxError;
+pub use crate::session::Revocations;
 pub use crate::state::key::{InvalidStateSecret, StateKey, StateSecret};
 pub use crate::state::memory::{InMemoryState, StoreFull};
 use crate::time::{BoxFuture, Timestamp};
@@ -156,7 +157,10 @@ impl<T: StateStore + ?Sized> StateStore for Arc<T> {
         (**self).load(keys)
     }
 
-    fn commit<'a, 'b, 'c>(&'a self, changes: &'b [Change]) -> BoxFuture<'c, Result<Commit, BoxError>>
+    fn commit<'a, 'b, 'c>(
+        &'a self,
+        changes: &'b [Change],
+    ) -> BoxFuture<'c, Result<Commit, BoxError>>
     where
         'a: 'c,
         'b: 'c,
@@ -263,7 +267,10 @@ pub enum Commit {
 
 impl fmt::Debug for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Row").field("version", &self.version).field("bytes", &self.value.len()).finish()
+        f.debug_struct("Row")
+            .field("version", &self.version)
+            .field("bytes", &self.value.len())
+            .finish()
     }
 }
 

@@ -1,9 +1,12 @@
 //! State for unit tests: in memory, with a clock that is moved by hand.
 
+use crate::Environment;
+use crate::environment::SystemRandom;
 use crate::state::InMemoryState;
 use crate::state::codec::{Stored, to_bytes};
 use crate::state::key::Keys;
-use crate::{Environment, ManualClock, SystemRandom, Timestamp};
+use crate::testing::ManualClock;
+use crate::time::Timestamp;
 
 /// The stored bytes of a row, for a test to hold against those of every version before.
 pub(crate) fn hex<R: Stored>(row: &R) -> String {

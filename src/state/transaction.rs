@@ -103,7 +103,12 @@ impl<'a> Transaction<'a> {
     /// # Errors
     ///
     /// When it is longer than a store has to take.
-    pub(crate) fn put<R: Stored>(&mut self, key: RowKey<R>, row: &R, ttl: Duration) -> Result<(), BoxError> {
+    pub(crate) fn put<R: Stored>(
+        &mut self,
+        key: RowKey<R>,
+        row: &R,
+        ttl: Duration,
+    ) -> Result<(), BoxError> {
         let value = to_bytes(row);
         if value.len() > Self::LONGEST_VALUE {
             return Err(format!("the row of {} is too long to be remembered", R::NAME).into());
@@ -263,11 +268,14 @@ impl State {
                 let (key, row) = (keys.get(index)?, loaded.rows.get(index)?);
                 Some(Change { key: *key, expected: Expected::of(row.as_ref()), write })
             };
-            let changes = writes.into_iter().map(change).collect::<Option<Vec<_>>>().ok_or(NOT_NAMED)?;
+            let changes =
+                writes.into_iter().map(change).collect::<Option<Vec<_>>>().ok_or(NOT_NAMED)?;
             match store.commit(&changes).await? {
                 Commit::Committed { .. } => return Ok(output),
                 // The first time, again at once with the rows that were told, which are getting older. Then back off.
-                Commit::Conflict { fresh: Some(fresh) } if round == 0 => renew(&mut loaded, &keys, &changes, fresh)?,
+                Commit::Conflict { fresh: Some(fresh) } if round == 0 => {
+                    renew(&mut loaded, &keys, &changes, fresh)?
+                }
                 Commit::Conflict { .. } => {
                     self.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await;
                     loaded = load(store, &keys).await?;
@@ -297,13 +305,19 @@ async fn load(store: &dyn StateStore, keys: &[StateKey]) -> Result<Loaded, BoxEr
 }
 
 /// Puts the rows of a conflict in the place of those that were loaded before.
-fn renew(loaded: &mut Loaded, keys: &[StateKey], changes: &[Change], fresh: Loaded) -> Result<(), BoxError> {
+fn renew(
+    loaded: &mut Loaded,
+    keys: &[StateKey],
+    changes: &[Change],
+    fresh: Loaded,
+) -> Result<(), BoxError> {
     if fresh.rows.len() != changes.len() {
         return Err(NOT_EACH.into());
     }
     loaded.now = fresh.now;
     for (change, row) in changes.iter().zip(fresh.rows) {
-        let place = keys.binary_search(&change.key).ok().and_then(|index| loaded.rows.get_mut(index));
+        let place =
+            keys.binary_search(&change.key).ok().and_then(|index| loaded.rows.get_mut(index));
         *place.ok_or(NOT_NAMED)? = row;
     }
     Ok(())
@@ -342,7 +356,10 @@ mod tests {
         keys.sort_unstable();
         let row = |number| Row { version: Version::new(number), value: vec![number as u8] };
         let change = |key| Change { key, expected: Expected::Absent, write: Write::Delete };
-        let mut loaded = Loaded { now: Timestamp::from_unix_seconds(1), rows: vec![Some(row(1)), Some(row(2)), None] };
+        let mut loaded = Loaded {
+            now: Timestamp::from_unix_seconds(1),
+            rows: vec![Some(row(1)), Some(row(2)), None],
+        };
         let changes = [change(keys[0]), change(keys[2])];
         let fresh = Loaded { now: Timestamp::from_unix_seconds(2), rows: vec![None, Some(row(3))] };
         renew(&mut loaded, &keys, &changes, fresh.clone()).unwrap();
@@ -368,7 +385,10 @@ mod tests {
     fn a_row_that_was_not_named_is_neither_read_nor_written() {
         let memory = TestState::new();
         let (named, other) = (subject(&memory, "alice"), subject(&memory, "bob"));
-        memory.state.run(&[other.into()], |tx| tx.put(other, &SubjectEpoch { number: 1, at: 1 }, LIFE)).unwrap();
+        memory
+            .state
+            .run(&[other.into()], |tx| tx.put(other, &SubjectEpoch { number: 1, at: 1 }, LIFE))
+            .unwrap();
         memory
             .state
             .run(&[named.into()], |tx| {

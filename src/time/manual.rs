@@ -11,7 +11,9 @@ use crate::time::{BoxFuture, Clock, Timestamp};
 /// A clock for tests, which stands still until it is moved by hand.
 ///
 /// ```
-/// use password_grant::{Clock, ManualClock, Timestamp};
+/// use password_grant::testing::ManualClock;
+/// use password_grant::time::Timestamp;
+/// use password_grant::Clock;
 /// use std::time::Duration;
 ///
 /// let clock = ManualClock::at(Timestamp::from_unix_seconds(1_700_000_000));
@@ -47,7 +49,8 @@ impl ManualClock {
         let mut clock = self.lock();
         let now = change(clock.now);
         clock.now = now;
-        let (due, waiting) = std::mem::take(&mut clock.sleepers).into_iter().partition(|(until, _)| *until <= now);
+        let (due, waiting) =
+            std::mem::take(&mut clock.sleepers).into_iter().partition(|(until, _)| *until <= now);
         clock.sleepers = waiting;
         drop(clock);
         for (_, wake) in Vec::<(Timestamp, oneshot::Sender<()>)>::into_iter(due) {

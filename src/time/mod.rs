@@ -1,6 +1,6 @@
 //! Time: the clock that everything reads, and moments in it. No other module asks the system.
 
-mod manual;
+pub(crate) mod manual;
 mod system;
 
 use std::fmt;
@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use crate::time::manual::ManualClock;
 pub use crate::time::system::SystemClock;
 
 /// A boxed future that may move between threads.
@@ -80,7 +79,7 @@ impl fmt::Debug for Timestamp {
 
 /// Where the engine takes the time from, and how it waits.
 ///
-/// [`SystemClock`] is the default; [`ManualClock`] is for tests.
+/// [`SystemClock`] is the default; [`ManualClock`](crate::testing::ManualClock) is for tests.
 pub trait Clock: Send + Sync + 'static {
     /// The time now. Should be within a minute of the true one, and may step backwards.
     fn now(&self) -> Timestamp;

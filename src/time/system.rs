@@ -28,8 +28,9 @@ impl SystemClock {
         let mut timer = self.timer.lock().unwrap_or_else(PoisonError::into_inner);
         if timer.is_none() {
             let (sender, receiver) = mpsc::channel();
-            let started =
-                std::thread::Builder::new().name("password-grant-timer".into()).spawn(move || ring_alarms(&receiver));
+            let started = std::thread::Builder::new()
+                .name("password-grant-timer".into())
+                .spawn(move || ring_alarms(&receiver));
             *timer = started.ok().map(|_| sender);
         }
         if let Some(timer) = timer.as_ref() {

@@ -17,7 +17,7 @@ use crate::types::token::{AccessToken, TokenDetails};
 
 /// Makes access tokens.
 ///
-/// [`JwtIssuer`](crate::JwtIssuer) makes JWTs, [`OpaqueIssuer`](crate::OpaqueIssuer) random ones that are kept in a
+/// [`JwtIssuer`](crate::JwtIssuer) makes JWTs, [`OpaqueIssuer`](crate::token::OpaqueIssuer) random ones that are kept in a
 /// table; a host may make its own.
 #[async_trait]
 pub trait TokenIssuer: Send + Sync + 'static {
@@ -35,7 +35,7 @@ pub trait TokenIssuer: Send + Sync + 'static {
     ///
     /// Unless overridden it knows no token, and then none is revoked or active at the endpoints for that
     /// ([`PasswordGrant::revoke`](crate::PasswordGrant::revoke), [`introspect`](crate::PasswordGrant::introspect)). A
-    /// verifier asks a [`TokenLookup`](crate::TokenLookup).
+    /// verifier asks a [`TokenLookup`](crate::resource::TokenLookup).
     ///
     /// # Errors
     ///
@@ -231,8 +231,21 @@ impl fmt::Debug for Authorization<'_> {
 }
 
 /// The claims that issuers set themselves (RFC 7519, RFC 9068), or that say something that was not verified (`cnf`).
-const RESERVED: [&str; 13] =
-    ["iss", "sub", "aud", "client_id", "iat", "exp", "nbf", "jti", "sid", "scope", "cnf", "act", "may_act"];
+const RESERVED: [&str; 13] = [
+    "iss",
+    "sub",
+    "aud",
+    "client_id",
+    "iat",
+    "exp",
+    "nbf",
+    "jti",
+    "sid",
+    "scope",
+    "cnf",
+    "act",
+    "may_act",
+];
 
 /// Whether a host may add this claim to a token.
 pub(crate) fn is_host_claim(name: &str) -> bool {

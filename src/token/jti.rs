@@ -32,7 +32,8 @@ impl TokenIds {
         let mut function = self.function;
         function.write_u64(self.count.fetch_add(1, Ordering::Relaxed));
         // 16 bytes are 22 characters, all of them ASCII.
-        let written = URL_SAFE_NO_PAD.encode_slice(function.finish128().as_bytes(), text).unwrap_or_default();
+        let written =
+            URL_SAFE_NO_PAD.encode_slice(function.finish128().as_bytes(), text).unwrap_or_default();
         text.get(..written).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
     }
 }
@@ -47,7 +48,7 @@ mod tests {
     fn no_two_identifiers_are_the_same_in_one_engine_or_in_two() {
         let mut seen = HashSet::new();
         for _ in 0..2 {
-            let ids = TokenIds::new(&crate::SystemRandom::new()).unwrap();
+            let ids = TokenIds::new(&crate::environment::SystemRandom::new()).unwrap();
             for _ in 0..10_000 {
                 let mut text = [0; TokenIds::LENGTH];
                 let id = ids.next(&mut text).to_owned();

@@ -24,7 +24,7 @@ use crate::types::token::{AccessToken, TokenDetails};
 ///
 /// let keys = SigningKeys::generate()?;    // SigningKeys::from_pem in a server
 /// let issuer = JwtIssuer::new(keys, "https://api.example.com");
-/// # Ok::<(), password_grant::KeyError>(())
+/// # Ok::<(), password_grant::jose::KeyError>(())
 /// ```
 ///
 /// [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
@@ -85,7 +85,13 @@ impl JwtIssuer {
             Algorithm::Hs256 => 32,
             Algorithm::Hs384 => 48,
         };
-        Self { keys, verification, audience: audience.into(), prefix, signature: base64url_len(signature) }
+        Self {
+            keys,
+            verification,
+            audience: audience.into(),
+            prefix,
+            signature: base64url_len(signature),
+        }
     }
 
     /// RFC 9068 section 2.2.
@@ -114,7 +120,9 @@ impl JwtIssuer {
 
     /// The compact form (RFC 7515 section 7.1) of these claims, whose memory then serves for the signature.
     fn sign(&self, claims: Vec<u8>) -> Result<AccessToken, BoxError> {
-        let mut token = Vec::with_capacity(self.prefix.len() + base64url_len(claims.len()) + 1 + self.signature);
+        let mut token = Vec::with_capacity(
+            self.prefix.len() + base64url_len(claims.len()) + 1 + self.signature,
+        );
         token.extend_from_slice(self.prefix.as_bytes());
         push_base64url(&claims, &mut token)?;
         let mut signature = claims;
@@ -156,7 +164,8 @@ impl TokenIssuer for JwtIssuer {
         let claims = r#"{"iss":"i","sub":"s","aud":"a","client_id":"c","iat":0,"exp":1,"jti":"j"}"#;
         let token = self.sign(claims.into())?;
         let keys = self.verification.as_ref().map_err(Clone::clone)?;
-        read_jwt(token.expose(), &[self.keys.current().algorithm()], keys).map_err(|_| KeyError::Mismatch)?;
+        read_jwt(token.expose(), &[self.keys.current().algorithm()], keys)
+            .map_err(|_| KeyError::Mismatch)?;
         Ok(())
     }
 }
@@ -168,6 +177,9 @@ struct TooLong;
 
 impl fmt::Debug for JwtIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JwtIssuer").field("keys", &self.keys).field("audience", &self.audience).finish()
+        f.debug_struct("JwtIssuer")
+            .field("keys", &self.keys)
+            .field("audience", &self.audience)
+            .finish()
     }
 }

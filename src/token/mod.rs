@@ -3,9 +3,12 @@
 mod issuer;
 pub(crate) mod jti;
 mod jwt;
-mod opaque;
+pub(crate) mod opaque;
 
 pub(crate) use issuer::is_host_claim;
 pub use issuer::{Authorization, TokenIssuer};
 pub use jwt::JwtIssuer;
-pub use opaque::{InMemoryTokens, OpaqueIssuer, TokenDigest, TokenStore};
+pub use opaque::{OpaqueIssuer, TokenDigest, TokenStore};
+
+pub use crate::error::InvalidToken;
+pub use crate::types::token::{AccessToken, TokenDetails};

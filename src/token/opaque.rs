@@ -24,7 +24,9 @@ use crate::types::token::{AccessToken, TokenDetails};
 /// [`AccessTokenVerifier`](crate::AccessTokenVerifier::by_lookup) can stand on it. Cheap to clone.
 ///
 /// ```
-/// use password_grant::{AccessTokenVerifier, InMemoryTokens, OpaqueIssuer};
+/// use password_grant::testing::InMemoryTokens;
+/// use password_grant::token::OpaqueIssuer;
+/// use password_grant::AccessTokenVerifier;
 ///
 /// let tokens = OpaqueIssuer::new(InMemoryTokens::new(), "https://api.example.com");
 /// let verifier = AccessTokenVerifier::by_lookup("https://id.example.com", "https://api.example.com", tokens.clone());
@@ -80,7 +82,10 @@ impl<T: TokenStore + ?Sized> TokenStore for Arc<T> {
         (**self).save(digest, details)
     }
 
-    fn find<'a, 'b, 'c>(&'a self, digest: &'b TokenDigest) -> BoxFuture<'c, Result<Option<TokenDetails>, BoxError>>
+    fn find<'a, 'b, 'c>(
+        &'a self,
+        digest: &'b TokenDigest,
+    ) -> BoxFuture<'c, Result<Option<TokenDetails>, BoxError>>
     where
         'a: 'c,
         'b: 'c,
@@ -95,7 +100,11 @@ impl OpaqueIssuer {
     /// not registered for others.
     #[must_use]
     pub fn new(tokens: impl TokenStore, audience: impl Into<Arc<str>>) -> Self {
-        Self { tokens: Arc::new(tokens), audience: audience.into(), environment: Environment::new() }
+        Self {
+            tokens: Arc::new(tokens),
+            audience: audience.into(),
+            environment: Environment::new(),
+        }
     }
 
     /// Of it only the source of randomness is used; see [`Environment`](crate::Environment).
@@ -111,7 +120,8 @@ impl TokenIssuer for OpaqueIssuer {
     async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError> {
         let mut bytes = Zeroizing::new([0; 32]);
         self.environment.randomness.fill(&mut *bytes)?;
-        let token = AccessToken::from_base64url(URL_SAFE_NO_PAD.encode(bytes.as_slice()).into_bytes());
+        let token =
+            AccessToken::from_base64url(URL_SAFE_NO_PAD.encode(bytes.as_slice()).into_bytes());
         self.tokens.save(&sha256(token.as_bytes()), &authorization.details(&self.audience)).await?;
         Ok(token)
     }

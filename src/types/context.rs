@@ -92,6 +92,9 @@ impl RequestContext {
 
 impl fmt::Debug for RequestContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestContext").field("peer", &self.peer).field("tenant", &self.tenant).finish_non_exhaustive()
+        f.debug_struct("RequestContext")
+            .field("peer", &self.peer)
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
     }
 }

@@ -1,3 +1,4 @@
+use crate::error::InvalidScope;
 use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// assert!(registered.contains("profile"));
 /// assert!(registered.includes(&"orders:read".parse()?));
 /// assert!("profile  orders:read".parse::<Scope>().is_err()); // two spaces
-/// # Ok::<(), password_grant::InvalidScope>(())
+/// # Ok::<(), password_grant::error::InvalidScope>(())
 /// ```
 ///
 /// [RFC 6749 section 3.3]: https://www.rfc-editor.org/rfc/rfc6749#section-3.3
@@ -127,12 +128,6 @@ impl<'de> Deserialize<'de> for Scope {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
-
-/// A text that is not a scope as RFC 6749 section 3.3 defines it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a scope: tokens of printable ASCII without space, quote and backslash, one space between two of them")]
-#[non_exhaustive]
-pub struct InvalidScope;
 
 /// `scope-token *( SP scope-token )`, where a token is one or more NQCHAR.
 pub(crate) fn is_scope(text: &str) -> bool {

@@ -5,12 +5,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::error::InvalidToken;
 use crate::types::identifier::{ClientId, SessionId, Subject};
 use crate::types::limits::RequestLimits;
 use crate::types::scope::Scope;
 
 /// How long an access token may be valid: anything else is a mistake in a table or a configuration.
-pub(crate) const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
+pub(crate) const LIFETIMES: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
 
 /// An access token as it is sent to the client. Prints as a placeholder. Unlike a password it is not overwritten when
 /// dropped: the answer, which leaves in the clear, holds it as well.
@@ -48,12 +50,6 @@ impl AccessToken {
     }
 }
 
-/// A text that cannot be a bearer token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a bearer token as RFC 6750 section 2.1 defines it, or longer than 8 KiB")]
-#[non_exhaustive]
-pub struct InvalidToken;
-
 /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
 pub(crate) fn is_b64token(token: &str) -> bool {
     let body = token.trim_end_matches('=');
@@ -69,7 +65,7 @@ impl fmt::Debug for AccessToken {
 }
 
 /// What a valid access token says. Not a secret; serialisable under the names of its fields, so that a
-/// [`TokenStore`](crate::TokenStore) can keep it as one JSON column. Made by
+/// [`TokenStore`](crate::token::TokenStore) can keep it as one JSON column. Made by
 /// [`Authorization::details`](crate::Authorization::details), by [`new`](Self::new), or by `serde`.
 #[derive(Clone, Serialize, Deserialize)]
 #[non_exhaustive]

@@ -19,7 +19,7 @@ use crate::user::login::Login;
 /// cost what a known one costs, and whatever is wrong must be told only to the observer.
 ///
 /// ```
-/// use password_grant::{async_trait, BoxError, Login, LoginAttempt, Rejection, UserAuthenticator};
+/// use password_grant::{BoxError, Login, LoginAttempt, Rejection, UserAuthenticator, async_trait};
 /// # struct Directory;
 /// # impl Directory {
 /// #     async fn bind(&self, _: &str, _: &str) -> Result<Option<String>, BoxError> { Ok(None) }
@@ -50,7 +50,10 @@ pub trait UserAuthenticator: Send + Sync + 'static {
 }
 
 impl<T: UserAuthenticator + ?Sized> UserAuthenticator for Arc<T> {
-    fn authenticate<'a, 'b, 'c>(&'a self, attempt: LoginAttempt<'b>) -> BoxFuture<'c, Result<Login, BoxError>>
+    fn authenticate<'a, 'b, 'c>(
+        &'a self,
+        attempt: LoginAttempt<'b>,
+    ) -> BoxFuture<'c, Result<Login, BoxError>>
     where
         'a: 'c,
         'b: 'c,

@@ -18,9 +18,7 @@ use crate::user::login::Accepted;
 /// it, a disabled user could go on until the refresh token expires.
 ///
 /// ```
-/// use password_grant::{
-///     async_trait, AccountGate, Admission, AuthenticatedClient, BoxError, Rejection, RequestContext, Subject,
-/// };
+/// use password_grant::{AccountGate, Admission, AuthenticatedClient, BoxError, Rejection, RequestContext, Subject, async_trait};
 /// # struct Db;
 /// # impl Db { async fn is_active(&self, _: &str) -> Result<Option<bool>, BoxError> { Ok(None) } }
 ///
@@ -150,8 +148,8 @@ impl Admission {
 
 /// What the state alone says. An account with a second factor is admitted: it was asked for that at its login.
 #[cfg(feature = "argon2")]
-impl From<crate::AccountState> for Admission {
-    fn from(state: crate::AccountState) -> Self {
+impl From<crate::password::AccountState> for Admission {
+    fn from(state: crate::password::AccountState) -> Self {
         match state.rejection() {
             None | Some(Rejection::SecondFactorRequired) => Self::admitted(),
             Some(rejection) => Self::refused(rejection),
@@ -172,7 +170,7 @@ impl fmt::Debug for Admission {
 #[cfg(all(test, feature = "argon2"))]
 mod tests {
     use super::*;
-    use crate::AccountState;
+    use crate::password::AccountState;
 
     #[test]
     fn an_account_is_admitted_in_the_states_in_which_it_may_go_on() {

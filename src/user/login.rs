@@ -125,7 +125,8 @@ impl Login {
     #[cfg(feature = "argon2")]
     pub(crate) fn within(mut self, most: &Scope) -> Self {
         if let Outcome::Accepted(Accepted { scope, .. }) = &mut self.0 {
-            *scope = Some(scope.as_ref().map_or_else(|| most.clone(), |said| said.intersection(most)));
+            *scope =
+                Some(scope.as_ref().map_or_else(|| most.clone(), |said| said.intersection(most)));
         }
         self
     }
@@ -144,7 +145,9 @@ impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Claims and members are the host's, and may be private.
         match &self.0 {
-            Outcome::Accepted(accepted) => f.debug_tuple("Accepted").field(&accepted.subject).finish(),
+            Outcome::Accepted(accepted) => {
+                f.debug_tuple("Accepted").field(&accepted.subject).finish()
+            }
             Outcome::Rejected(reason) => f.debug_tuple("Rejected").field(reason).finish(),
             Outcome::MoreNeeded { code, .. } => f.debug_tuple("MoreNeeded").field(code).finish(),
         }

@@ -8,10 +8,13 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use password_grant::event::EventKind;
+use password_grant::testing::{InMemoryClients, ManualClock};
+use password_grant::time::Timestamp;
 use password_grant::{
-    BoxError, Client, ClientAuthentication, ClientSecret, Environment, Event, EventKind, Grant, HttpRequest,
-    HttpResponse, InMemoryClients, JwtIssuer, Login, LoginAttempt, ManualClock, Observer, PasswordGrant,
-    PasswordGrantBuilder, Rejection, SigningKeys, Timestamp, UserAuthenticator, async_trait,
+    BoxError, Client, ClientAuthentication, ClientSecret, Environment, Event, Grant, HttpRequest,
+    HttpResponse, JwtIssuer, Login, LoginAttempt, Observer, PasswordGrant, PasswordGrantBuilder,
+    Rejection, SigningKeys, UserAuthenticator, async_trait,
 };
 use serde_json::Value;
 
@@ -58,7 +61,9 @@ pub struct Users {
 }
 
 impl Users {
-    pub fn who(judge: impl Fn(&LoginAttempt<'_>) -> Result<Login, BoxError> + Send + Sync + 'static) -> Self {
+    pub fn who(
+        judge: impl Fn(&LoginAttempt<'_>) -> Result<Login, BoxError> + Send + Sync + 'static,
+    ) -> Self {
         Self { judge: Arc::new(judge), asked: Arc::default() }
     }
 
@@ -70,8 +75,13 @@ impl Users {
 impl Default for Users {
     fn default() -> Self {
         Self::who(|attempt| {
-            let right = attempt.username() == "alice" && attempt.password().expose() == "wonderland";
-            Ok(if right { Login::accepted("user-1") } else { Login::rejected(Rejection::WrongPassword) })
+            let right =
+                attempt.username() == "alice" && attempt.password().expose() == "wonderland";
+            Ok(if right {
+                Login::accepted("user-1")
+            } else {
+                Login::rejected(Rejection::WrongPassword)
+            })
         })
     }
 }
@@ -118,7 +128,10 @@ impl World {
         Self::with(users, |builder| builder)
     }
 
-    pub fn with(users: Users, configure: impl FnOnce(PasswordGrantBuilder) -> PasswordGrantBuilder) -> Self {
+    pub fn with(
+        users: Users,
+        configure: impl FnOnce(PasswordGrantBuilder) -> PasswordGrantBuilder,
+    ) -> Self {
         Self::with_clock(users, |builder, _| configure(builder))
     }
 
@@ -139,7 +152,8 @@ impl World {
         let keys = SigningKeys::generate().unwrap();
         let tokens = JwtIssuer::new(keys.clone(), AUDIENCE);
         let builder = PasswordGrant::builder(ISSUER, clients.clone(), users.clone(), tokens);
-        let environment = surroundings(Environment::new().clock(clock.clone()).observer(events.clone()));
+        let environment =
+            surroundings(Environment::new().clock(clock.clone()).observer(events.clone()));
         let grant = configure(builder.environment(&environment), &clock).build().unwrap();
         Self { grant, clients, users, events, clock, keys }
     }
@@ -173,7 +187,10 @@ impl From<HttpResponse> for Answer {
     fn from(response: HttpResponse) -> Self {
         Self {
             status: response.status(),
-            headers: response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            headers: response
+                .headers()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             body: String::from_utf8(response.into_body()).unwrap(),
         }
     }
@@ -191,7 +208,12 @@ impl Answer {
     /// Status and error code, as a table writes them.
     #[track_caller]
     pub fn is(&self, status: u16, error: &str) {
-        assert_eq!((self.status, self.json()["error"].as_str()), (status, Some(error)), "{}", self.body);
+        assert_eq!(
+            (self.status, self.json()["error"].as_str()),
+            (status, Some(error)),
+            "{}",
+            self.body
+        );
     }
 
     #[track_caller]

@@ -3,16 +3,18 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use password_grant::testing::{InMemoryClients, ManualClock};
 use password_grant::{
     AccessTokenVerifier, AccountGate, Admission, Algorithm, AuthenticatedClient, BoxError, Client,
-    ClientAuthentication, ClientSecret, Environment, Grant, HttpRequest, InMemoryClients, ManualClock,
-    PasswordGrantBuilder, RefreshKeys, RefreshTokens, RequestContext, SigningKeys, Subject, async_trait,
+    ClientAuthentication, ClientSecret, Environment, Grant, HttpRequest, PasswordGrantBuilder,
+    RefreshKeys, RefreshTokens, RequestContext, SigningKeys, Subject, async_trait,
 };
 use serde_json::Value;
 
 use super::{AUDIENCE, Answer, Events, FORM, ISSUER, Users, World, basic};
 
-pub const OFFLINE: &str = "grant_type=password&username=alice&password=wonderland&scope=profile+offline_access";
+pub const OFFLINE: &str =
+    "grant_type=password&username=alice&password=wonderland&scope=profile+offline_access";
 
 pub fn keys() -> RefreshKeys {
     RefreshKeys::new([0x11; 32]).unwrap()
@@ -29,12 +31,18 @@ pub struct Gate {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { judge: Arc::new(Mutex::new(Box::new(|_| Ok(Admission::admitted())))), tenant: Arc::default() }
+        Self {
+            judge: Arc::new(Mutex::new(Box::new(|_| Ok(Admission::admitted())))),
+            tenant: Arc::default(),
+        }
     }
 }
 
 impl Gate {
-    pub fn says(&self, judge: impl Fn(&Subject) -> Result<Admission, BoxError> + Send + Sync + 'static) {
+    pub fn says(
+        &self,
+        judge: impl Fn(&Subject) -> Result<Admission, BoxError> + Send + Sync + 'static,
+    ) {
         *self.judge.lock().unwrap() = Box::new(judge);
     }
 
@@ -61,7 +69,9 @@ impl AccountGate for Gate {
 pub fn register(clients: &InMemoryClients) {
     let both = [Grant::Password, Grant::RefreshToken];
     let scope = || "profile orders:read offline_access".parse().unwrap();
-    let secret = |id: &str| ClientAuthentication::basic_or_post(ClientSecret::digest_of(&format!("{id}-secret")));
+    let secret = |id: &str| {
+        ClientAuthentication::basic_or_post(ClientSecret::digest_of(&format!("{id}-secret")))
+    };
     let confidential = |id: &str| Client::confidential(id, secret(id)).scope(scope());
     for client in [
         confidential("app").grants(both),
@@ -106,7 +116,8 @@ impl Sessions {
     ) -> Self {
         let gate = Gate::default();
         let refresh = configure(RefreshTokens::new(keys(), gate.clone()));
-        let build = |builder: PasswordGrantBuilder, _: &ManualClock| build(builder.refresh_tokens(refresh));
+        let build =
+            |builder: PasswordGrantBuilder, _: &ManualClock| build(builder.refresh_tokens(refresh));
         let world = World::in_environment(users, surroundings, build);
         register(&world.clients);
         Self { world, gate }
@@ -148,7 +159,9 @@ impl Sessions {
     /// A verifier in the same process, which knows what was revoked.
     pub fn verifier(&self) -> AccessTokenVerifier {
         verifier(&self.world.keys)
-            .environment(&Environment::new().clock(self.world.clock.clone()).observer(Events::default()))
+            .environment(
+                &Environment::new().clock(self.world.clock.clone()).observer(Events::default()),
+            )
             .revocations(self.world.grant.revocations())
     }
 

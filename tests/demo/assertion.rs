@@ -36,14 +36,19 @@ pub(crate) fn an_assertion_stands_in_for_the_header(program: &Program) {
             with(&client.sign(&changed(good(), "exp", json!(now() as f64 + 60.5)))),
             with(&client.sign(&changed(good(), "iat", json!(now() as f64 - 0.5)))),
             // A thumbprint is held against keys that have one.
-            with(&client.sign_under("x5t", json!("of a certificate that nobody registered"), &good())),
+            with(&client.sign_under(
+                "x5t",
+                json!("of a certificate that nobody registered"),
+                &good(),
+            )),
         ] {
             assert_granted(&server, &request, client.id);
         }
     }
     // A shared secret that was registered without a name has none that a `kid` could differ from.
     for kid in ["any", "partner-1", ""] {
-        let request = with(&partner().sign_under("kid", json!(kid), &partner().claims(&server.url)));
+        let request =
+            with(&partner().sign_under("kid", json!(kid), &partner().claims(&server.url)));
         assert_granted(&server, &request, "partner");
     }
 }
@@ -79,7 +84,8 @@ pub(crate) fn an_assertion_is_good_for_one_request(program: &Program) {
             assert_eq!(server.send(&request).visible(), refusal.visible(), "{request:?}");
         }
         // Used up too by a request that fails for another reason, once the client has authenticated.
-        let wrong_password = Request::token(body(&ALICE.replace("wonderland", "wrong"), &client.good(&server)));
+        let wrong_password =
+            Request::token(body(&ALICE.replace("wonderland", "wrong"), &client.good(&server)));
         server.send(&wrong_password).assert_error(400, "invalid_grant", &wrong_password);
         assert_eq!(server.send(&wrong_password).visible(), refusal.visible());
     }
@@ -99,7 +105,8 @@ pub(crate) fn of_fifty_identical_assertions_at_once_one_is_taken(program: &Progr
         let asking: Vec<_> = (0..50).map(|_| scope.spawn(ask)).collect();
         asking.into_iter().map(|asked| asked.join().expect("an answer")).collect()
     });
-    let (granted, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    let (granted, refused): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.status == 200);
     assert_eq!(granted.len(), 1);
     for answer in refused {
         assert_eq!(answer.visible(), refusal);
@@ -112,7 +119,8 @@ pub(crate) fn the_audience_is_the_issuer_or_the_token_endpoint(program: &Program
     let refusal = refusal(&server);
     let endpoint = format!("{}/oauth/token", server.url);
     for client in [backend(program), partner()] {
-        let meant_for = |audience: Value| with(&client.sign(&changed(client.claims(""), "aud", audience)));
+        let meant_for =
+            |audience: Value| with(&client.sign(&changed(client.claims(""), "aud", audience)));
         for audience in [json!(server.url), json!(endpoint), json!([endpoint])] {
             assert_granted(&server, &meant_for(audience), client.id);
         }
@@ -143,7 +151,10 @@ pub(crate) fn the_short_type_and_a_header_beside_are_refused(program: &Program) 
     let good = |more: &str| with_more(&backend.good(&server), more);
     let typed = |kind: &str| {
         let assertion = backend.good(&server);
-        Request::token(format!("{ALICE}&client_assertion_type={}&client_assertion={assertion}", encode(kind)))
+        Request::token(format!(
+            "{ALICE}&client_assertion_type={}&client_assertion={assertion}",
+            encode(kind)
+        ))
     };
     assert_granted(&server, &typed(URN), "backend");
     for request in [
@@ -172,9 +183,11 @@ pub(crate) fn every_assertion_that_is_not_right_is_answered_with_the_same_bytes(
     let but = |name: &str, value: Value| partner.sign(&changed(good(), name, value));
     let by_secret = |secret: &[u8]| Signer::shared("backend", secret).good(&server);
     let public = public_pem(&backend);
-    let (own, key) = (backend.good(&server), DecodingKey::from_ec_pem(public.as_bytes()).expect("a public key"));
+    let (own, key) =
+        (backend.good(&server), DecodingKey::from_ec_pem(public.as_bytes()).expect("a public key"));
     let (signed, signature) = own.rsplit_once('.').expect("three segments");
-    let verified = jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &key, Algorithm::ES256);
+    let verified =
+        jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &key, Algorithm::ES256);
     assert!(verified.expect("a key for it"), "this is no public key of theirs");
 
     for (case, assertion) in [
@@ -195,8 +208,14 @@ pub(crate) fn every_assertion_that_is_not_right_is_answered_with_the_same_bytes(
         ("no sub", partner.sign(&without(good(), "sub"))),
         ("another's iss", but("iss", json!("backend"))),
         ("another's sub", but("sub", json!("backend"))),
-        ("a client that does not exist", Signer::shared("nobody", PARTNER_SECRET.as_bytes()).good(&server)),
-        ("a client that sends its secret", Signer::shared("web", PARTNER_SECRET.as_bytes()).good(&server)),
+        (
+            "a client that does not exist",
+            Signer::shared("nobody", PARTNER_SECRET.as_bytes()).good(&server),
+        ),
+        (
+            "a client that sends its secret",
+            Signer::shared("web", PARTNER_SECRET.as_bytes()).good(&server),
+        ),
         ("a public client", Signer::shared("mobile", PARTNER_SECRET.as_bytes()).good(&server)),
         // CVE-2026-28802 and the like.
         ("none", format!("{}.", unsigned("none", &good()))),
@@ -205,13 +224,25 @@ pub(crate) fn every_assertion_that_is_not_right_is_answered_with_the_same_bytes(
         ("no algorithm", partner.sign_under("alg", Value::Null, &good())),
         // CVE-2022-39174 and the like: a public key is no secret.
         ("HS256 with the public key", by_secret(public.as_bytes())),
-        ("HS256 with the public key and a line before it", by_secret(format!("\n{public}").as_bytes())),
+        (
+            "HS256 with the public key and a line before it",
+            by_secret(format!("\n{public}").as_bytes()),
+        ),
         ("HS256 with the public key trimmed", by_secret(public.trim().as_bytes())),
-        ("HS256 with the public JWK", by_secret(json!(backend.public_jwk()).to_string().as_bytes())),
+        (
+            "HS256 with the public JWK",
+            by_secret(json!(backend.public_jwk()).to_string().as_bytes()),
+        ),
         ("HS384", partner.sign_by(Algorithm::HS384, &good())),
-        ("a wrong secret", Signer::shared("partner", b"partner-secret-partner-secret-0124").good(&server)),
+        (
+            "a wrong secret",
+            Signer::shared("partner", b"partner-secret-partner-secret-0124").good(&server),
+        ),
         ("another's key", backend.sign(&good())),
-        ("a key that it does not have", backend.sign_under("kid", json!("backend-2"), &backend.claims(&server.url))),
+        (
+            "a key that it does not have",
+            backend.sign_under("kid", json!("backend-2"), &backend.claims(&server.url)),
+        ),
         ("a header that must be understood", partner.sign_under("crit", json!(["exp"]), &good())),
         ("the type of an access token", partner.sign_under("typ", json!("at+jwt"), &good())),
         ("an access token", token_with("profile", &server)),
@@ -247,7 +278,8 @@ pub(crate) fn every_assertion_that_is_not_right_is_answered_with_the_same_bytes(
 pub(crate) fn no_assertion_reaches_the_log(program: &Program) {
     let server = program.start_with(&[("RUST_LOG", "trace")]);
     let (partner, backend) = (partner(), backend(program));
-    let (used, elsewhere) = (backend.good(&server), partner.sign(&partner.claims("https://other.example")));
+    let (used, elsewhere) =
+        (backend.good(&server), partner.sign(&partner.claims("https://other.example")));
     for (assertion, status) in [(&used, 200), (&used, 401), (&elsewhere, 401)] {
         assert_eq!(server.send(&with(assertion)).status, status);
     }
@@ -316,7 +348,8 @@ impl Signer {
 
     fn sign_with(&self, header: &Value, algorithm: Algorithm, claims: &Value) -> String {
         let signed = format!("{}.{}", segment(header), segment(claims));
-        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &self.key, algorithm).expect("a signature");
+        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &self.key, algorithm)
+            .expect("a signature");
         format!("{signed}.{signature}")
     }
 
@@ -350,8 +383,8 @@ fn without(mut object: Value, name: &str) -> Value {
 /// As `openssl pkey -pubout` writes it: what says that it is a key on P-256, and the point.
 fn public_pem(signer: &Signer) -> String {
     const P256: [u8; 27] = [
-        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
-        0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08,
+        0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
     ];
     let jwk = json!(signer.public_jwk());
     let half = |name: &str| URL_SAFE_NO_PAD.decode(text(&jwk[name])).expect("base64url");
@@ -379,7 +412,11 @@ fn assert_granted(server: &Server, request: &Request, client_id: &str) {
     let answer = server.send(request);
     assert_eq!(answer.status, 200, "{request:?}\n{answer:?}");
     let claims = super::token::verified(&text(&answer.json()["access_token"]), server);
-    assert_eq!((&claims["client_id"], &claims["sub"]), (&json!(client_id), &json!("user-1")), "{request:?}");
+    assert_eq!(
+        (&claims["client_id"], &claims["sub"]),
+        (&json!(client_id), &json!("user-1")),
+        "{request:?}"
+    );
 }
 
 /// What every client gets that did not authenticate.

@@ -30,7 +30,10 @@ fn at_once(requests: Vec<Request>, address: SocketAddr) -> (Vec<Response>, Durat
                 barrier.wait();
                 request.send(address)
             };
-            thread::Builder::new().stack_size(256 * 1024).spawn_scoped(scope, ask).expect("a thread")
+            thread::Builder::new()
+                .stack_size(256 * 1024)
+                .spawn_scoped(scope, ask)
+                .expect("a thread")
         };
         let asking: Vec<_> = requests.into_iter().map(send).collect();
         asking.into_iter().map(|asked| asked.join().expect("an answer")).collect()
@@ -42,8 +45,12 @@ fn at_once(requests: Vec<Request>, address: SocketAddr) -> (Vec<Response>, Durat
 pub(crate) fn after_the_burst_every_name_waits_alike(program: &Program) {
     let server = program.start_with(&[("LOGIN_BURST", "3")]);
     let mut refusals = Vec::new();
-    for (name, right) in [("alice", "wonderland"), ("bob", "builder"), ("nobody", "nothing"), ("zoë", "pässwörd +&=%")]
-    {
+    for (name, right) in [
+        ("alice", "wonderland"),
+        ("bob", "builder"),
+        ("nobody", "nothing"),
+        ("zoë", "pässwörd +&=%"),
+    ] {
         for _ in 0..3 {
             server.send(&login(name, "wrong")).assert_error(400, "invalid_grant", &name);
         }
@@ -62,7 +69,11 @@ pub(crate) fn after_the_burst_every_name_waits_alike(program: &Program) {
 pub(crate) fn after_the_wait_the_right_password_gets_in(program: &Program) {
     let server = program.start_with(&[("LOGIN_BURST", "2")]);
     for _ in 0..2 {
-        server.send(&login("alice", "wrong")).assert_error(400, "invalid_grant", &"within the burst");
+        server.send(&login("alice", "wrong")).assert_error(
+            400,
+            "invalid_grant",
+            &"within the burst",
+        );
     }
     let begun = Instant::now();
     let granted = loop {
@@ -74,9 +85,16 @@ pub(crate) fn after_the_wait_the_right_password_gets_in(program: &Program) {
         assert!(begun.elapsed() < Duration::from_secs(20), "{answer:?}");
         thread::sleep(Duration::from_millis(20));
     };
-    assert!(granted >= Duration::from_millis(500), "the wait is a second from the last attempt on: {granted:?}");
+    assert!(
+        granted >= Duration::from_millis(500),
+        "the wait is a second from the last attempt on: {granted:?}"
+    );
     for _ in 0..2 {
-        server.send(&login("alice", "wrong")).assert_error(400, "invalid_grant", &"the count has begun anew");
+        server.send(&login("alice", "wrong")).assert_error(
+            400,
+            "invalid_grant",
+            &"the count has begun anew",
+        );
     }
     assert_waits(&server.send(&login("alice", "wrong")));
 }
@@ -115,5 +133,7 @@ pub(crate) fn spellings_of_a_name_are_counted_as_one(program: &Program) {
         server.send(&login(name, "wrong")).assert_error(400, "invalid_grant", &name);
     }
     assert_waits(&server.send(&login("Alice", "wrong")));
-    assert_waits(&server.send(&login("alice", "wrong").header("X-USER-IDENTITY-DOMAIN-NAME", "demo")));
+    assert_waits(
+        &server.send(&login("alice", "wrong").header("X-USER-IDENTITY-DOMAIN-NAME", "demo")),
+    );
 }

@@ -16,18 +16,21 @@ pub(crate) fn every_client_gets_a_token_by_each_method_it_is_registered_for(prog
         // RFC 9110 section 11.1: the scheme's case does not matter.
         (
             "basic",
-            Request::token(ALICE).header("Authorization", basic("web:web-secret").replace("Basic", "basic")),
+            Request::token(ALICE)
+                .header("Authorization", basic("web:web-secret").replace("Basic", "basic")),
             "web",
         ),
         (
             "BASIC",
-            Request::token(ALICE).header("Authorization", basic("web:web-secret").replace("Basic", "BASIC")),
+            Request::token(ALICE)
+                .header("Authorization", basic("web:web-secret").replace("Basic", "BASIC")),
             "web",
         ),
         // RFC 9110 section 11.4: one space or more.
         (
             "several spaces",
-            Request::token(ALICE).header("Authorization", basic("web:web-secret").replace(' ', "   ")),
+            Request::token(ALICE)
+                .header("Authorization", basic("web:web-secret").replace(' ', "   ")),
             "web",
         ),
         // Dart's `oauth2` escapes by percent, and keeps `+` as it is.
@@ -43,14 +46,30 @@ pub(crate) fn every_client_gets_a_token_by_each_method_it_is_registered_for(prog
             Request::token(ALICE).basic("odd%3Aclient", odd_encoded),
             "odd:client",
         ),
-        ("%20 for a space", Request::token(ALICE).basic("odd%3Aclient", &encode(ODD_SECRET)), "odd:client"),
+        (
+            "%20 for a space",
+            Request::token(ALICE).basic("odd%3Aclient", &encode(ODD_SECRET)),
+            "odd:client",
+        ),
         // As many clients do not encode; without a colon in the identifier this can be told.
-        ("the secret as it is", Request::token(ALICE).basic("odd%3Aclient", ODD_SECRET), "odd:client"),
+        (
+            "the secret as it is",
+            Request::token(ALICE).basic("odd%3Aclient", ODD_SECRET),
+            "odd:client",
+        ),
         ("public", Request::token(format!("{ALICE}&client_id=mobile")), "mobile"),
         // RFC 6749 section 3.2: a parameter without a value is as if it were not there.
         ("public, without a value for the secret", post("mobile", ""), "mobile"),
-        ("public, as two widely used programs send it", Request::token(ALICE).basic("mobile", ""), "mobile"),
-        ("of the one identity domain", alice().header("X-USER-IDENTITY-DOMAIN-NAME", "demo"), "web"),
+        (
+            "public, as two widely used programs send it",
+            Request::token(ALICE).basic("mobile", ""),
+            "mobile",
+        ),
+        (
+            "of the one identity domain",
+            alice().header("X-USER-IDENTITY-DOMAIN-NAME", "demo"),
+            "web",
+        ),
     ] {
         let answer = server.send(&request);
         assert_eq!(answer.status, 200, "{case}: {answer:?}");
@@ -60,7 +79,9 @@ pub(crate) fn every_client_gets_a_token_by_each_method_it_is_registered_for(prog
 }
 
 /// Which clients exist, and how they authenticate, is nobody's business.
-pub(crate) fn every_failed_client_authentication_is_answered_with_the_same_bytes(program: &Program) {
+pub(crate) fn every_failed_client_authentication_is_answered_with_the_same_bytes(
+    program: &Program,
+) {
     let server = program.start();
     let refusal = unknown_client(&server);
     refusal.assert_error(401, "invalid_client", &"an unknown client");
@@ -93,7 +114,10 @@ pub(crate) fn every_failed_client_authentication_is_answered_with_the_same_bytes
         ("a public client with a secret", Request::token(ALICE).basic("mobile", "secret")),
         ("a public client with a secret by post", post("mobile", "secret")),
         // Split at the first colon, this names the client `odd`.
-        ("an id that should have been encoded", Request::token(ALICE).basic("odd:client", ODD_SECRET)),
+        (
+            "an id that should have been encoded",
+            Request::token(ALICE).basic("odd:client", ODD_SECRET),
+        ),
         ("a secret decoded twice", Request::token(ALICE).basic("web", "web%252Dsecret")),
         ("another identity domain", alice().header("X-USER-IDENTITY-DOMAIN-NAME", "other")),
         ("no identity domain's name", alice().header("X-USER-IDENTITY-DOMAIN-NAME", "")),
@@ -137,19 +161,23 @@ pub(crate) fn an_unreadable_basic_header_is_answered_as_a_wrong_secret_is(progra
         let answer = server.send(&Request::token(ALICE).header("Authorization", header));
         assert_eq!(answer.visible(), refusal.visible(), "{case}");
     }
-    for scheme in ["Bearer d2ViOndlYi1zZWNyZXQ=", "Digest username=\"web\"", "Negotiate d2ViOndlYi1zZWNyZXQ="] {
+    for scheme in
+        ["Bearer d2ViOndlYi1zZWNyZXQ=", "Digest username=\"web\"", "Negotiate d2ViOndlYi1zZWNyZXQ="]
+    {
         let answer = server.send(&Request::token(ALICE).header("Authorization", scheme));
         assert_eq!(answer.visible(), refusal.visible(), "{scheme}");
     }
     // A public client's identifier beside it does not help.
-    let request = Request::token(format!("{ALICE}&client_id=mobile")).header("Authorization", "Basic !");
+    let request =
+        Request::token(format!("{ALICE}&client_id=mobile")).header("Authorization", "Basic !");
     assert_eq!(server.send(&request).visible(), refusal.visible());
 }
 
 /// RFC 6749 section 5.2, `unauthorized_client`: only who has authenticated learns it, before the password is tried.
 pub(crate) fn a_client_without_the_grant_is_refused_after_it_has_authenticated(program: &Program) {
     let server = program.start();
-    for body in [ALICE, "grant_type=password&username=alice&password=wrong", "grant_type=password"] {
+    for body in [ALICE, "grant_type=password&username=alice&password=wrong", "grant_type=password"]
+    {
         let request = Request::token(body).basic("reports", "reports-secret");
         server.send(&request).assert_error(400, "unauthorized_client", &request);
         let request = Request::token(body).basic("reports", "wrong");

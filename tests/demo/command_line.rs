@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use password_grant::{AssertionKey, ClientAssertion};
+use password_grant::assertion::{AssertionKey, ClientAssertion};
 use serde_json::{Value, json};
 
 use crate::{axum, client};
@@ -41,12 +41,16 @@ fn run(url: &str, arguments: &[&str], input: &str) -> Output {
 /// The token's claims, unverified, and the lines that follow the token.
 #[track_caller]
 fn granted(output: &Output) -> (Value, String) {
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stdout}{stderr}");
-    let (start, end) = (stdout.find("\n{\n").expect("an answer") + 1, stdout.find("\n}\n").expect("its end") + 2);
+    let (start, end) =
+        (stdout.find("\n{\n").expect("an answer") + 1, stdout.find("\n}\n").expect("its end") + 2);
     let answer: Value = serde_json::from_str(&stdout[start..end]).expect("JSON");
-    let payload = answer["access_token"].as_str().and_then(|token| token.split('.').nth(1)).expect("a JWT");
-    let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64url")).expect("claims");
+    let payload =
+        answer["access_token"].as_str().and_then(|token| token.split('.').nth(1)).expect("a JWT");
+    let claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64url"))
+        .expect("claims");
     (claims, stdout[end..].to_owned())
 }
 
@@ -65,18 +69,31 @@ fn key_file() -> String {
 #[test]
 fn each_way_of_saying_who_the_client_is_gets_a_token_that_opens_the_resources() {
     let server = axum().start();
-    let key = AssertionKey::from_pem(std::fs::read(key_file()).expect("a key")).expect("a key").kid("backend-1");
-    let generate = || ClientAssertion::new("backend", &*server.url, key.clone()).sign().expect("an assertion") + "\n";
+    let key = AssertionKey::from_pem(std::fs::read(key_file()).expect("a key"))
+        .expect("a key")
+        .kid("backend-1");
+    let generate = || {
+        ClientAssertion::new("backend", &*server.url, key.clone()).sign().expect("an assertion")
+            + "\n"
+    };
     let file = axum().scratch.join(format!("assertion-{}.jwt", std::process::id()));
     std::fs::write(&file, generate()).expect("write a file");
     let (file, key_file) = (file.display().to_string(), key_file());
     for (client_id, arguments, input) in [
         ("web", &WEB[..], String::new()),
         ("web", &[&WEB[..], &["--post"]].concat(), String::new()),
-        ("odd:client", &["--client-id", "odd:client", "--client-secret", "s3cr:t +%&=/?~"], String::new()),
+        (
+            "odd:client",
+            &["--client-id", "odd:client", "--client-secret", "s3cr:t +%&=/?~"],
+            String::new(),
+        ),
         ("mobile", &["--client-id", "mobile"], String::new()),
         ("mobile", &["--client-id", "mobile", "--tenant", "demo"], String::new()),
-        ("backend", &["--client-id", "backend", "--key", &key_file, "--kid", "backend-1"], String::new()),
+        (
+            "backend",
+            &["--client-id", "backend", "--key", &key_file, "--kid", "backend-1"],
+            String::new(),
+        ),
         ("backend", &["--client-id", "backend", "--key", &key_file], String::new()),
         ("partner", &["--client-id", "partner", "--shared-secret", PARTNER_SECRET], String::new()),
         ("backend", &["--assertion", "-"], generate()),
@@ -85,7 +102,11 @@ fn each_way_of_saying_who_the_client_is_gets_a_token_that_opens_the_resources() 
     ] {
         let output = run(&server.url, &[arguments, &ALICE].concat(), &input);
         let (claims, rest) = granted(&output);
-        assert_eq!((&claims["client_id"], &claims["sub"]), (&json!(client_id), &json!("user-1")), "{arguments:?}");
+        assert_eq!(
+            (&claims["client_id"], &claims["sub"]),
+            (&json!(client_id), &json!("user-1")),
+            "{arguments:?}"
+        );
         let expected = format!(
             "GET {url}/api/me\n200 OK\n{{\"client_id\":\"{client_id}\",\"scope\":\"profile\",\"sub\":\"user-1\"}}\n\
              GET {url}/api/orders\n403 Forbidden\nWWW-Authenticate: Bearer ",
@@ -99,7 +120,8 @@ fn each_way_of_saying_who_the_client_is_gets_a_token_that_opens_the_resources() 
 #[test]
 fn the_password_may_come_from_standard_input_and_the_scope_opens_the_orders() {
     let server = axum().start();
-    let arguments = [&WEB[..], &["--username", "zoë", "--password-stdin", "--scope", "orders:read"]].concat();
+    let arguments =
+        [&WEB[..], &["--username", "zoë", "--password-stdin", "--scope", "orders:read"]].concat();
     for input in ["pässwörd +&=%", "pässwörd +&=%\n", "pässwörd +&=%\r\nmore"] {
         let (claims, rest) = granted(&run(&server.url, &arguments, input));
         assert_eq!((&claims["sub"], &claims["scope"]), (&json!("user-2"), &json!("orders:read")));
@@ -122,8 +144,10 @@ fn with_offline_access_the_client_goes_on_without_the_password_and_logs_out() {
         let (_, rest) = granted(&run(&server.url, &arguments, ""));
         let asks = |line: &&str| line.starts_with("GET ") || line.starts_with("POST ");
         let requests: Vec<&str> = rest.lines().filter(asks).collect();
-        let told: Vec<&str> =
-            rest.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_digit())).collect();
+        let told: Vec<&str> = rest
+            .lines()
+            .filter(|line| line.starts_with(|first: char| first.is_ascii_digit()))
+            .collect();
         let mut expected = vec![
             (format!("GET {}/api/me", server.url), "200 OK"),
             (format!("GET {}/api/orders", server.url), "403 Forbidden"),
@@ -137,7 +161,11 @@ fn with_offline_access_the_client_goes_on_without_the_password_and_logs_out() {
             expected.remove(4);
         }
         let (urls, answers): (Vec<String>, Vec<&str>) = expected.into_iter().unzip();
-        assert_eq!((requests, told), (urls.iter().map(String::as_str).collect(), answers), "{rest}");
+        assert_eq!(
+            (requests, told),
+            (urls.iter().map(String::as_str).collect(), answers),
+            "{rest}"
+        );
         assert_eq!(rest.contains("\"active\": true"), introspects);
     }
 }
@@ -148,20 +176,42 @@ fn a_refusal_is_told_in_one_line_and_ends_the_client_with_a_failure() {
     let key_file = key_file();
     let told = |arguments: &[&str]| problem(&run(&server.url, arguments, ""));
     for (arguments, start) in [
-        (&[&WEB[..], &["--username", "alice", "--password", "Wonderwall"]].concat()[..], "invalid_grant: "),
-        (&[&["--client-id", "web", "--client-secret", "-wrong"][..], &ALICE].concat(), "invalid_client: "),
-        (&[&["--client-id", "mobile", "--tenant", "other"][..], &ALICE].concat(), "invalid_client: "),
-        (&[&["--client-id", "mobile", "--scope", "orders:read"][..], &ALICE].concat(), "invalid_scope: "),
-        (&[&["--client-id", "backend", "--key", &key_file, "--kid", "x"][..], &ALICE].concat(), "invalid_client: "),
+        (
+            &[&WEB[..], &["--username", "alice", "--password", "Wonderwall"]].concat()[..],
+            "invalid_grant: ",
+        ),
+        (
+            &[&["--client-id", "web", "--client-secret", "-wrong"][..], &ALICE].concat(),
+            "invalid_client: ",
+        ),
+        (
+            &[&["--client-id", "mobile", "--tenant", "other"][..], &ALICE].concat(),
+            "invalid_client: ",
+        ),
+        (
+            &[&["--client-id", "mobile", "--scope", "orders:read"][..], &ALICE].concat(),
+            "invalid_scope: ",
+        ),
+        (
+            &[&["--client-id", "backend", "--key", &key_file, "--kid", "x"][..], &ALICE].concat(),
+            "invalid_client: ",
+        ),
     ] {
         let problem = told(arguments);
-        assert!(problem.starts_with(start) && !problem.contains("try again"), "{arguments:?}: {problem}");
+        assert!(
+            problem.starts_with(start) && !problem.contains("try again"),
+            "{arguments:?}: {problem}"
+        );
     }
     // Waits grow, so one is met however slow this machine is.
     let wrong = [&WEB[..], &["--username", "zoë", "--password", "Wonderwall"]].concat();
-    let waiting = (0..10).map(|_| told(&wrong)).find(|problem| problem.starts_with("temporarily_unavailable: "));
+    let waiting = (0..10)
+        .map(|_| told(&wrong))
+        .find(|problem| problem.starts_with("temporarily_unavailable: "));
     let waiting = waiting.expect("too many attempts");
-    let seconds = waiting.rsplit_once("(try again in ").and_then(|(_, rest)| rest.strip_suffix(" s)")?.parse().ok());
+    let seconds = waiting
+        .rsplit_once("(try again in ")
+        .and_then(|(_, rest)| rest.strip_suffix(" s)")?.parse().ok());
     assert!(seconds.is_some_and(|seconds: u64| seconds > 0), "{waiting}");
 }
 
@@ -184,10 +234,14 @@ fn what_the_client_cannot_do_is_told_before_a_password_leaves_it() {
     let public = [&["--client-id", "mobile"][..], &ALICE].concat();
     let localhost = server.url.replace("127.0.0.1", "localhost");
     assert!(problem(&run(&localhost, &public, "")).contains("the server calls itself"));
-    for elsewhere in ["http://192.0.2.1", "https://127.0.0.1", "http://127.0.0.1.example", "ftp://127.0.0.1"] {
+    for elsewhere in
+        ["http://192.0.2.1", "https://127.0.0.1", "http://127.0.0.1.example", "ftp://127.0.0.1"]
+    {
         assert!(problem(&run(elsewhere, &public, "")).contains("only speaks to"), "{elsewhere}");
     }
-    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port");
     problem(&run(&format!("http://{nobody}"), &public, ""));
 }
 

@@ -16,10 +16,16 @@ const KEYS: &str = "/.well-known/jwks.json";
 pub(crate) fn the_metadata_says_what_the_server_can_do_and_nothing_else(program: &Program) {
     let server = program.start();
     let metadata = document(&server, &Request::get(METADATA));
-    let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "none"];
+    let methods = [
+        "client_secret_basic",
+        "client_secret_post",
+        "private_key_jwt",
+        "client_secret_jwt",
+        "none",
+    ];
     let algorithms = [
-        "EdDSA", "Ed25519", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "HS256",
-        "HS384", "HS512",
+        "EdDSA", "Ed25519", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384",
+        "PS512", "HS256", "HS384", "HS512",
     ];
     let expected = json!({
         "issuer": server.url,
@@ -42,7 +48,8 @@ pub(crate) fn the_metadata_says_what_the_server_can_do_and_nothing_else(program:
     for (name, value) in metadata.as_object().expect("an object") {
         if name.ends_with("_endpoint") || name == "jwks_uri" {
             let url = text(value);
-            let answer = server.send(&Request::get(url.strip_prefix(&server.url).expect("an URL of ours")));
+            let answer =
+                server.send(&Request::get(url.strip_prefix(&server.url).expect("an URL of ours")));
             assert_ne!(answer.status, 404, "{name}");
         }
     }
@@ -58,7 +65,8 @@ pub(crate) fn the_key_set_holds_public_keys_only(program: &Program) {
     assert_eq!(set.as_object().expect("an object").len(), 1);
     assert_eq!(keys.len(), 1);
     for key in keys {
-        let members: BTreeSet<_> = key.as_object().expect("an object").keys().map(String::as_str).collect();
+        let members: BTreeSet<_> =
+            key.as_object().expect("an object").keys().map(String::as_str).collect();
         assert_eq!(members, BTreeSet::from(["alg", "crv", "kid", "kty", "use", "x", "y"]));
         let fixed = [("kty", "EC"), ("crv", "P-256"), ("alg", "ES256"), ("use", "sig")];
         for (name, value) in fixed {
@@ -98,14 +106,19 @@ pub(crate) fn the_issuer_is_the_configured_one_wherever_it_shows(program: &Progr
 pub(crate) fn no_document_believes_the_host_header(program: &Program) {
     let server = program.start();
     let misled = |request: Request| {
-        let request = request.header("Host", "canary.example").header("X-Forwarded-Host", "canary.example");
-        request.header("X-Forwarded-Proto", "https").header("Forwarded", "host=canary.example;proto=https")
+        let request =
+            request.header("Host", "canary.example").header("X-Forwarded-Host", "canary.example");
+        request
+            .header("X-Forwarded-Proto", "https")
+            .header("Forwarded", "host=canary.example;proto=https")
     };
     assert_eq!(document(&server, &misled(Request::get(METADATA)))["issuer"], server.url.as_str());
     let answer = server.send(&misled(alice()));
     let claims = super::token::verified(&text(&answer.json()["access_token"]), &server);
     assert_eq!(claims["iss"], server.url.as_str());
-    for request in [Request::token(ALICE), Request::get("/api/me"), Request::get("/.well-known/jwks.json")] {
+    for request in
+        [Request::token(ALICE), Request::get("/api/me"), Request::get("/.well-known/jwks.json")]
+    {
         let answer = server.send(&misled(request));
         assert!(!format!("{answer:?}").contains("canary"), "{answer:?}");
     }

@@ -103,7 +103,9 @@ impl Request {
     }
 
     fn send_over(&self, mut connection: TcpStream) -> Response {
-        connection.write_all(&[self.head(self.body.len()), self.body.clone()].concat()).expect("send the request");
+        connection
+            .write_all(&[self.head(self.body.len()), self.body.clone()].concat())
+            .expect("send the request");
         read_answer(&mut connection, &self.method)
     }
 }
@@ -133,7 +135,9 @@ pub(crate) fn basic(credentials: impl AsRef<[u8]>) -> String {
 /// The strictest form-encoding: every byte escaped that is not unreserved in a URI.
 pub(crate) fn encode(text: &str) -> String {
     let escaped = text.bytes().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
         other => format!("%{other:02X}"),
     });
     escaped.collect()
@@ -141,7 +145,10 @@ pub(crate) fn encode(text: &str) -> String {
 
 /// A form of these parameters.
 pub(crate) fn form(parameters: &[(&str, &str)]) -> String {
-    let pairs: Vec<_> = parameters.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    let pairs: Vec<_> = parameters
+        .iter()
+        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+        .collect();
     pairs.join("&")
 }
 
@@ -156,7 +163,8 @@ pub(crate) struct Response {
 impl Response {
     /// The value of a header that may occur once.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(own, _)| own == name).map(|(_, value)| &**value);
+        let mut values =
+            self.headers.iter().filter(|(own, _)| own == name).map(|(_, value)| &**value);
         let (first, second) = (values.next(), values.next());
         assert_eq!(second, None, "{name} is repeated");
         first
@@ -202,9 +210,13 @@ impl Response {
         self.assert_private_json(case);
         let body = self.json();
         assert_eq!(body["error"], code, "{case:?}\n{self:?}");
-        let description = body["error_description"].as_str().unwrap_or_else(|| panic!("{case:?}\n{self:?}"));
+        let description =
+            body["error_description"].as_str().unwrap_or_else(|| panic!("{case:?}\n{self:?}"));
         let allowed = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-        assert!(!description.is_empty() && description.bytes().all(allowed), "{case:?}\n{description:?}");
+        assert!(
+            !description.is_empty() && description.bytes().all(allowed),
+            "{case:?}\n{description:?}"
+        );
         assert_eq!(body.as_object().map(serde_json::Map::len), Some(2), "{case:?}\n{self:?}");
         // RFC 9110 section 15.5.2: every 401 has a challenge. No other token answer has one.
         assert_eq!(self.header("www-authenticate").is_some(), status == 401, "{case:?}\n{self:?}");
@@ -214,9 +226,11 @@ impl Response {
     /// RFC 6749 section 5.1: `no-store` and `no-cache`, on errors too.
     #[track_caller]
     pub(crate) fn assert_private_json(&self, case: &dyn fmt::Debug) {
-        for (name, value) in
-            [("content-type", "application/json"), ("cache-control", "no-store"), ("pragma", "no-cache")]
-        {
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("cache-control", "no-store"),
+            ("pragma", "no-cache"),
+        ] {
             assert_eq!(self.header(name), Some(value), "{name}: {case:?}\n{self:?}");
         }
     }
@@ -227,18 +241,23 @@ pub(crate) fn read_answer(connection: &mut TcpStream, method: &str) -> Response 
     let mut bytes = Vec::new();
     if let Err(error) = connection.read_to_end(&mut bytes) {
         // A server that refuses a body unread may reset the connection behind its answer.
-        assert!(error.kind() == ErrorKind::ConnectionReset && !bytes.is_empty(), "no answer: {error}");
+        assert!(
+            error.kind() == ErrorKind::ConnectionReset && !bytes.is_empty(),
+            "no answer: {error}"
+        );
     }
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a header section");
     let head = std::str::from_utf8(&bytes[..end]).expect("headers in ASCII");
     let body = bytes[end + 4..].to_vec();
     let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
+    let status =
+        lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
     let headers = lines.map(|line| {
         let (name, value) = line.split_once(':').expect("a header line");
         (name.to_ascii_lowercase(), value.trim().to_owned())
     });
-    let answer = Response { status: status.expect("a status line"), headers: headers.collect(), body };
+    let answer =
+        Response { status: status.expect("a status line"), headers: headers.collect(), body };
     let announced = answer.header("content-length").expect("a length").parse::<usize>();
     assert_eq!(answer.body.len(), if method == "HEAD" { 0 } else { announced.expect("a number") });
     answer

@@ -20,15 +20,23 @@ pub(crate) fn a_valid_token_opens_the_protected_resources(program: &Program) {
     let token = token_with("profile orders:read", &server);
     let me = server.send(&Request::get("/api/me").bearer(&token));
     assert_eq!((me.status, me.header("content-type")), (200, Some("application/json")), "{me:?}");
-    assert_eq!(me.json(), json!({ "sub": "user-1", "client_id": "web", "scope": "profile orders:read" }));
+    assert_eq!(
+        me.json(),
+        json!({ "sub": "user-1", "client_id": "web", "scope": "profile orders:read" })
+    );
     let orders = server.send(&Request::get("/api/orders").bearer(&token));
-    assert_eq!((orders.status, orders.header("content-type")), (200, Some("application/json")), "{orders:?}");
+    assert_eq!(
+        (orders.status, orders.header("content-type")),
+        (200, Some("application/json")),
+        "{orders:?}"
+    );
     assert_eq!(orders.json()["sub"], "user-1");
 
     // RFC 9110 section 11.1: the scheme's case does not matter.
     // RFC 6750 section 2.1: one space or more behind it.
     for scheme in ["bearer", "BEARER", "Bearer ", "Bearer    "] {
-        let answer = server.send(&Request::get("/api/me").header("Authorization", format!("{scheme} {token}")));
+        let answer = server
+            .send(&Request::get("/api/me").header("Authorization", format!("{scheme} {token}")));
         assert_eq!(answer.status, 200, "{scheme}: {answer:?}");
     }
     // A resource that needs no scope is open to every client's tokens.
@@ -50,11 +58,17 @@ pub(crate) fn without_a_bearer_token_the_challenge_holds_no_error(program: &Prog
                 "the token under another scheme",
                 Request::get(resource).header("Authorization", format!("Token {token}")),
             ),
-            ("a scheme that begins alike", Request::get(resource).header("Authorization", "Bearertoken")),
+            (
+                "a scheme that begins alike",
+                Request::get(resource).header("Authorization", "Bearertoken"),
+            ),
             ("an empty header", Request::get(resource).header("Authorization", "")),
             // RFC 9700 section 4.3.2: URIs end up in logs and histories, so a token in one is never read.
             ("in the query", Request::get(&format!("{resource}?access_token={token}"))),
-            ("in a cookie", Request::get(resource).header("Cookie", format!("access_token={token}"))),
+            (
+                "in a cookie",
+                Request::get(resource).header("Cookie", format!("access_token={token}")),
+            ),
         ] {
             let answer = server.send(&request);
             assert_eq!(answer.status, 401, "{case}: {answer:?}");
@@ -85,7 +99,10 @@ pub(crate) fn a_malformed_request_is_answered_400(program: &Program) {
             ("padding inside", with("Bearer to=ken".into())),
             ("too long", with(format!("Bearer {}", "x".repeat(8193)))),
             ("two headers", Request::get(resource).bearer(&token).bearer(&token)),
-            ("two headers, another scheme first", Request::get(resource).basic("web", "web-secret").bearer(&token)),
+            (
+                "two headers, another scheme first",
+                Request::get(resource).basic("web", "web-secret").bearer(&token),
+            ),
             // RFC 6750 section 2: one method only.
             ("in the query too", query(&format!("access_token={token}"))),
             ("in the query too, escaped", query("%61ccess_token=x")),
@@ -101,7 +118,8 @@ pub(crate) fn a_token_that_is_not_valid_is_answered_401(program: &Program) {
     let token = token_with("profile orders:read", &server);
     let parts: Vec<_> = token.split('.').collect();
     let [header, payload, signature] = *parts else { panic!("{token} is no compact JWS") };
-    let decoded: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64url")).expect("JSON");
+    let decoded: Value =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64url")).expect("JSON");
     let mut richer = decoded.clone();
     richer["sub"] = "user-2".into();
     let richer = encode(&richer);
@@ -110,9 +128,12 @@ pub(crate) fn a_token_that_is_not_valid_is_answered_401(program: &Program) {
     // A public key is no secret: who lets the token choose the algorithm takes it for one (RFC 8725 section 2.1).
     let keys = server.send(&Request::get("/.well-known/jwks.json")).json();
     let public = URL_SAFE_NO_PAD.decode(text(&keys["keys"][0]["x"])).expect("base64url");
-    let confused =
-        format!("{}.{payload}", encode(&json!({ "alg": "HS256", "typ": "at+jwt", "kid": keys["keys"][0]["kid"] })));
-    let mac = sign(confused.as_bytes(), &EncodingKey::from_secret(&public), Algorithm::HS256).expect("a signature");
+    let confused = format!(
+        "{}.{payload}",
+        encode(&json!({ "alg": "HS256", "typ": "at+jwt", "kid": keys["keys"][0]["kid"] }))
+    );
+    let mac = sign(confused.as_bytes(), &EncodingKey::from_secret(&public), Algorithm::HS256)
+        .expect("a signature");
 
     let flipped = |text: &str, position: usize| {
         let other = if text.as_bytes()[position] == b'A' { "B" } else { "A" };
@@ -121,7 +142,10 @@ pub(crate) fn a_token_that_is_not_valid_is_answered_401(program: &Program) {
     for (case, token) in [
         ("garbage", "garbage".to_owned()),
         ("dots", "..".into()),
-        ("a signature changed at its start", format!("{header}.{payload}.{}", flipped(signature, 0))),
+        (
+            "a signature changed at its start",
+            format!("{header}.{payload}.{}", flipped(signature, 0)),
+        ),
         ("a signature changed inside", format!("{header}.{payload}.{}", flipped(signature, 40))),
         ("a signature cut short", token[..token.len() - 1].to_owned()),
         ("a signature with more behind it", format!("{token}A")),
@@ -136,14 +160,28 @@ pub(crate) fn a_token_that_is_not_valid_is_answered_401(program: &Program) {
         ("a fourth part", format!("{token}.{signature}")),
     ] {
         for resource in RESOURCES {
-            assert_refused(&server, &Request::get(resource).bearer(&token), 401, "invalid_token", &[], case);
+            assert_refused(
+                &server,
+                &Request::get(resource).bearer(&token),
+                401,
+                "invalid_token",
+                &[],
+                case,
+            );
         }
     }
     assert_eq!(server.send(&Request::get("/api/me").bearer(&token)).status, 200);
 
     // The demo's instances share a signing key, but each has an issuer of its own.
     let other = program.start();
-    assert_refused(&other, &Request::get("/api/me").bearer(&token), 401, "invalid_token", &[], "another issuer");
+    assert_refused(
+        &other,
+        &Request::get("/api/me").bearer(&token),
+        401,
+        "invalid_token",
+        &[],
+        "another issuer",
+    );
 }
 
 /// RFC 9068 section 4. The demo's key is known to everybody, so a check can sign what the server never would.
@@ -172,7 +210,9 @@ pub(crate) fn a_token_that_claims_something_else_is_answered_401(program: &Progr
     let with = |object: &Value, name: &str, value: &Value| {
         let mut object = object.clone();
         match value {
-            Value::Null => object.as_object_mut().and_then(|members| members.remove(name)).map_or((), drop),
+            Value::Null => {
+                object.as_object_mut().and_then(|members| members.remove(name)).map_or((), drop)
+            }
             value => object[name] = value.clone(),
         }
         object
@@ -189,7 +229,9 @@ pub(crate) fn a_token_that_claims_something_else_is_answered_401(program: &Progr
         let answer = server.send(&made(&header, &with(&claims, name, &value)));
         assert_eq!(answer.status, 200, "{name}={value}: {answer:?}");
     }
-    for (name, value) in [("typ", json!("application/at+jwt")), ("typ", json!("AT+JWT")), ("kid", absent.clone())] {
+    for (name, value) in
+        [("typ", json!("application/at+jwt")), ("typ", json!("AT+JWT")), ("kid", absent.clone())]
+    {
         let answer = server.send(&made(&with(&header, name, &value), &claims));
         assert_eq!(answer.status, 200, "{name}={value}: {answer:?}");
     }
@@ -246,7 +288,14 @@ pub(crate) fn too_little_scope_is_answered_403_with_the_scope_that_is_needed(pro
     let server = program.start();
     let token = text(&server.send(&alice()).json()["access_token"]);
     let request = Request::get("/api/orders").bearer(&token);
-    assert_refused(&server, &request, 403, "insufficient_scope", &[("scope", "orders:read")], "profile alone");
+    assert_refused(
+        &server,
+        &request,
+        403,
+        "insufficient_scope",
+        &[("scope", "orders:read")],
+        "profile alone",
+    );
     assert_eq!(server.send(&Request::get("/api/me").bearer(&token)).status, 200);
     let token = token_with("orders:read", &server);
     assert_eq!(server.send(&Request::get("/api/orders").bearer(&token)).status, 200);
@@ -254,23 +303,33 @@ pub(crate) fn too_little_scope_is_answered_403_with_the_scope_that_is_needed(pro
 
 /// RFC 6750 section 3: a challenge with the error; the same in the body, for people who look there.
 #[track_caller]
-fn assert_refused(server: &Server, request: &Request, status: u16, error: &str, more: &[(&str, &str)], case: &str) {
+fn assert_refused(
+    server: &Server,
+    request: &Request,
+    status: u16,
+    error: &str,
+    more: &[(&str, &str)],
+    case: &str,
+) {
     let answer = server.send(request);
     assert_eq!(answer.status, status, "{case}: {request:?}\n{answer:?}");
     answer.assert_private_json(&case);
     let body = answer.json();
     assert_eq!(body["error"], error, "{case}");
     let description = text(&body["error_description"]);
-    let mut expected = vec![("realm", &*server.url), ("error", error), ("error_description", &description)];
+    let mut expected =
+        vec![("realm", &*server.url), ("error", error), ("error_description", &description)];
     expected.extend(more);
-    let expected: Vec<_> = expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let expected: Vec<_> =
+        expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     assert_eq!(challenge(&answer), expected, "{case}");
 }
 
 /// The parameters of the one `Bearer` challenge (RFC 9110 section 11.6.1), in none of which anything had to be escaped.
 pub(super) fn challenge(answer: &Response) -> Vec<(String, String)> {
     let header = answer.header("www-authenticate").expect("a challenge");
-    let parameters = header.strip_prefix("Bearer ").and_then(|parameters| parameters.strip_suffix('"'));
+    let parameters =
+        header.strip_prefix("Bearer ").and_then(|parameters| parameters.strip_suffix('"'));
     let pairs = parameters.expect("parameters").split("\", ").map(|parameter| {
         let (name, value) = parameter.split_once("=\"").expect("a name and a quoted string");
         assert!(!value.contains(['"', '\\']), "{header}");

@@ -43,7 +43,9 @@ pub(crate) fn the_audience_that_a_token_has_anyway_may_be_asked_for(program: &Pr
 }
 
 /// Never silently narrowed; and what the client may not have is no reason to hash a password.
-pub(crate) fn a_scope_that_is_not_registered_is_refused_before_the_password_is_tried(program: &Program) {
+pub(crate) fn a_scope_that_is_not_registered_is_refused_before_the_password_is_tried(
+    program: &Program,
+) {
     let server = program.start();
     let wrong_password = ALICE.replace("wonderland", "wrong");
     for (client, scope) in [

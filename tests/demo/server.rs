@@ -41,7 +41,10 @@ impl Program {
         for name in SETTINGS {
             command.env_remove(name);
         }
-        command.env("LISTEN_ADDR", "127.0.0.1:0").env("KEYS_DIR", &self.keys).envs(settings.iter().copied());
+        command
+            .env("LISTEN_ADDR", "127.0.0.1:0")
+            .env("KEYS_DIR", &self.keys)
+            .envs(settings.iter().copied());
         command.current_dir(&self.scratch);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -89,7 +92,9 @@ impl Server {
         let mut process = Process(command.spawn().expect("the program starts"));
         let (lines, stdout) = channel();
         let pipe = BufReader::new(process.0.stdout.take().expect("a pipe"));
-        thread::spawn(move || pipe.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        thread::spawn(move || {
+            pipe.lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
+        });
         let mut pipe = process.0.stderr.take().expect("a pipe");
         let stderr = thread::spawn(move || {
             let mut log = Vec::new();
@@ -101,8 +106,13 @@ impl Server {
             panic!("the server did not start: {}", stderr.join().expect("stderr"));
         };
         let url = ready.strip_prefix("listening on ").expect("the ready line").to_owned();
-        let address: SocketAddr = url.strip_prefix("http://").and_then(|at| at.parse().ok()).expect("an address");
-        let address = if address.ip().is_unspecified() { ([127, 0, 0, 1], address.port()).into() } else { address };
+        let address: SocketAddr =
+            url.strip_prefix("http://").and_then(|at| at.parse().ok()).expect("an address");
+        let address = if address.ip().is_unspecified() {
+            ([127, 0, 0, 1], address.port()).into()
+        } else {
+            address
+        };
         Self { process, stdout, stderr: Some(stderr), url, address }
     }
 
@@ -117,7 +127,10 @@ impl Server {
 
     /// Sends a signal, by the name that `kill` knows.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.process.0.id().to_string()).status();
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.process.0.id().to_string())
+            .status();
         assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
     }
 

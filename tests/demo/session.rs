@@ -45,7 +45,8 @@ fn pair(answer: &Response) -> (String, String) {
 }
 
 fn refreshing(client: Client, token: &str) -> Request {
-    client.sends("/oauth/token", &format!("grant_type=refresh_token&refresh_token={}", encode(token)))
+    client
+        .sends("/oauth/token", &format!("grant_type=refresh_token&refresh_token={}", encode(token)))
 }
 
 fn refresh(server: &Server, client: Client, token: &str) -> Response {
@@ -57,7 +58,8 @@ fn revoke(server: &Server, client: Client, token: &str) -> Response {
 }
 
 fn introspect(server: &Server, client: Client, token: &str) -> Value {
-    let answer = server.send(&client.sends("/oauth/introspect", &format!("token={}", encode(token))));
+    let answer =
+        server.send(&client.sends("/oauth/introspect", &format!("token={}", encode(token))));
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.assert_private_json(&"introspection");
     answer.json()
@@ -105,7 +107,9 @@ pub(crate) fn there_is_no_refresh_token_without_offline_access(program: &Program
 }
 
 /// Within the window a lost answer is given again; beyond it, an old token shows theft.
-pub(crate) fn a_used_refresh_token_is_a_retry_within_the_window_and_theft_after_it(program: &Program) {
+pub(crate) fn a_used_refresh_token_is_a_retry_within_the_window_and_theft_after_it(
+    program: &Program,
+) {
     let server = program.start();
     let (_, first) = login(&server, Web);
     let (_, second) = pair(&refresh(&server, Web, &first));
@@ -130,7 +134,8 @@ pub(crate) fn of_many_refreshes_at_once_there_is_one_lineage(program: &Program) 
             let threads: Vec<_> = (0..64).map(ask).collect();
             threads.into_iter().map(|thread| thread.join().expect("an answer")).collect()
         });
-        let granted: Vec<_> = answers.iter().filter(|answer| answer.status == 200).map(pair).collect();
+        let granted: Vec<_> =
+            answers.iter().filter(|answer| answer.status == 200).map(pair).collect();
         let successors: HashSet<_> = granted.iter().map(|(_, token)| token).collect();
         assert_eq!(successors.len(), 1, "window {window}");
         let others = answers.iter().filter(|answer| answer.status != 200);
@@ -142,7 +147,9 @@ pub(crate) fn of_many_refreshes_at_once_there_is_one_lineage(program: &Program) 
 }
 
 /// Every cause, the same bytes; and who asks for another client's changes nothing.
-pub(crate) fn every_refresh_token_that_is_not_valid_is_answered_with_the_same_bytes(program: &Program) {
+pub(crate) fn every_refresh_token_that_is_not_valid_is_answered_with_the_same_bytes(
+    program: &Program,
+) {
     let server = program.start();
     let (_, token) = login(&server, Web);
     let expected = refresh(&server, Web, "nonsense");
@@ -151,7 +158,9 @@ pub(crate) fn every_refresh_token_that_is_not_valid_is_answered_with_the_same_by
     revoke(&server, Web, &revoked);
     let other = if token.as_bytes()[20] == b'A' { "B" } else { "A" };
     let changed = format!("{}{other}{}", &token[..20], &token[21..]);
-    for (client, token) in [(Mobile, &token), (Web, &revoked), (Web, &changed), (Web, &"rt1.".to_owned())] {
+    for (client, token) in
+        [(Mobile, &token), (Web, &revoked), (Web, &changed), (Web, &"rt1.".to_owned())]
+    {
         assert_eq!(refresh(&server, client, token).visible(), expected.visible(), "{client:?}");
     }
     pair(&refresh(&server, Web, &token));
@@ -161,7 +170,14 @@ pub(crate) fn every_refresh_token_that_is_not_valid_is_answered_with_the_same_by
 pub(crate) fn an_odd_token_is_unknown_at_every_endpoint(program: &Program) {
     let server = program.start();
     let nonsense = refresh(&server, Web, "nonsense");
-    for odd in ["a".repeat(2_049), "a".repeat(8_193), "é".into(), "rt1.é".into(), "a b\n".into(), "\u{fffd}".into()] {
+    for odd in [
+        "a".repeat(2_049),
+        "a".repeat(8_193),
+        "é".into(),
+        "rt1.é".into(),
+        "a b\n".into(),
+        "\u{fffd}".into(),
+    ] {
         assert_eq!(refresh(&server, Web, &odd).visible(), nonsense.visible(), "{odd}");
         assert_eq!(introspect(&server, Reports, &odd), json!({ "active": false }), "{odd}");
         let answer = revoke(&server, Web, &odd);
@@ -169,7 +185,11 @@ pub(crate) fn an_odd_token_is_unknown_at_every_endpoint(program: &Program) {
     }
     for malformed in ["token=%ff", "token=%zz", "token=a&token=a", "token="] {
         for path in ["/oauth/introspect", "/oauth/revoke"] {
-            server.send(&Reports.sends(path, malformed)).assert_error(400, "invalid_request", &malformed);
+            server.send(&Reports.sends(path, malformed)).assert_error(
+                400,
+                "invalid_request",
+                &malformed,
+            );
         }
     }
 }

@@ -25,7 +25,8 @@ pub(crate) fn a_request_in_flight_is_finished_before_the_server_stops(program: &
     for signal in ["TERM", "INT"] {
         let mut server = program.start();
         let mut connection = connect(server.address);
-        let request = Request::token("").basic("web", "web-secret").header("Expect", "100-continue");
+        let request =
+            Request::token("").basic("web", "web-secret").header("Expect", "100-continue");
         connection.write_all(&request.head(ALICE.len())).expect("send the head");
         // RFC 9110 section 10.1.1: this says that the request is being handled and its body waited for.
         let mut interim = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
@@ -35,7 +36,8 @@ pub(crate) fn a_request_in_flight_is_finished_before_the_server_stops(program: &
         server.signal(signal);
         // The stop has begun when nobody is let in any more.
         let begun = Instant::now();
-        while TcpStream::connect(server.address).is_ok() && begun.elapsed() < Duration::from_secs(2) {
+        while TcpStream::connect(server.address).is_ok() && begun.elapsed() < Duration::from_secs(2)
+        {
             thread::sleep(Duration::from_millis(5));
         }
 
@@ -50,14 +52,17 @@ pub(crate) fn idle_connections_do_not_hold_up_the_end(program: &Program) {
     let mut server = program.start();
     let silent = connect(server.address);
     let mut kept = connect(server.address);
-    kept.write_all(b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: demo.example\r\n\r\n").expect("send");
+    kept.write_all(b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: demo.example\r\n\r\n")
+        .expect("send");
     kept.read_exact(&mut [0; 12]).expect("an answer");
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
     drop((silent, kept));
 }
 
-pub(crate) fn a_setting_that_cannot_be_used_ends_the_program_with_one_line_that_names_it(program: &Program) {
+pub(crate) fn a_setting_that_cannot_be_used_ends_the_program_with_one_line_that_names_it(
+    program: &Program,
+) {
     let scratch = program.scratch.join(format!("settings-{}", std::process::id()));
     let (empty, spoilt) = (scratch.join("empty"), scratch.join("spoilt"));
     for folder in [&empty, &spoilt] {
@@ -65,7 +70,8 @@ pub(crate) fn a_setting_that_cannot_be_used_ends_the_program_with_one_line_that_
     }
     fs::write(spoilt.join("token-es256.pem"), "not a key\nat all\n").expect("write a file");
     let unreachable = format!("sqlite:{}/missing/demo.db", empty.display());
-    let (empty, spoilt) = (empty.to_str().expect("a path in UTF-8"), spoilt.to_str().expect("a path in UTF-8"));
+    let (empty, spoilt) =
+        (empty.to_str().expect("a path in UTF-8"), spoilt.to_str().expect("a path in UTF-8"));
 
     for (name, value) in [
         ("LISTEN_ADDR", ""),
@@ -104,10 +110,15 @@ pub(crate) fn a_setting_that_cannot_be_used_ends_the_program_with_one_line_that_
 }
 
 pub(crate) fn an_address_that_is_taken_ends_the_program(program: &Program) {
-    let taken = TcpListener::bind("127.0.0.1:0").and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let taken = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, _listener) = taken.expect("a listener");
     let address = address.to_string();
-    assert_ended_because_of("LISTEN_ADDR", &program.fail_with(&[("LISTEN_ADDR", &address)]), &address);
+    assert_ended_because_of(
+        "LISTEN_ADDR",
+        &program.fail_with(&[("LISTEN_ADDR", &address)]),
+        &address,
+    );
 }
 
 /// An issuer that is not known cannot be made up from what the program is bound to: that is no address of anybody's.

@@ -21,7 +21,9 @@ pub(crate) fn basic_credentials_with_a_tenant_and_a_charset_get_a_token(program:
         .header("Authorization", "Basic d2ViOndlYi1zZWNyZXQ=")
         .header("Content-Type", "application/x-www-form-urlencoded;charset=UTF-8")
         .header(TENANT, "demo")
-        .body("grant_type=password&username=alice&password=wonderland&scope=profile%20orders%3Aread");
+        .body(
+            "grant_type=password&username=alice&password=wonderland&scope=profile%20orders%3Aread",
+        );
     assert_granted(&program.start().send(&request), "profile orders:read");
 }
 
@@ -32,7 +34,10 @@ pub(crate) fn the_tenant_header_may_be_absent(program: &Program) {
 
 /// Scenario R3d: `client_id` in the body, no secret (RFC 6749 section 3.2.1).
 pub(crate) fn a_public_client_names_itself_in_the_body(program: &Program) {
-    assert_granted(&program.start().send(&Request::token(format!("{ALICE}&client_id=mobile"))), "profile");
+    assert_granted(
+        &program.start().send(&Request::token(format!("{ALICE}&client_id=mobile"))),
+        "profile",
+    );
 }
 
 /// RFC 6749 section 5.1: the members, and the two headers that keep the answer out of caches.
@@ -45,7 +50,10 @@ fn assert_granted(answer: &Response, scope: &str) {
     ]);
     let body = answer.json();
     let token = text(&body["access_token"]);
-    assert_eq!(body, json!({ "access_token": token, "token_type": "Bearer", "expires_in": 600, "scope": scope }));
+    assert_eq!(
+        body,
+        json!({ "access_token": token, "token_type": "Bearer", "expires_in": 600, "scope": scope })
+    );
 }
 
 /// RFC 9068 section 2, read by another implementation with the keys that are served.
@@ -79,7 +87,8 @@ pub(crate) fn the_token_is_a_signed_jwt_with_the_claims_of_rfc_9068(program: &Pr
 /// The claims, after the signature has been verified with the served key that the token names.
 pub(super) fn verified(token: &str, server: &Server) -> Value {
     let keys: JwkSet =
-        serde_json::from_slice(&server.send(&Request::get("/.well-known/jwks.json")).body).expect("a key set");
+        serde_json::from_slice(&server.send(&Request::get("/.well-known/jwks.json")).body)
+            .expect("a key set");
     let kid = decode_header(token).expect("a header").kid.expect("a kid");
     let key = DecodingKey::from_jwk(keys.find(&kid).expect("the key is served")).expect("a key");
     let mut validation = Validation::new(Algorithm::ES256);
@@ -165,11 +174,17 @@ pub(crate) fn curl_gets_a_token(program: &Program) {
         "--write-out",
         "\n%{http_code} %{content_type}",
     ];
-    let output = Command::new("curl").args(arguments).arg(format!("{}/oauth/token", server.url)).output();
+    let output =
+        Command::new("curl").args(arguments).arg(format!("{}/oauth/token", server.url)).output();
     let output = output.expect("curl runs");
     let stdout = String::from_utf8(output.stdout).expect("text");
     let (body, seen) = stdout.rsplit_once('\n').expect("a body and a line");
-    assert_eq!(seen, "200 application/json", "{stdout} {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        seen,
+        "200 application/json",
+        "{stdout} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let body: Value = serde_json::from_str(body).expect("JSON");
     assert_eq!(verified(&text(&body["access_token"]), &server)["sub"], "user-1");
 }

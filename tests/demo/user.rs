@@ -14,7 +14,11 @@ pub(crate) fn every_user_logs_in_whatever_characters_name_and_password_have(prog
     for (case, request, subject) in [
         ("letters", login("alice", "wonderland"), "user-1"),
         ("every byte escaped", login("zoë", "pässwörd +&=%"), "user-2"),
-        ("a plus for the space, small hex digits", Request::token(ZOE).basic("web", "web-secret"), "user-2"),
+        (
+            "a plus for the space, small hex digits",
+            Request::token(ZOE).basic("web", "web-secret"),
+            "user-2",
+        ),
         ("by a public client", Request::token(format!("{ZOE}&client_id=mobile")), "user-2"),
     ] {
         let answer = server.send(&request);

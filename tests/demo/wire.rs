@@ -61,12 +61,21 @@ pub(crate) fn the_content_type_is_a_form_in_utf_8(program: &Program) {
         assert_refused(&server, &request);
     }
     let zoë = Request::token(super::ZOE).basic("web", "web-secret").without("Content-Type");
-    assert_refused(&server, &zoë.header("Content-Type", "application/x-www-form-urlencoded;charset=ISO-8859-1"));
+    assert_refused(
+        &server,
+        &zoë.header("Content-Type", "application/x-www-form-urlencoded;charset=ISO-8859-1"),
+    );
     assert_refused(&server, &alice().without("Content-Type"));
-    let multipart = "--b\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\npassword\r\n--b--\r\n";
+    let multipart =
+        "--b\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\npassword\r\n--b--\r\n";
     let json = "{\"grant_type\":\"password\",\"username\":\"alice\",\"password\":\"wonderland\"}";
-    for (value, body) in [("multipart/form-data; boundary=b", multipart), ("application/json", json)] {
-        assert_refused(&server, &alice().without("Content-Type").header("Content-Type", value).body(body));
+    for (value, body) in
+        [("multipart/form-data; boundary=b", multipart), ("application/json", json)]
+    {
+        assert_refused(
+            &server,
+            &alice().without("Content-Type").header("Content-Type", value).body(body),
+        );
     }
 }
 
@@ -93,7 +102,11 @@ pub(crate) fn a_body_that_is_announced_as_too_large_is_refused_at_once(program: 
         for announced in [65_537, 1 << 40] {
             let mut connection = connect(server.address);
             connection.write_all(&alice().target(target).head(announced)).expect("send the head");
-            read_answer(&mut connection, "POST").assert_error(413, "invalid_request", &(target, announced));
+            read_answer(&mut connection, "POST").assert_error(
+                413,
+                "invalid_request",
+                &(target, announced),
+            );
         }
     }
 }
@@ -107,8 +120,12 @@ pub(crate) fn too_large_a_body_is_refused_before_it_has_all_come(program: &Progr
     read_answer(&mut announced, "POST").assert_error(413, "invalid_request", &"Content-Length");
 
     let mut chunked = connect(server.address);
-    chunked.write_all(&alice().header("Transfer-Encoding", "chunked").head(0)).expect("send the head");
-    chunked.write_all(format!("{:x}\r\n{}\r\n", 70_000, "x".repeat(70_000)).as_bytes()).expect("send a chunk");
+    chunked
+        .write_all(&alice().header("Transfer-Encoding", "chunked").head(0))
+        .expect("send the head");
+    chunked
+        .write_all(format!("{:x}\r\n{}\r\n", 70_000, "x".repeat(70_000)).as_bytes())
+        .expect("send a chunk");
     read_answer(&mut chunked, "POST").assert_error(413, "invalid_request", &"chunks");
 }
 
@@ -116,23 +133,47 @@ pub(crate) fn too_large_a_body_is_refused_before_it_has_all_come(program: &Progr
 pub(crate) fn a_malformed_body_is_refused_before_anybody_is_looked_up(program: &Program) {
     let server = program.start();
     let mut bodies: Vec<(String, Vec<u8>)> = Vec::new();
-    let mut add = |case: &str, more: &[u8]| bodies.push((case.into(), [ALICE.as_bytes(), more].concat()));
+    let mut add =
+        |case: &str, more: &[u8]| bodies.push((case.into(), [ALICE.as_bytes(), more].concat()));
 
     // RFC 6749 section 3.2: parameters MUST NOT be included more than once. Unknown ones are no exception here.
-    for parameter in ["grant_type=password", "username=alice", "password=wonderland", "user%6eame=canary", "username="]
-    {
+    for parameter in [
+        "grant_type=password",
+        "username=alice",
+        "password=wonderland",
+        "user%6eame=canary",
+        "username=",
+    ] {
         add("a parameter repeated", format!("&{parameter}").as_bytes());
     }
-    for name in
-        ["scope", "client_id", "client_secret", "client_assertion", "client_assertion_type", "refresh_token", "canary"]
-    {
+    for name in [
+        "scope",
+        "client_id",
+        "client_secret",
+        "client_assertion",
+        "client_assertion_type",
+        "refresh_token",
+        "canary",
+    ] {
         add("a parameter repeated", format!("&{name}=canary&{name}=canary").as_bytes());
         add("repeated without a value", format!("&{name}=&{name}=").as_bytes());
         add("repeated with another value", format!("&{name}=canary&{name}=other").as_bytes());
     }
 
     // RFC 6749 appendix B. What is not an encoding of UTF-8 is never replaced by something else.
-    for escape in ["%", "%4", "%zz", "%u0041", "%%41", "%+1", "%ff", "%c3%28", "%c0%af", "%ed%a0%80", "%f5%80%80%80"] {
+    for escape in [
+        "%",
+        "%4",
+        "%zz",
+        "%u0041",
+        "%%41",
+        "%+1",
+        "%ff",
+        "%c3%28",
+        "%c0%af",
+        "%ed%a0%80",
+        "%f5%80%80%80",
+    ] {
         add("a value badly encoded", format!("&canary={escape}").as_bytes());
         add("a name badly encoded", format!("&{escape}=canary").as_bytes());
     }
@@ -148,16 +189,23 @@ pub(crate) fn a_malformed_body_is_refused_before_anybody_is_looked_up(program: &
     // RFC 6749 appendix A: the characters of each.
     add("client_id", "&client_id=caf%C3%A9-canary".as_bytes());
     add("client_secret", "&client_secret=canary%0A".as_bytes());
-    let controls = ["\0", "\u{1}", "\u{8}", "\n", "\r", "\u{b}", "\u{1b}", "\u{1f}", "\u{7f}", "\u{fffe}", "\u{ffff}"];
+    let controls = [
+        "\0", "\u{1}", "\u{8}", "\n", "\r", "\u{b}", "\u{1b}", "\u{1f}", "\u{7f}", "\u{fffe}",
+        "\u{ffff}",
+    ];
     for control in controls {
         let dangerous = format!("canary{control}canary");
         for (username, password) in [(&*dangerous, "wonderland"), ("alice", &*dangerous)] {
-            let body = form(&[("grant_type", "password"), ("username", username), ("password", password)]);
+            let body =
+                form(&[("grant_type", "password"), ("username", username), ("password", password)]);
             bodies.push((format!("{control:?}"), body.into()));
         }
     }
-    for (username, password) in [("u".repeat(321), "canary".into()), ("canary".into(), "p".repeat(1025))] {
-        let body = form(&[("grant_type", "password"), ("username", &username), ("password", &password)]);
+    for (username, password) in
+        [("u".repeat(321), "canary".into()), ("canary".into(), "p".repeat(1025))]
+    {
+        let body =
+            form(&[("grant_type", "password"), ("username", &username), ("password", &password)]);
         bodies.push(("too long".into(), body.into()));
     }
 
@@ -186,7 +234,9 @@ pub(crate) fn credentials_in_the_query_are_refused_unread(program: &Program) {
         "password",
     ] {
         let target = format!("/oauth/token?{parameter}");
-        for request in [alice(), alice().body("grant_type=password"), alice().without("Authorization")] {
+        for request in
+            [alice(), alice().body("grant_type=password"), alice().without("Authorization")]
+        {
             assert_refused(&server, &request.target(&*target));
         }
     }
@@ -210,7 +260,8 @@ pub(crate) fn a_repeated_header_is_refused(program: &Program) {
 /// RFC 6749 section 2.3: one authentication method a request; RFC 7521 section 4.2: `client_id` must not contradict it,
 /// and an assertion comes with its type.
 pub(crate) fn contradictory_client_authentication_is_refused(program: &Program) {
-    const JWT_BEARER: &str = "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+    const JWT_BEARER: &str =
+        "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
     let server = program.start();
     for more in [
         "client_secret=web-secret",
@@ -240,21 +291,53 @@ pub(crate) fn an_incomplete_request_of_a_known_client_is_told_what_is_missing(pr
     let server = program.start();
     for (body, code, description) in [
         ("", "invalid_request", Some("Grant type parameter missing")),
-        ("username=alice&password=wonderland", "invalid_request", Some("Grant type parameter missing")),
-        ("grant_type=&username=alice&password=wonderland", "invalid_request", Some("Grant type parameter missing")),
-        ("grant_type=password&password=wonderland", "invalid_request", Some("Username parameter missing")),
-        ("grant_type=password&username=&password=wonderland", "invalid_request", Some("Username parameter missing")),
+        (
+            "username=alice&password=wonderland",
+            "invalid_request",
+            Some("Grant type parameter missing"),
+        ),
+        (
+            "grant_type=&username=alice&password=wonderland",
+            "invalid_request",
+            Some("Grant type parameter missing"),
+        ),
+        (
+            "grant_type=password&password=wonderland",
+            "invalid_request",
+            Some("Username parameter missing"),
+        ),
+        (
+            "grant_type=password&username=&password=wonderland",
+            "invalid_request",
+            Some("Username parameter missing"),
+        ),
         ("grant_type=password", "invalid_request", Some("Username parameter missing")),
-        ("grant_type=password&username=alice", "invalid_request", Some("Password parameter missing")),
-        ("grant_type=password&username=alice&password=", "invalid_request", Some("Password parameter missing")),
+        (
+            "grant_type=password&username=alice",
+            "invalid_request",
+            Some("Password parameter missing"),
+        ),
+        (
+            "grant_type=password&username=alice&password=",
+            "invalid_request",
+            Some("Password parameter missing"),
+        ),
         ("grant_type=canary&username=alice&password=wonderland", "unsupported_grant_type", None),
         ("grant_type=Password&username=alice&password=wonderland", "unsupported_grant_type", None),
         ("grant_type=password+&username=alice&password=wonderland", "unsupported_grant_type", None),
         ("grant_type=authorization_code&code=canary", "unsupported_grant_type", None),
         ("grant_type=client_credentials", "unsupported_grant_type", None),
         // RFC 8707 section 2; these two may be repeated.
-        ("grant_type=password&username=alice&password=wonderland&audience=canary", "invalid_target", None),
-        ("grant_type=password&username=alice&password=wonderland&resource=canary&resource=b", "invalid_target", None),
+        (
+            "grant_type=password&username=alice&password=wonderland&audience=canary",
+            "invalid_target",
+            None,
+        ),
+        (
+            "grant_type=password&username=alice&password=wonderland&resource=canary&resource=b",
+            "invalid_target",
+            None,
+        ),
     ] {
         let answer = server.send(&alice().body(body));
         answer.assert_error(400, code, &body);
@@ -288,9 +371,11 @@ pub(crate) fn what_is_harmless_is_accepted(program: &Program) {
         let answer = server.send(&alice().body(body.clone()));
         assert_eq!(answer.status, 200, "{body}: {answer:?}");
     }
-    for target in
-        ["/oauth/token?", "/oauth/token?trace=1", "/oauth/token?scope=canary&grant_type=canary&client_id=canary"]
-    {
+    for target in [
+        "/oauth/token?",
+        "/oauth/token?trace=1",
+        "/oauth/token?scope=canary&grant_type=canary&client_id=canary",
+    ] {
         let answer = server.send(&alice().target(target));
         assert_eq!(answer.status, 200, "{target}: {answer:?}");
         assert_eq!(answer.json()["scope"], "profile", "{target}");

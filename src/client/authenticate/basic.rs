@@ -95,9 +95,11 @@ pub(super) fn readings(half: &str, limit: usize) -> [Option<Secret<'_>>; 3] {
         return [raw, None, None];
     }
     let (form_decoded, percent_decoded) = (decoded(form::decode), decoded(form::percent_decode));
-    let differs =
-        |own: &Secret<'_>, other: &Option<Secret<'_>>| other.as_ref().map(Secret::expose) != Some(own.expose());
+    let differs = |own: &Secret<'_>, other: &Option<Secret<'_>>| {
+        other.as_ref().map(Secret::expose) != Some(own.expose())
+    };
     let raw = raw.filter(|own| differs(own, &form_decoded));
-    let percent_decoded = percent_decoded.filter(|own| differs(own, &form_decoded) && differs(own, &raw));
+    let percent_decoded =
+        percent_decoded.filter(|own| differs(own, &form_decoded) && differs(own, &raw));
     [form_decoded, raw, percent_decoded]
 }

@@ -63,14 +63,19 @@ impl AuthenticatedClient {
 
     /// The client that a token was issued to; `None` if it would be refused now.
     pub(crate) fn of_token(client: Client, now: Timestamp) -> Option<Self> {
-        let method = AuthenticationMethod::ALL.into_iter().find(|method| client.authentication().allows(*method))?;
+        let method = AuthenticationMethod::ALL
+            .into_iter()
+            .find(|method| client.authentication().allows(*method))?;
         (!client.is_disabled() && !client.has_expired(now)).then_some(Self { client, method })
     }
 }
 
 impl fmt::Debug for AuthenticatedClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthenticatedClient").field("id", self.id()).field("method", &self.method).finish()
+        f.debug_struct("AuthenticatedClient")
+            .field("id", self.id())
+            .field("method", &self.method)
+            .finish()
     }
 }
 
@@ -95,15 +100,21 @@ impl<'r> Credential<'r> {
             Header::Repeated => return Err(RequestFault::RepeatedHeader.into()),
         };
         let (client_id, secret) = (request.client_id(), request.get(Parameter::ClientSecret));
-        if request.get(Parameter::ClientAssertion).is_some() || request.get(Parameter::ClientAssertionType).is_some() {
-            return AssertionCredential::of(request, authorization).map(|own| Self::Assertion(Box::new(own)));
+        if request.get(Parameter::ClientAssertion).is_some()
+            || request.get(Parameter::ClientAssertionType).is_some()
+        {
+            return AssertionCredential::of(request, authorization)
+                .map(|own| Self::Assertion(Box::new(own)));
         }
         match (authorization, secret, client_id) {
             (Some(_), Some(_), _) => Err(RequestFault::SeveralClientAuthentications.into()),
             (Some(authorization), None, client_id) => {
-                let basic = Basic::parse(authorization).ok_or(ClientFault::MalformedAuthorization)?;
+                let basic =
+                    Basic::parse(authorization).ok_or(ClientFault::MalformedAuthorization)?;
                 let basic = match client_id {
-                    Some(client_id) => basic.narrowed_to(client_id).ok_or(RequestFault::ClientIdMismatch)?,
+                    Some(client_id) => {
+                        basic.narrowed_to(client_id).ok_or(RequestFault::ClientIdMismatch)?
+                    }
                     None => basic,
                 };
                 Ok(if basic.secret().is_empty() {
@@ -112,7 +123,9 @@ impl<'r> Credential<'r> {
                     Self::Secret(SecretCredential::Basic(basic))
                 })
             }
-            (None, Some(secret), Some(client_id)) => Ok(Self::Secret(SecretCredential::Post { client_id, secret })),
+            (None, Some(secret), Some(client_id)) => {
+                Ok(Self::Secret(SecretCredential::Post { client_id, secret }))
+            }
             (None, None, Some(client_id)) => Ok(Self::Public(PublicCredential::Body(client_id))),
             (None, _, None) => Err(ClientFault::Unidentified.into()),
         }
@@ -159,7 +172,10 @@ impl Authenticator<'_> {
     /// # Errors
     ///
     /// A [`ClientFault`] with the claimed client, or a [`ServerFault`].
-    pub(crate) async fn authenticate(&self, credential: &Credential<'_>) -> Result<AuthenticatedClient, Refusal> {
+    pub(crate) async fn authenticate(
+        &self,
+        credential: &Credential<'_>,
+    ) -> Result<AuthenticatedClient, Refusal> {
         match credential {
             Credential::Secret(secret) => secret.authenticate(self).await,
             Credential::Assertion(assertion) => assertion.authenticate(self).await,
@@ -170,13 +186,18 @@ impl Authenticator<'_> {
     /// The client of this identifier. The comparison here is for stores that ignore case or
     /// trailing spaces.
     async fn find(&self, claimed: &str) -> Result<Option<Client>, Refusal> {
-        let found = self.clients.find(claimed, self.context).await.or_fault(ServerFault::ClientStore)?;
+        let found =
+            self.clients.find(claimed, self.context).await.or_fault(ServerFault::ClientStore)?;
         Ok(found.filter(|client| client.id().as_str() == claimed))
     }
 
     /// Checks everything but the credential itself: that the client exists, may be used now, and
     /// is registered for this method.
-    fn admit(&self, client: Option<Client>, method: AuthenticationMethod) -> Result<AuthenticatedClient, ClientFault> {
+    fn admit(
+        &self,
+        client: Option<Client>,
+        method: AuthenticationMethod,
+    ) -> Result<AuthenticatedClient, ClientFault> {
         let client = client.ok_or(ClientFault::Unknown)?;
         if client.is_disabled() {
             return Err(ClientFault::Disabled);
@@ -203,7 +224,9 @@ impl Authenticator<'_> {
             found = match (judged, found) {
                 (Ok(client), Found::None { .. }) => Found::One(client),
                 (Ok(_), Found::One(_) | Found::Several { .. }) => Found::Several { claimed },
-                (Err(fault), Found::None { fault: former, .. }) if position == 0 || tells_more(fault, former) => {
+                (Err(fault), Found::None { fault: former, .. })
+                    if position == 0 || tells_more(fault, former) =>
+                {
                     Found::None { claimed, fault }
                 }
                 (Err(_), found) => found,

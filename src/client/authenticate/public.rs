@@ -21,7 +21,10 @@ impl PublicCredential<'_> {
         body.into_iter().chain(basic.into_iter().flat_map(Basic::client_ids))
     }
 
-    pub(super) async fn authenticate(&self, authenticator: &Authenticator<'_>) -> Result<AuthenticatedClient, Refusal> {
+    pub(super) async fn authenticate(
+        &self,
+        authenticator: &Authenticator<'_>,
+    ) -> Result<AuthenticatedClient, Refusal> {
         let admit = |client| authenticator.admit(client, AuthenticationMethod::None);
         authenticator.one_of(self.client_ids(), admit).await?.into_result()
     }

@@ -39,10 +39,14 @@ impl SecretCredential<'_> {
     /// Verifies the secret against the registration of every client that the identifier may mean.
     /// If it is right for two of them, neither is taken. A secret that is stored as a slow hash is
     /// compared only if no digest matches.
-    pub(super) async fn authenticate(&self, authenticator: &Authenticator<'_>) -> Result<AuthenticatedClient, Refusal> {
+    pub(super) async fn authenticate(
+        &self,
+        authenticator: &Authenticator<'_>,
+    ) -> Result<AuthenticatedClient, Refusal> {
         let mut slow = SlowCandidate::None;
         let found = authenticator.one_of(self.client_ids(), |client| {
-            let matches = self.matches_any(secrets_to_compare(client.as_ref()), authenticator.now());
+            let matches =
+                self.matches_any(secrets_to_compare(client.as_ref()), authenticator.now());
             let client = authenticator.admit(client, self.method())?;
             if matches.into() {
                 return Ok(client);
@@ -60,8 +64,12 @@ impl SecretCredential<'_> {
         // readings.
         let (candidate, refusal) = match (found, slow) {
             (Found::One(client), _) => return Ok(client),
-            (Found::None { claimed, .. }, SlowCandidate::Several) => (None, (claimed, ClientFault::Ambiguous)),
-            (Found::None { claimed, fault }, SlowCandidate::One(client)) => (Some(client), (claimed, fault)),
+            (Found::None { claimed, .. }, SlowCandidate::Several) => {
+                (None, (claimed, ClientFault::Ambiguous))
+            }
+            (Found::None { claimed, fault }, SlowCandidate::One(client)) => {
+                (Some(client), (claimed, fault))
+            }
             (Found::None { claimed, fault }, SlowCandidate::None) => (None, (claimed, fault)),
             (Found::Several { claimed }, _) => (None, (claimed, ClientFault::Ambiguous)),
         };
@@ -112,13 +120,18 @@ impl SecretCredential<'_> {
             // that there is such a client.
             let kind = EventKind::ServerFault(ServerFault::ClientRegistration);
             let event = Event::in_context(kind, authenticator.context);
-            authenticator.observe(&Event { client_id: client.map(AuthenticatedClient::id), ..event });
+            authenticator
+                .observe(&Event { client_id: client.map(AuthenticatedClient::id), ..event });
         }
         Ok(comparison == Comparison::Same)
     }
 
     /// Stops at the first reading that matches.
-    async fn compare_slowly(&self, phc: Option<&str>, slow: &dyn SlowSecrets) -> Result<Comparison, Overloaded> {
+    async fn compare_slowly(
+        &self,
+        phc: Option<&str>,
+        slow: &dyn SlowSecrets,
+    ) -> Result<Comparison, Overloaded> {
         let mut comparison = Comparison::Different;
         for reading in self.readings().iter().flatten() {
             comparison = slow.compare(phc, reading.expose()).await?;
@@ -166,10 +179,10 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
-    use crate::SystemRandom;
     use crate::client::authenticate::UsedAssertions;
     use crate::client::authenticate::assertion::Expectations;
     use crate::client::{ClientAuthentication, InMemoryClients};
+    use crate::environment::SystemRandom;
     use crate::state::test_support::TestState;
     use crate::state::transaction::{Backend, State};
     use crate::types::context::RequestContext;
@@ -193,7 +206,10 @@ mod tests {
         let now = Timestamp::from_unix_seconds(1_800_000_000);
         let clients = InMemoryClients::new([
             Client::confidential("known", secret.clone()),
-            Client::confidential("expired", secret.clone().expires_at(Timestamp::from_unix_seconds(1))),
+            Client::confidential(
+                "expired",
+                secret.clone().expires_at(Timestamp::from_unix_seconds(1)),
+            ),
             Client::confidential("disabled", secret.clone()).disabled(),
             Client::confidential("post", ClientAuthentication::post(secret)),
             Client::confidential("slow", ClientAuthentication::basic_by_slow_hash("$argon2id$")),

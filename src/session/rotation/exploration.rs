@@ -20,7 +20,14 @@ fn holder() -> Holder {
 
 fn family(idle: Option<u64>) -> Session {
     let granted = ("a b".parse().unwrap(), vec!["https://api.example.com".to_owned()]);
-    Session::new(holder(), "user-1".into(), 5, granted, [7; 32], (1_000 + ABSOLUTE, idle.map(|idle| 1_000 + idle)))
+    Session::new(
+        holder(),
+        "user-1".into(),
+        5,
+        granted,
+        [7; 32],
+        (1_000 + ABSOLUTE, idle.map(|idle| 1_000 + idle)),
+    )
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +141,13 @@ impl Both {
     }
 
     /// What is refused has changed nothing.
-    fn unchanged(&mut self, generation: u64, digest: SecretDigest, holder: &Holder, fault: TokenFault) {
+    fn unchanged(
+        &mut self,
+        generation: u64,
+        digest: SecretDigest,
+        holder: &Holder,
+        fault: TokenFault,
+    ) {
         let before = self.machine.clone();
         let expected = self.dead().unwrap_or(fault);
         assert_eq!(self.step(generation, digest, holder), Step::Refused(expected));
@@ -150,7 +163,11 @@ impl Both {
             let is_recent = self.expected(usize::try_from(generation).unwrap()) != Step::Reused;
             let step = self.step(generation, [0xfe; 32], &holder());
             // What came just before the current one is known, and this is not it.
-            let expected = if behind > 1 && is_recent { Step::Busy(Contention::Straggler) } else { Step::Reused };
+            let expected = if behind > 1 && is_recent {
+                Step::Busy(Contention::Straggler)
+            } else {
+                Step::Reused
+            };
             assert_eq!(step, expected);
             self.reference.revoked |= step == Step::Reused;
         }
@@ -176,7 +193,11 @@ impl Both {
             }
             Step::Kept => self.touch(),
             Step::Repeated(index) => {
-                assert_eq!(successors(self.keys, &digest)[index], self.reference.chain[at + 1], "never a fork");
+                assert_eq!(
+                    successors(self.keys, &digest)[index],
+                    self.reference.chain[at + 1],
+                    "never a fork"
+                );
                 self.reference.repeats += 1;
             }
             Step::Reused => self.reference.revoked = true,
@@ -201,7 +222,9 @@ impl Both {
             return Step::Reused;
         }
         let successor = self.reference.chain[at + 1];
-        let known = successors(self.keys, &self.reference.chain[at]).iter().position(|own| *own == successor);
+        let known = successors(self.keys, &self.reference.chain[at])
+            .iter()
+            .position(|own| *own == successor);
         match known {
             _ if at + 2 < self.reference.chain.len() => Step::Busy(Contention::Straggler),
             Some(index) if self.reference.repeats < self.rule.repeats => Step::Repeated(index),
@@ -244,7 +267,12 @@ fn explore(rule: SessionRule, depth: usize) -> usize {
             for happens in choices {
                 let mut state = state.clone();
                 state.go(happens);
-                if seen.insert((state.now, state.keys, to_bytes(&state.machine), state.reference.clone())) {
+                if seen.insert((
+                    state.now,
+                    state.keys,
+                    to_bytes(&state.machine),
+                    state.reference.clone(),
+                )) {
                     next.push(state);
                 }
             }
@@ -266,7 +294,10 @@ fn every_short_history_goes_as_promised() {
         explore(SessionRule { window: 0, ..rule() }, 6),
         explore(SessionRule { rotates: false, idle: Some(5), ..rule() }, 6),
     ];
-    assert!(explored.iter().zip([20_000, 6_000, 5_000, 1_500]).all(|(states, least)| *states > least), "{explored:?}");
+    assert!(
+        explored.iter().zip([20_000, 6_000, 5_000, 1_500]).all(|(states, least)| *states > least),
+        "{explored:?}"
+    );
 }
 
 fn histories() -> impl Strategy<Value = Vec<Happens>> {
@@ -279,7 +310,8 @@ fn histories() -> impl Strategy<Value = Vec<Happens>> {
         1 => (0_u64..4).prop_map(Happens::SetBack),
         1 => Just(Happens::NextKeys),
     ];
-    let rare = prop_oneof![60 => happens, 1 => Just(Happens::Revoke), 1 => Just(Happens::SubjectEpoch)];
+    let rare =
+        prop_oneof![60 => happens, 1 => Just(Happens::Revoke), 1 => Just(Happens::SubjectEpoch)];
     vec(rare, 1..60)
 }
 

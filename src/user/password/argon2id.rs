@@ -27,7 +27,11 @@ pub struct Argon2Parameters {
 
 impl Default for Argon2Parameters {
     fn default() -> Self {
-        Self { memory_kib: Params::DEFAULT_M_COST, passes: Params::DEFAULT_T_COST, lanes: Params::DEFAULT_P_COST }
+        Self {
+            memory_kib: Params::DEFAULT_M_COST,
+            passes: Params::DEFAULT_T_COST,
+            lanes: Params::DEFAULT_P_COST,
+        }
     }
 }
 
@@ -71,11 +75,11 @@ impl Argon2Parameters {
     /// enrolment tools and seeding; in a server use [`HashedPasswords::hash`](crate::HashedPasswords::hash).
     ///
     /// ```
-    /// use password_grant::Argon2Parameters;
+    /// use password_grant::password::Argon2Parameters;
     ///
     /// let stored = Argon2Parameters::default().hash("correct horse battery staple")?;
     /// assert!(stored.starts_with("$argon2id$"));
-    /// # Ok::<(), password_grant::HashError>(())
+    /// # Ok::<(), password_grant::password::HashError>(())
     /// ```
     ///
     /// # Errors
@@ -120,7 +124,8 @@ impl Argon2Parameters {
 
 /// Whether a login could send this password.
 pub(crate) fn check_new_password(password: &str, limit: usize) -> Result<(), HashError> {
-    let usable = !password.is_empty() && password.len() <= limit && form::is_unicode_no_crlf(password);
+    let usable =
+        !password.is_empty() && password.len() <= limit && form::is_unicode_no_crlf(password);
     if usable { Ok(()) } else { Err(HashError::Unusable) }
 }
 
@@ -172,7 +177,11 @@ impl StoredHash {
 
     pub(crate) fn cost(&self) -> Argon2Parameters {
         let Self { params, .. } = self;
-        Argon2Parameters { memory_kib: params.m_cost(), passes: params.t_cost(), lanes: params.p_cost() }
+        Argon2Parameters {
+            memory_kib: params.m_cost(),
+            passes: params.t_cost(),
+            lanes: params.p_cost(),
+        }
     }
 
     /// Whether it is cheaper to attack than a hash with these parameters: less memory times passes, an older version,

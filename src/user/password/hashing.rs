@@ -34,7 +34,9 @@ struct Job {
 #[non_exhaustive]
 pub enum HashingConfigError {
     /// Threads times memory is more than the budget.
-    #[error("{threads} hashing threads of {memory_kib} KiB exceed the memory budget of {budget_kib} KiB")]
+    #[error(
+        "{threads} hashing threads of {memory_kib} KiB exceed the memory budget of {budget_kib} KiB"
+    )]
     MemoryBudget {
         /// How many threads were asked for.
         threads: usize,

@@ -42,7 +42,7 @@ pub use crate::user::password::store::{AccountState, User, UserStore};
 ///
 /// Stored hashes are Argon2id PHC strings with a salt of at most 48 bytes and an output of at most 64, within the memory,
 /// the work (memory times passes) and the lanes of [`strongest_stored`](HashedPasswordsBuilder::strongest_stored). Whoever
-/// has another one cannot log in, and the observer is told ([`EventKind::StoredHashRefused`](crate::EventKind)).
+/// has another one cannot log in, and the observer is told ([`EventKind::StoredHashRefused`](crate::event::EventKind)).
 ///
 /// Passwords are compared as they come, byte for byte. Some systems type `é` as one character and others as two, so bring
 /// them into one Unicode form (NFC) when they are set, and in your clients before they are sent.
@@ -50,7 +50,7 @@ pub use crate::user::password::store::{AccountState, User, UserStore};
 /// Clones are cheap and share the threads: give one to the engine, and keep one for [`hash`](Self::hash)ing at enrolment.
 ///
 /// ```
-/// # use password_grant::{async_trait, BoxError, RequestContext, User, UserStore};
+/// # use password_grant::{BoxError, RequestContext, User, UserStore, async_trait};
 /// # struct Db;
 /// # #[async_trait]
 /// # impl UserStore for Db {
@@ -61,7 +61,7 @@ pub use crate::user::password::store::{AccountState, User, UserStore};
 /// use std::time::Duration;
 ///
 /// let users = HashedPasswords::builder(Db).threads(2).queue_timeout(Duration::from_secs(2)).build()?;
-/// # Ok::<(), password_grant::HashingConfigError>(())
+/// # Ok::<(), password_grant::password::HashingConfigError>(())
 /// ```
 #[derive(Clone)]
 pub struct HashedPasswords {
@@ -142,7 +142,10 @@ impl HashedPasswords {
     /// does, and so is the most that the user may grant.
     async fn accept(&self, user: &User, attempt: &LoginAttempt<'_>) -> Result<Login, BoxError> {
         let login = user.login();
-        if !matches!(user.account_state(), AccountState::Active | AccountState::SecondFactorRequired) {
+        if !matches!(
+            user.account_state(),
+            AccountState::Active | AccountState::SecondFactorRequired
+        ) {
             return Ok(login);
         }
         let login = self.users.accept(user, attempt, login).await?;
@@ -150,7 +153,8 @@ impl HashedPasswords {
             if accepted.subject != *user.subject() {
                 return Err("UserStore::accept accepted another subject than the user's".into());
             }
-            if user.account_state() == AccountState::SecondFactorRequired && !accepted.second_factor {
+            if user.account_state() == AccountState::SecondFactorRequired && !accepted.second_factor
+            {
                 return Ok(user.login());
             }
         }
@@ -168,16 +172,19 @@ impl HashedPasswords {
             let new_hash = self.hash_unchecked(password).await?;
             self.users.update_hash(user, &new_hash, context).await
         };
-        let stored = match before(catch_panic(pin!(store)), self.environment.clock.sleep(REHASH_WITHIN)).await {
-            Some(Some(stored)) => stored,
-            Some(None) => Err("it panicked".into()),
-            None => Err("it took too long".into()),
-        };
+        let stored =
+            match before(catch_panic(pin!(store)), self.environment.clock.sleep(REHASH_WITHIN))
+                .await
+            {
+                Some(Some(stored)) => stored,
+                Some(None) => Err("it panicked".into()),
+                None => Err("it took too long".into()),
+            };
         self.observe(&match &stored {
             Ok(()) => Event::in_context(EventKind::PasswordRehashed, context).with_subject(subject),
-            Err(cause) => {
-                Event::in_context(EventKind::RehashFailed, context).with_subject(subject).with_cause(&**cause)
-            }
+            Err(cause) => Event::in_context(EventKind::RehashFailed, context)
+                .with_subject(subject)
+                .with_cause(&**cause),
         });
     }
 
@@ -232,7 +239,9 @@ impl SlowSecrets for HashedPasswords {
 
 impl fmt::Debug for HashedPasswords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HashedPasswords").field("parameters", &self.parameters).finish_non_exhaustive()
+        f.debug_struct("HashedPasswords")
+            .field("parameters", &self.parameters)
+            .finish_non_exhaustive()
     }
 }
 
@@ -293,7 +302,8 @@ impl HashedPasswordsBuilder {
 
     /// Bytes of a new password; give the same as for logins ([`RequestLimits::password`]). Default 1,024.
     pub fn password_limit(mut self, bytes: usize) -> Self {
-        self.password_limit = RequestLimits { password: bytes, ..RequestLimits::default() }.within_bounds().password;
+        self.password_limit =
+            RequestLimits { password: bytes, ..RequestLimits::default() }.within_bounds().password;
         self
     }
 
@@ -317,7 +327,13 @@ impl HashedPasswordsBuilder {
         let decoy = decoy(&mut memory, self.parameters, ceiling, &*self.environment.randomness)?;
         Ok(HashedPasswords {
             users: self.users,
-            threads: HashingThreads::start(threads, queue, self.queue_timeout, self.environment.clock.clone(), memory)?,
+            threads: HashingThreads::start(
+                threads,
+                queue,
+                self.queue_timeout,
+                self.environment.clock.clone(),
+                memory,
+            )?,
             parameters: self.parameters,
             ceiling,
             decoy,
@@ -328,7 +344,11 @@ impl HashedPasswordsBuilder {
 
     fn ceiling(&self) -> Ceiling {
         let current = self.parameters;
-        let strongest = self.strongest.unwrap_or(Argon2Parameters { memory_kib: 64 * 1024, passes: 4, lanes: 16 });
+        let strongest = self.strongest.unwrap_or(Argon2Parameters {
+            memory_kib: 64 * 1024,
+            passes: 4,
+            lanes: 16,
+        });
         Ceiling {
             memory_kib: strongest.memory_kib.max(current.memory_kib),
             work: strongest.work().max(current.work()),
@@ -354,7 +374,9 @@ impl HashedPasswordsBuilder {
 
 impl fmt::Debug for HashedPasswordsBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HashedPasswordsBuilder").field("parameters", &self.parameters).finish_non_exhaustive()
+        f.debug_struct("HashedPasswordsBuilder")
+            .field("parameters", &self.parameters)
+            .finish_non_exhaustive()
     }
 }
 
@@ -370,7 +392,9 @@ fn decoy(
     randomness.fill(&mut *secret)?;
     let password = Zeroizing::new(STANDARD_NO_PAD.encode(secret.as_slice()));
     let phc = parameters.hash_in(memory, &password, randomness).map_err(|error| match error {
-        HashError::Randomness => HashingConfigError::Randomness(crate::RandomnessError::new()),
+        HashError::Randomness => {
+            HashingConfigError::Randomness(crate::environment::RandomnessError::new())
+        }
         _ => HashingConfigError::Parameters,
     })?;
     StoredHash::parse(&phc, ceiling)

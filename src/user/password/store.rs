@@ -14,10 +14,11 @@ use crate::user::login::Login;
 /// A table of users with Argon2id password hashes.
 ///
 /// Hashes of any other kind, bcrypt and Argon2i among them, and Argon2id beyond the bounds of [`HashedPasswords`](crate::HashedPasswords), are never
-/// right; the observer is told ([`EventKind::StoredHashRefused`](crate::EventKind)).
+/// right; the observer is told ([`EventKind::StoredHashRefused`](crate::event::EventKind)).
 ///
 /// ```
-/// use password_grant::{async_trait, AccountState, BoxError, RequestContext, User, UserStore};
+/// use password_grant::password::AccountState;
+/// use password_grant::{BoxError, RequestContext, User, UserStore, async_trait};
 /// # struct Db; struct Row { id: String, password_hash: Option<String>, active: bool }
 /// # impl Db {
 /// #   async fn user_named(&self, _: &str) -> Result<Option<Row>, BoxError> { Ok(None) }
@@ -55,7 +56,11 @@ pub trait UserStore: Send + Sync + 'static {
     ///
     /// May be dropped at any await, as may [`accept`](Self::accept): what that consumes, such as a one-time code, is consumed
     /// though no token may follow.
-    async fn find(&self, username: &str, context: &RequestContext) -> Result<Option<User>, BoxError>;
+    async fn find(
+        &self,
+        username: &str,
+        context: &RequestContext,
+    ) -> Result<Option<User>, BoxError>;
 
     /// Stores a stronger hash of the same password, which has just been proved right.
     ///
@@ -69,7 +74,12 @@ pub trait UserStore: Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// May be dropped at any await: let the replacement be one statement.
-    async fn update_hash(&self, user: &User, new_hash: &str, context: &RequestContext) -> Result<(), BoxError>;
+    async fn update_hash(
+        &self,
+        user: &User,
+        new_hash: &str,
+        context: &RequestContext,
+    ) -> Result<(), BoxError>;
 
     /// What becomes of a user whose password is right. Override it to add claims to `login`, to narrow its scope, or to
     /// ask for a second factor with [`Login::more_needed`].
@@ -81,7 +91,8 @@ pub trait UserStore: Send + Sync + 'static {
     /// is returned, a token's scope stays within [`User::scope`], and a login of another subject is an error.
     ///
     /// ```
-    /// # use password_grant::{async_trait, AccountState, BoxError, Login, LoginAttempt, RequestContext, User, UserStore};
+    /// # use password_grant::password::AccountState;
+    /// # use password_grant::{BoxError, Login, LoginAttempt, RequestContext, User, UserStore, async_trait};
     /// # struct Db;
     /// # impl Db { async fn role(&self, _: &str) -> Result<String, BoxError> { Ok("staff".into()) } }
     /// # #[async_trait]
@@ -100,7 +111,12 @@ pub trait UserStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// When the answer cannot be told now; the caller gets 503.
-    async fn accept(&self, user: &User, attempt: &LoginAttempt<'_>, login: Login) -> Result<Login, BoxError> {
+    async fn accept(
+        &self,
+        user: &User,
+        attempt: &LoginAttempt<'_>,
+        login: Login,
+    ) -> Result<Login, BoxError> {
         let _ = (user, attempt);
         Ok(login)
     }
@@ -199,7 +215,7 @@ impl AccountState {
 
 impl User {
     /// An active user: the subject is the table's immutable key, the hash a PHC string as
-    /// [`Argon2Parameters::hash`](crate::Argon2Parameters::hash) makes, or nothing for a user without a password.
+    /// [`Argon2Parameters::hash`](crate::password::Argon2Parameters::hash) makes, or nothing for a user without a password.
     #[must_use]
     pub fn new(subject: impl Into<Subject>, password_hash: Option<String>) -> Self {
         Self { subject: subject.into(), password_hash, state: AccountState::Active, scope: None }
@@ -260,6 +276,9 @@ impl User {
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User").field("subject", &self.subject).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("User")
+            .field("subject", &self.subject)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }

@@ -154,7 +154,11 @@ impl<'r> UnverifiedAssertion<'r> {
 
 /// An assertion that is for others too could be used by them (RFC 7523bis section 4), so it should be for our issuer
 /// alone. Some deployed clients name an endpoint, and may be registered for that.
-fn is_for_an_endpoint(audiences: &[&str], registered: &AssertionRegistration, expected: &Expectations<'_>) -> bool {
+fn is_for_an_endpoint(
+    audiences: &[&str],
+    registered: &AssertionRegistration,
+    expected: &Expectations<'_>,
+) -> bool {
     let ours = [expected.issuer, expected.token_endpoint, expected.endpoint];
     registered.allows(AssertionCompatibility::EndpointAudience)
         && audiences.iter().any(|audience| ours.contains(audience))
@@ -163,7 +167,9 @@ fn is_for_an_endpoint(audiences: &[&str], registered: &AssertionRegistration, ex
 /// Absent or `JWT` too, as RFC 7523bis has it; never the type of something else that we sign.
 fn is_assertion_type(typ: &str) -> bool {
     let short = match typ.get(..12) {
-        Some(prefix) if prefix.eq_ignore_ascii_case("application/") => typ.get(12..).unwrap_or_default(),
+        Some(prefix) if prefix.eq_ignore_ascii_case("application/") => {
+            typ.get(12..).unwrap_or_default()
+        }
         _ => typ,
     };
     [ASSERTION_TYPE, "JWT"].iter().any(|own| own.eq_ignore_ascii_case(short))

@@ -8,12 +8,16 @@ use std::time::Duration;
 
 pub(crate) use jwt::{ASSERTION_TYPE, Expectations, JWT_BEARER};
 
-use crate::client::authenticate::assertion::jwt::{JWT_BEARER_ALIAS, UnverifiedAssertion, VerifiedAssertion};
+use crate::client::authenticate::assertion::jwt::{
+    JWT_BEARER_ALIAS, UnverifiedAssertion, VerifiedAssertion,
+};
 use crate::client::authenticate::basic::Basic;
 use crate::client::authenticate::{AuthenticatedClient, Authenticator};
 use crate::client::jwks::Wanted;
 use crate::client::replay::{Use, UseKeys, use_once};
-use crate::client::{AssertionCompatibility, AssertionKeys, AuthenticationMethod, Client, ClientAuthentication};
+use crate::client::{
+    AssertionCompatibility, AssertionKeys, AuthenticationMethod, Client, ClientAuthentication,
+};
 use crate::error::{BoxError, ClientFault, Reason, RequestFault, ServerFault};
 use crate::event::{Event, EventKind};
 use crate::jose::{UnusableKey, VerificationKeys};
@@ -40,16 +44,21 @@ enum Alongside {
 
 impl<'r> AssertionCredential<'r> {
     /// The assertion of a request that has `client_assertion` or `client_assertion_type`.
-    pub(super) fn of(request: &'r TokenRequest<'_>, authorization: Option<&[u8]>) -> Result<Self, Reason> {
+    pub(super) fn of(
+        request: &'r TokenRequest<'_>,
+        authorization: Option<&[u8]>,
+    ) -> Result<Self, Reason> {
         if request.get(Parameter::ClientSecret).is_some() {
             return Err(RequestFault::SeveralClientAuthentications.into());
         }
-        let (text, is_alias) =
-            match (request.get(Parameter::ClientAssertion), request.get(Parameter::ClientAssertionType)) {
-                (Some(text), Some(JWT_BEARER)) => (text, false),
-                (Some(text), Some(JWT_BEARER_ALIAS)) => (text, true),
-                _ => return Err(RequestFault::ClientAssertion.into()),
-            };
+        let (text, is_alias) = match (
+            request.get(Parameter::ClientAssertion),
+            request.get(Parameter::ClientAssertionType),
+        ) {
+            (Some(text), Some(JWT_BEARER)) => (text, false),
+            (Some(text), Some(JWT_BEARER_ALIAS)) => (text, true),
+            _ => return Err(RequestFault::ClientAssertion.into()),
+        };
         let assertion = UnverifiedAssertion::parse(text).ok_or(ClientFault::AssertionMalformed)?;
         if request.client_id().is_some_and(|client_id| client_id != assertion.client_id()) {
             return Err(RequestFault::ClientIdMismatch.into());
@@ -67,11 +76,15 @@ impl<'r> AssertionCredential<'r> {
         self.assertion.client_id()
     }
 
-    pub(super) async fn authenticate(&self, authenticator: &Authenticator<'_>) -> Result<AuthenticatedClient, Refusal> {
+    pub(super) async fn authenticate(
+        &self,
+        authenticator: &Authenticator<'_>,
+    ) -> Result<AuthenticatedClient, Refusal> {
         let client = authenticator.find(self.client_id()).await?;
         self.check_compatibility(client.as_ref().map(Client::authentication))?;
         let client = authenticator.admit(client, self.method());
-        let client = client.map_err(|fault| Refusal::new(fault).of_client(&self.client_id().into()))?;
+        let client =
+            client.map_err(|fault| Refusal::new(fault).of_client(&self.client_id().into()))?;
         let verified = self.verify(&client, authenticator).await;
         verified.map_err(|refusal| refusal.of_client(client.id()))?;
         Ok(client)
@@ -87,15 +100,21 @@ impl<'r> AssertionCredential<'r> {
 
     /// An odd spelling of the type, and a second mechanism, are for clients that are registered for
     /// them.
-    fn check_compatibility(&self, registered: Option<&ClientAuthentication>) -> Result<(), RequestFault> {
+    fn check_compatibility(
+        &self,
+        registered: Option<&ClientAuthentication>,
+    ) -> Result<(), RequestFault> {
         let registered = registered.and_then(ClientAuthentication::assertion);
-        let allows = |compatibility| registered.is_some_and(|registered| registered.allows(compatibility));
+        let allows =
+            |compatibility| registered.is_some_and(|registered| registered.allows(compatibility));
         if self.is_alias && !allows(AssertionCompatibility::JwtBearerAlias) {
             return Err(RequestFault::ClientAssertion);
         }
         match &self.alongside {
             Alongside::Nothing => Ok(()),
-            _ if !allows(AssertionCompatibility::BasicAlongside) => Err(RequestFault::SeveralClientAuthentications),
+            _ if !allows(AssertionCompatibility::BasicAlongside) => {
+                Err(RequestFault::SeveralClientAuthentications)
+            }
             Alongside::Basic(basic) if basic.may_mean(self.client_id()) => Ok(()),
             Alongside::Basic(_) | Alongside::Malformed => Err(RequestFault::ClientIdMismatch),
         }
@@ -103,8 +122,13 @@ impl<'r> AssertionCredential<'r> {
 
     /// Verifies signature and claims, and then that the assertion is used for the first time:
     /// nothing that is not verified is stored.
-    async fn verify(&self, client: &AuthenticatedClient, authenticator: &Authenticator<'_>) -> Result<(), Refusal> {
-        let registered = client.registration().authentication().assertion().ok_or(ClientFault::Method)?;
+    async fn verify(
+        &self,
+        client: &AuthenticatedClient,
+        authenticator: &Authenticator<'_>,
+    ) -> Result<(), Refusal> {
+        let registered =
+            client.registration().authentication().assertion().ok_or(ClientFault::Method)?;
         let keys = match registered.keys() {
             AssertionKeys::Known(keys) => keys.clone(),
             AssertionKeys::At(uri) => self.published_keys(uri, client.id(), authenticator).await?,
@@ -116,7 +140,8 @@ impl<'r> AssertionCredential<'r> {
             meant.into_iter().for_each(|key| authenticator.key_passed_over(key, client.id()));
         }
         let verified = verified?;
-        let used = authenticator.used.once(authenticator.assertions.issuer, client.id(), &verified).await;
+        let used =
+            authenticator.used.once(authenticator.assertions.issuer, client.id(), &verified).await;
         match used.or_fault(ServerFault::StateStore)? {
             Use::First => {}
             Use::Seen => return Err(ClientFault::AssertionSeen.into()),
@@ -137,13 +162,19 @@ impl<'r> AssertionCredential<'r> {
         client_id: &ClientId,
         authenticator: &Authenticator<'_>,
     ) -> Result<Arc<VerificationKeys>, Refusal> {
-        let source = authenticator.published.ok_or("there is no JwksSource").or_fault(ServerFault::JwksSource)?;
+        let source = authenticator
+            .published
+            .ok_or("there is no JwksSource")
+            .or_fault(ServerFault::JwksSource)?;
         let mut had = source.at(uri, Wanted::Recent).await.or_fault(ServerFault::JwksSource)?;
         if self.assertion.names_none_of(&had.keys) {
             had = source.at(uri, Wanted::Newer).await.or_fault(ServerFault::JwksSource)?;
         }
         if had.just_fetched {
-            had.keys.unusable().iter().for_each(|key| authenticator.key_passed_over(key, client_id));
+            had.keys
+                .unusable()
+                .iter()
+                .for_each(|key| authenticator.key_passed_over(key, client_id));
         }
         Ok(had.keys)
     }
@@ -167,10 +198,18 @@ impl UsedAssertions {
     /// Clocks of one deployment are at most this far apart.
     const MARGIN: Duration = Duration::from_secs(60);
 
-    async fn once(&self, issuer: &str, client: &ClientId, verified: &VerifiedAssertion) -> Result<Use, BoxError> {
+    async fn once(
+        &self,
+        issuer: &str,
+        client: &ClientId,
+        verified: &VerifiedAssertion,
+    ) -> Result<Use, BoxError> {
         let (issuer, client) = (issuer.as_bytes(), client.as_str().as_bytes());
         let keys = UseKeys {
-            thing: self.state.keys.row(Purpose::Assertion, &[issuer, client, verified.id.as_bytes()]),
+            thing: self
+                .state
+                .keys
+                .row(Purpose::Assertion, &[issuer, client, verified.id.as_bytes()]),
             count: self.state.keys.row(Purpose::AssertionCount, &[issuer, client]),
         };
         let end = verified.end.plus(Self::MARGIN).unix_millis();

@@ -1,87 +1,8 @@
-use std::fmt;
+//! Why a request is refused, and the one table of what each reason becomes on the wire.
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde_json::{Map, Value};
-
-/// An error of the host's own: whatever its database or service returned.
-///
-/// Its text goes to the [`Observer`](crate::Observer), never to the caller.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
-
-/// The `error` member of an error answer ([RFC 6749 section 5.2]).
-///
-/// [RFC 6749 section 5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ErrorCode {
-    /// The request is malformed or lacks a parameter. 400 (405 and 413 where HTTP has a status of its own).
-    InvalidRequest,
-    /// The client is not who it says, or not known. 401, always with a challenge.
-    InvalidClient,
-    /// The resource owner's credentials, or the refresh token, are not right. 400.
-    InvalidGrant,
-    /// The client may not use this grant. 400.
-    UnauthorizedClient,
-    /// The grant type is not one this server knows. 400.
-    UnsupportedGrantType,
-    /// The scope is malformed, not registered for the client, or not the resource owner's to give. 400.
-    InvalidScope,
-    /// The resource or audience is not registered for the client (RFC 8707). 400.
-    InvalidTarget,
-    /// The token could not be made, or the host's code asked for something impossible. 500.
-    ServerError,
-    /// A store or the password hashing cannot answer now (503), or there were too many attempts (429). With
-    /// `Retry-After`.
-    TemporarilyUnavailable,
-    /// A code of the host's: another step is needed before a token is issued. 403.
-    Host(Arc<str>),
-}
-
-impl ErrorCode {
-    /// All that are not the host's.
-    const OURS: [Self; 9] = [
-        Self::InvalidRequest,
-        Self::InvalidClient,
-        Self::InvalidGrant,
-        Self::UnauthorizedClient,
-        Self::UnsupportedGrantType,
-        Self::InvalidScope,
-        Self::InvalidTarget,
-        Self::ServerError,
-        Self::TemporarilyUnavailable,
-    ];
-
-    /// Whether a host may give this code to a step of its own: of the characters of RFC 6749 appendix A.7 without the
-    /// space, and none that has a meaning already.
-    pub(crate) fn is_for_hosts(code: &str) -> bool {
-        let characters = code.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
-        !code.is_empty() && characters && Self::OURS.iter().all(|own| own.as_str() != code)
-    }
-
-    /// The code as it stands in the answer.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidClient => "invalid_client",
-            Self::InvalidGrant => "invalid_grant",
-            Self::UnauthorizedClient => "unauthorized_client",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::InvalidScope => "invalid_scope",
-            Self::InvalidTarget => "invalid_target",
-            Self::ServerError => "server_error",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
-            Self::Host(code) => code,
-        }
-    }
-}
-
-impl fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::error::ErrorCode;
 
 /// Why a request got no token: for logs, tests and observers. Never on the wire, where several reasons share one
 /// answer so that it gives nothing away.
@@ -289,29 +210,13 @@ pub enum LimitKind {
     Client,
 }
 
-/// What judges passwords has more work than it can do in time: an error for
-/// [`UserAuthenticator::authenticate`](crate::UserAuthenticator::authenticate) to return. The caller gets 503
-/// `temporarily_unavailable`, and nothing is held against the user.
-#[derive(Debug, Clone, Copy, Default, thiserror::Error)]
-#[error("password hashing is overloaded")]
-#[non_exhaustive]
-pub struct Overloaded;
-
-impl Overloaded {
-    /// For implementations of [`UserAuthenticator`](crate::UserAuthenticator).
-    #[must_use]
-    pub fn new() -> Self {
-        Self
-    }
-}
-
 /// What went wrong on the server's side. No caller is to blame, and nothing was granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ServerFault {
     /// The [`ClientStore`](crate::ClientStore) failed. 503.
     ClientStore,
-    /// The [`JwksSource`](crate::JwksSource) failed, or what it fetched is no key set. 503.
+    /// The [`JwksSource`](crate::assertion::JwksSource) failed, or what it fetched is no key set. 503.
     JwksSource,
     /// So many of a client's assertions are still remembered that there is no room for another one. 503.
     TooManyAssertions,
@@ -319,7 +224,7 @@ pub enum ServerFault {
     ClientRegistration,
     /// The [`UserAuthenticator`](crate::UserAuthenticator) failed. 503.
     UserAuthenticator,
-    /// The [`AccountNames`](crate::AccountNames) failed. 503.
+    /// The [`AccountNames`](crate::limiter::AccountNames) failed. 503.
     AccountNames,
     /// The [`AccountGate`](crate::AccountGate) failed. 503.
     AccountGate,
@@ -334,7 +239,7 @@ pub enum ServerFault {
     /// The same, since the successor was made by a key that this instance does not have: all instances need the next key
     /// before the first one makes tokens with it. 503; nothing changes.
     RefreshKeyMissing,
-    /// The [`StateStore`](crate::StateStore) failed, was too slow or is full, or holds a row that cannot be read. 503.
+    /// The [`StateStore`](crate::state::StateStore) failed, was too slow or is full, or holds a row that cannot be read. 503.
     StateStore,
     /// Password hashing has more work than it can do in time. 503.
     Overloaded,
@@ -356,7 +261,7 @@ impl ServerFault {
 
 impl Reason {
     /// The one table of what each reason becomes on the wire: status, code, description.
-    fn answer(&self) -> (u16, ErrorCode, &'static str) {
+    pub(super) fn answer(&self) -> (u16, ErrorCode, &'static str) {
         use ErrorCode as Code;
         match self {
             Self::Request(fault) => fault.answer(),
@@ -364,8 +269,12 @@ impl Reason {
             Self::NotAllowed(NotAllowed::Grant) => {
                 (400, Code::UnauthorizedClient, "The client may not use this grant type")
             }
-            Self::NotAllowed(NotAllowed::Scope) => (400, Code::InvalidScope, "Scope not registered for the client"),
-            Self::NotAllowed(NotAllowed::NoDefaultScope) => (400, Code::InvalidScope, "Scope parameter missing"),
+            Self::NotAllowed(NotAllowed::Scope) => {
+                (400, Code::InvalidScope, "Scope not registered for the client")
+            }
+            Self::NotAllowed(NotAllowed::NoDefaultScope) => {
+                (400, Code::InvalidScope, "Scope parameter missing")
+            }
             Self::NotAllowed(NotAllowed::Target) => {
                 (400, Code::InvalidTarget, "Resource or audience not registered for the client")
             }
@@ -375,21 +284,29 @@ impl Reason {
             Self::NotAllowed(NotAllowed::RefreshedScope) => {
                 (400, Code::InvalidScope, "The scope exceeds what the refresh token was issued for")
             }
-            Self::NotAllowed(NotAllowed::RefreshedTarget) => {
-                (400, Code::InvalidTarget, "The refresh token was not issued for this resource or audience")
-            }
+            Self::NotAllowed(NotAllowed::RefreshedTarget) => (
+                400,
+                Code::InvalidTarget,
+                "The refresh token was not issued for this resource or audience",
+            ),
             Self::Login(_) => (400, Code::InvalidGrant, "The user name or password is wrong"),
-            Self::Token(_) => (400, Code::InvalidGrant, "The token is not valid, or not this client's"),
+            Self::Token(_) => {
+                (400, Code::InvalidGrant, "The token is not valid, or not this client's")
+            }
             Self::MoreNeeded(code) => {
                 (403, Code::Host(code.clone()), "Another step is needed before a token is issued")
             }
-            Self::TooManyAttempts(_) => (429, Code::TemporarilyUnavailable, "Too many attempts, try again later"),
+            Self::TooManyAttempts(_) => {
+                (429, Code::TemporarilyUnavailable, "Too many attempts, try again later")
+            }
             Self::ServerFault(trouble) if trouble.is_ours_alone() => {
                 (500, Code::ServerError, "The server could not complete the request")
             }
-            Self::ServerFault(_) => {
-                (503, Code::TemporarilyUnavailable, "The server cannot answer at the moment, try again later")
-            }
+            Self::ServerFault(_) => (
+                503,
+                Code::TemporarilyUnavailable,
+                "The server cannot answer at the moment, try again later",
+            ),
         }
     }
 }
@@ -399,7 +316,9 @@ impl RequestFault {
         use ErrorCode as Code;
         let (status, description) = match self {
             Self::Method => (405, "Only POST is allowed"),
-            Self::ContentType => (400, "Content-Type must be application/x-www-form-urlencoded in UTF-8"),
+            Self::ContentType => {
+                (400, "Content-Type must be application/x-www-form-urlencoded in UTF-8")
+            }
             Self::BodyTooLarge => (413, "The request body is too large"),
             Self::RepeatedHeader => (400, "A header that may occur once is repeated"),
             Self::CredentialsInQuery => (400, "Credentials must be in the body, not in the URI"),
@@ -408,12 +327,20 @@ impl RequestFault {
             Self::TooLong => (400, "A parameter is too long"),
             Self::Repeated => (400, "A parameter is repeated"),
             Self::Character => (400, "A parameter holds a character that is not allowed"),
-            Self::Scope => return (400, Code::InvalidScope, "Scope parameter malformed or too long"),
-            Self::SeveralClientAuthentications => (400, "More than one client authentication method"),
-            Self::ClientIdMismatch => (400, "The client_id parameter names another client than the credentials"),
+            Self::Scope => {
+                return (400, Code::InvalidScope, "Scope parameter malformed or too long");
+            }
+            Self::SeveralClientAuthentications => {
+                (400, "More than one client authentication method")
+            }
+            Self::ClientIdMismatch => {
+                (400, "The client_id parameter names another client than the credentials")
+            }
             Self::ClientAssertion => (400, "Client assertion or its type missing or not supported"),
             Self::GrantTypeMissing => (400, "Grant type parameter missing"),
-            Self::GrantTypeUnknown => return (400, Code::UnsupportedGrantType, "Grant type not supported"),
+            Self::GrantTypeUnknown => {
+                return (400, Code::UnsupportedGrantType, "Grant type not supported");
+            }
             Self::UsernameMissing => (400, "Username parameter missing"),
             Self::PasswordMissing => (400, "Password parameter missing"),
             Self::RefreshTokenMissing => (400, "Refresh token parameter missing"),
@@ -452,102 +379,3 @@ impl From<NotAllowed> for Reason {
         Self::NotAllowed(refused)
     }
 }
-
-/// A refusal that is already an OAuth answer ([RFC 6749 section 5.2]).
-///
-/// Converts into an [`HttpResponse`](crate::HttpResponse). What [`code`](Self::code) and
-/// [`description`](Self::description) return goes on the wire; what [`reason`](Self::reason) returns never does.
-///
-/// [RFC 6749 section 5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
-#[derive(Clone)]
-pub struct TokenError(Box<Answer>);
-
-#[derive(Clone)]
-struct Answer {
-    reason: Reason,
-    status: u16,
-    code: ErrorCode,
-    description: &'static str,
-    retry_after: Option<Duration>,
-    /// Of the challenge that goes with a 401.
-    realm: Option<Arc<str>>,
-    /// The host's members of an answer that asks for another step.
-    members: Map<String, Value>,
-}
-
-impl TokenError {
-    /// A 503 that names no wait says one second.
-    pub(crate) fn new(
-        reason: Reason,
-        retry_after: Option<Duration>,
-        members: Map<String, Value>,
-        realm: Option<&Arc<str>>,
-    ) -> Self {
-        let (status, code, description) = reason.answer();
-        let retry_after = retry_after.or_else(|| (status == 503).then_some(Duration::from_secs(1)));
-        let realm = realm.filter(|_| status == 401).cloned();
-        Self(Box::new(Answer { reason, status, code, description, retry_after, realm, members }))
-    }
-
-    pub(crate) fn of_request(fault: RequestFault) -> Self {
-        Self::new(fault.into(), None, Map::new(), None)
-    }
-
-    /// The HTTP status.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        self.0.status
-    }
-
-    /// The `error` member.
-    #[must_use]
-    pub fn code(&self) -> &ErrorCode {
-        &self.0.code
-    }
-
-    /// The `error_description` member: a fixed sentence for the client's developer, which never holds request data.
-    #[must_use]
-    pub fn description(&self) -> &'static str {
-        self.0.description
-    }
-
-    /// The value of `Retry-After`, where the answer has one: after how long to try again, in whole seconds.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after
-    }
-
-    /// Why, in private. Logged and observed, never sent.
-    #[must_use]
-    pub fn reason(&self) -> &Reason {
-        &self.0.reason
-    }
-
-    /// The realm of the `WWW-Authenticate` challenge of a 401.
-    pub(crate) fn realm(&self) -> Option<&str> {
-        self.0.realm.as_deref()
-    }
-
-    pub(crate) fn members(&self) -> &Map<String, Value> {
-        &self.0.members
-    }
-}
-
-impl fmt::Debug for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The host's members may hold a token of its own, such as one that continues a login.
-        f.debug_struct("TokenError")
-            .field("status", &self.0.status)
-            .field("code", &self.0.code)
-            .field("reason", &self.0.reason)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.0.code, self.0.description)
-    }
-}
-
-impl std::error::Error for TokenError {}

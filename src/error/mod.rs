@@ -1,0 +1,227 @@
+//! Errors: the host's own, the reasons why a request is refused, and what each becomes on the wire.
+
+mod reason;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+pub use crate::error::reason::{
+    ClientFault, LimitKind, NotAllowed, Reason, Rejection, RequestFault, ServerFault, TokenFault,
+};
+
+/// An error of the host's own: whatever its database or service returned.
+///
+/// Its text goes to the [`Observer`](crate::Observer), never to the caller.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// The `error` member of an error answer ([RFC 6749 section 5.2]).
+///
+/// [RFC 6749 section 5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The request is malformed or lacks a parameter. 400 (405 and 413 where HTTP has a status of its own).
+    InvalidRequest,
+    /// The client is not who it says, or not known. 401, always with a challenge.
+    InvalidClient,
+    /// The resource owner's credentials, or the refresh token, are not right. 400.
+    InvalidGrant,
+    /// The client may not use this grant. 400.
+    UnauthorizedClient,
+    /// The grant type is not one this server knows. 400.
+    UnsupportedGrantType,
+    /// The scope is malformed, not registered for the client, or not the resource owner's to give. 400.
+    InvalidScope,
+    /// The resource or audience is not registered for the client (RFC 8707). 400.
+    InvalidTarget,
+    /// The token could not be made, or the host's code asked for something impossible. 500.
+    ServerError,
+    /// A store or the password hashing cannot answer now (503), or there were too many attempts (429). With
+    /// `Retry-After`.
+    TemporarilyUnavailable,
+    /// A code of the host's: another step is needed before a token is issued. 403.
+    Host(Arc<str>),
+}
+
+impl ErrorCode {
+    /// All that are not the host's.
+    const OURS: [Self; 9] = [
+        Self::InvalidRequest,
+        Self::InvalidClient,
+        Self::InvalidGrant,
+        Self::UnauthorizedClient,
+        Self::UnsupportedGrantType,
+        Self::InvalidScope,
+        Self::InvalidTarget,
+        Self::ServerError,
+        Self::TemporarilyUnavailable,
+    ];
+
+    /// Whether a host may give this code to a step of its own: of the characters of RFC 6749 appendix A.7 without the
+    /// space, and none that has a meaning already.
+    pub(crate) fn is_for_hosts(code: &str) -> bool {
+        let characters = code.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+        !code.is_empty() && characters && Self::OURS.iter().all(|own| own.as_str() != code)
+    }
+
+    /// The code as it stands in the answer.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::Host(code) => code,
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What judges passwords has more work than it can do in time: an error for
+/// [`UserAuthenticator::authenticate`](crate::UserAuthenticator::authenticate) to return. The caller gets 503
+/// `temporarily_unavailable`, and nothing is held against the user.
+#[derive(Debug, Clone, Copy, Default, thiserror::Error)]
+#[error("password hashing is overloaded")]
+#[non_exhaustive]
+pub struct Overloaded;
+
+impl Overloaded {
+    /// For implementations of [`UserAuthenticator`](crate::UserAuthenticator).
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+/// A refusal that is already an OAuth answer ([RFC 6749 section 5.2]).
+///
+/// Converts into an [`HttpResponse`](crate::HttpResponse). What [`code`](Self::code) and
+/// [`description`](Self::description) return goes on the wire; what [`reason`](Self::reason) returns never does.
+///
+/// [RFC 6749 section 5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+#[derive(Clone)]
+pub struct TokenError(Box<Answer>);
+
+#[derive(Clone)]
+struct Answer {
+    reason: Reason,
+    status: u16,
+    code: ErrorCode,
+    description: &'static str,
+    retry_after: Option<Duration>,
+    /// Of the challenge that goes with a 401.
+    realm: Option<Arc<str>>,
+    /// The host's members of an answer that asks for another step.
+    members: Map<String, Value>,
+}
+
+impl TokenError {
+    /// A 503 that names no wait says one second.
+    pub(crate) fn new(
+        reason: Reason,
+        retry_after: Option<Duration>,
+        members: Map<String, Value>,
+        realm: Option<&Arc<str>>,
+    ) -> Self {
+        let (status, code, description) = reason.answer();
+        let retry_after = retry_after.or_else(|| (status == 503).then_some(Duration::from_secs(1)));
+        let realm = realm.filter(|_| status == 401).cloned();
+        Self(Box::new(Answer { reason, status, code, description, retry_after, realm, members }))
+    }
+
+    pub(crate) fn of_request(fault: RequestFault) -> Self {
+        Self::new(fault.into(), None, Map::new(), None)
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.0.status
+    }
+
+    /// The `error` member.
+    #[must_use]
+    pub fn code(&self) -> &ErrorCode {
+        &self.0.code
+    }
+
+    /// The `error_description` member: a fixed sentence for the client's developer, which never holds request data.
+    #[must_use]
+    pub fn description(&self) -> &'static str {
+        self.0.description
+    }
+
+    /// The value of `Retry-After`, where the answer has one: after how long to try again, in whole seconds.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Why, in private. Logged and observed, never sent.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.0.reason
+    }
+
+    /// The realm of the `WWW-Authenticate` challenge of a 401.
+    pub(crate) fn realm(&self) -> Option<&str> {
+        self.0.realm.as_deref()
+    }
+
+    pub(crate) fn members(&self) -> &Map<String, Value> {
+        &self.0.members
+    }
+}
+
+impl fmt::Debug for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The host's members may hold a token of its own, such as one that continues a login.
+        f.debug_struct("TokenError")
+            .field("status", &self.0.status)
+            .field("code", &self.0.code)
+            .field("reason", &self.0.reason)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.code, self.0.description)
+    }
+}
+
+impl std::error::Error for TokenError {}
+
+/// A text that cannot be a bearer token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a bearer token as RFC 6750 section 2.1 defines it, or longer than 8 KiB")]
+#[non_exhaustive]
+pub struct InvalidToken;
+
+/// Not the 32 bytes of a SHA-256 digest.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("not the 32 bytes of a SHA-256 digest")]
+#[non_exhaustive]
+pub struct InvalidDigest;
+
+/// A text that is not a scope as RFC 6749 section 3.3 defines it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a scope: tokens of printable ASCII without space, quote and backslash, one space between two of them"
+)]
+#[non_exhaustive]
+pub struct InvalidScope;
