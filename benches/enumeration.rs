@@ -1,5 +1,5 @@
-//! Whether the time of an answer tells why a login failed: each cause beside the wrong password, with real Argon2id
-//! hashes, in interleaved samples. `benches/README.md` says what the numbers mean.
+//! Whether the response time reveals why a login failed: each cause next to the wrong password,
+//! with real Argon2id hashes, in interleaved samples. `benches/README.md` explains the numbers.
 
 mod support;
 
@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use support::keys::KeyPair;
 use support::{AUTHORIZATION, PASSWORD, builder_with, is_measured, median};
 
-/// Not measured: the first ones pay for what is warm later.
+/// These samples are not measured, because the first ones run with cold caches.
 const WARM_UP: usize = 5;
 const WRONG: &str = "underland!";
 
@@ -25,7 +25,8 @@ fn main() {
     let rounds = WARM_UP + samples;
     let hash = Argon2Parameters::default().hash(PASSWORD).expect("a hash");
     let active = |name: &str| User::new(name, Some(hash.clone()));
-    // The first is what the others are held against; the second is the same once more, which shows what chance does.
+    // The first cause is the reference for all others. The second repeats it, which shows the
+    // effect of chance.
     let causes: [Cause<'_>; 6] = [
         ("wrong password", WRONG, &|name| Some(active(name))),
         ("wrong password, once more", WRONG, &|name| Some(active(name))),
@@ -39,7 +40,7 @@ fn main() {
         }),
     ];
 
-    // A name of its own for each sample, all of one length: none ever has to wait.
+    // Each sample has a name of its own, all of one length, so that no attempt has to wait.
     let name = |cause: usize, round: usize| format!("user-{cause:02}-{round:04}");
     let mut table = Table::default();
     for (index, (_, _, user)) in causes.iter().enumerate() {
@@ -58,7 +59,7 @@ fn main() {
     });
     print("ms", 1e3, causes.iter().map(|(what, ..)| *what), &times);
 
-    // One failure each, and then they wait for an hour.
+    // One failure each; after that these names have to wait for an hour.
     for name in [&known, &unknown] {
         asked.time(&form(name, WRONG), 400);
     }
@@ -75,7 +76,7 @@ fn main() {
     print("µs", 1e6, waiting.iter().map(|(what, ..)| *what), &times);
 }
 
-/// What it is called, which password is tried, and what the table has under the name.
+/// The cause's name, the password that is tried, and the user that the table has under the name.
 type Cause<'a> = (&'static str, &'static str, &'a dyn Fn(&str) -> Option<User>);
 
 #[derive(Default)]
@@ -92,7 +93,8 @@ impl UserStore for Table {
     }
 }
 
-/// The engine, and a runtime that sleeps while a hash is computed: one that polls would take a core from it.
+/// The engine, and a runtime that sleeps while a hash is computed: a runtime that polls would take
+/// a core from it.
 struct Asked {
     grant: PasswordGrant,
     runtime: Runtime,
@@ -114,7 +116,7 @@ impl Asked {
         }
     }
 
-    /// Seconds from the request to its answer.
+    /// Sends a login, checks the status, and returns the seconds from the request to its response.
     fn time(&self, form: &str, status: u16) -> f64 {
         let headers = [
             ("content-type", b"application/x-www-form-urlencoded".as_slice()),
@@ -137,7 +139,8 @@ fn form(name: &str, password: &str) -> String {
     format!("grant_type=password&username={name}&password={password}&scope=profile")
 }
 
-/// Each cause once a round, in an order that changes from round to round, so that none always follows the same other.
+/// Measures each cause once a round, in an order that changes from round to round, so that none
+/// always follows the same other one.
 fn interleaved(
     rounds: usize,
     causes: usize,
@@ -148,7 +151,7 @@ fn interleaved(
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     for round in 0..rounds {
         for last in (1..causes).rev() {
-            // xorshift: any order will do, and the same in every run.
+            // xorshift: any order will do, as long as it is the same in every run.
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
@@ -184,8 +187,8 @@ fn print<'a>(unit: &str, scale: f64, names: impl Iterator<Item = &'a str>, times
     }
 }
 
-/// How far the ranks of `one` among both lie above what chance would make of them, in standard deviations: the normal
-/// approximation of the Mann–Whitney U, corrected for ties.
+/// How far the ranks of `one` among both samples lie above their expected value, in standard
+/// deviations: the normal approximation of the Mann–Whitney U, corrected for ties.
 fn mann_whitney(one: &[f64], other: &[f64]) -> f64 {
     let (n, m) = (one.len() as f64, other.len() as f64);
     let mut all: Vec<(f64, bool)> = one
@@ -208,8 +211,8 @@ fn mann_whitney(one: &[f64], other: &[f64]) -> f64 {
     if deviation > 0.0 { above / deviation } else { 0.0 }
 }
 
-/// How often chance alone goes as far from zero, by the rational approximation of erfc in Abramowitz and Stegun,
-/// 7.1.26: its error is below 2e-7.
+/// The probability that chance alone goes as far from zero, by the rational approximation of erfc
+/// in Abramowitz and Stegun, 7.1.26, whose error is below 2e-7.
 fn two_sided(z: f64) -> f64 {
     let x = z.abs() / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * x);

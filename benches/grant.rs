@@ -1,4 +1,5 @@
-//! One token request and one verification, each beside its floors. `benches/README.md` says what the numbers mean.
+//! Criterion benchmarks of one token request and one verification, each next to its floors.
+//! `benches/README.md` explains the numbers.
 
 mod support;
 
@@ -36,7 +37,8 @@ fn token(criterion: &mut Criterion) {
     }
 }
 
-/// One request by client assertion, each with one that was made beforehand, since none is taken twice.
+/// One request by client assertion. Each uses an assertion made beforehand, since none is accepted
+/// twice.
 fn assertion(criterion: &mut Criterion) {
     for algorithm in assertion::ALGORITHMS {
         let case = AssertionCase::new(algorithm);
@@ -56,7 +58,7 @@ fn assertion(criterion: &mut Criterion) {
     }
 }
 
-/// The same request from an address, without limits on attempts and with them.
+/// The same request from an address, without and with attempt limits.
 fn limiter(criterion: &mut Criterion) {
     let case = Case::new(Algorithm::Hs256);
     let mut group = criterion.benchmark_group("limiter");
@@ -68,7 +70,7 @@ fn limiter(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What a refresh token adds to a login, and what its use costs.
+/// What a refresh token adds to a login, and what a refresh costs.
 fn sessions(criterion: &mut Criterion) {
     let case = SessionCase::new();
     let mut group = criterion.benchmark_group("sessions");

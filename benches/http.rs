@@ -1,7 +1,9 @@
-//! The token endpoint over HTTP on axum, beside a handler that reads the body and answers with constant JSON of the
-//! same size, and the hand-written grant. `benches/README.md` says what the numbers mean.
+//! The token endpoint over HTTP on axum, next to a handler that reads the body and answers with
+//! constant JSON of the same size, and next to the hand-written grant. `benches/README.md` explains
+//! the numbers.
 //!
-//! The server has one thread and the load generator another, so that with two cores neither takes from the other.
+//! The server has one thread and the load generator another, so that neither slows the other on two
+//! cores.
 
 mod support;
 
@@ -45,7 +47,7 @@ fn main() {
         measured
             .push(PATHS.map(|path| client.block_on(load(&server, path, requests)).expect(path)));
     }
-    measured.remove(0); // it was to warm up
+    measured.remove(0); // the warm-up
 
     println!(
         "{CONNECTIONS} keep-alive connections, HS256, medians of {rounds} interleaved rounds of {requests} requests\n"
@@ -70,13 +72,14 @@ fn main() {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // The server
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 struct Server {
     address: SocketAddr,
-    /// Where Linux tells how long the server's thread has run; elsewhere nothing is there.
+    /// The file in which Linux reports how long the server's thread has run. It does not exist on
+    /// other systems.
     schedstat: PathBuf,
 }
 
@@ -147,9 +150,9 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // The load generator
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 type Figure = fn(&Load) -> f64;
 
@@ -169,7 +172,7 @@ impl Load {
     }
 }
 
-/// So many requests in all, one after the other on each connection.
+/// Sends this many requests in all, one after another on each connection.
 async fn load(server: &Server, path: &str, requests: usize) -> io::Result<Load> {
     let request = [
         format!("POST {path} HTTP/1.1\r\nhost: id.example.com\r\ncontent-type: application/x-www-form-urlencoded\r\n")
@@ -201,7 +204,7 @@ async fn load(server: &Server, path: &str, requests: usize) -> io::Result<Load> 
     Ok(Load { requests, took: start.elapsed(), server: server.cpu_time().saturating_sub(cpu) })
 }
 
-/// A connection on which every answer is as long as the first one was: that makes reading one cheap.
+/// A connection on which every response is as long as the first one, so that reading one is cheap.
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -259,7 +262,7 @@ impl Connection {
     }
 }
 
-/// Head and body together, once the head is there.
+/// The length of head and body together, once the head is complete.
 fn length_of(answer: &[u8]) -> Option<usize> {
     let head = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(answer.get(..head)?).ok()?;

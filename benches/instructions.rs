@@ -1,4 +1,5 @@
-//! Runs one scenario a given number of times, to be counted by callgrind: `benches/instructions.sh` does all of them.
+//! Runs one scenario a given number of times, so that callgrind can count its instructions.
+//! `benches/instructions.sh` runs all scenarios.
 
 mod support;
 
@@ -23,7 +24,7 @@ const SCENARIOS: [Scenario; 9] = [
     ("verify-eddsa", Algorithm::EdDsa, verify),
 ];
 
-/// `<scenario> <times>`; without them every scenario once.
+/// Takes the arguments `<scenario> <times>`; without them it runs every scenario once.
 fn main() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();

@@ -1,7 +1,7 @@
-//! 64 password logins at once through the whole engine, with real Argon2id hashes: on the threads of
-//! `HashedPasswords`, and in the three ways that come to mind first. `benches/README.md` says what the numbers mean.
+//! 64 password logins at once through the whole engine, with real Argon2id hashes: on the threads
+//! of `HashedPasswords`, and in three simpler ways. `benches/README.md` explains the numbers.
 //!
-//! Every variant runs in a process of its own, since peak memory is that of a process.
+//! Every variant runs in a process of its own, since peak memory is measured per process.
 
 mod support;
 
@@ -46,9 +46,9 @@ fn main() {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// The parent: one process a variant, one table
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
+// The parent: one process per variant, one table
+// -------------------------------------------------------------------------------------------------
 
 fn compare(measured: bool) {
     let cores = cores();
@@ -106,7 +106,7 @@ fn in_own_process(variant: &str, measured: bool) -> Outcome {
     Outcome { logins_per_second, cpu_ms, route_p50_ms, route_p99_ms, peak_mib }
 }
 
-/// In seconds, on one core, in memory that is kept.
+/// The seconds of one hash on one core, in memory that is kept.
 fn time_of_one_hash() -> f64 {
     let stored = Stored::new();
     let mut memory = vec![Block::default(); Params::default().block_count()];
@@ -123,9 +123,9 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // One variant
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 fn run(variant: &str, measured: bool) -> String {
     let total = if measured { 128 } else { 2 };
@@ -176,7 +176,7 @@ fn run(variant: &str, measured: bool) -> String {
     format!("{} {cpu} {p50} {p99} {}", logins as f64 / took, peak_mib())
 }
 
-/// Keeps `AT_ONCE` logins going until `total` are done.
+/// Keeps `AT_ONCE` logins running until `total` are done.
 async fn log_in(grant: PasswordGrant, total: usize) -> usize {
     let left = Arc::new(AtomicUsize::new(0));
     let clients: Vec<_> = (0..AT_ONCE)
@@ -199,7 +199,7 @@ async fn log_in(grant: PasswordGrant, total: usize) -> usize {
     done
 }
 
-/// What the machine can do at most.
+/// The upper bound of what the machine can do.
 fn hash_on_every_core(total: usize) -> usize {
     let left = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -216,8 +216,9 @@ fn hash_on_every_core(total: usize) -> usize {
     total
 }
 
-/// Every millisecond a request to a route that does nothing, sent from outside the runtime, so that a runtime that is
-/// stuck does not stop the measuring too.
+/// Sends a request to a route that does nothing every millisecond, and returns the latencies in
+/// milliseconds. It sends from outside the runtime, so that a blocked runtime does not stop the
+/// measurement.
 fn call_another_route(runtime: &Handle, done: &AtomicBool) -> Vec<f64> {
     let latencies = Arc::new(Mutex::new(Vec::new()));
     let mut calls = Vec::new();
@@ -245,8 +246,8 @@ fn percentile(values: &[f64], share: f64) -> f64 {
     sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
-/// What all threads of this process have run, from Linux, which counts it in hundredths of a second here; elsewhere
-/// nothing.
+/// The CPU time of all threads of this process in milliseconds. Linux counts it in hundredths of a
+/// second; on other systems the result is zero.
 fn cpu_time_ms() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -258,11 +259,11 @@ fn cpu_time_ms() -> f64 {
     ticks.sum::<f64>() * 10.0
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 // The user tables
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
-/// The one user's hash, in the engine's form.
+/// The hash of the one user, in the engine's form.
 struct Table(User);
 
 impl Table {
@@ -282,7 +283,7 @@ impl UserStore for Table {
     }
 }
 
-/// The one user's hash, for those who call Argon2 themselves.
+/// The hash of the one user, for the variants that call Argon2 themselves.
 struct Stored {
     salt: [u8; 16],
     hash: [u8; 32],
@@ -297,7 +298,7 @@ impl Stored {
         stored
     }
 
-    /// In memory of its own, as the crate's simplest function does it.
+    /// Verifies in newly allocated memory, as the simplest function of the argon2 crate does.
     fn verify(&self, password: &str) -> bool {
         let mut output = [0; 32];
         argon2id().hash_password_into(password.as_bytes(), &self.salt, &mut output).is_ok()

@@ -1,5 +1,5 @@
-//! The engine beside its floors as ratios: short batches of each in turn, so that whatever else the machine does hits
-//! all of them. `benches/README.md` says what the numbers mean.
+//! The engine next to its floors, as ratios. Short batches of each run in turn, so that other load
+//! on the machine affects all of them alike. `benches/README.md` explains the numbers.
 
 mod support;
 
@@ -18,7 +18,7 @@ use support::{
 
 fn main() {
     let rounds = if is_measured() { 401 } else { 1 };
-    // Before anything else has had much memory.
+    // This comes first, before anything else has used much memory.
     names(if is_measured() { 1_000_000 } else { 10 });
     let cases = ALGORITHMS.map(Case::new);
 
@@ -50,8 +50,8 @@ fn main() {
         );
     }
 
-    // By how much a request is dearer, from an address: what is reserved and settled is the name, the address, and the
-    // place where the owner has logged in before.
+    // How much the limiter adds to a request from an address. Three keys are reserved and settled:
+    // the name, the address, and the known origin of the owner.
     println!("\nthe limiter: one token request, µs\n");
     println!(
         "| algorithm | without limits | with limits | difference | ratio | with limits, no address | difference |"
@@ -113,14 +113,15 @@ fn main() {
     println!("| {lax:.3} | {strict:.3} | {:.2} |", measured.ratio(1, 0));
 }
 
-/// What a refresh token adds to a login, and what is done with tokens later.
+/// What a refresh token adds to a login, and what the later uses of tokens cost.
 fn sessions(rounds: usize) {
     println!("\nsessions: one request, µs, HS256\n");
     println!(
         "| login without a refresh token | login with one | difference | refresh | introspection | revocation check of a verifier |"
     );
     println!("| ---: | ---: | ---: | ---: | ---: | ---: |");
-    // One whose logins replace each other, and one whose session lasts.
+    // The logins of the first case replace each other's sessions; the session of the second case
+    // lasts.
     let (case, lasting) = (SessionCase::new(), SessionCase::new());
     let (access, mut token) = (case.login_without(), lasting.login());
     let measured = interleaved(
@@ -141,7 +142,7 @@ fn sessions(rounds: usize) {
     );
 }
 
-/// None is taken twice, so all that a table needs are made before it is measured.
+/// No assertion is accepted twice, so all that a table needs are made before it is measured.
 fn assertions(rounds: usize) {
     const EACH_ROUND: usize = 400;
     println!("\none token request by client assertion, µs\n");
@@ -174,7 +175,7 @@ fn assertions(rounds: usize) {
     }
 }
 
-/// Guesses at names without number: what they take, and that honest logins go on.
+/// Guesses at very many names: what they cost, in time and memory, while logins are still answered.
 fn names(count: u32) {
     println!("\nguesses at {count} names through one client, no address\n");
     println!(
@@ -199,7 +200,7 @@ fn names(count: u32) {
     println!("| {rows} | {} | {memory:.0} | {:.0} | {took:.2} |", state.len(), peak_mib());
 }
 
-/// Something that is done that many times.
+/// A piece of work that is run the given number of times.
 type Contender<'a> = Box<dyn FnMut(u32) + 'a>;
 
 fn contender<'a, T>(mut once: impl FnMut() -> T + 'a) -> Contender<'a> {
@@ -210,7 +211,7 @@ fn contender<'a, T>(mut once: impl FnMut() -> T + 'a) -> Contender<'a> {
     })
 }
 
-/// Microseconds of one run, for each round and in it for each contender.
+/// Microseconds per run, for each round and each contender within it.
 struct Measured<const N: usize>(Vec<[f64; N]>);
 
 fn interleaved<const N: usize>(rounds: usize, mut contenders: [Contender<'_>; N]) -> Measured<N> {
@@ -225,7 +226,8 @@ fn interleaved<const N: usize>(rounds: usize, mut contenders: [Contender<'_>; N]
         let one = timed(index, 4) / 4;
         u32::try_from(BATCH.as_nanos() / one.as_nanos().max(1)).unwrap_or(u32::MAX).clamp(4, 10_000)
     });
-    // Each begins a round in its turn, so that none always follows the same other one.
+    // The first contender changes from round to round, so that none always follows the same other
+    // one.
     let round = |number: usize| {
         let mut micros = [0.0; N];
         for index in (0..N).map(|index| (index + number) % N) {

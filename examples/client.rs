@@ -1,13 +1,13 @@
-//! A client of the demo server, on the command line: from the user's name and password, over a token, to the protected
-//! resource.
+//! A command-line client of the demo server: it gets a token with the user's name and password (RFC
+//! 6749 section 4.3), and calls the protected resources with it.
 //!
-//! `cargo run --example axum` in one terminal, and in another
+//! Run `cargo run --example axum` in one terminal, and in another:
 //!
 //! ```text
 //! cargo run --example client -- --client-id mobile --username alice
 //! ```
 //!
-//! `--help` names every other way in which a client can say who it is.
+//! `--help` lists the other ways to authenticate the client.
 
 use std::io::{IsTerminal, Read, Write, stdin, stdout};
 use std::net::IpAddr;
@@ -71,11 +71,11 @@ fn run() -> Result<(), BoxError> {
     let server = Server::discover(&options)?;
     let client = options.client(&server.issuer)?;
 
-    // 1. The user's credentials.
+    // 1. Ask for the user's credentials.
     let username = options.username()?;
     let password = options.password()?;
 
-    // 2. and 3. A token for them.
+    // 2. and 3. Exchange them for a token.
     let mut form =
         vec![("grant_type", "password".into()), ("username", username), ("password", password)];
     form.extend(options.scope.map(|scope| ("scope", scope)));
@@ -84,7 +84,7 @@ fn run() -> Result<(), BoxError> {
     let access_token =
         token["access_token"].as_str().ok_or("there is no access_token in the answer")?;
 
-    // 4. to 6. What the token opens.
+    // 4. to 6. Call the protected resources with the token.
     server.get("/api/me", access_token)?;
     server.get("/api/orders", access_token)?;
     match token["refresh_token"].as_str() {
@@ -93,7 +93,8 @@ fn run() -> Result<(), BoxError> {
     }
 }
 
-/// What a client does that has asked for `offline_access`: it goes on without the password, and logs out in the end.
+/// Continues without the password, as a client does that has asked for `offline_access`, and logs
+/// out at the end.
 fn go_on(server: &Server, client: &Client, refresh_token: &str) -> Result<(), BoxError> {
     if matches!(client, Client::Generated { .. }) {
         println!(
@@ -101,7 +102,7 @@ fn go_on(server: &Server, client: &Client, refresh_token: &str) -> Result<(), Bo
         );
         return Ok(());
     }
-    // RFC 6749 section 6. From now on the former refresh token is good for nothing.
+    // RFC 6749 section 6. Rotation: from now on the former refresh token is no longer valid.
     let form =
         vec![("grant_type", "refresh_token".into()), ("refresh_token", refresh_token.into())];
     let token = server.post(&server.token_endpoint, form, client)?;
@@ -112,13 +113,13 @@ fn go_on(server: &Server, client: &Client, refresh_token: &str) -> Result<(), Bo
     let (access_token, refresh_token) = (text("access_token")?, text("refresh_token")?);
     server.get("/api/me", access_token)?;
 
-    // RFC 7662: what the server says of the token. A public client is not told.
+    // RFC 7662: ask the server for the token's state. A public client may not introspect.
     if let (Some(endpoint), false) =
         (&server.introspection_endpoint, matches!(client, Client::Public { .. }))
     {
         println!("{:#}", server.post(endpoint, vec![("token", access_token.into())], client)?);
     }
-    // RFC 7009: with its refresh token, all that followed from the login is revoked.
+    // RFC 7009: revoking the refresh token ends the session, with all its access tokens.
     if let Some(endpoint) = &server.revocation_endpoint {
         server.post(endpoint, vec![("token", refresh_token.into())], client)?;
         server.get("/api/me", access_token)?;
@@ -126,9 +127,10 @@ fn go_on(server: &Server, client: &Client, refresh_token: &str) -> Result<(), Bo
     Ok(())
 }
 
-// --- The client and its proof ---------------------------------------------------------------------------------------
+// --- The client and its credentials --------------------------------------------------------------
 
-/// The ways in which a client says who it is (RFC 6749 section 2.3, RFC 7523 section 2.2). A request uses one.
+/// The methods of client authentication (RFC 6749 section 2.3, RFC 7523 section 2.2). A request
+/// uses one.
 enum Client {
     Public { id: String },
     Basic { id: String, secret: String },
@@ -140,12 +142,14 @@ enum Client {
 type Form = Vec<(&'static str, String)>;
 
 impl Client {
-    /// Adds what goes into the body of one request; what goes into its `Authorization` header.
+    /// Adds the client's parameters to the body of one request, and returns its `Authorization`
+    /// header, if it has one.
     fn identify(&self, form: &mut Form) -> Result<Option<String>, BoxError> {
         match self {
             Self::Public { id } => form.push(("client_id", id.clone())),
             Self::Basic { id, secret } => {
-                // Both halves are form-encoded (RFC 6749 section 2.3.1), so the colon stands between them alone.
+                // Both halves are form-encoded (RFC 6749 section 2.3.1), so the only colon
+                // separates them.
                 let halves = serde_urlencoded::to_string([(id, secret)])?.replacen('=', ":", 1);
                 return Ok(Some(format!("Basic {}", STANDARD.encode(halves))));
             }
@@ -160,14 +164,14 @@ impl Client {
                 form.push(("client_assertion", assertion.clone()));
                 form.extend(id.clone().map(|id| ("client_id", id)));
             }
-            // A fresh one for every request: the server takes none twice.
+            // Each request gets a fresh assertion, because the server accepts none twice.
             Self::Signing(assertions) => form.extend(assertions.parameters()?),
         }
         Ok(None)
     }
 }
 
-// --- The server -----------------------------------------------------------------------------------------------------
+// --- The server ----------------------------------------------------------------------------------
 
 struct Server {
     http: ureq::Agent,
@@ -179,11 +183,11 @@ struct Server {
 }
 
 impl Server {
-    /// What the server says of itself (RFC 8414).
+    /// Reads the server's metadata (RFC 8414).
     fn discover(options: &Options) -> Result<Self, BoxError> {
         let http = ureq::Agent::config_builder()
-            .http_status_as_error(false) // an error's body says what is wrong
-            .max_redirects(0) // a password goes where it was meant to go, or nowhere
+            .http_status_as_error(false) // the body of an error response says what is wrong
+            .max_redirects(0) // the password must not be sent to another address
             .proxy(None)
             .timeout_global(Some(Duration::from_secs(30)))
             .build()
@@ -198,7 +202,8 @@ impl Server {
         };
         let issuer = text("issuer")?;
         if issuer.trim_end_matches('/') != base {
-            // Another server's metadata would send the password to that one (RFC 8414 section 3.3).
+            // Another server's metadata would send the password to that server (RFC 8414 section
+            // 3.3).
             return Err(format!("the server calls itself {issuer}: --url must say the same").into());
         }
         let endpoint = |name: &str| metadata[name].as_str().map(str::to_owned);
@@ -212,7 +217,8 @@ impl Server {
         })
     }
 
-    /// Sends a form to an endpoint at which the client authenticates. An error of OAuth's becomes one here.
+    /// Sends a form to an endpoint where the client authenticates. An OAuth error response becomes
+    /// an error.
     fn post(&self, url: &str, mut form: Form, client: &Client) -> Result<Value, BoxError> {
         println!("POST {url}");
         let mut request = self.http.post(on_this_machine(url)?);
@@ -238,7 +244,7 @@ impl Server {
         Err(format!("{}: {}{wait}", text("error"), text("error_description")).into())
     }
 
-    /// Calls a protected resource (RFC 6750 section 2.1), and shows what it answers.
+    /// Calls a protected resource (RFC 6750 section 2.1), and prints the response.
     fn get(&self, path: &str, access_token: &str) -> Result<(), BoxError> {
         let url = format!("{}{path}", self.issuer.trim_end_matches('/'));
         println!("GET {url}");
@@ -256,7 +262,8 @@ impl Server {
     }
 }
 
-/// Nobody can listen in on the way to this machine. To any other, a real client would use TLS, which this one cannot.
+/// Allows only URLs of this machine, where nobody can listen in. A real client uses TLS for any
+/// other host; this one cannot.
 fn on_this_machine(url: &str) -> Result<Uri, BoxError> {
     let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -274,7 +281,7 @@ fn read_json(mut answer: Response<ureq::Body>) -> Result<Value, BoxError> {
         .map_err(|_| format!("{}, and the body is no JSON", answer.status()).into())
 }
 
-// --- The command line -----------------------------------------------------------------------------------------------
+// --- The command line ----------------------------------------------------------------------------
 
 #[derive(Default)]
 struct Options {
@@ -295,7 +302,7 @@ struct Options {
 }
 
 impl Options {
-    /// `None` if help is wanted.
+    /// Reads the arguments. Returns `None` for `--help`.
     fn read() -> Result<Option<Self>, BoxError> {
         let mut own = Self { url: "http://127.0.0.1:8080".into(), ..Self::default() };
         let mut arguments = lexopt::Parser::from_env();
@@ -323,7 +330,8 @@ impl Options {
         Ok(Some(own))
     }
 
-    /// The one way that was chosen; assertions that are built are for this issuer.
+    /// The chosen authentication method. Assertions that are signed here have this issuer as their
+    /// audience.
     fn client(&self, issuer: &str) -> Result<Client, BoxError> {
         let id = || self.client_id.clone().ok_or("--client-id is missing");
         if self.post && self.client_secret.is_none() {
@@ -402,7 +410,7 @@ impl Options {
     }
 }
 
-/// A secret of the command line's, or one that is typed unseen.
+/// Returns the secret from the command line, or for `-` asks for it without an echo.
 fn given_or_asked(given: &str, prompt: &str) -> Result<String, BoxError> {
     if given == "-" { Ok(rpassword::prompt_password(prompt)?) } else { Ok(given.to_owned()) }
 }

@@ -1,15 +1,17 @@
-//! What is done to futures without a runtime.
+//! Combinators for futures that need no runtime.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-/// What the future becomes; `None` if it panics.
+/// The output of the future; `None` if it panics.
 ///
-/// Nothing of ours that a panic could leave half changed is looked at again afterwards.
+/// Unwind safety is asserted: no state of this crate that a panic could leave half changed is used
+/// afterwards.
 ///
-/// It takes the future where it is: a future that is handed over is copied, and one that serves a whole request is large.
+/// The future is taken as a pinned reference, because passing it by value would copy it, and a
+/// future that serves a whole request is large.
 pub(crate) async fn catch_panic<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     std::future::poll_fn(|context| {
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
@@ -20,7 +22,7 @@ pub(crate) async fn catch_panic<F: Future>(mut future: Pin<&mut F>) -> Option<F:
     .await
 }
 
-/// What the first future becomes; `None` if the second is done sooner.
+/// The output of the first future; `None` if the second completes earlier.
 pub(crate) async fn before<T>(
     future: impl Future<Output = T>,
     end: impl Future<Output = ()>,

@@ -1,5 +1,5 @@
-//! The server side of the OAuth 2.0 password grant ([RFC 6749 section 4.3]): a token endpoint for the
-//! web application you have, over the user table you have.
+//! The server side of the OAuth 2.0 password grant ([RFC 6749 section 4.3]): a token endpoint for
+//! the web application you have, over the user table you have.
 //!
 //! **[RFC 9700] says that this grant must not be used for new designs**, because the client program
 //! sees the user's password. It is for your own programs where a browser is not an option, and for
@@ -27,8 +27,8 @@
 //! | [`TokenStore`](token::TokenStore) | 2 | keeps opaque access tokens | no |
 //! | [`Clock`], [`SecureRandom`](environment::SecureRandom) | 2, 1 | replace the system's, in an [`Environment`] | no |
 //!
-//! Each of them is implemented for an `Arc` of itself. "Not found" is a value; an error is your own,
-//! with `?`.
+//! Each of them is implemented for an `Arc` of itself. "Not found" is a value; an error is your
+//! own, with `?`.
 //!
 //! # How a request is answered
 //!
@@ -51,9 +51,9 @@
 //! # What comes out when something fails
 //!
 //! Every refusal is a [`TokenError`]: a status, a code and a fixed sentence for the caller, and a
-//! [`Reason`] for you. The [`Observer`] receives each with the client, the user name that was typed,
-//! and your error where there is one. No answer holds anything of the request, and no event holds a
-//! secret.
+//! [`Reason`] for you. The [`Observer`] receives each with the client, the user name that was
+//! typed, and your error where there is one. No answer holds anything of the request, and no event
+//! holds a secret.
 //!
 //! | what failed | answer |
 //! | --- | --- |

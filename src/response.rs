@@ -1,3 +1,6 @@
+//! The responses of the endpoints: granted (RFC 6749 section 5.1) and refused (RFC 6749 section
+//! 5.2).
+
 use std::fmt;
 use std::time::Duration;
 
@@ -11,7 +14,7 @@ use crate::types::scope::Scope;
 use crate::types::secret::Secret;
 use crate::types::token::AccessToken;
 
-/// The members of a token answer that only the engine sets.
+/// The members of a token response that only the engine sets.
 const RESERVED: [&str; 9] = [
     "access_token",
     "token_type",
@@ -24,14 +27,14 @@ const RESERVED: [&str; 9] = [
     "issued_token_type",
 ];
 
-/// Whether a host may add this member to an answer, of success or of failure.
+/// Whether a host may add this member to a response, granted or refused.
 pub(crate) fn is_host_member(name: &str) -> bool {
     !name.is_empty() && !RESERVED.contains(&name)
 }
 
-/// The answer to a granted request ([RFC 6749 section 5.1]).
+/// The response to a granted request ([RFC 6749 section 5.1]).
 ///
-/// Converts into an [`HttpResponse`] of status 200 that no cache may store.
+/// It converts into an [`HttpResponse`] with status 200 that no cache may store.
 ///
 /// [RFC 6749 section 5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
 pub struct TokenResponse {
@@ -49,19 +52,20 @@ impl TokenResponse {
         &self.access_token
     }
 
-    /// How long the access token is valid, in whole seconds on the wire.
+    /// The lifetime of the access token. It is sent in whole seconds.
     #[must_use]
     pub fn expires_in(&self) -> Duration {
         self.expires_in
     }
 
-    /// The refresh token, where one was issued.
+    /// The refresh token, if one was issued.
     #[must_use]
     pub fn refresh_token(&self) -> Option<&Secret<'static>> {
         self.refresh_token.as_ref()
     }
 
-    /// The scope that was granted. On the wire whenever it holds any token, also where it is just what was asked for.
+    /// The scope that was granted. It is sent whenever it has a token, even if it is the scope that
+    /// was asked for.
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.scope
@@ -133,6 +137,6 @@ fn error_json(error: &TokenError) -> Vec<u8> {
         error_description: error.description(),
         members: error.members(),
     };
-    // Texts and JSON values always serialise.
+    // Serialising texts and JSON values cannot fail.
     serde_json::to_vec(&refused).unwrap_or_default()
 }

@@ -1,4 +1,5 @@
-//! How much memory the engine asks for: few allocations for a token, bounded ones for whatever else is sent to it.
+//! How much memory the engine asks for: few allocations for a token, bounded ones for whatever else
+//! is sent to it.
 
 #![allow(unsafe_code)] // a global allocator that counts cannot be written without
 
@@ -23,13 +24,13 @@ static ALLOCATOR: Counting = Counting;
 struct Counting;
 
 thread_local! {
-    // Initialised at compile time and without destructor, so that counting never allocates itself.
+    // Initialised at compile time and without a destructor, so that counting does not allocate.
     static COUNT: Cell<usize> = const { Cell::new(0) };
     static BYTES: Cell<usize> = const { Cell::new(0) };
     static SIZES: Cell<[usize; 16]> = const { Cell::new([0; 16]) };
 }
 
-/// Of all threads, since passwords are hashed on others.
+/// Counts the allocations of all threads, because passwords are hashed on threads of their own.
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
 fn note(bytes: usize) {
@@ -44,7 +45,7 @@ fn note(bytes: usize) {
     LARGEST.fetch_max(bytes, Ordering::Relaxed);
 }
 
-// SAFETY: everything is passed on to the system's allocator as it came.
+// SAFETY: all calls are passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size());
@@ -66,11 +67,12 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What one run has asked for on this thread; growing an allocation counts as one more, of the new size.
+/// What one run has allocated on this thread. Growing an allocation counts as one more, of the new
+/// size.
 struct Asked {
     count: usize,
     bytes: usize,
-    /// Of the first ones.
+    /// The sizes of the first allocations.
     sizes: Vec<usize>,
 }
 
@@ -88,14 +90,15 @@ fn asked_by<T>(run: impl FnOnce() -> T) -> (T, Asked) {
     (result, Asked { count, bytes, sizes: sizes.into_iter().take(count).collect() })
 }
 
-/// The dearest of several runs: an ES256 signature is made with an allocation more or less, as its numbers turn out.
+/// The largest of several runs: the number of allocations of an ES256 signature depends on its
+/// numbers.
 fn most_asked_by<T>(mut run: impl FnMut() -> T) -> Asked {
     let runs = (0..100).map(|_| asked_by(&mut run).1);
     runs.max_by_key(|asked| asked.count).expect("a run")
 }
 
-/// Three of the seven are the futures of the host's traits; the others are the decoded credentials, the claims, the
-/// token and the answer.
+/// Three of the seven are the futures of the host's traits. The others are the decoded credentials,
+/// the claims, the token and the answer.
 const FOR_A_TOKEN: usize = 7;
 
 fn a_token_costs_at_most_seven_allocations_beyond_its_signature(algorithm: Algorithm) {
@@ -133,7 +136,7 @@ fn an_rs256_token_costs_at_most_seven_allocations_beyond_its_signature() {
     a_token_costs_at_most_seven_allocations_beyond_its_signature(Algorithm::Rs256);
 }
 
-/// Beyond the seven: what the family's rows, their keys and the token are made of.
+/// On top of the seven: the rows of the session, their keys, and the refresh token.
 const FOR_A_REFRESH_TOKEN: usize = 20;
 
 #[test]
@@ -158,7 +161,7 @@ fn a_verification_is_within_what_its_token_says() {
     }
 }
 
-/// Whatever somebody sends may not cost more memory than a small multiple of what was sent.
+/// No request may cost more memory than a small multiple of its own size.
 fn assert_bounded(name: &str, sent: usize, asked: &Asked) {
     const FACTOR: usize = 4;
     const CONSTANT: usize = 8 * 1024;
@@ -335,7 +338,7 @@ mod stored_hashes {
         async_trait,
     };
 
-    /// Every user name is that user's stored hash.
+    /// A user table in which the user name is the stored hash.
     struct HashIsTheName;
 
     #[async_trait]
@@ -349,7 +352,7 @@ mod stored_hashes {
         }
     }
 
-    /// The largest allocation of any thread while a user with such a stored hash tries to log in.
+    /// The largest allocation of any thread during a login against this stored hash.
     fn largest_for(parameters: &str) -> usize {
         let mut cheap = Argon2Parameters::default();
         (cheap.memory_kib, cheap.passes) = (64, 1);
@@ -374,7 +377,7 @@ mod stored_hashes {
     #[test]
     fn a_stored_hash_beyond_the_ceiling_is_refused_without_its_memory() {
         const MIB: usize = 1024 * 1024;
-        // Within the ceiling it is computed, so this does measure the memory of hashes.
+        // Within the ceiling the hash is computed, so this does measure the memory of hashes.
         assert!(largest_for("m=32768,t=1,p=1") >= 32 * MIB);
         let dear = [
             "m=4194304,t=1,p=1",

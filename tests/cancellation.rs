@@ -1,4 +1,5 @@
-//! A request may be dropped at any await: nothing is granted, nothing is held up, and the next one works.
+//! A request may be dropped at any await: nothing is granted, nothing stays locked, and the next
+//! request works.
 
 mod common;
 
@@ -17,7 +18,7 @@ use password_grant::{
     async_trait,
 };
 
-/// Pending once, as a database would be.
+/// Is pending once, as a query to a database would be.
 async fn round_trip() {
     let mut waited = false;
     std::future::poll_fn(|context| {
@@ -30,7 +31,7 @@ async fn round_trip() {
     .await;
 }
 
-/// A host all of whose parts wait, and which counts how far a request came.
+/// A host whose traits all wait, and which counts how far a request came.
 #[derive(Default)]
 struct Slow {
     found: AtomicUsize,
@@ -75,7 +76,7 @@ impl TokenIssuer for Slow {
     }
 }
 
-/// Polls at most `polls` times, then drops. What came out, if it was done by then.
+/// Polls at most `polls` times, then drops the future. Returns its output if it was ready by then.
 fn poll_then_drop<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -105,7 +106,8 @@ fn a_request_dropped_at_any_poll_grants_nothing_and_hinders_nobody() {
         poll_then_drop(grant.token(HttpRequest::new("POST", None, headers, form.as_bytes())), polls)
     };
 
-    // Client, user (twice), token: four waits, so the fifth poll is the last.
+    // The client waits once, the user twice, the token once: four waits, so the fifth poll is the
+    // last.
     let expected = [[0, 0, 0], [0, 0, 0], [1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]];
     for (polls, reached) in expected.into_iter().enumerate() {
         let before = counts();
@@ -122,7 +124,7 @@ fn a_request_dropped_at_any_poll_grants_nothing_and_hinders_nobody() {
         assert_eq!(issued, usize::from(done), "a token that nobody got is not one");
     }
 
-    // A failed login that is being held back.
+    // A failed login is held back until the minimum time has passed.
     let wrong = GOOD.replace("wonderland", "wrong");
     assert!(ask(&wrong, 10).is_none());
     assert_eq!(clock.sleepers(), 0, "nobody sleeps for a caller who went away");

@@ -1,4 +1,4 @@
-//! Time: injected, saturating, and waited for without a runtime.
+//! Clocks and timestamps: arithmetic that saturates, and sleeping without a runtime.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use password_grant::Clock;
 use password_grant::testing::ManualClock;
 use password_grant::time::{SystemClock, Timestamp};
 
-/// Requirement 56: no value of a token or a table makes the arithmetic overflow.
+/// Requirement 56: no value in a token or a table makes the arithmetic overflow.
 #[test]
 fn arithmetic_saturates() {
     let (first, last) = (Timestamp::from_unix_seconds(0), Timestamp::from_unix_seconds(u64::MAX));
@@ -23,7 +23,7 @@ fn arithmetic_saturates() {
     );
 }
 
-/// A block-on without a timer: what completes here is woken by the clock's own thread.
+/// An executor without a timer. The sleep is woken by the clock's own thread.
 #[test]
 fn the_system_clock_needs_no_runtime() {
     let clock = SystemClock::new();

@@ -1,4 +1,4 @@
-//! What an observer is told, and what of it the default log holds.
+//! What an observer is told, and what the default log shows of it.
 #![cfg(feature = "tracing")]
 
 mod common;
@@ -11,7 +11,7 @@ use password_grant::error::{LimitKind, RequestFault, ServerFault};
 use password_grant::event::{EventKind, EventLevel, TracingObserver};
 use password_grant::{Event, HttpRequest, Login, Observer, Rejection};
 
-/// What `tracing` writes, as text.
+/// Collects the text that `tracing` writes.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -26,7 +26,7 @@ impl Write for Log {
     }
 }
 
-/// Tells `tracing` and remembers the user names that it was told.
+/// Passes events on to `tracing`, and remembers their user names.
 #[derive(Clone, Default)]
 struct Both(Arc<Mutex<Vec<Told>>>);
 
@@ -39,7 +39,7 @@ impl Observer for Both {
     }
 }
 
-/// Only alice exists; the others are unknown.
+/// Only `alice` exists.
 fn only_alice() -> Users {
     Users::who(|attempt| {
         Ok(match (attempt.username(), attempt.password().expose()) {
@@ -112,7 +112,7 @@ async fn the_log_has_a_field_for_each_fact_so_that_a_pipeline_can_filter() {
     assert!(line("attempt_admitted").starts_with("DEBUG "));
 }
 
-/// People type passwords into the field of the user name.
+/// Users sometimes type their password into the field for the user name.
 #[tokio::test]
 async fn a_name_that_was_not_found_is_masked_in_the_log_and_whole_for_an_observer() {
     let typed = "grant_type=password&username=hunter2%E2%82%AC&password=";

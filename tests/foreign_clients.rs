@@ -1,9 +1,11 @@
-//! A real client library against a real server: openid-client 6 on Node.js, with keys of Web Crypto.
+//! A real client library against a real server: openid-client 6 on Node.js, with keys of Web
+//! Crypto.
 //!
-//! Not among the tests that `cargo test` runs, since it needs Node.js and the library:
+//! `cargo test` leaves this out, because it needs Node.js and the library. To run it:
 //!
 //! ```text
-//! mkdir -p target/foreign-clients && cp tests/foreign_clients/package*.json target/foreign-clients/
+//! mkdir -p target/foreign-clients
+//! cp tests/foreign_clients/package*.json target/foreign-clients/
 //! npm ci --prefix target/foreign-clients
 //! cargo test --test foreign_clients
 //! ```
@@ -94,7 +96,7 @@ async fn openid_client_authenticates_in_every_way_that_it_has() {
         serde_json::from_str(&lines.next().expect("npm install was run").unwrap()).unwrap();
     assert_eq!(exported.len(), 10);
     for (id, jwk) in &exported {
-        // As it was exported, and registered with the name that the client gives it.
+        // The key as it was exported, registered with the name that the client uses.
         let mut named = jwk.clone();
         named["kid"] = json!(id);
         let set =

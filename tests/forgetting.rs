@@ -1,4 +1,4 @@
-//! What the library owns of a password or a client secret is overwritten before its memory is given back (requirement
+//! Memory that holds a password or a client secret is overwritten before it is freed (requirement
 //! 30).
 #![cfg(feature = "argon2")]
 #![allow(unsafe_code)] // a global allocator that looks at what is freed cannot be written without
@@ -15,7 +15,7 @@ use password_grant::{
     SigningKeys, User, UserStore, async_trait,
 };
 
-/// What both secrets hold in plain text, and their encoded forms do not.
+/// Both secrets contain this text, and their encoded forms do not.
 const MARKER: &[u8] = b"correct horse battery";
 const PASSWORD: &str = "correct horse battery staple";
 const ENCODED_PASSWORD: &str = "correct%20horse+battery+staple";
@@ -25,11 +25,11 @@ static ALLOCATOR: Inspecting = Inspecting;
 
 struct Inspecting;
 
-/// How many blocks were freed, on whatever thread, with the marker still in them.
+/// How many blocks were freed, on any thread, that still contained the marker.
 static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: everything is passed on to the system's allocator as it came; what is looked at was allocated with zeros, so
-// every byte of it is initialised.
+// SAFETY: all calls are passed on to the system's allocator unchanged. Memory is allocated with
+// zeros, so every byte that is read was initialised.
 unsafe impl GlobalAlloc for Inspecting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         unsafe { System.alloc_zeroed(layout) }
@@ -61,7 +61,7 @@ fn left_behind() -> usize {
     LEFT_BEHIND.load(Ordering::SeqCst)
 }
 
-/// One test, because the allocator sees all threads.
+/// This is one test, because the allocator sees all threads.
 #[tokio::test]
 async fn no_freed_memory_holds_a_password_or_a_client_secret() {
     let before = left_behind();
@@ -115,7 +115,7 @@ async fn no_freed_memory_holds_a_password_or_a_client_secret() {
         assert_eq!(answer.status, status, "{username} {tail}: {}", answer.body);
     }
     users.hash(PASSWORD).await.unwrap();
-    // The threads end with the last handle, and what they still held is freed.
+    // The hashing threads end with the last handle, and free what they still held.
     drop((grant, users));
     assert_eq!(left_behind() - before, 0);
 }

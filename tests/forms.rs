@@ -1,4 +1,5 @@
-//! A token request that a framework's own form extractor has parsed: the same answers over HTTP.
+//! Token requests that the form extractor of a framework has parsed get the same answers as over
+//! HTTP.
 #![cfg(feature = "http")]
 
 mod common;
@@ -131,8 +132,7 @@ async fn a_deserialised_request_is_answered_as_one_that_was_parsed_here() {
     );
 }
 
-/// What is handed over need not come from axum: any deserialiser of forms will do, and values that
-/// are borrowed are copied.
+/// Any deserializer of forms will do, not only that of axum. Values that are borrowed are copied.
 #[test]
 fn a_request_is_deserialised_by_any_form_deserialiser() {
     let request: TokenRequest<'_> = serde_urlencoded::from_bytes(GOOD.as_bytes()).unwrap();

@@ -18,7 +18,7 @@ use password_grant::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Nothing here waits.
+/// Runs a future that never waits.
 fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -26,7 +26,8 @@ fn now<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Texts that RFC 6749 appendix A allows for user names and passwords, short enough for both.
+/// Texts that RFC 6749 appendix A allows for both user names and passwords, and that are short
+/// enough for both.
 fn typed() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::char::any(), 1..80).prop_filter_map("not empty", |characters| {
         let allowed =
@@ -40,7 +41,7 @@ fn vschar(length: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value
     prop::collection::vec(0x20..=0x7eu8, length).prop_map(|bytes| String::from_utf8(bytes).unwrap())
 }
 
-/// Any of the spellings that form encoding allows for a text.
+/// Any spelling of a text that form encoding allows.
 fn encoded(text: &str, choices: &[u8]) -> String {
     let mut spelt = String::new();
     for (index, byte) in text.bytes().enumerate() {
@@ -56,9 +57,12 @@ fn encoded(text: &str, choices: &[u8]) -> String {
 }
 
 proptest! {
-    /// What was typed arrives as it was typed, however it was spelt, and as `serde_urlencoded` spells it.
+    /// A text arrives as it was typed, however it was encoded, and as `serde_urlencoded` encodes
+    /// it.
     #[test]
-    fn form_encoding_makes_the_round_trip(username in typed(), password in typed(), choices: Vec<u8>) {
+    fn form_encoding_makes_the_round_trip(
+        username in typed(), password in typed(), choices: Vec<u8>,
+    ) {
         let (name, secret) = (username.clone(), password.clone());
         let world = World::of(Users::who(move |attempt| {
             assert_eq!(attempt.username(), name);
@@ -66,7 +70,9 @@ proptest! {
             Ok(Login::accepted("user-1"))
         }));
         let ours = format!(
-            "grant_type=password&username={}&password={}", encoded(&username, &choices), encoded(&password, &choices)
+            "grant_type=password&username={}&password={}",
+            encoded(&username, &choices),
+            encoded(&password, &choices),
         );
         let oracle = serde_urlencoded::to_string(
             [("grant_type", "password"), ("username", &username), ("password", &password)]
@@ -76,12 +82,19 @@ proptest! {
         }
     }
 
-    /// Wherever the strict parser accepts arbitrary bytes, the oracle reads the same pairs; where the oracle had to
-    /// replace something, ours refuses.
+    /// If the strict parser accepts a body, `serde_urlencoded` reads the same pairs from it. If
+    /// the latter has to replace a character, the strict parser refuses.
     #[test]
-    fn arbitrary_bytes_are_refused_or_read_as_the_oracle_reads_them(start in prop_oneof![Just(""), Just("username=")], body in prop::collection::vec(
-        prop_oneof![Just(b'&'), Just(b'='), Just(b'%'), Just(b'+'), Just(b'a'), Just(b'F'), Just(b'0'), any::<u8>()], 0..60
-    )) {
+    fn arbitrary_bytes_are_refused_or_read_as_the_oracle_reads_them(
+        start in prop_oneof![Just(""), Just("username=")],
+        body in prop::collection::vec(
+            prop_oneof![
+                Just(b'&'), Just(b'='), Just(b'%'), Just(b'+'), Just(b'a'), Just(b'F'), Just(b'0'),
+                any::<u8>(),
+            ],
+            0..60,
+        ),
+    ) {
         let body = [start.as_bytes(), &*body].concat();
         let headers = [("content-type", FORM.as_bytes())];
         let http = HttpRequest::new("POST", None, headers, &body);
@@ -89,30 +102,42 @@ proptest! {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(&body).unwrap();
         let names: BTreeSet<_> = pairs.iter().map(|(name, _)| name).collect();
         if let Ok(request) = request {
-            let value = |wanted: &str| pairs.iter().find(|(name, value)| name == wanted && !value.is_empty());
+            let value = |wanted: &str| {
+                pairs.iter().find(|(name, value)| name == wanted && !value.is_empty())
+            };
             prop_assert_eq!(request.username(), value("username").map(|(_, value)| &**value));
             prop_assert_eq!(names.len(), pairs.len(), "a repeated name was accepted: {:?}", pairs);
-            let replaced = pairs.iter().any(|(name, value)| name.contains('\u{fffd}') || value.contains('\u{fffd}'));
-            prop_assert!(!replaced || holds_the_replacement_character(&body), "something was replaced");
+            let was_replaced = |text: &str| text.contains('\u{fffd}');
+            let replaced =
+                pairs.iter().any(|(name, value)| was_replaced(name) || was_replaced(value));
+            prop_assert!(
+                !replaced || holds_the_replacement_character(&body),
+                "something was replaced"
+            );
         }
     }
 
-    /// Any two of the same name are refused, whatever stands around them and however they are spelt.
+    /// Two parameters with the same name are refused, wherever they stand and however they are
+    /// spelt.
     #[test]
     fn a_repeated_name_is_never_accepted(
-        name in "[a-z_]{1,20}", before in "([a-z]{1,5}=[a-z]{0,5}&){0,5}", between in "(&[a-z]{1,5}=[a-z]{0,5}){0,5}",
+        name in "[a-z_]{1,20}",
+        before in "([a-z]{1,5}=[a-z]{0,5}&){0,5}",
+        between in "(&[a-z]{1,5}=[a-z]{0,5}){0,5}",
         choices: Vec<u8>,
     ) {
         prop_assume!(!["resource", "audience"].contains(&&*name));
         let body = format!("{before}{name}=1{between}&{}=2", encoded(&name, &choices));
         let headers = [("content-type", FORM.as_bytes())];
-        let parsed = TokenRequest::from_http(&HttpRequest::new("POST", None, headers, body.as_bytes()));
-        prop_assert!(parsed.is_err());
+        let request = HttpRequest::new("POST", None, headers, body.as_bytes());
+        prop_assert!(TokenRequest::from_http(&request).is_err());
     }
 
-    /// C28: what a client encodes, or does not, is what the server reads.
+    /// Incident C28: credentials are read as the client meant them, encoded or not.
     #[test]
-    fn basic_credentials_make_the_round_trip(id in vschar(1..64), secret in vschar(1..64), choices: Vec<u8>) {
+    fn basic_credentials_make_the_round_trip(
+        id in vschar(1..64), secret in vschar(1..64), choices: Vec<u8>,
+    ) {
         let world = World::default();
         let client = Client::confidential(&*id, ClientSecret::digest_of(&secret));
         world.clients.insert(client.grants([Grant::Password]).scope("profile".parse().unwrap()));
@@ -132,13 +157,16 @@ proptest! {
     ]) {
         let world = World::default();
         let headers = [("content-type", FORM.as_bytes()), ("authorization", &header)];
-        let answer = now(world.grant.token(HttpRequest::new("POST", None, headers, common::GOOD.as_bytes())));
+        let request = HttpRequest::new("POST", None, headers, common::GOOD.as_bytes());
+        let answer = now(world.grant.token(request));
         prop_assert_eq!(answer.status(), 401);
     }
 
-    /// Against the definition: a set of tokens.
+    /// Compares with the definition of a scope: a set of tokens.
     #[test]
-    fn scopes_behave_as_sets(a in "([a-d!#\\[\\]~]{1,2} ){0,40}[a-d]", b in "([a-d!]{1,2} ){0,6}[a-d]") {
+    fn scopes_behave_as_sets(
+        a in "([a-d!#\\[\\]~]{1,2} ){0,40}[a-d]", b in "([a-d!]{1,2} ){0,6}[a-d]",
+    ) {
         let set = |text: &str| text.split(' ').map(str::to_owned).collect::<BTreeSet<_>>();
         let (left, right): (Scope, Scope) = (a.parse().unwrap(), b.parse().unwrap());
         let tokens = |scope: &Scope| scope.iter().map(str::to_owned).collect::<BTreeSet<_>>();
@@ -157,27 +185,32 @@ proptest! {
         let token = |token: &str| {
             !token.is_empty() && token.chars().all(|c| matches!(c, '!' | '#'..='[' | ']'..='~'))
         };
-        prop_assert_eq!(text.parse::<Scope>().is_ok(), text.is_empty() || text.split(' ').all(token));
+        let is_scope = text.is_empty() || text.split(' ').all(token);
+        prop_assert_eq!(text.parse::<Scope>().is_ok(), is_scope);
     }
 
-    /// Requirement 23: whatever a host has as realm or scope, the header is valid and holds one challenge.
+    /// Requirement 23: for any realm and scope, the header is valid and contains one challenge.
     #[test]
     fn a_challenge_is_always_one_valid_header(scope in any::<String>(), realm in any::<String>()) {
         let keys = SigningKeys::from_hs256_secret(&[7; 32]).unwrap().verification_keys().unwrap();
-        let verifier = AccessTokenVerifier::new(realm.clone(), AUDIENCE, [Algorithm::Hs256], keys).unwrap().environment(&Environment::new().observer(()));
+        let verifier = AccessTokenVerifier::new(realm.clone(), AUDIENCE, [Algorithm::Hs256], keys);
+        let verifier = verifier.unwrap().environment(&Environment::new().observer(()));
         let refusal = now(verifier.authorize(BearerRequest::new([], None), &scope)).unwrap_err();
         check_challenge(refusal.header("www-authenticate").unwrap())?;
         let headers = [("authorization", &b"Bearer x"[..])];
-        let refusal = now(verifier.authorize(BearerRequest::new(headers, None), &scope)).unwrap_err();
+        let request = BearerRequest::new(headers, None);
+        let refusal = now(verifier.authorize(request, &scope)).unwrap_err();
         check_challenge(refusal.header("www-authenticate").unwrap())?;
 
         let world = World::with(Users::default(), |builder| builder.realm(realm));
         check_challenge(now(world.send(&[], common::GOOD)).header("www-authenticate").unwrap())?;
     }
 
-    /// No mutation of a token is accepted: not a byte changed, taken out, put in.
+    /// No mutation of a token is accepted, whether a byte is changed, removed or added.
     #[test]
-    fn no_mutation_of_a_token_is_accepted(position in any::<prop::sample::Index>(), byte in 0x21..0x7fu8, kind in 0..3u8) {
+    fn no_mutation_of_a_token_is_accepted(
+        position in any::<prop::sample::Index>(), byte in 0x21..0x7fu8, kind in 0..3u8,
+    ) {
         let (verifier, token) = issued();
         let mut mutated = token.clone().into_bytes();
         let index = position.index(mutated.len());
@@ -191,10 +224,13 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_tokens_and_keys_are_refused_without_a_panic(text in any::<String>(), bytes: Vec<u8>, json in json_text()) {
+    fn arbitrary_tokens_and_keys_are_refused_without_a_panic(
+        text in any::<String>(), bytes: Vec<u8>, json in json_text(),
+    ) {
         let (verifier, _) = issued();
         prop_assert!(now(verifier.verify(&text)).is_err());
-        let built = format!("{}.{}.{}", common::encode(&json), common::encode(&json), common::encode(&bytes));
+        let (header, signature) = (common::encode(&json), common::encode(&bytes));
+        let built = format!("{header}.{header}.{signature}");
         prop_assert!(now(verifier.verify(&built)).is_err());
         prop_assert!(Jwk::from_json(&bytes).is_err());
         prop_assert!(JwkSet::from_json(&bytes).is_err());
@@ -204,7 +240,7 @@ proptest! {
     }
 }
 
-/// Whether the body itself holds U+FFFD, raw or in any spelling that percent-encodes it.
+/// Whether the body contains U+FFFD, raw or percent-encoded.
 fn holds_the_replacement_character(body: &[u8]) -> bool {
     let mut unescaped = Vec::new();
     let mut rest = body;
@@ -243,7 +279,7 @@ fn check_challenge(header: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A verifier, and a token that it accepts.
+/// Returns a verifier and a token that it accepts.
 fn issued() -> (AccessTokenVerifier, String) {
     static ISSUED: std::sync::OnceLock<(AccessTokenVerifier, String)> = std::sync::OnceLock::new();
     ISSUED
@@ -262,7 +298,7 @@ fn issued() -> (AccessTokenVerifier, String) {
         .clone()
 }
 
-/// JSON in the vocabulary of headers, claims and keys.
+/// JSON made of the members of headers, claims and keys.
 fn json_text() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -1,4 +1,5 @@
-//! Secrets stay secret: in `Debug`, in events, in logs and in answers (requirements 30, 138; incident I28).
+//! Secrets stay secret: in `Debug`, in events, in logs and in answers (requirements 30, 138;
+//! incident I28).
 
 mod common;
 
@@ -135,7 +136,7 @@ fn a_user_does_not_show_its_hash() {
     clean(&debug(user), &[&hash, "$argon2id", hash.rsplit('$').next().unwrap()]);
 }
 
-/// Remembers an event in every way it can be printed.
+/// Keeps everything that can be printed of an event.
 #[derive(Clone, Default)]
 struct Everything(Arc<Mutex<String>>);
 
@@ -157,7 +158,8 @@ impl io::Write for Everything {
     }
 }
 
-/// Asks for tokens in every way that succeeds and fails, and uses one. The answers that are not grants, and the tokens.
+/// Requests tokens in every way that succeeds or fails, and uses one. Returns the answers that are
+/// not grants, and the tokens.
 async fn full_run(observer: impl Observer + Clone) -> (Vec<Answer>, Vec<String>) {
     let clients = InMemoryClients::new([Client::confidential(
         "web",
@@ -177,7 +179,7 @@ async fn full_run(observer: impl Observer + Clone) -> (Vec<Answer>, Vec<String>)
     let verifier = AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Es256], verification);
     let verifier = verifier.unwrap().environment(&Environment::new().observer(observer.clone()));
     let tokens = JwtIssuer::new(signing, AUDIENCE);
-    // Each token is good for one use, so that a second one is a theft.
+    // Each refresh token is good for one use, so a second use is a theft.
     let refresh = RefreshTokens::new(keys(), Gate::default()).retry_window(Duration::ZERO);
     let builder = PasswordGrant::builder(ISSUER, clients, users, tokens)
         .environment(&Environment::new().observer(observer));
@@ -219,7 +221,7 @@ async fn full_run(observer: impl Observer + Clone) -> (Vec<Answer>, Vec<String>)
     let request = BearerRequest::new([("authorization", tampered.as_bytes())], None);
     refused.push(verifier.authenticate(request).await.unwrap_err().into());
 
-    // And the life of a token after its login.
+    // What happens to a token after its login.
     let send = async |endpoint: &str, form: String| -> Answer {
         let headers = [("authorization", right.as_bytes()), ("content-type", FORM.as_bytes())];
         let request = HttpRequest::new("POST", None, headers, form.as_bytes());
@@ -309,7 +311,7 @@ async fn no_line_logged_in_a_full_run_holds_a_secret() {
     check_run(&log, &refused, &issued);
 }
 
-/// C26: `==` on a secret leaks where it differs; these types have none.
+/// Incident C26: `==` on a secret leaks where it differs, so these types do not have it.
 #[test]
 fn secret_types_have_no_equality_and_are_not_serialisable() {
     trait Absent {
@@ -326,8 +328,10 @@ fn secret_types_have_no_equality_and_are_not_serialisable() {
         #[allow(dead_code)]
         const SERIALISATION: bool = true;
     }
-    const { assert!(Probe::<String>::EQUALITY && Probe::<String>::SERIALISATION, "the probe works") };
-    const { assert!(!Probe::<Secret<'static>>::EQUALITY && !Probe::<Secret<'static>>::SERIALISATION) };
+    const { assert!(Probe::<String>::EQUALITY, "the probe works") };
+    const { assert!(Probe::<String>::SERIALISATION, "the probe works") };
+    const { assert!(!Probe::<Secret<'static>>::EQUALITY) };
+    const { assert!(!Probe::<Secret<'static>>::SERIALISATION) };
     const { assert!(!Probe::<ClientSecret>::EQUALITY && !Probe::<ClientSecret>::SERIALISATION) };
     const { assert!(!Probe::<AccessToken>::EQUALITY && !Probe::<AccessToken>::SERIALISATION) };
     const { assert!(!Probe::<Client>::EQUALITY && !Probe::<Client>::SERIALISATION) };

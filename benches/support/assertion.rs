@@ -1,4 +1,5 @@
-//! One token request by client assertion, the same request by Basic, and the bare check of an assertion's signature.
+//! A benchmark case for client assertions: a token request by assertion, the same request by Basic,
+//! and the bare verification of an assertion's signature.
 
 use std::cell::Cell;
 use std::hint::black_box;
@@ -13,7 +14,7 @@ use password_grant::{
 use super::keys::{BareVerification, KeyPair, decoded};
 use super::{AUDIENCE, CLIENT_ID, CachedClient, ISSUER, SCOPE, TrivialUser, block_on, request};
 
-/// The algorithms that are measured: what the RSA ones cost more is the verification alone.
+/// The measured algorithms. RSA is left out, because only its verification costs more.
 pub const ALGORITHMS: [Algorithm; 3] = [Algorithm::Hs256, Algorithm::EdDsa, Algorithm::Es256];
 
 const SIGNER: &str = "backend";
@@ -21,7 +22,7 @@ const SIGNER: &str = "backend";
 const HEADERS: [(&str, &[u8]); 2] =
     [("host", b"id.example.com"), ("content-type", b"application/x-www-form-urlencoded")];
 
-/// A client that sends its secret, and one that signs.
+/// A client that sends its secret, and a client that signs assertions.
 struct Clients(CachedClient, Client);
 
 #[async_trait]
@@ -44,13 +45,13 @@ pub struct AssertionCase {
     grant: PasswordGrant,
     assertions: ClientAssertion,
     bare: BareVerification,
-    /// What was signed, and the signature.
+    /// The signing inputs of assertions, with their signatures.
     signed: Vec<(String, Vec<u8>)>,
     next: Cell<usize>,
 }
 
 impl AssertionCase {
-    /// Tokens are signed by HS256, so that the assertion is most of the work.
+    /// Tokens are signed with HS256, so that the assertion is most of the work.
     pub fn new(algorithm: Algorithm) -> Self {
         let pair = KeyPair::generate(algorithm);
         let key = pair.assertion_key();
@@ -63,7 +64,7 @@ impl AssertionCase {
         let clients =
             Clients(CachedClient::new(), client.scope(SCOPE.parse().expect("a scope")).build());
         let issuer = JwtIssuer::new(KeyPair::generate(Algorithm::Hs256).signing_keys(), AUDIENCE);
-        // Room for as many as a long measurement makes.
+        // The capacity suffices for all assertions of a long measurement.
         let grant = PasswordGrant::builder(ISSUER, clients, TrivialUser::new(), issuer)
             .environment(&Environment::new().observer(()))
             .dangerous_without_attempt_limits()
@@ -92,7 +93,7 @@ impl AssertionCase {
         case
     }
 
-    /// A request with a fresh assertion, which is good for one run.
+    /// A request with a fresh assertion, which can be used once.
     pub fn body(&self) -> String {
         let [(_, kind), (_, assertion)] = self.assertions.parameters().expect("an assertion");
         let parameters = [
@@ -115,8 +116,9 @@ impl AssertionCase {
         block_on(self.grant.token(request())).status()
     }
 
-    /// The check of a signature over as many bytes, and nothing else. Of another one each time, as with assertions: a
-    /// processor that has seen the same one often knows which branches are taken.
+    /// Verifies a signature over as many bytes, and does nothing else. It takes another signature
+    /// each time, as assertions do: a processor predicts the branches for one that it has often
+    /// seen.
     pub fn verify(&self) -> bool {
         let index = self.next.replace((self.next.get() + 1) % self.signed.len());
         let (signed, signature) = &self.signed[index];

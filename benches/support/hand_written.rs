@@ -1,7 +1,9 @@
-//! A whole password grant in one function, written for speed alone: the floor that the engine is measured against.
+//! A whole password grant in one function, written for speed alone: the floor that the engine is
+//! compared with.
 //!
-//! It is not code to use. It knows one client and one user, tells its caller nothing of what went wrong, tells nobody
-//! else anything, wipes no secret, and has no place where a host could put a check of its own.
+//! Do not use this code. It knows one client and one user, gives the caller no reason for a
+//! failure, reports nothing to anybody else, wipes no secret, and has no place for a check of the
+//! host.
 
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,7 +23,7 @@ pub struct HandWritten {
     client_secret_sha256: [u8; 32],
     /// `{"access_token":"`, the encoded header of the token, and a dot.
     answer_head: String,
-    /// Where in it the token begins.
+    /// The position in `answer_head` at which the token begins.
     token_start: usize,
     /// The claims up to the value of `sub`.
     claims_head: String,
@@ -132,7 +134,7 @@ impl HandWritten {
             return Err((400, "invalid_grant"));
         }
 
-        // The token, written where it is sent from.
+        // The token is written straight into the response.
         let now = unix_seconds();
         let mut random = [0; 16];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| (500, "server_error"))?;
@@ -208,7 +210,7 @@ fn append_base64url(out: &mut Vec<u8>, bytes: &[u8]) {
     out.truncate(start + written);
 }
 
-/// The parameters that count, each at most once; others are passed over.
+/// Parses the known parameters, each at most once, and ignores others.
 fn parse(body: &[u8]) -> Option<Form<'_>> {
     let mut form = Form::default();
     for piece in body.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty()) {

@@ -1,4 +1,5 @@
-//! One key in all the forms that are measured: the engine's, the bare one of aws-lc-rs, and that of jsonwebtoken.
+//! One key in all measured forms: the engine's, the bare one of aws-lc-rs, and that of
+//! jsonwebtoken.
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::hmac;
@@ -15,7 +16,7 @@ use password_grant::assertion::AssertionKey;
 use password_grant::jose::VerificationKeys;
 use password_grant::{Algorithm, SigningKeys};
 
-/// Bytes of the longest signature, that of RSA with 2,048 bits.
+/// The length of the longest signature in bytes, which is that of RSA with 2,048 bits.
 pub const SIGNATURE: usize = 256;
 
 /// A private key: PKCS#8, or for HS256 the secret itself.
@@ -67,7 +68,7 @@ impl KeyPair {
         .expect("a signing key")
     }
 
-    /// For a client that signs with it.
+    /// The key for a client that signs assertions with it.
     pub fn assertion_key(&self) -> AssertionKey {
         match self.algorithm {
             Algorithm::Hs256 => AssertionKey::from_secret(&self.private),
@@ -76,7 +77,7 @@ impl KeyPair {
         .expect("a key")
     }
 
-    /// The secret itself, of a key that is one.
+    /// The secret of an HS256 key.
     pub fn secret(&self) -> &[u8] {
         assert_eq!(self.algorithm, Algorithm::Hs256);
         &self.private
@@ -90,7 +91,7 @@ impl KeyPair {
         self.algorithm
     }
 
-    /// The identifier that the engine puts into its tokens' header.
+    /// The key identifier in the header of the engine's tokens.
     pub fn kid(&self) -> Option<String> {
         match self.algorithm {
             Algorithm::Hs256 => {
@@ -149,7 +150,7 @@ impl KeyPair {
     }
 }
 
-/// A signature and nothing else, with the key parsed beforehand.
+/// Makes a signature and nothing else, with the key parsed beforehand.
 pub enum BareSignature {
     Hs256(Box<hmac::Key>),
     EdDsa(Ed25519KeyPair),
@@ -158,7 +159,7 @@ pub enum BareSignature {
 }
 
 impl BareSignature {
-    /// Writes the signature and says how long it is.
+    /// Writes the signature and returns its length.
     #[inline]
     pub fn sign(&self, message: &[u8], out: &mut [u8; SIGNATURE]) -> usize {
         let copy = |signature: &[u8], out: &mut [u8; SIGNATURE]| {
@@ -180,7 +181,7 @@ impl BareSignature {
     }
 }
 
-/// The check of a signature and nothing else, with the key parsed beforehand.
+/// Verifies a signature and nothing else, with the key parsed beforehand.
 pub enum BareVerification {
     Shared(Box<hmac::Key>),
     Public(ParsedPublicKey),

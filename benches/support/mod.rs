@@ -1,6 +1,7 @@
-//! What the measurements share: one token request, an engine around it that looks nothing up, and its floors.
+//! The shared parts of the benchmarks: one token request, an engine that looks nothing up, and its
+//! floors, which do the least work that the same result takes.
 
-#![allow(dead_code)] // every target uses a part of it
+#![allow(dead_code)] // each benchmark uses only a part
 
 pub mod assertion;
 pub mod hand_written;
@@ -32,7 +33,7 @@ pub const LIFETIME: u64 = 600;
 
 pub const BODY: &[u8] = b"grant_type=password&username=alice&password=wonderland&scope=profile";
 
-/// `CLIENT_ID` and `CLIENT_SECRET`, as Basic sends them.
+/// `CLIENT_ID` and `CLIENT_SECRET` as HTTP Basic credentials.
 pub const AUTHORIZATION: &[u8] =
     b"Basic d2ViOjRmdGpjZkdlTU1uckhzVnNBcHExV1drVlhtREhtdlBjS19IbjVaUVBjMkk=";
 
@@ -46,17 +47,17 @@ pub const HEADERS: [(&str, &[u8]); 4] = [
 pub const ALGORITHMS: [Algorithm; 4] =
     [Algorithm::Hs256, Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
 
-/// The request that is measured.
+/// The measured request.
 pub fn request() -> HttpRequest<'static> {
     HttpRequest::new("POST", None, HEADERS, BODY)
 }
 
-/// The same from an address, which is then counted too.
+/// The same request from an address, so that the attempts of the address are counted too.
 pub fn request_from_somewhere() -> HttpRequest<'static> {
     request().peer([192, 0, 2, 1].into())
 }
 
-/// Polls until it is done. The futures that are timed here are done at the first poll.
+/// Polls a future until it is ready. The measured futures are ready at the first poll.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -68,7 +69,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Knows one client, and hands out clones of it.
+/// A client store that knows one client and returns clones of it.
 pub struct CachedClient(Client);
 
 impl CachedClient {
@@ -86,7 +87,7 @@ impl ClientStore for CachedClient {
     }
 }
 
-/// Accepts one constant password, and hands out clones of one subject.
+/// Accepts one constant password, and returns clones of one subject.
 pub struct TrivialUser(Subject);
 
 impl TrivialUser {
@@ -107,29 +108,29 @@ impl UserAuthenticator for TrivialUser {
     }
 }
 
-/// An engine over this key with this user table, and an observer that does nothing. Without limits on attempts, which
-/// the floors do not have either.
+/// An engine with this key and these users, and an observer that does nothing. It has no attempt
+/// limits, since the floors have none either.
 pub fn engine_with(users: impl UserAuthenticator, key: &KeyPair) -> PasswordGrant {
     builder_with(users, key).dangerous_without_attempt_limits().build().expect("an engine")
 }
 
-/// The same, with the limits that are on by default.
+/// The same engine with the default attempt limits.
 pub fn limited_engine_with(users: impl UserAuthenticator, key: &KeyPair) -> PasswordGrant {
     builder_with(users, key).build().expect("an engine")
 }
 
-/// The same, to be configured further.
+/// A builder of the same engine, for further configuration.
 pub fn builder_with(users: impl UserAuthenticator, key: &KeyPair) -> PasswordGrantBuilder {
     let tokens = JwtIssuer::new(key.signing_keys(), AUDIENCE);
     PasswordGrant::builder(ISSUER, CachedClient::new(), users, tokens)
         .environment(&Environment::new().observer(()))
 }
 
-/// One algorithm: the engine, and what is measured beside it.
+/// The engine and its floors for one algorithm.
 pub struct Case {
     pub algorithm: Algorithm,
     pub grant: PasswordGrant,
-    /// With limits on attempts.
+    /// The engine with attempt limits.
     pub limited: PasswordGrant,
     pub verifier: AccessTokenVerifier,
     pub hand_written: HandWritten,
@@ -143,7 +144,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// Makes a key, and tries everything once: a floor that does less than the work is none.
+    /// Makes a key, and tries everything once, to make sure that each floor does its work.
     pub fn new(algorithm: Algorithm) -> Self {
         let key = KeyPair::generate(algorithm);
         let grant = engine_with(TrivialUser::new(), &key);
@@ -181,7 +182,7 @@ impl Case {
         case
     }
 
-    /// What the token's signature is made over.
+    /// The bytes that the token's signature covers.
     pub fn signing_input(&self) -> &[u8] {
         self.token.rsplit_once('.').expect("a compact JWS").0.as_bytes()
     }
@@ -192,7 +193,7 @@ fn token_in(body: &[u8]) -> String {
     answer["access_token"].as_str().expect("a token").to_owned()
 }
 
-/// The token alone, by the most used crate for it, with the same header and claims.
+/// Makes only the token, with the most used crate for it and with the same header and claims.
 pub struct JsonWebToken {
     header: jsonwebtoken::Header,
     key: jsonwebtoken::EncodingKey,
@@ -235,7 +236,7 @@ impl JsonWebToken {
     }
 }
 
-/// The parameters of the body, as a host without a strict parser would take them.
+/// The parameters of the body, as a host without a strict parser would read them.
 #[derive(serde::Deserialize)]
 pub struct LaxForm<'a> {
     #[serde(borrow)]
@@ -248,20 +249,20 @@ pub struct LaxForm<'a> {
     pub scope: Option<std::borrow::Cow<'a, str>>,
 }
 
-/// Whether the numbers are wanted (`cargo bench`), or only that everything runs (`cargo test --benches`, or `--test`, as
-/// criterion has it).
+/// Whether to measure (`cargo bench`), or only to run everything once (`cargo test --benches`, or
+/// `--test`, as in criterion).
 pub fn is_measured() -> bool {
     let has = |flag: &str| std::env::args().any(|argument| argument == flag);
     has("--bench") && !has("--test")
 }
 
-/// The middle one; of none, zero.
+/// The median; zero if there are no values.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// The most memory this process has held, from Linux; elsewhere not a number.
+/// The peak memory of this process in MiB, as reported by Linux; NaN on other systems.
 pub fn peak_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

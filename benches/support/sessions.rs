@@ -1,5 +1,6 @@
-//! Logins with and without a refresh token, and what is done with tokens later. Tokens are signed by HS256, and without
-//! limits on attempts, so that what is measured is most of the work.
+//! A benchmark case for sessions: logins with and without a refresh token, and the later uses of
+//! tokens. Tokens are signed with HS256 and there are no attempt limits, so that the measured part
+//! is most of the work.
 
 use std::hint::black_box;
 
@@ -31,7 +32,7 @@ impl AccountGate for OpenGate {
 pub struct SessionCase {
     grant: PasswordGrant,
     pub verifier: AccessTokenVerifier,
-    /// The same, which also asks what was revoked.
+    /// The same verifier, which also asks for the revocation status.
     pub revoking_verifier: AccessTokenVerifier,
 }
 
@@ -72,7 +73,8 @@ impl SessionCase {
         )
     }
 
-    /// The refresh token of a login. Its user has as many sessions as allowed soon, so that each replaces another one.
+    /// The refresh token of a login. Its user soon has as many sessions as are allowed, so that
+    /// each login replaces a session.
     pub fn login(&self) -> String {
         self.ask(
             "grant_type=password&username=alice&password=wonderland&scope=profile+offline_access",
@@ -80,12 +82,12 @@ impl SessionCase {
         )
     }
 
-    /// The refresh token that follows.
+    /// Refreshes, and returns the next refresh token.
     pub fn refresh(&self, token: &str) -> String {
         self.ask(&format!("grant_type=refresh_token&refresh_token={token}"), "refresh_token")
     }
 
-    /// Whether a token is active, by its own client.
+    /// Introspects an active token as the client that it was issued to.
     pub fn introspect(&self, token: &str) -> u16 {
         let form = format!("token={token}");
         let answer = block_on(self.grant.introspect(HttpRequest::new(
@@ -104,7 +106,7 @@ impl SessionCase {
     }
 }
 
-/// Cut out, since parsing would be measured too.
+/// Cuts the member out of the text, since the time of a parser would be measured too.
 fn text(answer: &HttpResponse, member: &str) -> String {
     assert_eq!(answer.status(), 200);
     let body = std::str::from_utf8(answer.body()).expect("JSON");

@@ -1,3 +1,6 @@
+//! Fuzzes the `Authorization` header of client authentication (RFC 6749 section 2.3.1): every input
+//! is refused with 401.
+
 #![no_main]
 
 mod support;

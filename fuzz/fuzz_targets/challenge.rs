@@ -1,3 +1,6 @@
+//! Fuzzes the `WWW-Authenticate` challenge of a protected resource (RFC 6750 section 3): whatever
+//! realm and scope are, it is one well-formed quoted parameter.
+
 #![no_main]
 
 mod support;

@@ -1,3 +1,6 @@
+//! Fuzzes the form parser of the token endpoint: no parameter that must be unique is accepted twice
+//! (RFC 6749 section 3.2).
+
 #![no_main]
 
 use std::collections::BTreeSet;

@@ -1,3 +1,6 @@
+//! Fuzzes the parsers of keys: PEM, JWK and JWK sets (RFC 7517). Every key that is read can be
+//! used.
+
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,7 +14,7 @@ fuzz_target!(|json: &[u8]| {
         VerificationKeys::from_jwks(&set).expect("every key of a set was checked");
     }
     let Ok(key) = Jwk::from_json(json) else { return };
-    // The kid may be any text; the rest is written in one way only.
+    // The `kid` may be any text; everything else has one spelling.
     let set: JwkSet = [key.clone()].into_iter().collect();
     VerificationKeys::from_jwks(&set).expect("a key that was read is one that verifies");
 });

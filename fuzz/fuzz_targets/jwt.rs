@@ -1,3 +1,5 @@
+//! Fuzzes the access token verifier (RFC 9068): no input is a valid token, and none panics.
+
 #![no_main]
 
 mod support;

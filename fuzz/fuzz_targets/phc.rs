@@ -1,3 +1,6 @@
+//! Fuzzes the stored password hash, a PHC string: no hash lets a wrong password log in, and none
+//! panics.
+
 #![no_main]
 
 mod support;

@@ -1,4 +1,6 @@
-#![allow(dead_code)] // each target uses its part
+//! The shared parts of the fuzz targets: an engine, a verifier, and executors for their futures.
+
+#![allow(dead_code)] // each target uses only a part
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,7 +13,7 @@ use password_grant::{AccessTokenVerifier, Algorithm, BoxError, Client, ClientSec
 const ISSUER: &str = "https://id.example.com";
 const AUDIENCE: &str = "https://api.example.com";
 
-/// Rejects everybody.
+/// Rejects every login.
 struct Nobody;
 
 #[async_trait]
@@ -44,7 +46,7 @@ pub fn verifier(issuer: &str) -> AccessTokenVerifier {
     verifier.expect("a key for the algorithm").environment(&Environment::new().observer(()))
 }
 
-/// For futures that wait for nothing.
+/// Polls once a future that never waits.
 pub fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

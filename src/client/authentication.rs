@@ -1,4 +1,5 @@
-//! How a client is registered to authenticate: by which method, with which secrets or keys.
+//! How a client is registered to authenticate: its method, and its secrets or keys (RFC 6749
+//! section 2.3).
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,21 +7,21 @@ use std::sync::Arc;
 use crate::client::ClientSecret;
 use crate::jose::{Algorithm, Hmac, JwkSet, KeyError, VerificationKeys};
 
-/// A client authentication method, by its registered name ([RFC 7591 section 2]).
+/// A client authentication method, under its registered name ([RFC 7591 section 2]).
 ///
 /// [RFC 7591 section 2]: https://www.rfc-editor.org/rfc/rfc7591#section-2
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuthenticationMethod {
-    /// The secret in the `Authorization` header.
+    /// The secret is sent in the `Authorization` header.
     ClientSecretBasic,
-    /// The secret in the body.
+    /// The secret is sent in the body.
     ClientSecretPost,
-    /// A JWT that the client signs with its private key (RFC 7523).
+    /// The client sends a JWT that it signs with its private key (RFC 7523).
     PrivateKeyJwt,
-    /// A JWT that the client signs with its secret (RFC 7523).
+    /// The client sends a JWT that it signs with its secret (RFC 7523).
     ClientSecretJwt,
-    /// No authentication: a public client.
+    /// The client does not authenticate: a public client.
     None,
 }
 
@@ -33,7 +34,7 @@ impl AuthenticationMethod {
         Self::None,
     ];
 
-    /// The name, as metadata and registrations spell it.
+    /// The name of the method in metadata and registrations.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,7 +47,7 @@ impl AuthenticationMethod {
     }
 }
 
-/// How a confidential client is registered to authenticate: by which method, with which secrets.
+/// How a client is registered to authenticate: its method, and its secrets or keys.
 #[derive(Clone)]
 pub struct ClientAuthentication(Credentials);
 
@@ -57,11 +58,12 @@ enum Credentials {
     Assertion(AssertionRegistration),
 }
 
-/// How a client's assertions are judged.
+/// What a client's assertions are verified against.
 #[derive(Clone)]
 pub(crate) struct AssertionRegistration {
     keys: AssertionKeys,
-    /// What the client is registered to sign with. Never both kinds: a public key is no secret.
+    /// The algorithms that the client may sign with. They are never both symmetric and asymmetric:
+    /// a public key is not a secret, so it must never be taken for an HMAC key.
     algorithms: Vec<Algorithm>,
     compatibility: Vec<AssertionCompatibility>,
 }
@@ -69,7 +71,7 @@ pub(crate) struct AssertionRegistration {
 #[derive(Clone)]
 pub(crate) enum AssertionKeys {
     Known(Arc<VerificationKeys>),
-    /// Published by the client, at this URI.
+    /// The keys that the client publishes at this URI.
     At(Arc<str>),
 }
 
@@ -95,18 +97,21 @@ impl AssertionRegistration {
     }
 }
 
-/// What a client may do that the specifications do not want, because it cannot be changed: for each client, and off
-/// unless given.
+/// A deviation from the specifications, for a client that cannot be changed. Each is off unless it
+/// is given to that client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AssertionCompatibility {
-    /// Its assertions may be for the token endpoint's URL, or that of the endpoint called, in the place of our issuer;
-    /// or for one of these among others. Many deployed clients send the token endpoint. Whoever else such an assertion
-    /// is for could use it here. The observer is told of each ([`EventKind::LenientAudience`](crate::event::EventKind)).
+    /// The `aud` of its assertions may be the URL of the token endpoint, or of the endpoint that
+    /// was called, instead of this server's issuer. It may also be an array with other audiences if
+    /// one of these three is in it. Many deployed clients send the token endpoint. Any other
+    /// audience of such an assertion could use it at this server. The observer learns of each
+    /// ([`EventKind::LenientAudience`](crate::event::EventKind)).
     EndpointAudience,
-    /// It may write `jwt_bearer` for the assertion's type.
+    /// It may send `jwt_bearer` as the `client_assertion_type`.
     JwtBearerAlias,
-    /// It may send a Basic header that names the same client beside the assertion. The secret in it is not looked at.
+    /// It may send an `Authorization: Basic` header that names the same client, in addition to the
+    /// assertion. The secret in the header is ignored.
     BasicAlongside,
 }
 
@@ -119,27 +124,29 @@ struct SecretRegistration {
 }
 
 impl ClientAuthentication {
-    /// `client_secret_basic`: HTTP Basic, and nothing else. Identifier and secret are read in each way that clients write them:
-    /// form-encoded (RFC 6749 section 2.3.1), as they are, and percent-encoded with `+` kept. Identifiers without `%`, `+`
-    /// and spaces have but one reading, and are best.
+    /// `client_secret_basic`: HTTP Basic only. Identifier and secret are read in each of the ways
+    /// in which clients write them: form-encoded (RFC 6749 section 2.3.1), unencoded, and
+    /// percent-encoded with `+` kept. Prefer identifiers without `%`, `+` and spaces, because they
+    /// have only one reading.
     #[must_use]
     pub fn basic(secret: ClientSecret) -> Self {
         Self::by_secret(true, false).or_secret(secret)
     }
 
-    /// `client_secret_post`: the secret in the body, and nothing else.
+    /// `client_secret_post`: the secret in the body only.
     #[must_use]
     pub fn post(secret: ClientSecret) -> Self {
         Self::by_secret(false, true).or_secret(secret)
     }
 
-    /// Either of the two, one in a request: for clients of which it is not known which they use.
+    /// `client_secret_basic` or `client_secret_post`, one of them in each request: for clients
+    /// whose method is not known.
     #[must_use]
     pub fn basic_or_post(secret: ClientSecret) -> Self {
         Self::by_secret(true, true).or_secret(secret)
     }
 
-    /// That of a public client.
+    /// The registration of a public client.
     pub(crate) fn none() -> Self {
         Self(Credentials::None)
     }
@@ -156,7 +163,7 @@ impl ClientAuthentication {
         }))
     }
 
-    /// One more secret that is accepted, so that a client can change over from one to the other.
+    /// Adds a secret that is also accepted, so that the client can change from one to the other.
     #[must_use]
     pub fn or_secret(mut self, secret: ClientSecret) -> Self {
         if let Credentials::Secret(own) = &mut self.0 {
@@ -165,10 +172,12 @@ impl ClientAuthentication {
         self
     }
 
-    /// One more secret that is accepted, stored as an Argon2id PHC string: for a secret of little entropy, imported from
-    /// elsewhere. There is one such secret; a second call replaces it. Needs
-    /// [`PasswordGrantBuilder::slow_client_secrets`](crate::PasswordGrantBuilder::slow_client_secrets); without it the secret is refused, and the
-    /// observer told of [`ServerFault::ClientRegistration`](crate::error::ServerFault::ClientRegistration).
+    /// Adds a secret that is also accepted and is stored as an Argon2id PHC string: for a secret of
+    /// low entropy that was imported from elsewhere. A client has at most one such secret; a second
+    /// call replaces it. This needs
+    /// [`slow_client_secrets`](crate::PasswordGrantBuilder::slow_client_secrets) of the engine's
+    /// builder. Without it the secret is refused, and the observer receives
+    /// [`ServerFault::ClientRegistration`](crate::error::ServerFault::ClientRegistration).
     #[cfg(feature = "argon2")]
     #[must_use]
     pub fn or_slow_hash(mut self, phc: impl Into<String>) -> Self {
@@ -178,42 +187,47 @@ impl ClientAuthentication {
         self
     }
 
-    /// `client_secret_basic` by a secret that is stored as a slow hash alone; see [`or_slow_hash`](Self::or_slow_hash).
+    /// `client_secret_basic` with a secret that is stored only as a slow hash; see
+    /// [`or_slow_hash`](Self::or_slow_hash).
     #[cfg(feature = "argon2")]
     #[must_use]
     pub fn basic_by_slow_hash(phc: impl Into<String>) -> Self {
         Self::by_secret(true, false).or_slow_hash(phc)
     }
 
-    /// `private_key_jwt`: a JWT that the client signs with the private half of one of these keys, by any algorithm that the
-    /// key is for; see [`algorithms`](Self::algorithms).
+    /// `private_key_jwt`: a JWT that the client signs with the private half of one of these keys,
+    /// by any algorithm that the key is for; see [`algorithms`](Self::algorithms).
     ///
-    /// A key that has no `kid` is known by its thumbprint (RFC 7638). If the client names it otherwise in its assertions,
-    /// give it that name ([`Jwk::with_kid`](crate::jose::Jwk::with_kid)), or they are refused; without a name in them, the only
-    /// key that fits is taken.
+    /// A key without a `kid` is named by its thumbprint (RFC 7638). If the client's assertions name
+    /// it differently, give the key that name ([`Jwk::with_kid`](crate::jose::Jwk::with_kid));
+    /// otherwise they are refused. An assertion that names no key is verified with the only key
+    /// that fits.
     ///
     /// # Errors
     ///
-    /// When there is no key, one that is not valid, or two that are named alike; as [`VerificationKeys::from_jwks`].
+    /// Fails if there is no key, if a key is invalid, or if two keys have the same name; see
+    /// [`VerificationKeys::from_jwks`].
     pub fn private_key_jwt(keys: &JwkSet) -> Result<Self, KeyError> {
         let keys = VerificationKeys::from_jwks(keys)?;
         let algorithms = keys.algorithms();
         Ok(Self::by_assertion(AssertionKeys::Known(Arc::new(keys)), &algorithms))
     }
 
-    /// The same with the keys that the client publishes at this URI. They are fetched by the
-    /// [`PasswordGrantBuilder::jwks_source`](crate::PasswordGrantBuilder::jwks_source); without one, the client cannot authenticate.
+    /// `private_key_jwt` with the keys that the client publishes at this URI. The
+    /// [`PasswordGrantBuilder::jwks_source`](crate::PasswordGrantBuilder::jwks_source) fetches
+    /// them; without one, the client cannot authenticate.
     #[must_use]
     pub fn private_key_jwt_uri(jwks_uri: impl Into<Arc<str>>) -> Self {
         Self::by_assertion(AssertionKeys::At(jwks_uri.into()), &Algorithm::ASYMMETRIC)
     }
 
-    /// `client_secret_jwt`: a JWT that the client signs with a secret that both know, by HS256 (32 bytes or more), HS384
-    /// (48) or HS512 (64). The secret itself is kept: whoever reads it can sign with it. Prefer a private key.
+    /// `client_secret_jwt`: a JWT that the client signs with a shared secret, by HS256 (32 bytes or
+    /// more), HS384 (48) or HS512 (64). The server stores the secret itself, and anybody who reads
+    /// it can sign with it. Prefer a private key.
     ///
     /// # Errors
     ///
-    /// When the secret has less than 32 bytes (RFC 7518 section 3.2).
+    /// Fails if the secret has fewer than 32 bytes (RFC 7518 section 3.2).
     pub fn client_secret_jwt(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let secret = secret.as_ref();
         let shared = |algorithm| {
@@ -232,15 +246,16 @@ impl ClientAuthentication {
     }
 
     /// The algorithms that the client is registered to sign its assertions with
-    /// (`token_endpoint_auth_signing_alg`). Of those given, the ones that its keys are for count. Default all of them. Of no
-    /// effect on other methods.
+    /// (`token_endpoint_auth_signing_alg`). Those that none of its keys is for are ignored.
+    /// Default: all that its keys are for. It has no effect on other methods.
     ///
     /// # Errors
     ///
-    /// [`KeyError::Algorithm`] when its keys are for none of these, so that it could never authenticate: an RSA key and
-    /// ES256, a secret of 32 bytes and HS512. Of keys that are published elsewhere nothing is known but that they are public.
-    /// Try it when the client is registered: an error in [`ClientStore::find`](crate::ClientStore::find) is a 503 at each
-    /// of its requests.
+    /// [`KeyError::Algorithm`] if the client's keys are for none of these algorithms, so that it
+    /// could never authenticate: for example an RSA key and ES256, or a secret of 32 bytes and
+    /// HS512. Of keys that are published at a URI only one thing is known in advance, that they are
+    /// public. Check for the error when the client is registered: an error in
+    /// [`ClientStore::find`](crate::ClientStore::find) is a 503 at each of its requests.
     pub fn algorithms(
         mut self,
         algorithms: impl IntoIterator<Item = Algorithm>,
@@ -255,7 +270,8 @@ impl ClientAuthentication {
         Ok(self)
     }
 
-    /// What this client may do although the specifications do not want it. Of no effect on other methods.
+    /// The deviations from the specifications that this client is allowed. It has no effect on
+    /// other methods.
     #[must_use]
     pub fn compatibility(
         mut self,

@@ -1,5 +1,5 @@
-//! Building client assertions (RFC 7523): the other side of [`assertion`](crate::client::assertion), for programs that
-//! are clients. Nothing here needs an engine.
+//! Making client assertions (RFC 7523), for programs that are clients;
+//! [`authenticate`](crate::client::authenticate) verifies them. Nothing here needs an engine.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,11 +19,12 @@ use crate::jose::{
 };
 use crate::types::secret::Secret;
 
-/// Makes client assertions ([RFC 7523 section 2.2]), by which a client proves to a token endpoint who it is without
-/// sending a secret. For programs that call such an endpoint; no other part of this crate is needed.
+/// Makes client assertions ([RFC 7523 section 2.2]), by which a client authenticates to a token
+/// endpoint without sending a secret. It is for programs that call such an endpoint, and needs no
+/// other part of this crate.
 ///
-/// One value makes any number of assertions. Each is good for one request, so make one for every attempt, also after a
-/// 503.
+/// One value makes any number of assertions. Each assertion is valid for one request, so make a new
+/// one for every attempt, including a retry after a 503.
 ///
 /// ```
 /// use password_grant::assertion::{AssertionKey, ClientAssertion};
@@ -32,7 +33,8 @@ use crate::types::secret::Secret;
 /// let key = AssertionKey::from_pem(pem)?.kid("backend-1");
 /// let assertions = ClientAssertion::new("backend", "https://id.example.com", key);
 ///
-/// let parameters = [("grant_type", "password"), ("username", "alice"), ("password", "wonderland")];
+/// let parameters =
+///     [("grant_type", "password"), ("username", "alice"), ("password", "wonderland")];
 /// let body = assertions.form(parameters)?; // with client_assertion_type and client_assertion
 /// # Ok::<(), password_grant::BoxError>(())
 /// ```
@@ -58,17 +60,17 @@ pub struct AssertionKey {
     fully_specified: bool,
 }
 
-/// Why an assertion was not made.
+/// Why an assertion could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AssertionError {
-    /// A claim that the assertion has anyway was given as a further one.
+    /// A further claim has the name of one that every assertion has.
     #[error("the claim {0:?} is set by the assertion itself")]
     Claim(String),
     /// The random generator failed.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
-    /// The key did not sign.
+    /// The key failed to sign.
     #[error("the key could not sign the assertion")]
     Signature(#[source] BoxError),
     /// The form could not be encoded.
@@ -77,53 +79,55 @@ pub enum AssertionError {
 }
 
 impl AssertionKey {
-    /// The private key in a PEM text: EC P-256 (ES256), P-384 (ES384) or P-521 (ES512), Ed25519 (EdDSA), or RSA of 2,048
-    /// bits and more (RS256), as PKCS#8, SEC1 or PKCS#1.
+    /// The private key in a PEM text: EC P-256 (ES256), P-384 (ES384) or P-521 (ES512), Ed25519
+    /// (EdDSA), or RSA of at least 2,048 bits (RS256), as PKCS#8, SEC1 or PKCS#1.
     ///
     /// # Errors
     ///
-    /// When there is no private key in it, or one of another kind; as
+    /// Fails if the text contains no private key, or one of another kind; see
     /// [`SigningKeys::from_pem`](crate::SigningKeys::from_pem).
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Ok(Self::from_key(private_key_from_pem(pem.as_ref(), None)?))
     }
 
-    /// Reads the key for one algorithm. An RSA key can sign by RS256 to RS512 or PS256 to PS512; every other key has one
-    /// algorithm.
+    /// The private key in a PEM text, for one algorithm. An RSA key can sign by RS256 to RS512 or
+    /// PS256 to PS512; every other key has exactly one algorithm.
     ///
     /// # Errors
     ///
-    /// As [`from_pem`](Self::from_pem), and [`KeyError::Algorithm`] when the key is not one for this algorithm.
+    /// As [`from_pem`](Self::from_pem), and [`KeyError::Algorithm`] if the key is not for this
+    /// algorithm.
     pub fn from_pem_for(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Ok(Self::from_key(private_key_from_pem(pem.as_ref(), Some(algorithm))?))
     }
 
-    /// A private JSON Web Key (RFC 7517) of the kinds that [`from_pem`](Self::from_pem) takes. Its `alg` (by the name it
-    /// has there), `kid`, `x5t` and `x5t#S256` are kept.
+    /// A private JSON Web Key (RFC 7517) of the kinds that [`from_pem`](Self::from_pem) takes. Its
+    /// `alg` (as it is spelt there), `kid`, `x5t` and `x5t#S256` are kept.
     ///
     /// # Errors
     ///
-    /// When it is malformed, has no private members, or is of another kind.
+    /// Fails if the JWK is malformed, has no private members, or is of another kind.
     pub fn from_jwk(json: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let PrivateJwk { key, kid, thumbprints, fully_specified } =
             private_key_from_jwk(json.as_ref())?;
         Ok(Self { key, kid, thumbprints, fully_specified })
     }
 
-    /// A secret that client and server share, of 32 bytes or more, by HS256.
+    /// A secret that client and server share, of at least 32 bytes, for HS256.
     ///
     /// # Errors
     ///
-    /// When it is shorter.
+    /// Fails if the secret is shorter.
     pub fn from_secret(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Self::from_secret_for(Algorithm::Hs256, secret)
     }
 
-    /// The same by HS256, HS384 (48 bytes or more) or HS512 (64).
+    /// A secret that client and server share, for HS256 (at least 32 bytes), HS384 (48) or HS512
+    /// (64).
     ///
     /// # Errors
     ///
-    /// When it is shorter (RFC 7518 section 3.2), or for another algorithm.
+    /// Fails if the secret is shorter (RFC 7518 section 3.2), or for any other algorithm.
     pub fn from_secret_for(
         algorithm: Algorithm,
         secret: impl AsRef<[u8]>,
@@ -131,15 +135,15 @@ impl AssertionKey {
         Ok(Self::from_key(Arc::new(Hmac::new(secret.as_ref(), algorithm)?)))
     }
 
-    /// A key that lives elsewhere, such as in a security module.
+    /// A key that is kept elsewhere, such as in a security module.
     #[must_use]
     pub fn from_key(key: Arc<dyn SigningKey>) -> Self {
         let fully_specified = key.public_jwk().is_some_and(|jwk| jwk.is_fully_specified());
         Self { key, kid: None, thumbprints: Thumbprints::default(), fully_specified }
     }
 
-    /// Names the algorithm of an Ed25519 key `Ed25519`, as [RFC 9864] does, in the place of `EdDSA`: for servers that know
-    /// no other name. With other keys nothing changes.
+    /// Names the algorithm of an Ed25519 key `Ed25519`, as [RFC 9864] does, instead of `EdDSA`: for
+    /// servers that know only that name. It has no effect on other keys.
     ///
     /// [RFC 9864]: https://www.rfc-editor.org/rfc/rfc9864#section-2.2
     #[must_use]
@@ -147,28 +151,31 @@ impl AssertionKey {
         Self { fully_specified: true, ..self }
     }
 
-    /// The `kid` that the server knows the key by. Without a name the server takes the only key that fits.
+    /// The `kid` under which the server knows the key. If an assertion names no key, the server
+    /// uses the only key that fits.
     #[must_use]
     pub fn kid(mut self, kid: impl Into<String>) -> Self {
         self.kid = Some(kid.into());
         self
     }
 
-    /// Names the key by its certificate (DER): `x5t#S256`, its SHA-256.
+    /// Names the key by the SHA-256 thumbprint of its certificate (DER): `x5t#S256`.
     #[must_use]
     pub fn certificate(mut self, der: &[u8]) -> Self {
         self.thumbprints.sha256 = Thumbprints::of(der).sha256;
         self
     }
 
-    /// Names the key by its certificate (DER): `x5t`, its SHA-1, for servers that know no other.
+    /// Names the key by the SHA-1 thumbprint of its certificate (DER): `x5t`, for servers that
+    /// support no other thumbprint.
     #[must_use]
     pub fn certificate_by_sha1(mut self, der: &[u8]) -> Self {
         self.thumbprints.sha1 = Thumbprints::of(der).sha1;
         self
     }
 
-    /// The public half, to register with the server: under this key's `kid`, where it has one. A shared secret has none.
+    /// The public half, to be registered at the server, with this key's `kid` if it has one. A
+    /// shared secret has no public half.
     #[must_use]
     pub fn public_jwk(&self) -> Option<Jwk> {
         let jwk = self
@@ -182,7 +189,7 @@ impl AssertionKey {
         })
     }
 
-    /// The algorithm it signs by.
+    /// The algorithm that the key signs by.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.key.algorithm()
@@ -190,8 +197,8 @@ impl AssertionKey {
 }
 
 impl ClientAssertion {
-    /// For this client, meant for this server alone: its issuer identifier, or where it wants that, the URL of its token
-    /// endpoint. Valid for five minutes.
+    /// Assertions of this client for one server. The audience is the server's issuer identifier or,
+    /// if the server requires it, the URL of its token endpoint. They are valid for five minutes.
     #[must_use]
     pub fn new(
         client_id: impl Into<String>,
@@ -209,7 +216,8 @@ impl ClientAssertion {
         }
     }
 
-    /// The audience as an array, for servers that want one. Every server named here can use the assertion at the others.
+    /// Sets the audience as an array, for servers that require one. Every server that is named can
+    /// use the assertion at the others.
     #[must_use]
     pub fn audiences<A: Into<String>>(mut self, audiences: impl IntoIterator<Item = A>) -> Self {
         self.audience =
@@ -217,28 +225,30 @@ impl ClientAssertion {
         self
     }
 
-    /// How long each assertion is valid, in whole seconds. Servers refuse more than an hour, many less.
+    /// The lifetime of each assertion, in whole seconds. This crate's server refuses more than an
+    /// hour, and many servers refuse less than that.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
     }
 
-    /// A further claim.
+    /// Adds a further claim.
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.claims.insert(name.into(), value.into());
         self
     }
 
-    /// Another `typ` in the header, such as `JWT`, for servers that do not know `client-authentication+jwt`.
+    /// Sets the `typ` in the header, such as `JWT`, for servers that do not know
+    /// `client-authentication+jwt`.
     #[must_use]
     pub fn header_type(mut self, typ: impl Into<String>) -> Self {
         self.typ = typ.into();
         self
     }
 
-    /// Of it the clock and the source of identifiers (`jti`) are used; see
+    /// Sets the clock and the source of randomness for the `jti`. The observer is not used; see
     /// [`Environment`](crate::Environment).
     #[must_use]
     pub fn environment(mut self, environment: &Environment) -> Self {
@@ -246,11 +256,12 @@ impl ClientAssertion {
         self
     }
 
-    /// A fresh assertion, with an identifier (`jti`) that no other one has.
+    /// Makes a new assertion with a unique identifier (`jti`).
     ///
     /// # Errors
     ///
-    /// When a further claim has the name of one that is there anyway, or the random generator or the key fails.
+    /// Fails if a further claim has the name of one that every assertion has, or if the random
+    /// generator or the key fails.
     pub fn sign(&self) -> Result<String, AssertionError> {
         let mut id = [0; 16];
         self.environment.randomness.fill(&mut id)?;
@@ -277,8 +288,9 @@ impl ClientAssertion {
         Ok(token)
     }
 
-    /// The form parameters that carry a fresh assertion, `client_assertion_type` and `client_assertion`: to be
-    /// form-encoded with the others. No `Authorization` header goes with them.
+    /// Makes a new assertion and returns the form parameters that carry it, `client_assertion_type`
+    /// and `client_assertion`. Form-encode them with the other parameters, and send no
+    /// `Authorization` header.
     ///
     /// # Errors
     ///
@@ -287,8 +299,9 @@ impl ClientAssertion {
         Ok([("client_assertion_type", JWT_BEARER.to_owned()), ("client_assertion", self.sign()?)])
     }
 
-    /// The body of a token request: these parameters and a fresh assertion, form-encoded. It holds what the parameters
-    /// hold, such as a password. No `Authorization` header goes with it.
+    /// Makes a new assertion and returns the body of a token request: the assertion and these
+    /// parameters, form-encoded. The body is a secret, because the parameters may contain a
+    /// password. Send no `Authorization` header with it.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! The key sets that clients publish at a URI (`jwks_uri`): fetched by the host, read and kept here.
+//! The key sets that clients publish at a URI (`jwks_uri`, RFC 7591 section 2). The host fetches
+//! them; this module parses and caches them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,12 +12,13 @@ use crate::error::BoxError;
 use crate::jose::{JwkSet, VerificationKeys};
 use crate::time::{BoxFuture, Clock, Timestamp};
 
-/// Fetches the key sets that clients publish ([RFC 7591 section 2], `jwks_uri`), with the host's own HTTP client: the
-/// library does no network I/O.
+/// Fetches the key sets that clients publish ([RFC 7591 section 2], `jwks_uri`) with the host's own
+/// HTTP client, because this library does no network I/O.
 ///
-/// The URI is the one that the client is registered with. Whoever may register clients chooses where this connects to, so
-/// an implementation allows `https` only, refuses addresses of its own network after resolving the name, follows no
-/// redirects, and bounds time and size (some 64 KiB).
+/// The URI is the one that the client is registered with. Anybody who may register clients chooses
+/// where this connects to. An implementation must therefore allow only `https`, refuse addresses of
+/// its own network after resolving the name, follow no redirects, and limit time and size (about 64
+/// KiB).
 ///
 /// ```
 /// use password_grant::assertion::JwksSource;
@@ -35,16 +37,18 @@ use crate::time::{BoxFuture, Clock, Timestamp};
 /// [RFC 7591 section 2]: https://www.rfc-editor.org/rfc/rfc7591#section-2
 #[async_trait]
 pub trait JwksSource: Send + Sync + 'static {
-    /// The body of the document at this URI. It is read strictly; see [`JwkSet::from_json`].
+    /// Fetches the body of the document at this URI. The engine parses it strictly; see
+    /// [`JwkSet::from_json`].
     ///
     /// # Errors
     ///
-    /// When it cannot be had; keys that were fetched before are then used on, and without any the caller gets 503. Bound its
-    /// time: the engine waits for it.
+    /// Fails if the document cannot be fetched. The engine then continues to use keys that were
+    /// fetched earlier; if there are none, the caller gets 503. Limit the time, because the engine
+    /// waits for it.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any await.
+    /// The future may be dropped at any await.
     async fn fetch(&self, jwks_uri: &str) -> Result<Vec<u8>, BoxError>;
 }
 
@@ -59,7 +63,7 @@ impl<T: JwksSource + ?Sized> JwksSource for Arc<T> {
     }
 }
 
-/// The key sets that were fetched, and when.
+/// The cache of the key sets that were fetched.
 pub(crate) struct PublishedKeys {
     source: Arc<dyn JwksSource>,
     clock: Arc<dyn Clock>,
@@ -68,35 +72,35 @@ pub(crate) struct PublishedKeys {
 
 struct Fetched {
     keys: Option<Arc<VerificationKeys>>,
-    /// When the last fetch began; none begins sooner than [`MIN_INTERVAL`] after it.
+    /// The time of the last fetch. The next one starts no sooner than [`MIN_INTERVAL`] after it.
     began: Timestamp,
-    /// When the keys were had.
+    /// When the keys were fetched; if there are none, when fetching them failed.
     at: Timestamp,
 }
 
-/// The keys of a set.
-pub(crate) struct Had {
+/// The keys at a URI.
+pub(crate) struct FetchedKeys {
     pub(crate) keys: Arc<VerificationKeys>,
-    /// They were fetched for this request.
+    /// Whether they were fetched for this request.
     pub(crate) just_fetched: bool,
 }
 
-/// Whether keys may have changed since they were fetched.
+/// How recent the keys must be.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// Those that were fetched not long ago will do.
+pub(crate) enum Freshness {
+    /// Cached keys suffice while they are fresh.
     Recent,
-    /// A signature names a key that is not among them.
+    /// The cached keys do not suffice, because a signature names a key that is not among them.
     Newer,
 }
 
-/// How long keys are used without asking anew.
+/// For how long cached keys are used without fetching them again.
 const FRESH: Duration = Duration::from_secs(600);
-/// How long a fetch must lie back before another one.
+/// The shortest time between two fetches of one set.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
-/// How long keys are used while they cannot be fetched anew.
+/// For how long cached keys are used while they cannot be fetched again.
 const STALE: Duration = Duration::from_secs(86_400);
-/// How many sets are kept.
+/// The most key sets in the cache.
 const SETS: usize = 1_000;
 
 impl PublishedKeys {
@@ -104,17 +108,23 @@ impl PublishedKeys {
         Self { source, clock, sets: Mutex::default() }
     }
 
-    /// The keys at this URI: those at hand where that will do, or else fetched.
+    /// The keys at this URI, from the cache if they suffice, otherwise fetched.
     ///
-    /// Of several callers at once, one fetches; the others take what is at hand, or fetch too if nothing is.
+    /// If several callers need a cached set again at once, one of them fetches it and the others
+    /// use the cached keys. If nothing is cached, all of them fetch it.
     ///
     /// # Errors
     ///
-    /// When they cannot be fetched, are no key set, or were fetched in vain just now.
-    pub(crate) async fn at(&self, uri: &str, wanted: Wanted) -> Result<Had, BoxError> {
+    /// Fails if the keys cannot be fetched, if the document is not a key set, or if the last fetch
+    /// failed less than a minute ago.
+    pub(crate) async fn at(
+        &self,
+        uri: &str,
+        freshness: Freshness,
+    ) -> Result<FetchedKeys, BoxError> {
         let now = self.clock.now();
-        if let Some(keys) = self.known(uri, wanted, now)? {
-            return Ok(Had { keys, just_fetched: false });
+        if let Some(keys) = self.known(uri, freshness, now)? {
+            return Ok(FetchedKeys { keys, just_fetched: false });
         }
         let fetched = self.source.fetch(uri).await.and_then(|document| {
             let set = JwkSet::from_json(&document)?;
@@ -128,7 +138,7 @@ impl PublishedKeys {
                     uri.to_owned(),
                     Fetched { keys: Some(keys.clone()), began: now, at: now },
                 );
-                Ok(Had { keys, just_fetched: true })
+                Ok(FetchedKeys { keys, just_fetched: true })
             }
             Err(cause) => {
                 sets.entry(uri.to_owned()).or_insert(Fetched { keys: None, began: now, at: now });
@@ -136,23 +146,23 @@ impl PublishedKeys {
                     .get(uri)
                     .filter(|set| now.since(set.at) < STALE)
                     .and_then(|set| set.keys.clone());
-                at_hand.map(|keys| Had { keys, just_fetched: false }).ok_or(cause)
+                at_hand.map(|keys| FetchedKeys { keys, just_fetched: false }).ok_or(cause)
             }
         }
     }
 
-    /// What will do of what is at hand; `None` if it is for this caller to fetch.
+    /// The cached keys, if they suffice; `None` if this caller must fetch them.
     fn known(
         &self,
         uri: &str,
-        wanted: Wanted,
+        freshness: Freshness,
         now: Timestamp,
     ) -> Result<Option<Arc<VerificationKeys>>, BoxError> {
         let mut sets = self.sets();
         if let Some(set) = sets.get_mut(uri) {
             set.began = set.began.min(now);
             set.at = set.at.min(now);
-            let recent = wanted == Wanted::Recent && now.since(set.at) < FRESH;
+            let recent = freshness == Freshness::Recent && now.since(set.at) < FRESH;
             let too_soon = now.since(set.began) < MIN_INTERVAL;
             match set.keys.as_ref().filter(|_| now.since(set.at) < STALE) {
                 Some(keys) if recent || too_soon => return Ok(Some(keys.clone())),
@@ -162,7 +172,8 @@ impl PublishedKeys {
             return Ok(None);
         }
         if sets.len() >= SETS {
-            // Whatever was not asked for in a day makes room; then anything does, since all of it can be fetched again.
+            // Removes the sets that were fetched more than a day ago. If that is not enough, it
+            // removes all, because every set can be fetched again.
             sets.retain(|_, set| now.since(set.at) < STALE);
             if sets.len() >= SETS {
                 sets.clear();

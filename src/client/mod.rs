@@ -1,4 +1,4 @@
-//! Clients: as the host registers them, and how they authenticate.
+//! Clients (RFC 6749 section 2): how the host registers them, and how they authenticate.
 
 pub(crate) mod authenticate;
 mod authentication;

@@ -1,4 +1,4 @@
-//! Clients as the host registers them.
+//! Clients as the host registers them (RFC 6749 section 2): identifier, grants, scope, audiences.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use crate::types::scope::Scope;
 
 /// A client as the host has registered it ([RFC 6749 section 2]).
 ///
-/// A new one may do nothing: grants and scopes are given to it one by one. Cheap to clone and to cache: the data is
-/// shared.
+/// A new client may do nothing: each grant and scope must be given to it. Cheap to clone and to
+/// cache, because the data is shared.
 ///
 /// ```
 /// use password_grant::{Client, ClientAuthentication, ClientSecret, Grant};
 /// use std::time::Duration;
 ///
 /// # let digest = [0; 32];
-/// let web = Client::confidential("web", ClientSecret::from_sha256(digest))    // client_secret_basic
+/// let web = Client::confidential("web", ClientSecret::from_sha256(digest)) // client_secret_basic
 ///     .grants([Grant::Password])
 ///     .scope("profile orders:read".parse()?)
 ///     .default_scope("profile".parse()?)
@@ -47,18 +47,18 @@ struct Registration {
     expires_at: Option<Timestamp>,
 }
 
-/// LimiterKeys access tokens a client may introspect (RFC 7662).
+/// Whose access tokens a client may introspect (RFC 7662).
 #[derive(Clone)]
 pub(crate) enum IntrospectionAccess {
     Own,
     All,
-    /// Its own, and those for one of these audiences.
+    /// Its own, and those that are for one of these audiences.
     Audiences(Vec<String>),
 }
 
 impl Client {
-    /// Registers a client that keeps a secret or a key, and proves it at every request. A
-    /// [`ClientSecret`](crate::ClientSecret) alone means `client_secret_basic`.
+    /// Registers a client that keeps a secret or a key, and proves at every request that it has it.
+    /// A [`ClientSecret`](crate::ClientSecret) alone means `client_secret_basic`.
     pub fn confidential(
         id: impl Into<ClientId>,
         authentication: impl Into<ClientAuthentication>,
@@ -67,40 +67,40 @@ impl Client {
     }
 
     /// Registers a client that cannot keep a secret, such as an app on its user's device ([RFC 6749
-    /// section 2.1]): whoever sends its identifier counts as this client. RFC 9700 wants such a
-    /// client to use this grant only where nothing else is possible, so give it [`Grant::Password`]
-    /// on purpose or not at all.
+    /// section 2.1]). Anybody who sends its identifier counts as this client. According to RFC 9700
+    /// such a client should use this grant only where nothing else is possible, so give it
+    /// [`Grant::Password`] deliberately or not at all.
     ///
     /// [RFC 6749 section 2.1]: https://www.rfc-editor.org/rfc/rfc6749#section-2.1
     pub fn public(id: impl Into<ClientId>) -> ClientBuilder {
         ClientBuilder::new(id.into(), ClientAuthentication::none())
     }
 
-    /// The identifier.
+    /// The client's identifier.
     #[must_use]
     pub fn id(&self) -> &ClientId {
         &self.0.id
     }
 
-    /// Whether it is a public client, which cannot keep a secret.
+    /// Whether this is a public client, which cannot keep a secret.
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.0.authentication.is_none()
     }
 
-    /// How it is registered to authenticate.
+    /// How the client is registered to authenticate.
     #[must_use]
     pub fn authentication(&self) -> &ClientAuthentication {
         &self.0.authentication
     }
 
-    /// The grants that it may use.
+    /// The grants that the client may use.
     #[must_use]
     pub fn grants(&self) -> &[Grant] {
         &self.0.grants
     }
 
-    /// The scope that it may ask for.
+    /// The scope that the client may ask for.
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.0.scope
@@ -112,25 +112,25 @@ impl Client {
         &self.0.default_scope
     }
 
-    /// The audiences that it may ask for.
+    /// The audiences that the client may ask for.
     #[must_use]
     pub fn audiences(&self) -> &[String] {
         &self.0.audiences
     }
 
-    /// How long its access tokens are valid, if that differs from the engine's default.
+    /// The lifetime of the client's access tokens, if it differs from the engine's default.
     #[must_use]
     pub fn access_token_lifetime(&self) -> Option<Duration> {
         self.0.access_token_lifetime
     }
 
-    /// Whether each use of one of its refresh tokens yields another one.
+    /// Whether each use of one of the client's refresh tokens yields a new one (rotation).
     #[must_use]
     pub fn rotates_refresh_tokens(&self) -> bool {
         self.is_public() || self.0.rotates
     }
 
-    /// Whether it is refused everywhere.
+    /// Whether the client is refused everywhere.
     #[must_use]
     pub fn is_disabled(&self) -> bool {
         self.0.disabled
@@ -155,7 +155,7 @@ impl Client {
     }
 }
 
-/// Registers a [`Client`]: begun by [`Client::confidential`] and [`Client::public`].
+/// Registers a [`Client`]. Start with [`Client::confidential`] or [`Client::public`].
 #[derive(Clone)]
 #[must_use]
 pub struct ClientBuilder(Registration);
@@ -177,43 +177,47 @@ impl ClientBuilder {
         })
     }
 
-    /// The grants the client may use. None unless given.
+    /// The grants that the client may use. Default: none.
     pub fn grants(mut self, grants: impl IntoIterator<Item = Grant>) -> Self {
         self.0.grants = grants.into_iter().collect();
         self
     }
 
-    /// The scope the client may ask for. Anything beyond it is `invalid_scope`, never silently left out.
+    /// The scope that the client may ask for. A request for anything beyond it is `invalid_scope`;
+    /// nothing is silently left out.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.0.scope = scope;
         self
     }
 
-    /// The scope a request means that names none; must lie within [`scope`](Self::scope). Where there is none, a
-    /// request has to name its scope, unless the client has no scope at all.
+    /// The scope of a request that names none. It must lie within [`scope`](Self::scope). Without a
+    /// default scope, every request must name its scope, unless the client has no scope at all.
     pub fn default_scope(mut self, scope: Scope) -> Self {
         self.0.default_scope = scope;
         self
     }
 
-    /// The audiences (resource servers) the client may ask tokens for with `audience` or `resource` (RFC 8707). The
-    /// first is the one meant when a request names none. Where there are none, tokens are for the issuer's own
-    /// audience, and a request that names one is `invalid_target`.
+    /// The audiences (resource servers) that the client may ask tokens for, with `audience` or
+    /// `resource` (RFC 8707). A request that names none is for the first one. If the client has no
+    /// audiences, its tokens are for the token issuer's default audience, and a request that names
+    /// any other audience is `invalid_target`.
     pub fn audiences<A: Into<String>>(mut self, audiences: impl IntoIterator<Item = A>) -> Self {
         self.0.audiences = audiences.into_iter().map(Into::into).collect();
         self
     }
 
-    /// How long this client's access tokens are valid, in whole seconds, in the place of the engine's default. From one
-    /// second to 366 days; another value is a mistake in the registration and becomes 503.
+    /// The lifetime of this client's access tokens, in whole seconds, instead of the engine's
+    /// default. It must be between one second and 366 days; any other value is a mistake in the
+    /// registration, and requests of the client get 503.
     pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.0.access_token_lifetime = Some(lifetime);
         self
     }
 
-    /// The client's refresh tokens stay the same when they are used, instead of being followed by others. For confidential
-    /// clients that cannot store another one: whoever has copied the token goes unnoticed. Of no effect on public clients,
-    /// whose tokens always change ([RFC 9700 section 4.14.2]).
+    /// Turns refresh token rotation off: the client's refresh tokens stay the same when they are
+    /// used. This is for confidential clients that cannot store a new token; a copied token then
+    /// goes unnoticed. It has no effect on public clients, whose tokens always rotate ([RFC 9700
+    /// section 4.14.2]).
     ///
     /// [RFC 9700 section 4.14.2]: https://www.rfc-editor.org/rfc/rfc9700#section-4.14.2
     pub fn without_rotation(mut self) -> Self {
@@ -221,8 +225,8 @@ impl ClientBuilder {
         self
     }
 
-    /// A resource server: introspection tells it of every client's access tokens, not only of its own
-    /// ([RFC 7662 section 2]). It needs no grant.
+    /// Makes the client a resource server: it may introspect the access tokens of all clients, not
+    /// only its own ([RFC 7662 section 2]). It needs no grant.
     ///
     /// [RFC 7662 section 2]: https://www.rfc-editor.org/rfc/rfc7662#section-2
     pub fn resource_server(mut self) -> Self {
@@ -230,7 +234,8 @@ impl ClientBuilder {
         self
     }
 
-    /// A resource server that is told only of access tokens meant for one of these audiences.
+    /// Makes the client a resource server that may introspect its own access tokens and those for
+    /// one of these audiences.
     pub fn resource_server_for<A: Into<String>>(
         mut self,
         audiences: impl IntoIterator<Item = A>,
@@ -240,19 +245,19 @@ impl ClientBuilder {
         self
     }
 
-    /// The client is refused everywhere, in the same words as one that does not exist.
+    /// Refuses the client everywhere, with the same response as for a client that does not exist.
     pub fn disabled(mut self) -> Self {
         self.0.disabled = true;
         self
     }
 
-    /// The registration ends: from this moment on the client is refused as a disabled one is.
+    /// Ends the registration: from this time on the client is refused like a disabled one.
     pub fn expires_at(mut self, end: Timestamp) -> Self {
         self.0.expires_at = Some(end);
         self
     }
 
-    /// The client. `into()` does the same.
+    /// The registered client. `into()` does the same.
     #[must_use]
     pub fn build(self) -> Client {
         Client(Arc::new(self.0))
@@ -288,14 +293,16 @@ impl fmt::Debug for Registration {
     }
 }
 
-/// A way to a token that a client can be registered for.
+/// A grant that a client can be registered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Grant {
     /// `grant_type=password` (RFC 6749 section 4.3).
     Password,
-    /// `grant_type=refresh_token` (RFC 6749 section 6): the client may be given refresh tokens, and use them. Only where
-    /// [`PasswordGrantBuilder::refresh_tokens`](crate::PasswordGrantBuilder::refresh_tokens) has switched them on.
+    /// `grant_type=refresh_token` (RFC 6749 section 6): the client may be given refresh tokens, and
+    /// may use them. It works only if
+    /// [`PasswordGrantBuilder::refresh_tokens`](crate::PasswordGrantBuilder::refresh_tokens) has
+    /// switched them on.
     RefreshToken,
 }
 
@@ -311,7 +318,7 @@ impl Grant {
         }
     }
 
-    /// The grant with this name, if there is one.
+    /// The grant with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|grant| grant.as_str() == name)
     }

@@ -1,4 +1,5 @@
-//! What may be used once: a row for each thing used, and one for each owner that counts them.
+//! Protection against replay: values that may be used once, such as the `jti` of an assertion (RFC
+//! 7523 section 3). Each used value has a row, and each owner has a row that counts them.
 
 use std::time::Duration;
 
@@ -7,22 +8,22 @@ use crate::state::StateKey;
 use crate::state::codec::{Reader, Stored};
 use crate::state::transaction::{RowKey, Transaction};
 
-/// What is said to a use.
+/// The outcome of using a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// It is the first.
+    /// It was not used before.
     First,
     /// It was used before.
     Seen,
-    /// Its owner has too many that are still remembered.
+    /// Too many used values of its owner are remembered.
     Full,
 }
 
-/// The two rows that a use is written in.
+/// The keys of the two rows that a use writes.
 #[derive(Clone, Copy)]
 pub(crate) struct UseKeys {
     pub(crate) thing: RowKey<Used>,
-    /// Of the row that counts what its owner has used.
+    /// The row that counts the used values of the owner.
     pub(crate) count: RowKey<Alive>,
 }
 
@@ -32,8 +33,9 @@ impl UseKeys {
     }
 }
 
-/// Uses a thing until `end`, in milliseconds since 1970, of which its owner may have so many at the `most`. What was seen is
-/// seen, also where there is no room for more.
+/// Uses a value and remembers it until `end` (milliseconds since 1970). An owner may have at most
+/// `most` remembered values. A value that was used before is `Seen` even if its owner has no room
+/// for more.
 pub(crate) fn use_once(
     tx: &mut Transaction<'_>,
     keys: UseKeys,
@@ -55,7 +57,7 @@ pub(crate) fn use_once(
     Ok(Use::First)
 }
 
-/// A thing that was used.
+/// The row of a used value.
 pub(crate) struct Used;
 
 impl Stored for Used {
@@ -68,7 +70,7 @@ impl Stored for Used {
     }
 }
 
-/// How many are remembered, by the minute in which they end.
+/// The number of remembered values of an owner, by the minute in which they end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Alive(Vec<(u64, u32)>);
 
@@ -83,7 +85,7 @@ impl Alive {
         self.0.iter().map(|(_, count)| u64::from(*count)).sum()
     }
 
-    /// Adds one; returns when the last of all ends, in milliseconds.
+    /// Counts one more value. Returns when the last of all ends, in milliseconds since 1970.
     fn add(&mut self, end: u64) -> u64 {
         let minute = end.div_ceil(MINUTE);
         match self.0.iter_mut().find(|(own, _)| *own == minute) {
@@ -94,7 +96,8 @@ impl Alive {
     }
 }
 
-/// Twelve bytes a minute: lives are an hour at most, so there are few.
+/// Takes twelve bytes for each minute. There are few minutes, because an assertion is valid for an
+/// hour at most.
 impl Stored for Alive {
     const NAME: &'static str = "the count of used assertions";
 

@@ -1,3 +1,5 @@
+//! Client secrets as they are stored (RFC 6749 section 2.3.1).
+
 use std::fmt;
 
 use base64::Engine;
@@ -11,11 +13,13 @@ use crate::time::Timestamp;
 use crate::types::digest::sha256;
 use crate::types::secret::Secret;
 
-/// A client secret as the host keeps it: its SHA-256 digest, and until when it is valid.
+/// A client secret as the host stores it: its SHA-256 digest, and optionally when it expires.
 ///
-/// A digest this fast is right for secrets of high entropy, such as [`generate`](Self::generate) makes: nobody can
-/// try 2²⁵⁶ of them. It is wrong for a secret that a person thought up; such a one is stored as a slow hash
-/// ([`ClientAuthentication::or_slow_hash`](crate::ClientAuthentication::or_slow_hash)) until it is replaced.
+/// A fast digest is right for secrets of high entropy, such as those that
+/// [`generate`](Self::generate) makes: nobody can try 2²⁵⁶ of them. It is wrong for a secret that a
+/// person has chosen. Store such a secret as a slow hash
+/// ([`ClientAuthentication::or_slow_hash`](crate::ClientAuthentication::or_slow_hash)) until it is
+/// replaced.
 ///
 /// ```
 /// use password_grant::ClientSecret;
@@ -32,20 +36,20 @@ pub struct ClientSecret {
 }
 
 impl ClientSecret {
-    /// A new secret of 256 random bits in base64url, and what to store of it.
+    /// Generates a secret of 256 random bits in base64url. Returns the secret, and what to store.
     ///
     /// # Errors
     ///
-    /// When the system's random generator fails.
+    /// [`RandomnessError`] if the system's random generator fails.
     pub fn generate() -> Result<(Secret<'static>, Self), RandomnessError> {
         Self::generate_with(&SystemRandom::new())
     }
 
-    /// As [`generate`](Self::generate), from another source of randomness.
+    /// Like [`generate`](Self::generate), with another source of randomness.
     ///
     /// # Errors
     ///
-    /// When the source fails.
+    /// [`RandomnessError`] if the source fails.
     pub fn generate_with(
         randomness: &dyn SecureRandom,
     ) -> Result<(Secret<'static>, Self), RandomnessError> {
@@ -56,28 +60,29 @@ impl ClientSecret {
         Ok((Secret::new(plain), stored))
     }
 
-    /// What to store of a secret that exists already and has at least 128 bits of entropy.
+    /// What to store for an existing secret, which must have at least 128 bits of entropy.
     #[must_use]
     pub fn digest_of(secret: &str) -> Self {
         Self::from_sha256(sha256(secret.as_bytes()))
     }
 
-    /// A secret whose SHA-256 digest this is.
+    /// The secret with this SHA-256 digest.
     #[must_use]
     pub const fn from_sha256(sha256: [u8; 32]) -> Self {
         Self { sha256, expires_at: None }
     }
 
-    /// A secret whose SHA-256 digest this is, for columns that hold bytes of any length.
+    /// The secret with this SHA-256 digest, for database columns that hold bytes of any length.
     ///
     /// # Errors
     ///
-    /// When there are not 32 bytes.
+    /// [`InvalidDigest`] if there are not exactly 32 bytes.
     pub fn from_sha256_slice(sha256: &[u8]) -> Result<Self, InvalidDigest> {
         sha256.try_into().map(Self::from_sha256).map_err(|_| InvalidDigest)
     }
 
-    /// The secret is refused from this moment on. For rotation: the old secret, with an end, beside the new one.
+    /// Sets when the secret expires; from that time on it is refused. Use it for rotation: give the
+    /// old secret an expiry and register it next to the new one.
     #[must_use]
     pub fn expires_at(mut self, end: Timestamp) -> Self {
         self.expires_at = Some(end);
@@ -90,7 +95,7 @@ impl ClientSecret {
         &self.sha256
     }
 
-    /// Whether a secret with this digest is this one, and has not expired.
+    /// Whether the digest is that of this secret, and the secret has not expired. In constant time.
     pub(crate) fn matches(&self, presented: &[u8; 32], now: Timestamp) -> Choice {
         let live = self.expires_at.is_none_or(|end| now < end);
         self.sha256.ct_eq(presented) & Choice::from(u8::from(live))

@@ -1,3 +1,5 @@
+//! The host's store of clients, and one in memory.
+
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -9,38 +11,57 @@ use crate::time::BoxFuture;
 use crate::types::context::RequestContext;
 use crate::types::identifier::ClientId;
 
-/// Where the host keeps its clients.
+/// The host's store of registered clients.
 ///
 /// ```
-/// use password_grant::{BoxError, Client, ClientSecret, ClientStore, Grant, RequestContext, async_trait};
+/// use password_grant::{
+///     BoxError, Client, ClientSecret, ClientStore, Grant, RequestContext, async_trait,
+/// };
 ///
 /// struct OneClient { secret_sha256: [u8; 32] }
 ///
 /// #[async_trait]
 /// impl ClientStore for OneClient {
-///     async fn find(&self, client_id: &str, _: &RequestContext) -> Result<Option<Client>, BoxError> {
+///     async fn find(
+///         &self,
+///         client_id: &str,
+///         _: &RequestContext,
+///     ) -> Result<Option<Client>, BoxError> {
 ///         if client_id != "web" {
 ///             return Ok(None);
 ///         }
 ///         let secret = ClientSecret::from_sha256(self.secret_sha256);
-///         Ok(Some(Client::confidential("web", secret).grants([Grant::Password]).scope("profile".parse()?).build()))
+///         Ok(Some(
+///             Client::confidential("web", secret)
+///                 .grants([Grant::Password])
+///                 .scope("profile".parse()?)
+///                 .build(),
+///         ))
 ///     }
 /// }
 /// ```
 #[async_trait]
 pub trait ClientStore: Send + Sync + 'static {
-    /// The client registered under this identifier, in the tenant that the context names.
+    /// Finds the client that is registered under this identifier, in the tenant that the context
+    /// names.
     ///
-    /// `client_id` is within its length and made of printable ASCII; beyond that it is whatever the caller sent, not
-    /// authenticated. Compare it byte for byte: a client whose [`id`](Client::id) differs is taken as not found.
-    /// Called once for each request that names a client, but up to three times where the identifier in a Basic header can be
-    /// read in several ways, since it holds a `%` or a `+`: once for each. At introspection it is called for the token's
-    /// client too. May be cancelled at any await.
+    /// The length of `client_id` is checked, and it consists of printable ASCII. Otherwise it is
+    /// raw: it is what the caller sent, and nobody has authenticated. Compare it byte for byte: a
+    /// client whose [`id`](Client::id) differs counts as not found.
+    ///
+    /// It is called once for each request that names a client. It is called up to three times, once
+    /// for each reading, if the identifier in a Basic header contains a `%` or a `+` and so has
+    /// several readings. At introspection it is also called for the client that the token was
+    /// issued to.
     ///
     /// # Errors
     ///
-    /// When the answer cannot be told now; the caller gets 503 `temporarily_unavailable`. A client that does not exist
-    /// is `Ok(None)`.
+    /// Fails if the answer is not available now. The caller gets 503 `temporarily_unavailable`. A
+    /// client that does not exist is `Ok(None)`, not an error.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any await.
     async fn find(
         &self,
         client_id: &str,
@@ -64,9 +85,9 @@ impl<T: ClientStore + ?Sized> ClientStore for Arc<T> {
     }
 }
 
-/// A client store in memory: for tests, and for hosts whose few clients stand in a configuration file.
+/// A client store in memory, for tests and for hosts whose few clients are in a configuration file.
 ///
-/// It knows no tenants. Clones share their clients.
+/// It ignores tenants. Clones share their clients.
 ///
 /// ```
 /// use password_grant::testing::InMemoryClients;
@@ -80,7 +101,7 @@ impl<T: ClientStore + ?Sized> ClientStore for Arc<T> {
 pub struct InMemoryClients(Arc<RwLock<HashMap<ClientId, Client>>>);
 
 impl InMemoryClients {
-    /// A store of these clients.
+    /// A store with these clients.
     #[must_use]
     pub fn new<C: Into<Client>>(clients: impl IntoIterator<Item = C>) -> Self {
         let store = Self::default();
@@ -88,13 +109,13 @@ impl InMemoryClients {
         store
     }
 
-    /// Adds a client, in the place of one with the same identifier.
+    /// Adds a client, and replaces one with the same identifier.
     pub fn insert(&self, client: impl Into<Client>) {
         let client = client.into();
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(client.id().clone(), client);
     }
 
-    /// Takes a client away.
+    /// Removes a client.
     pub fn remove(&self, client_id: &str) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(client_id);
     }

@@ -1,4 +1,5 @@
-//! What the engine makes of the store: its own promises, over it.
+//! Checks of the engine over the store: the limiter, client assertions, refresh token rotation and
+//! log-out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,13 +29,14 @@ use crate::user::{AccountGate, Admission, Login, LoginAttempt, UserAuthenticator
 
 const ISSUER: &str = "https://conformance.example";
 const SECRET: &str = "a secret of thirty-two bytes or more";
-/// As [`AttemptLimits`](crate::AttemptLimits) has it by default.
+/// The default burst of [`AttemptLimits`](crate::AttemptLimits).
 const BURST: usize = 10;
 const INSTANCES: usize = 8;
-/// How long honest logins may wait for each other, and each change for the store.
+/// How long correct logins may wait for each other, and each change for the store.
 const LONG_ENOUGH: Duration = Duration::from_secs(30);
 
-/// Takes `right` for the password of everybody until all passwords are changed, and counts how often it is asked.
+/// Accepts the password `right` for every user until the passwords are changed, and counts how
+/// often it is asked.
 #[derive(Clone, Default)]
 struct Users {
     asked: Arc<AtomicUsize>,
@@ -77,10 +79,11 @@ impl AccountGate for Users {
     }
 }
 
-/// One engine over the store, as each instance of an application has one.
+/// Builds one engine over the store, as each instance of an application has one.
 fn engine(store: Arc<dyn StateStore>, users: &Users, timeout: Duration) -> Outcome<PasswordGrant> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    // Over a store that takes its time more than the first wait may pass meanwhile, and one more guess be right to make.
+    // With a slow store more than the first wait may pass in the meantime, which would rightly
+    // admit one more guess. So the waits are long.
     let limits = AttemptLimits::default().timeout(timeout).waits(LONG, LONG);
     let scope = Scope::offline_access();
     let any = |client: ClientBuilder| {
@@ -90,7 +93,7 @@ fn engine(store: Arc<dyn StateStore>, users: &Users, timeout: Duration) -> Outco
             .default_scope(scope.clone())
     };
     let keys = RefreshKeys::new([0x3c; 32]).map_err(|error| text(&error))?;
-    // Without a window each token is good for one use, however close together two of them come.
+    // Without a retry window each token can be used once, however close together two uses are.
     let refresh = RefreshTokens::new(keys, users.clone()).retry_window(Duration::ZERO);
     let signs = ClientAuthentication::client_secret_jwt(SECRET).map_err(|error| text(&error))?;
     let clients = [Client::public("public"), Client::confidential("signs", signs)].map(any);
@@ -113,7 +116,7 @@ fn engines<F: Fixture>(
     instances.iter().map(|instance| engine(instance.store.clone(), users, timeout)).collect()
 }
 
-/// A user name that no run before had.
+/// A user name that no earlier run has used.
 fn name() -> Outcome<String> {
     let mut bytes = [0; 8];
     SystemRandom::new().fill(&mut bytes).map_err(|error| error.to_string())?;
@@ -124,12 +127,13 @@ fn form(name: &str, password: &str) -> String {
     format!("grant_type=password&client_id=public&username={name}&password={password}")
 }
 
-/// The status of the answer. It comes whatever the store does, after being patient a few times at most.
+/// Sends a request and returns the status of the response. The engine answers after a few timeouts
+/// at most, whatever the store does.
 fn post(store: &Instance<'_, impl Fixture>, grant: &PasswordGrant, form: &str) -> Outcome<u16> {
     Ok(answer(store, grant, form)?.0)
 }
 
-/// The same, with the refresh token of the answer.
+/// Like [`post`], with the refresh token of the response.
 fn answer(
     store: &Instance<'_, impl Fixture>,
     grant: &PasswordGrant,
@@ -230,7 +234,7 @@ enum Fault {
     Garbage,
 }
 
-/// Every third call of the kind has the fault.
+/// A store in which every third call of one kind fails.
 struct Faulty {
     store: Arc<dyn StateStore>,
     fault: Fault,
@@ -279,7 +283,8 @@ pub(super) fn assertions_used_once(fixture: &impl Fixture) -> Outcome {
         let [(kind, jwt_bearer), (name_of_it, assertion)] = parameters;
         let jwt_bearer = jwt_bearer.replace(':', "%3A");
         let form = format!(
-            "grant_type=password&username={}&password=right&{kind}={jwt_bearer}&{name_of_it}={assertion}",
+            "grant_type=password&username={}&password=right&{kind}={jwt_bearer}\
+             &{name_of_it}={assertion}",
             name()?
         );
         let statuses = at_once(&instances, |own, store| {
@@ -316,7 +321,7 @@ pub(super) fn refresh_families(fixture: &impl Fixture) -> Outcome {
         let [next] = &*granted else {
             return Err(format!("one use of a refresh token is good: {statuses:?}"));
         };
-        // The others have shown that somebody else has it, and that is remembered.
+        // The other uses have shown that the token was stolen, so its session has ended.
         let status = post(store, grant, &refresh(next))?;
         ensure(
             status == 400,
@@ -347,7 +352,8 @@ pub(super) fn log_outs(fixture: &impl Fixture) -> Outcome {
     for _ in 0..5 {
         let (users, name) = (Users::default(), name()?);
         let engines = engines(&instances, &users, LONG_ENOUGH)?;
-        // As a host does it: the new password first, then the log-out. What the old one has yielded is over then.
+        // The same order as in a host: first the new password, then the log-out, which ends all
+        // sessions that came from the old password.
         let tokens = at_once(&instances, |own, store| {
             let Some(grant) = engines.get(own) else { return Ok(Vec::new()) };
             let mut tokens = Vec::new();

@@ -1,4 +1,5 @@
-//! The store as one instance of an application has it, with calls that wait for their end.
+//! The harness of the checks: the store as one instance of an application sees it, with blocking
+//! calls and timeouts.
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -10,31 +11,32 @@ use crate::future::before;
 use crate::state::{Change, Commit, Expected, Loaded, Row, StateKey, StateStore, Version, Write};
 use crate::time::{Clock, SystemClock, Timestamp};
 
-/// A check that fails says what it saw.
+/// The result of a check. The error says what was observed.
 pub(super) type Outcome<T = ()> = Result<T, String>;
 
-/// Longer than any check takes.
+/// A TTL longer than any check takes.
 pub(super) const LONG: Duration = Duration::from_secs(3_600);
 
-/// How long a call may take: as long as the engine waits for one by default.
+/// The timeout of a call, which is the engine's default.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
-/// How often a commit may be in conflict. Behind each conflict stands a commit that was made, and no check has as many.
+/// How many conflicts a commit may meet. Each conflict is caused by a successful commit, and no
+/// check makes as many.
 pub(super) const CONFLICTS: usize = 1_000;
 
 pub(super) fn ensure(holds: bool, otherwise: impl Into<String>) -> Outcome {
     if holds { Ok(()) } else { Err(otherwise.into()) }
 }
 
-/// Keys that nobody else has, in ascending order. They differ in their last byte only.
+/// Keys that nobody else uses, in ascending order. They differ only in their last byte.
 pub(super) fn keys<const N: usize>() -> Outcome<[StateKey; N]> {
     let mut run = [0; 16];
     SystemRandom::new().fill(&mut run).map_err(|error| error.to_string())?;
     Ok(std::array::from_fn(|number| StateKey::of_the_suite(&run, number)))
 }
 
-pub(super) fn put(value: impl Into<Vec<u8>>, life: Duration) -> Write {
-    Write::Put { value: value.into(), life }
+pub(super) fn put(value: impl Into<Vec<u8>>, ttl: Duration) -> Write {
+    Write::Put { value: value.into(), ttl }
 }
 
 pub(super) fn change(key: StateKey, expected: Expected, write: Write) -> Change {
@@ -60,8 +62,8 @@ impl<'a, F: Fixture> Instance<'a, F> {
         std::array::from_fn(|_| Self::new(fixture))
     }
 
-    /// What a call to the store becomes. One that waits for what never comes, a lock that a dropped call has kept, is a
-    /// violation like any other and not a test that hangs.
+    /// Runs a call to its end, with a timeout. A call that never ends, for example because a
+    /// dropped call has kept a lock, is reported as a violation instead of hanging the test.
     pub(super) fn wait<T: Send>(&self, call: impl Future<Output = T> + Send) -> Outcome<T> {
         self.wait_for(ANSWER, call)
     }
@@ -118,14 +120,15 @@ impl<'a, F: Fixture> Instance<'a, F> {
         Ok(self.load(&[])?.now)
     }
 
-    /// Writes a row, whatever there is; nobody else is writing it.
+    /// Writes a row, whether it exists or not. Nobody else may write it at the same time.
     pub(super) fn write(&self, key: StateKey, write: Write) -> Outcome {
         let commit = self.commit(&[change(key, self.expected(key)?, write)])?;
         ensure(is_made(&commit), "a commit that nobody disturbed was a conflict")
     }
 }
 
-/// What each instance comes to, all let go at the same moment on threads of their own.
+/// Runs `work` for each instance at the same moment, each on its own thread, and returns all
+/// results.
 pub(super) fn at_once<'a, F: Fixture, T: Send>(
     instances: &[Instance<'a, F>],
     work: impl Fn(usize, &Instance<'a, F>) -> Outcome<T> + Sync,

@@ -1,7 +1,8 @@
-//! The suite that proves a [`StateStore`].
+//! The conformance suite for implementations of [`StateStore`].
 //!
-//! Say in a [`Fixture`] how your store is reached, and call [`check_all`] in a test. The suite brings keys of its own,
-//! chosen at random: it needs no empty store, and leaves rows behind. A call that takes ten seconds has failed.
+//! Describe in a [`Fixture`] how the suite reaches your store, and call [`check_all`] in a test.
+//! The suite uses random keys of its own, so it needs no empty store; it leaves rows behind. A call
+//! that takes longer than ten seconds counts as failed.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -49,73 +50,85 @@ use std::time::Duration;
 use crate::state::StateStore;
 use crate::time::BoxFuture;
 
-/// How the suite reaches the store that it proves.
+/// Gives the suite access to the store under test.
 pub trait Fixture: Sync {
-    /// The store as one more instance of the application has it: over the same rows, by a connection of its own.
+    /// Connects to the store as one more instance of the application does: over the same rows, with
+    /// a connection of its own.
     fn connect(&self) -> Arc<dyn StateStore>;
 
-    /// Runs a future to its end on the thread that calls, in the runtime that the store needs. Called on several
-    /// threads at once. It drives timers too, if the store needs them.
+    /// Runs a future to its end on the calling thread, in the runtime that the store needs. It is
+    /// called on several threads at once. It also drives timers, if the store needs them.
     fn run(&self, future: BoxFuture<'_, ()>);
 
-    /// Lets so much time pass by the clock of the store. The suite asks for some fifteen seconds in all.
+    /// Lets this much time pass by the clock of the store. The suite asks for about fifteen seconds
+    /// in all.
     fn pass(&self, span: Duration);
 
-    /// Deletes rows past their life, as the store's sweeper does, where it has one that is called. It is called while others
-    /// write. By default there is nothing to call.
+    /// Deletes rows past their TTL, as the store's sweeper does, if the store has a sweeper that
+    /// must be called. It is called while others write. By default it does nothing.
     fn sweep(&self) {}
 
-    /// Ends the store and starts it again, as a power cut would, and returns true. Those that were connected before are
-    /// not used again. False, the default, where nothing is promised to outlive the process.
+    /// Stops the store as a power cut would, starts it again, and returns true. Instances that were
+    /// connected before are not used again. The default returns false: nothing is promised to
+    /// outlive the process.
     fn restart(&self) -> bool {
         false
     }
 }
 
-/// One thing that a store promises, or that the engine makes of it.
+/// A property that a store promises, or that the engine builds on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Check {
-    /// What was written is read, byte for byte, in the order that was asked for.
+    /// A value is read back as it was written, byte for byte, and rows come in the order of the
+    /// requested keys.
     RoundTrip,
-    /// A commit that is refused has changed nothing, wherever in it the conflict was.
+    /// A refused commit has changed nothing, wherever in it the conflict was.
     AllOrNothing,
-    /// A commit tells the versions that it has made, and a conflict no other rows than those that are there.
+    /// A commit returns the versions that it has made; a conflict returns only the rows that are
+    /// there.
     Answers,
     /// What one instance has committed, another reads at once, whatever it has read before.
     ReadsAtOnce,
-    /// Each value has a version that no other value of that key ever had.
+    /// Each value has a version that no other value of the same key ever had.
     Versions,
-    /// A row lives as long as was said, counted by the store from the commit, and is absent from then on.
+    /// A row lives for its TTL, counted by the store from the commit, and is absent from then on.
     Lives,
     /// Keys that are not in ascending order are refused, and nothing is written.
     OrderedKeys,
-    /// Of several commits over the same version, or the same absence, exactly one is made.
+    /// Of several commits over the same version, or over the same absent row, exactly one succeeds.
     OneWinner,
-    /// Nothing that was committed is written over unseen.
+    /// No committed value is overwritten unseen.
     LostUpdates,
-    /// A sweeper that comes meanwhile takes nothing away that was written anew.
+    /// A sweeper that runs at the same time deletes no row that was written again.
     Sweeping,
-    /// Several rows are read as they were at one moment, and commits that cross do not fail.
+    /// Several rows are read as they were at one moment, and concurrent commits whose rows overlap
+    /// return no error.
     Snapshots,
-    /// A call that is dropped on its way does everything or nothing, and breaks nothing that comes after it.
+    /// A call that is dropped before its end takes effect completely or not at all, and breaks no
+    /// later call.
     DroppedCalls,
-    /// What was committed outlives the store. Passes where [`Fixture::restart`] has nothing to restart.
+    /// Committed rows outlive a restart of the store. Passes where [`Fixture::restart`] returns
+    /// false.
     Restart,
-    /// Over this store the limiter verifies exactly the burst, however many guess at once, and lets the honest in.
+    /// With this store the limiter verifies exactly the burst, however many guesses come at once,
+    /// and admits correct logins.
     AttemptLimiter,
-    /// The limiter grants nothing and forgets nothing when calls fail, before or after they took effect.
+    /// With this store the limiter grants nothing and forgets nothing when calls fail, before or
+    /// after they took effect.
     AttemptLimiterUnderFaults,
-    /// Of several uses of one client assertion at once, one is accepted.
+    /// Of several simultaneous uses of one client assertion, one is accepted.
     AssertionsUsedOnce,
-    /// Of several uses of one refresh token at once, one is good, and the others end its family.
+    /// Of several simultaneous uses of one refresh token, one is accepted, and the others end its
+    /// session.
     RefreshFamilies,
-    /// Once a log-out is done, no session goes on that was there before it or came from a login under way, on any instance.
+    /// After a log-out no session continues that existed before it or came from a login in
+    /// progress, on any instance.
     LogOuts,
 }
 
 impl Check {
-    /// All there are.
+    /// Every check.
     pub const ALL: &[Self] = &[
         Self::RoundTrip,
         Self::AllOrNothing,
@@ -138,22 +151,22 @@ impl Check {
     ];
 }
 
-/// A promise that was not kept.
+/// A failed check.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{check:?}: {what}")]
 #[non_exhaustive]
 pub struct Violation {
-    /// Which.
+    /// The check that failed.
     pub check: Check,
-    /// How it showed.
+    /// What was observed.
     pub what: String,
 }
 
-/// Makes one check.
+/// Runs one check.
 ///
 /// # Errors
 ///
-/// When the store does not pass it.
+/// If the store does not pass it.
 pub fn check(fixture: &impl Fixture, check: Check) -> Result<(), Violation> {
     let outcome = match check {
         Check::RoundTrip => rows::round_trip(fixture),
@@ -178,11 +191,11 @@ pub fn check(fixture: &impl Fixture, check: Check) -> Result<(), Violation> {
     outcome.map_err(|what| Violation { check, what })
 }
 
-/// Makes every check.
+/// Runs every check.
 ///
 /// # Panics
 ///
-/// When there is one that the store does not pass; the message names all of them.
+/// If the store fails a check; the message names all failed checks.
 pub fn check_all(fixture: &impl Fixture) {
     let violations: Vec<_> =
         Check::ALL.iter().filter_map(|one| check(fixture, *one).err()).collect();

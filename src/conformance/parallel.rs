@@ -1,4 +1,4 @@
-//! What several see that act at once, and one that gives up on the way.
+//! Checks of a store that is used by several instances at once, and of calls that are dropped.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -140,7 +140,8 @@ pub(super) fn dropped_calls(fixture: &impl Fixture) -> Outcome {
         let changes = keys.map(|key| change(key, Expected::Absent, put("0", LONG)));
         let finished = store.wait(poll_so_often(store.store.commit(&changes), polls))?;
         store.wait(poll_so_often(store.store.load(&keys), polls))?;
-        // A commit that was dropped may still be on its way: it must come as a whole, and only over what it expected.
+        // A dropped commit may still be in progress. It must take effect as a whole, and only over
+        // the rows that it expected.
         let rows = store.load(&keys)?.rows;
         let there = rows.iter().filter(|row| row.is_some()).count();
         ensure(
@@ -162,7 +163,8 @@ pub(super) fn dropped_calls(fixture: &impl Fixture) -> Outcome {
     Ok(())
 }
 
-/// Polls a future so often, then drops it. Returns whether it was done. The thread gives others a turn in between.
+/// Polls a future this many times, then drops it. Returns whether it was ready. The thread yields
+/// to others after each poll.
 async fn poll_so_often<T>(future: impl Future<Output = T> + Send, times: usize) -> bool {
     let mut future = pin!(future);
     let mut left = times;
@@ -179,7 +181,7 @@ async fn poll_so_often<T>(future: impl Future<Output = T> + Send, times: usize) 
     .await
 }
 
-/// Adds to a number that others may be adding to.
+/// Adds to a number that others may change at the same time.
 fn add(store: &Instance<'_, impl Fixture>, key: StateKey, more: i64) -> Outcome {
     for _ in 0..CONFLICTS {
         let row = store.row(key)?;

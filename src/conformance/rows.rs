@@ -1,4 +1,4 @@
-//! What one caller sees.
+//! Checks of a store that is used by a single caller.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub(super) fn all_or_nothing(fixture: &impl Fixture) -> Outcome {
             store.write(there, put("old", LONG))?;
         }
         let before = store.load(&keys)?.rows;
-        // One is expected to be what it is not: new rows and old ones of another version, and an old one to be absent.
+        // One expectation is wrong: new and old rows with another version, or an old row as absent.
         let wrong = [other, other, other, Expected::Absent, other];
         let right = keys.iter().zip(&before).map(|(key, row)| {
             let write = if *key == fifth { Write::Delete } else { put("new", LONG) };
@@ -99,7 +99,7 @@ pub(super) fn answers(fixture: &impl Fixture) -> Outcome {
     let [Some(of_the_changed), Some(of_the_deleted), _] = *told else {
         return Err("a commit did not tell a version for each row that it has written".into());
     };
-    // Without a load in between: what was told is what is expected.
+    // Without a load in between: the returned versions must be the expected ones.
     let over = [
         change(changed, Expected::Version(of_the_changed), put("2", LONG)),
         change(deleted, Expected::Version(of_the_deleted), Write::Delete),
@@ -147,7 +147,7 @@ pub(super) fn reads_at_once(fixture: &impl Fixture) -> Outcome {
     let [writer, reader]: [_; 2] = Instance::several(fixture);
     let [key, other] = keys()?;
     for write in [put("1", LONG), put("2", LONG), Write::Delete, put("3", LONG)] {
-        // The reader has just looked, and may be tempted to remember what it saw.
+        // The reader has just read the rows, so a store that caches reads would return old ones.
         let _ = (reader.row(key)?, reader.load(&[key, other])?);
         writer.write(key, write)?;
         let rows =
@@ -198,7 +198,7 @@ pub(super) fn versions(fixture: &impl Fixture) -> Outcome {
 pub(super) fn lives(fixture: &impl Fixture) -> Outcome {
     let store = Instance::new(fixture);
     let [brief, short, renewed, shortened, long, longer, longest, read_often] = keys()?;
-    // By the store's clock the rows were written between these two.
+    // By the store's clock, the rows are written between `earliest` and `latest`.
     let earliest = store.now()?;
     store.write(brief, put("brief", Duration::from_millis(900)))?;
     store.write(short, put("short", SECOND))?;
@@ -206,7 +206,7 @@ pub(super) fn lives(fixture: &impl Fixture) -> Outcome {
     store.write(shortened, put("shortened", DAY))?;
     store.write(shortened, put("shortened", SECOND))?;
     store.write(renewed, put("renewed", LONG))?;
-    // A refresh family, a log-out, and the number of the last log-out.
+    // The TTLs of a session, a log-out, and a subject epoch.
     store.write(long, put("long", 400 * DAY))?;
     store.write(longer, put("longer", 800 * DAY))?;
     store.write(longest, put("longest", 36_500 * DAY))?;
@@ -287,7 +287,7 @@ pub(super) fn restart(fixture: &impl Fixture) -> Outcome {
     ensure(store.row(deleted)?.is_none(), "a row that was deleted is there after a restart")?;
     fixture.pass(2 * SECOND);
     ensure(store.row(short)?.is_none(), "a restart made a row live longer")?;
-    // More than there were before it: versions that begin anew would come to one that was used.
+    // More writes than before the restart: if versions started again, one of them would repeat.
     for _ in 0..10 {
         store.write(deleted, put("value", LONG))?;
         ensure(

@@ -1,11 +1,12 @@
-//! The introspection endpoint (RFC 7662): what a token says, for its client and for resource servers.
+//! The introspection endpoint (RFC 7662): it tells clients and resource servers whether a token is
+//! active, and what the token says.
 
 use serde_json::Value;
 
 use crate::client::{AuthenticatedClient, IntrospectionAccess};
 use crate::endpoint::{is_own, token_in};
-use crate::error::{ClientFault, ServerFault};
-use crate::grant::Engine;
+use crate::error::{ClientFault, ServerFault, TokenError};
+use crate::grant::engine::Engine;
 use crate::http::HttpResponse;
 use crate::http::json_writer::ObjectWriter;
 use crate::refusal::{OrFault, Refusal};
@@ -20,10 +21,10 @@ use crate::types::token::TokenDetails;
 
 /// The answer of the introspection endpoint (RFC 7662 section 2.2).
 pub(crate) enum Introspection {
-    /// Whatever the cause: exactly one member.
+    /// Exactly one member, whatever the cause.
     Inactive,
     AccessToken(Box<TokenDetails>),
-    /// Without `token_type`, which tells how an access token is to be used (RFC 6749 section 5.1).
+    /// Without `token_type`, which describes how an access token is used (RFC 6749 section 5.1).
     RefreshToken {
         issuer: String,
         client_id: String,
@@ -57,7 +58,7 @@ impl From<Introspection> for HttpResponse {
                     .session_id
                     .iter()
                     .for_each(|session_id| body.text("sid", session_id.as_str()));
-                // Of what the host has added, nothing can say otherwise.
+                // The host's own claims must not override a member of the answer.
                 let mut further = details.claims;
                 further.retain(|name, value: &mut Value| {
                     !OWN.contains(&name.as_str()) && !value.is_null()
@@ -79,48 +80,58 @@ impl From<Introspection> for HttpResponse {
     }
 }
 
-/// The members that the answer has of its own.
+/// The members that the engine sets itself.
 const OWN: [&str; 11] =
     ["active", "scope", "client_id", "token_type", "exp", "iat", "sub", "aud", "iss", "jti", "sid"];
 
 impl Engine {
-    pub(crate) async fn introspect_token(
+    pub(crate) async fn introspect(
+        &self,
+        request: &TokenRequest<'_>,
+    ) -> Result<Introspection, TokenError> {
+        let started = self.settings.environment.clock.now();
+        let introspected = self.introspect_token(request, started).await;
+        self.conclude(introspected, &request.context, started)
+    }
+
+    async fn introspect_token(
         &self,
         request: &TokenRequest<'_>,
         now: Timestamp,
     ) -> Result<Introspection, Refusal> {
         let context = &request.context;
         let caller = self.client_of(request, self.endpoints.introspection(), now).await?;
-        let introspected = match (token_in(request), &self.families) {
+        let introspected = match (token_in(request), &self.sessions) {
             _ if caller.registration().is_public() => Err(ClientFault::Public.into()),
             (Err(fault), _) => Err(fault.into()),
-            (Ok(token), Some(families)) if RefreshKeys::is_refresh_token(token) => {
-                self.introspect_family(families, token, &caller, now, context).await
+            (Ok(token), Some(sessions)) if RefreshKeys::is_refresh_token(token) => {
+                self.introspect_refresh_token(sessions, token, &caller, now, context).await
             }
             (Ok(token), _) => self.introspect_access_token(token, &caller, now, context).await,
         };
         introspected.map_err(|refusal| refusal.of_client(caller.id()))
     }
 
-    /// Only its own client is told of a refresh token: nobody else may use one.
-    async fn introspect_family(
+    /// Only its own client may introspect a refresh token, since no other client can use it.
+    async fn introspect_refresh_token(
         &self,
-        families: &Sessions,
+        sessions: &Sessions,
         token: &str,
         caller: &AuthenticatedClient,
         now: Timestamp,
         context: &RequestContext,
     ) -> Result<Introspection, Refusal> {
-        let found = families.active(token).await;
+        let found = sessions.active(token).await;
         let found = found.or_fault(ServerFault::StateStore)?;
         let holder = session::holder(caller, context);
-        let Some(Found { family, .. }) = found.filter(|found| found.family.holder == holder) else {
+        let Some(Found { session, .. }) = found.filter(|found| found.session.holder == holder)
+        else {
             return Ok(Introspection::Inactive);
         };
-        let Holder { client, .. } = &family.holder;
+        let Holder { client, .. } = &session.holder;
         if !self
             .may_be_used(
-                &family.subject.as_str().into(),
+                &session.subject.as_str().into(),
                 &client.as_str().into(),
                 None,
                 now,
@@ -133,9 +144,9 @@ impl Engine {
         Ok(Introspection::RefreshToken {
             issuer: self.settings.issuer.clone(),
             client_id: client.clone(),
-            expires_at: session::expires_at(&family),
-            subject: family.subject,
-            scope: family.scope,
+            expires_at: session::expires_at(&session),
+            subject: session.subject,
+            scope: session.scope,
         })
     }
 
@@ -158,7 +169,8 @@ impl Engine {
             }
             IntrospectionAccess::Own => false,
         };
-        // A resource server of one tenant is told nothing of another's, one of none of all.
+        // A resource server of one tenant must not see another tenant's tokens. A resource server
+        // without a tenant sees those of all tenants.
         let own_tenant = context.tenant();
         let seen = seen && tenant.is_none_or(|tenant| own_tenant.is_none_or(|own| own == tenant));
         if !(seen || is_own(&details, tenant, caller, context)) || status.fault.is_some() {
@@ -173,7 +185,8 @@ impl Engine {
         })
     }
 
-    /// Whether the client of a token is still registered, and the account admitted, where there is a gate.
+    /// Whether the token's client is still registered and, if there is an account gate, the account
+    /// is admitted.
     async fn may_be_used(
         &self,
         subject: &Subject,
@@ -193,8 +206,8 @@ impl Engine {
         else {
             return Ok(false);
         };
-        let Some(families) = &self.families else { return Ok(true) };
-        let admission = families.gate().admit(subject, &client, &context).await;
+        let Some(sessions) = &self.sessions else { return Ok(true) };
+        let admission = sessions.gate().admit(subject, &client, &context).await;
         Ok(admission.or_fault(ServerFault::AccountGate)?.rejection().is_none())
     }
 }

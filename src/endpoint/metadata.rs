@@ -1,4 +1,5 @@
-//! The authorization server metadata document (RFC 8414).
+//! The authorization server metadata document (RFC 8414), which is built once from the
+//! configuration.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -7,7 +8,7 @@ use crate::client::{AuthenticationMethod, Grant};
 use crate::jose::Algorithm;
 use crate::types::scope::Scope;
 
-/// The authorization server metadata (RFC 8414 section 2). Says only what is on.
+/// The authorization server metadata (RFC 8414 section 2). It lists only what is switched on.
 #[derive(Serialize)]
 pub(crate) struct Metadata {
     issuer: String,
@@ -16,11 +17,11 @@ pub(crate) struct Metadata {
     jwks_uri: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scopes_supported: Option<Vec<String>>,
-    /// There is no authorization endpoint, but RFC 8414 requires the member.
+    /// Always empty, since there is no authorization endpoint; RFC 8414 requires the member.
     response_types_supported: [&'static str; 0],
     grant_types_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
-    /// RFC 8414 wants it where one of the methods is by a JWT, and not elsewhere.
+    /// RFC 8414 requires it if one of the methods uses a JWT. Otherwise it is left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,7 +32,7 @@ pub(crate) struct Metadata {
     revocation_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     introspection_endpoint: Option<String>,
-    /// Never `none`: a public client is not told about tokens.
+    /// Never contains `none`: a public client may not introspect tokens.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -40,7 +41,7 @@ pub(crate) struct Metadata {
     further: Map<String, Value>,
 }
 
-/// Where the host says that its endpoints are.
+/// The URLs of the endpoints, as the host has configured them.
 pub(crate) struct Endpoints {
     pub(crate) token: String,
     pub(crate) revocation: Option<String>,
@@ -60,12 +61,12 @@ impl Endpoints {
         .flatten()
     }
 
-    /// The URL that a request for revocation was sent to.
+    /// The URL of the revocation endpoint, or the token endpoint's if the host has not set it.
     pub(crate) fn revocation(&self) -> &str {
         self.revocation.as_deref().unwrap_or(&self.token)
     }
 
-    /// The URL that a request for introspection was sent to.
+    /// The URL of the introspection endpoint, or the token endpoint's if the host has not set it.
     pub(crate) fn introspection(&self) -> &str {
         self.introspection.as_deref().unwrap_or(&self.token)
     }
@@ -125,7 +126,7 @@ impl Metadata {
     }
 }
 
-/// Members that say what the engine does; only the engine knows that.
+/// Whether a member describes what the engine does, so that only the engine may set it.
 pub(crate) fn is_reserved_metadata(name: &str) -> bool {
     const ENDPOINTS: [&str; 3] =
         ["token_endpoint", "revocation_endpoint", "introspection_endpoint"];

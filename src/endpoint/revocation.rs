@@ -1,10 +1,10 @@
-//! The revocation endpoint (RFC 7009): a client gives up one of its tokens.
+//! The revocation endpoint (RFC 7009): a client revokes one of its own tokens.
 
 use crate::client::AuthenticatedClient;
 use crate::endpoint::{is_own, token_in};
-use crate::error::{ServerFault, TokenFault};
+use crate::error::{ServerFault, TokenError, TokenFault};
 use crate::event::{Event, EventKind};
-use crate::grant::Engine;
+use crate::grant::engine::Engine;
 use crate::http::HttpResponse;
 use crate::refusal::{OrFault, Refusal};
 use crate::request::TokenRequest;
@@ -12,8 +12,8 @@ use crate::session::{self, RefreshKeys, Revocations, Sessions};
 use crate::time::Timestamp;
 use crate::types::context::RequestContext;
 
-/// The answer of the revocation endpoint (RFC 7009 section 2.2), whether or not there was something to revoke. Deployed
-/// clients want the type and the body.
+/// The answer of the revocation endpoint (RFC 7009 section 2.2), whether or not there was something
+/// to revoke. Deployed clients expect a content type and a JSON body.
 pub(crate) struct Revoked;
 
 impl From<Revoked> for HttpResponse {
@@ -23,39 +23,45 @@ impl From<Revoked> for HttpResponse {
 }
 
 impl Engine {
-    pub(crate) async fn revoke_token(
+    pub(crate) async fn revoke(&self, request: &TokenRequest<'_>) -> Result<Revoked, TokenError> {
+        let started = self.settings.environment.clock.now();
+        let revoked = self.revoke_token(request, started).await;
+        self.conclude(revoked, &request.context, started)
+    }
+
+    async fn revoke_token(
         &self,
         request: &TokenRequest<'_>,
         now: Timestamp,
     ) -> Result<Revoked, Refusal> {
         let context = &request.context;
         let client = self.client_of(request, self.endpoints.revocation(), now).await?;
-        let revoked = match (token_in(request), &self.families) {
+        let revoked = match (token_in(request), &self.sessions) {
             (Err(fault), _) => Err(fault.into()),
-            (Ok(token), Some(families)) if RefreshKeys::is_refresh_token(token) => {
-                self.revoke_family(families, token, &client, context).await
+            (Ok(token), Some(sessions)) if RefreshKeys::is_refresh_token(token) => {
+                self.revoke_session(sessions, token, &client, context).await
             }
             (Ok(token), _) => self.revoke_access_token(token, &client, now, context).await,
         };
         revoked.map_err(|refusal| refusal.of_client(client.id()))
     }
 
-    async fn revoke_family(
+    async fn revoke_session(
         &self,
-        families: &Sessions,
+        sessions: &Sessions,
         token: &str,
         client: &AuthenticatedClient,
         context: &RequestContext,
     ) -> Result<Revoked, Refusal> {
         let holder = session::holder(client, context);
-        let found = families.revoke(token, &holder).await;
+        let found = sessions.revoke(token, &holder).await;
         match found.or_fault(ServerFault::StateStore)? {
             None => Ok(Revoked),
             Some((false, found)) => {
                 Err(Refusal::new(TokenFault::OtherClient).of_session(&found.session_id))
             }
             Some((true, found)) => {
-                let subject = &found.family.subject.as_str().into();
+                let subject = &found.session.subject.as_str().into();
                 let event =
                     Event::in_context(EventKind::TokenRevoked, context).with_client(client.id());
                 self.observe(&Event {

@@ -1,4 +1,4 @@
-//! What the crate takes from its surroundings: the clock, randomness, and who observes.
+//! The environment: the clock, the source of randomness and the observer that the crate works with.
 
 mod random;
 
@@ -9,8 +9,8 @@ pub use crate::environment::random::{RandomnessError, SecureRandom, SystemRandom
 use crate::event::{Observer, default_observer};
 use crate::time::{Clock, SystemClock};
 
-/// The clock, the source of randomness, and the observer. Make one and give it to the engine, the
-/// password hashing and the verifier alike. Cheap to clone.
+/// The clock, the source of randomness and the observer. Make one value and give it to the engine,
+/// the password hashing and the verifier alike. Cheap to clone.
 ///
 /// ```
 /// use password_grant::{Environment, Event, Observer};
@@ -35,8 +35,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The system's clock and random generator, and the `tracing` observer where that feature is
-    /// on.
+    /// The system's clock and random generator, and the `tracing` observer if that feature is on.
     pub fn new() -> Self {
         Self {
             clock: Arc::new(SystemClock::new()),
@@ -45,17 +44,17 @@ impl Environment {
         }
     }
 
-    /// Another clock. It dates tokens and counts every wait and timeout.
+    /// Sets the clock. It dates tokens and measures every wait and timeout.
     pub fn clock(self, clock: impl Clock) -> Self {
         Self { clock: Arc::new(clock), ..self }
     }
 
-    /// Another source of tokens, identifiers, salts and keys.
+    /// Sets the source of randomness for tokens, identifiers, salts and keys.
     pub fn randomness(self, randomness: impl SecureRandom) -> Self {
         Self { randomness: Arc::new(randomness), ..self }
     }
 
-    /// Another receiver of events.
+    /// Sets the receiver of events.
     pub fn observer(self, observer: impl Observer) -> Self {
         Self { observer: Arc::new(observer), ..self }
     }

@@ -1,16 +1,18 @@
+//! Sources of randomness.
+
 use std::sync::Arc;
 
-/// Where the engine takes unguessable bytes from.
+/// The source of unguessable bytes.
 ///
-/// The default is [`SystemRandom`]. An implementation of your own must be a cryptographically secure generator:
-/// token identifiers, opaque tokens and salts are only as good as it is.
+/// The default is [`SystemRandom`]. Your own implementation must be a cryptographically secure
+/// generator: token identifiers, opaque tokens and salts are only as unguessable as its output.
 pub trait SecureRandom: Send + Sync + 'static {
     /// Fills all of `bytes`.
     ///
     /// # Errors
     ///
-    /// When it cannot: then no engine is built, no opaque token issued and no password hashed. It must never fill with
-    /// anything weaker instead.
+    /// [`RandomnessError`] if it cannot. Then no engine is built, no opaque token is issued and no
+    /// password is hashed. It must never use anything weaker instead.
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError>;
 }
 
@@ -20,14 +22,14 @@ impl<T: SecureRandom + ?Sized> SecureRandom for Arc<T> {
     }
 }
 
-/// The random generator could not give what was asked of it.
+/// The random generator failed.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the random generator failed")]
 #[non_exhaustive]
 pub struct RandomnessError;
 
 impl RandomnessError {
-    /// For implementations of [`SecureRandom`].
+    /// An error for implementations of [`SecureRandom`] to return.
     #[must_use]
     pub fn new() -> Self {
         Self
@@ -40,13 +42,13 @@ impl Default for RandomnessError {
     }
 }
 
-/// The AWS-LC generator, seeded by the operating system.
+/// The AWS-LC generator, which the operating system seeds.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct SystemRandom;
 
 impl SystemRandom {
-    /// The AWS-LC generator, seeded by the operating system.
+    /// The AWS-LC generator, which the operating system seeds.
     #[must_use]
     pub fn new() -> Self {
         Self

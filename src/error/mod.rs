@@ -1,4 +1,5 @@
-//! Errors: the host's own, the reasons why a request is refused, and what each becomes on the wire.
+//! Errors: the host's own errors, the reasons why a request is refused, and what each becomes on
+//! the wire.
 
 mod reason;
 
@@ -17,37 +18,39 @@ pub use crate::error::reason::{
 /// Its text goes to the [`Observer`](crate::Observer), never to the caller.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// The `error` member of an error answer ([RFC 6749 section 5.2]).
+/// The `error` member of an error response ([RFC 6749 section 5.2]).
 ///
 /// [RFC 6749 section 5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorCode {
-    /// The request is malformed or lacks a parameter. 400 (405 and 413 where HTTP has a status of its own).
+    /// The request is malformed or lacks a parameter. 400 (405 and 413 where HTTP defines a status
+    /// for the fault).
     InvalidRequest,
-    /// The client is not who it says, or not known. 401, always with a challenge.
+    /// The client is unknown or did not authenticate. 401, always with a challenge.
     InvalidClient,
-    /// The resource owner's credentials, or the refresh token, are not right. 400.
+    /// The resource owner's credentials, or the refresh token, are not valid. 400.
     InvalidGrant,
     /// The client may not use this grant. 400.
     UnauthorizedClient,
-    /// The grant type is not one this server knows. 400.
+    /// This server does not support the grant type. 400.
     UnsupportedGrantType,
-    /// The scope is malformed, not registered for the client, or not the resource owner's to give. 400.
+    /// The scope is malformed, is not registered for the client, or exceeds what the resource owner
+    /// may grant. 400.
     InvalidScope,
     /// The resource or audience is not registered for the client (RFC 8707). 400.
     InvalidTarget,
-    /// The token could not be made, or the host's code asked for something impossible. 500.
+    /// The token could not be made, or the host's code returned something that is not allowed. 500.
     ServerError,
-    /// A store or the password hashing cannot answer now (503), or there were too many attempts (429). With
-    /// `Retry-After`.
+    /// A store or the password hashing cannot answer now (503), or there were too many attempts
+    /// (429). Sent with `Retry-After`.
     TemporarilyUnavailable,
     /// A code of the host's: another step is needed before a token is issued. 403.
     Host(Arc<str>),
 }
 
 impl ErrorCode {
-    /// All that are not the host's.
+    /// All codes that are not the host's.
     const OURS: [Self; 9] = [
         Self::InvalidRequest,
         Self::InvalidClient,
@@ -60,14 +63,14 @@ impl ErrorCode {
         Self::TemporarilyUnavailable,
     ];
 
-    /// Whether a host may give this code to a step of its own: of the characters of RFC 6749 appendix A.7 without the
-    /// space, and none that has a meaning already.
+    /// Whether a host may use this code for a step of its own. It must consist of the characters of
+    /// RFC 6749 appendix A.7 without the space, and must not be one of the codes above.
     pub(crate) fn is_for_hosts(code: &str) -> bool {
         let characters = code.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
         !code.is_empty() && characters && Self::OURS.iter().all(|own| own.as_str() != code)
     }
 
-    /// The code as it stands in the answer.
+    /// The code as it is sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -91,26 +94,27 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// What judges passwords has more work than it can do in time: an error for
-/// [`UserAuthenticator::authenticate`](crate::UserAuthenticator::authenticate) to return. The caller gets 503
-/// `temporarily_unavailable`, and nothing is held against the user.
+/// The password hashing has more work than it can do in time: an error for
+/// [`UserAuthenticator::authenticate`](crate::UserAuthenticator::authenticate) to return. The
+/// caller gets 503 `temporarily_unavailable`, and the attempt does not count against the user.
 #[derive(Debug, Clone, Copy, Default, thiserror::Error)]
 #[error("password hashing is overloaded")]
 #[non_exhaustive]
 pub struct Overloaded;
 
 impl Overloaded {
-    /// For implementations of [`UserAuthenticator`](crate::UserAuthenticator).
+    /// An error for implementations of [`UserAuthenticator`](crate::UserAuthenticator) to return.
     #[must_use]
     pub fn new() -> Self {
         Self
     }
 }
 
-/// A refusal that is already an OAuth answer ([RFC 6749 section 5.2]).
+/// A refusal, ready to be sent as an OAuth error response ([RFC 6749 section 5.2]).
 ///
-/// Converts into an [`HttpResponse`](crate::HttpResponse). What [`code`](Self::code) and
-/// [`description`](Self::description) return goes on the wire; what [`reason`](Self::reason) returns never does.
+/// It converts into an [`HttpResponse`](crate::HttpResponse). The results of [`code`](Self::code)
+/// and [`description`](Self::description) are sent; the result of [`reason`](Self::reason) never
+/// is.
 ///
 /// [RFC 6749 section 5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
 #[derive(Clone)]
@@ -123,14 +127,14 @@ struct Answer {
     code: ErrorCode,
     description: &'static str,
     retry_after: Option<Duration>,
-    /// Of the challenge that goes with a 401.
+    /// The realm of the challenge that is sent with a 401.
     realm: Option<Arc<str>>,
-    /// The host's members of an answer that asks for another step.
+    /// The host's members of a response that asks for another step.
     members: Map<String, Value>,
 }
 
 impl TokenError {
-    /// A 503 that names no wait says one second.
+    /// A 503 without `retry_after` gets one second.
     pub(crate) fn new(
         reason: Reason,
         retry_after: Option<Duration>,
@@ -159,19 +163,21 @@ impl TokenError {
         &self.0.code
     }
 
-    /// The `error_description` member: a fixed sentence for the client's developer, which never holds request data.
+    /// The `error_description` member: a fixed sentence for the client's developer. It never holds
+    /// request data.
     #[must_use]
     pub fn description(&self) -> &'static str {
         self.0.description
     }
 
-    /// The value of `Retry-After`, where the answer has one: after how long to try again, in whole seconds.
+    /// The value of `Retry-After`, if the response has one: how long to wait before trying again,
+    /// in whole seconds.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Why, in private. Logged and observed, never sent.
+    /// The private reason. It is logged and observed, and never sent.
     #[must_use]
     pub fn reason(&self) -> &Reason {
         &self.0.reason
@@ -206,22 +212,23 @@ impl fmt::Display for TokenError {
 
 impl std::error::Error for TokenError {}
 
-/// A text that cannot be a bearer token.
+/// The text is not a bearer token (RFC 6750 section 2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a bearer token as RFC 6750 section 2.1 defines it, or longer than 8 KiB")]
 #[non_exhaustive]
 pub struct InvalidToken;
 
-/// Not the 32 bytes of a SHA-256 digest.
+/// The bytes are not a SHA-256 digest, because there are not 32 of them.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("not the 32 bytes of a SHA-256 digest")]
 #[non_exhaustive]
 pub struct InvalidDigest;
 
-/// A text that is not a scope as RFC 6749 section 3.3 defines it.
+/// The text is not a scope (RFC 6749 section 3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a scope: tokens of printable ASCII without space, quote and backslash, one space between two of them"
+    "not a scope: tokens of printable ASCII without space, quote and backslash, one space between \
+     two of them"
 )]
 #[non_exhaustive]
 pub struct InvalidScope;

@@ -1,69 +1,73 @@
-//! Why a request is refused, and the one table of what each reason becomes on the wire.
+//! The reasons why a request is refused, and the one table of what each becomes on the wire.
 
 use std::sync::Arc;
 
 use crate::error::ErrorCode;
 
-/// Why a request got no token: for logs, tests and observers. Never on the wire, where several reasons share one
-/// answer so that it gives nothing away.
+/// Why a request was refused: for logs, tests and observers. It is never sent: on the wire several
+/// reasons share one response, so that the response reveals nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The request itself is not one we read.
+    /// The request itself is malformed or incomplete.
     Request(RequestFault),
-    /// The client did not authenticate. One answer for all of them.
+    /// The client did not authenticate. All of these get the same response.
     Client(ClientFault),
-    /// The client asked for what it is not registered for.
+    /// The client asked for something that it is not registered for.
     NotAllowed(NotAllowed),
-    /// The resource owner did not log in. One answer for all of them.
+    /// The resource owner did not log in. All of these get the same response.
     Login(Rejection),
-    /// The refresh token, or the token to be revoked, is not one that this client may use. One answer for all of them.
+    /// The refresh token, or the token to be revoked, is not one that this client may use. All of
+    /// these get the same response.
     Token(TokenFault),
-    /// The host wants another step first.
+    /// The host asked for another step before a token is issued. The text is its error code.
     MoreNeeded(Arc<str>),
-    /// There were too many attempts. The same answer whether or not the name exists and the password is right: neither
-    /// was looked at.
+    /// There were too many attempts. The response is the same whether or not the name exists and
+    /// the password is right, because neither was looked at.
     TooManyAttempts(LimitKind),
-    /// Our own trouble, or the host's.
+    /// This library or the host's code failed.
     ServerFault(ServerFault),
 }
 
-/// What is wrong with a request before anybody is looked up, or with what it lacks.
+/// What is wrong with a request, or missing from it, before anybody is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestFault {
     /// The method is not POST.
     Method,
-    /// The content type is missing or not `application/x-www-form-urlencoded`, or names a charset that is neither UTF-8
-    /// nor, for an all-ASCII body, one in which that is the same.
+    /// The content type is missing or is not `application/x-www-form-urlencoded`, or it names a
+    /// charset other than UTF-8. If the whole body is ASCII, a charset that is a superset of ASCII
+    /// is accepted.
     ContentType,
     /// The body is larger than [`RequestLimits::body`](crate::RequestLimits::body).
     BodyTooLarge,
-    /// `Authorization`, `Content-Type` or `DPoP` stands in the request more than once.
+    /// The header `Authorization`, `Content-Type` or `DPoP` occurs more than once.
     RepeatedHeader,
-    /// The query part of the URI holds a credential.
+    /// The query of the URI contains a credential.
     CredentialsInQuery,
-    /// A bad percent escape, or text that is not UTF-8; from a host that has parsed the form, U+FFFD in its place.
+    /// The body has a bad percent escape or text that is not UTF-8. In a form that the host has
+    /// parsed: a text contains U+FFFD, which a lenient decoder produces instead.
     Encoding,
-    /// More than 32 parameters.
+    /// The body has more than 32 parameters.
     TooManyParameters,
     /// A parameter is longer than its limit.
     TooLong,
-    /// A parameter stands in the body more than once.
+    /// A parameter occurs more than once in the body.
     Repeated,
-    /// A parameter holds a character that its grammar does not allow.
+    /// A parameter contains a character that its grammar does not allow.
     Character,
-    /// The scope is not one of RFC 6749 section 3.3, or too long.
+    /// The scope does not have the syntax of RFC 6749 section 3.3, or is too long.
     Scope,
-    /// The client identifies itself in more than one way.
+    /// The client authenticates in more than one way.
     SeveralClientAuthentications,
-    /// `client_id` in the body differs from the client that authenticated otherwise.
+    /// `client_id` in the body is not the client that the credentials name.
     ClientIdMismatch,
-    /// `client_assertion` and `client_assertion_type` are not both there, or the type is not one we know.
+    /// One of `client_assertion` and `client_assertion_type` is missing, or the type is not
+    /// supported.
     ClientAssertion,
     /// `grant_type` is missing.
     GrantTypeMissing,
-    /// `grant_type` is not one this server knows.
+    /// This server does not support the `grant_type`.
     GrantTypeUnknown,
     /// `username` is missing.
     UsernameMissing,
@@ -71,76 +75,82 @@ pub enum RequestFault {
     PasswordMissing,
     /// `refresh_token` is missing.
     RefreshTokenMissing,
-    /// `token` is missing, at the revocation or introspection endpoint.
+    /// `token` is missing at the revocation or introspection endpoint.
     TokenMissing,
 }
 
-/// Why a client did not authenticate.
+/// Why a client did not authenticate. Every one becomes 401 `invalid_client`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClientFault {
     /// The request names no client.
     Unidentified,
-    /// The `Authorization` header is not well-formed Basic credentials.
+    /// The `Authorization` header does not contain well-formed Basic credentials.
     MalformedAuthorization,
-    /// No such client is registered.
+    /// No client is registered under this identifier.
     Unknown,
     /// The client's registration is disabled.
     Disabled,
     /// The client's registration has expired.
     Expired,
-    /// The client is registered for another authentication method, or the method is switched off.
+    /// The client is registered for another authentication method, or the server has switched this
+    /// method off.
     Method,
-    /// The secret is none of the client's live ones.
+    /// The secret is not one that the client is registered with, or it has expired.
     Secret,
-    /// Two clients are meant, and the secret is right for both: their identifiers are two readings of the one in the Basic
-    /// header, such as `a b` and `a+b`.
+    /// The identifier in the Basic header has several readings, such as `a b` and `a+b`. Two of
+    /// them are registered clients, and the secret is right for both.
     Ambiguous,
     /// The assertion is not a well-formed JWT with a subject, or is longer than 8 KiB.
     AssertionMalformed,
-    /// The assertion's `typ` is that of something else.
+    /// The `typ` of the assertion is that of another kind of token.
     AssertionType,
-    /// The assertion's algorithm is not one that the client is registered for and the server takes.
+    /// The client is not registered for the assertion's algorithm, or the server does not accept
+    /// it.
     AssertionAlgorithm,
-    /// The assertion's signature is none of the client's keys', or names a key that the client does not have.
+    /// The signature of the assertion does not verify with any of the client's keys, or it names a
+    /// key that the client does not have.
     AssertionSignature,
-    /// The assertion's `iss` is not its `sub`.
+    /// The `iss` of the assertion differs from its `sub`.
     AssertionIssuer,
-    /// The assertion is not meant for this server alone.
+    /// The assertion is not for this server alone.
     AssertionAudience,
-    /// The assertion has expired, is not valid yet, would be valid for too long, or has times that are none.
+    /// The assertion has expired, is not valid yet, or is valid for too long, or one of its times
+    /// is missing or malformed.
     AssertionTime,
-    /// The assertion has no `jti`, or one that is too long.
+    /// The assertion has no `jti`, or its `jti` is too long.
     AssertionId,
     /// The assertion was used before.
     AssertionSeen,
-    /// A public client asked about a token.
+    /// A public client called the introspection endpoint.
     Public,
 }
 
-/// What an authenticated client asked for and may not have.
+/// What an authenticated client asked for and may not have. 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotAllowed {
     /// The client is not registered for the grant.
     Grant,
-    /// The scope holds a token the client is not registered for.
+    /// The scope contains a token that the client is not registered for, or that this server does
+    /// not offer.
     Scope,
-    /// No scope was asked for, and the client has no default one.
+    /// The request names no scope, and the client has no default scope.
     NoDefaultScope,
     /// The resource or audience is not registered for the client.
     Target,
-    /// The resource owner may give none of the scope asked for.
+    /// The resource owner may grant none of the scope that was asked for.
     OwnerScope,
-    /// The scope goes beyond what the refresh token was issued for.
+    /// The scope exceeds what the refresh token was issued for.
     RefreshedScope,
-    /// The resource or audience is not one that the refresh token was issued for.
+    /// The refresh token was not issued for this resource or audience.
     RefreshedTarget,
 }
 
-/// Why a resource owner did not log in: the private reason of [`Login::rejected`](crate::Login::rejected).
+/// Why a resource owner did not log in: the private reason of
+/// [`Login::rejected`](crate::Login::rejected).
 ///
-/// All of them get the caller the same bytes.
+/// For every one of them the caller gets the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rejection {
@@ -166,43 +176,48 @@ pub enum Rejection {
     Other(&'static str),
 }
 
-/// Why a refresh token yields nothing, or a token is not active or not revoked: private, one answer for all of them. That is
-/// 400 `invalid_grant` from the token and the revocation endpoint, `{"active":false}` from introspection, and 401
-/// `invalid_token` from a verifier.
+/// Why a refresh token is refused, or why a token is not active or cannot be revoked. The reason is
+/// private, and all of them get the same response: 400 `invalid_grant` from the token and the
+/// revocation endpoint, `{"active":false}` from introspection, and 401 `invalid_token` from a
+/// verifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenFault {
-    /// It is not one that this server has made, or one of a key that was retired.
+    /// This server did not make the token, or made it with a key that has been retired.
     NotOurs,
-    /// It is one of ours that nobody remembers: its family has expired, or a store was lost.
+    /// This server made the token, but no longer knows its session: the session has expired, or a
+    /// store was lost.
     Unknown,
-    /// It was issued to another client, or in another tenant.
+    /// The token was issued to another client, or in another tenant.
     OtherClient,
-    /// Its family has expired, or was not used for too long.
+    /// The session has expired, or was not used for too long.
     Expired,
-    /// It was revoked, or a token of its family was used twice.
+    /// The token was revoked, or a refresh token of its session was used twice.
     Revoked,
-    /// Its subject was logged out everywhere.
+    /// The subject was logged out everywhere.
     LoggedOut,
-    /// It was used before, and not just now: somebody else has it, or had it. Its family is revoked from now on.
+    /// The token was used before, and not just now, so somebody else has it or had it. Its session
+    /// is revoked from now on.
     Reused,
-    /// It comes after the newest that this server knows of: the store has lost commits, or a key has leaked.
+    /// The token is newer than the newest one that this server has recorded: the store has lost
+    /// commits, or a key has leaked.
     Ahead,
-    /// Its tag is right and its secret is not: a key has leaked.
+    /// The tag of the token is right and its secret is wrong: a key has leaked.
     Forged,
-    /// The [`AccountGate`](crate::AccountGate) said no.
+    /// The [`AccountGate`](crate::AccountGate) refused the account.
     Account(Rejection),
 }
 
-/// Who attempts are counted on.
+/// What a limit on attempts counts by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitKind {
-    /// A user name, from wherever it is not known.
+    /// A user name, at all origins that are not known for it.
     Account,
-    /// A user name, through one client, from where its owner has logged in before.
+    /// A user name with a client and a known origin: where its owner has logged in through this
+    /// client before.
     KnownOrigin,
-    /// An address; of IPv6 the first 64 bits.
+    /// An address; for IPv6, its first 64 bits.
     Source,
     /// The first 48 bits of an IPv6 address.
     Network,
@@ -210,17 +225,19 @@ pub enum LimitKind {
     Client,
 }
 
-/// What went wrong on the server's side. No caller is to blame, and nothing was granted.
+/// A fault on the server's side. The caller is not to blame, and nothing was granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ServerFault {
     /// The [`ClientStore`](crate::ClientStore) failed. 503.
     ClientStore,
-    /// The [`JwksSource`](crate::assertion::JwksSource) failed, or what it fetched is no key set. 503.
+    /// The [`JwksSource`](crate::assertion::JwksSource) failed, or what it fetched is not a key
+    /// set. 503.
     JwksSource,
-    /// So many of a client's assertions are still remembered that there is no room for another one. 503.
+    /// So many used assertions of this client are remembered that there is no room for another one.
+    /// 503.
     TooManyAssertions,
-    /// The client is registered with values that contradict each other. 503.
+    /// The client's registration contains values that are invalid or contradict each other. 503.
     ClientRegistration,
     /// The [`UserAuthenticator`](crate::UserAuthenticator) failed. 503.
     UserAuthenticator,
@@ -228,28 +245,32 @@ pub enum ServerFault {
     AccountNames,
     /// The [`AccountGate`](crate::AccountGate) failed. 503.
     AccountGate,
-    /// The subject was logged out everywhere while it logged in: whether the password was the former one or the new one
-    /// cannot be told. 503.
+    /// The subject was logged out everywhere during the login, so the server cannot tell whether
+    /// the password was the old or the new one. 503.
     LoggedOutMeanwhile,
-    /// The subject's last log-out is dated ahead of this instance's clock by more than two seconds, so a token issued now
-    /// would count as revoked. 503, with the time to wait.
+    /// The subject's last log-out is dated more than two seconds ahead of this instance's clock, so
+    /// a token issued now would count as revoked. 503, with the time to wait.
     LogOutAhead,
-    /// A refresh token was used a moment ago, and its successor cannot be handed out once more. 503; nothing changes.
+    /// The refresh token was used a moment ago, and its successor cannot be sent again. 503;
+    /// nothing changes.
     RefreshContended,
-    /// The same, since the successor was made by a key that this instance does not have: all instances need the next key
-    /// before the first one makes tokens with it. 503; nothing changes.
+    /// The refresh token was used a moment ago, and its successor was made with a key that this
+    /// instance does not have. Every instance needs the next key before the first one makes tokens
+    /// with it. 503; nothing changes.
     RefreshKeyMissing,
-    /// The [`StateStore`](crate::state::StateStore) failed, was too slow or is full, or holds a row that cannot be read. 503.
+    /// The [`StateStore`](crate::state::StateStore) failed, timed out, is full, or holds a row that
+    /// cannot be read. 503.
     StateStore,
-    /// Password hashing has more work than it can do in time. 503.
+    /// The password hashing has more work than it can do in time. 503.
     Overloaded,
-    /// The [`TokenIssuer`](crate::TokenIssuer) could not tell what a token says. 503.
+    /// The [`TokenIssuer`](crate::TokenIssuer) could not look up the claims of a token. 503.
     TokenLookup,
-    /// The [`TokenIssuer`](crate::TokenIssuer) failed. 500.
+    /// The [`TokenIssuer`](crate::TokenIssuer) failed to make a token. 500.
     TokenIssuer,
-    /// The host gave a subject that is empty, or a member, a claim or an error code that is not its to give. 500.
+    /// The host's code returned an empty subject, or a member, a claim or an error code that it may
+    /// not set. 500.
     HostMember,
-    /// Something panicked. 500.
+    /// Code of the library or of the host panicked. 500.
     Panic,
 }
 

@@ -106,7 +106,8 @@ impl fmt::Display for Event<'_> {
             EventKind::NoPeerAddress => {
                 write!(
                     f,
-                    "many requests came without their caller's address, so limits by address did not apply to them (see HttpRequest::peer)"
+                    "many requests came without their caller's address, so limits by address did \
+                     not apply to them (see HttpRequest::peer)"
                 )
             }
             EventKind::LenientAudience => {

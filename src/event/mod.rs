@@ -58,8 +58,8 @@ pub(crate) fn default_observer() -> Arc<dyn Observer> {
 ///
 /// A field is `None` where the fact is not known or does not apply. No field holds a secret.
 /// Identifiers that the caller typed (`username`, and `client_id` of a client that has not
-/// authenticated) are raw. [`Display`](std::fmt::Display) writes one line in which such text is quoted
-/// and escaped, so that it cannot break or forge a line of a log.
+/// authenticated) are raw. [`Display`](std::fmt::Display) writes one line in which such text is
+/// quoted and escaped, so that it cannot break or forge a line of a log.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Event<'a> {
@@ -157,14 +157,15 @@ pub enum EventKind {
     /// them. Usually the host's adapter does not call
     /// [`HttpRequest::peer`](crate::HttpRequest::peer). Reported once by each engine.
     NoPeerAddress,
-    /// A client's assertion was not for this server's issuer alone, which the client is registered
-    /// for ([`AssertionCompatibility::EndpointAudience`](crate::assertion::AssertionCompatibility)). Once no
-    /// client causes this event any more, the exception can be removed.
+    /// A client's assertion was not for this server's issuer alone, which the client is
+    /// registered for
+    /// ([`AssertionCompatibility::EndpointAudience`](crate::assertion::AssertionCompatibility)).
+    /// Once no client causes this event any more, the exception can be removed.
     LenientAudience,
     /// An entry of a client's key set cannot be used and was passed over. `cause` is an
-    /// [`UnusableKey`](crate::jose::UnusableKey). Reported when a set is fetched from its `jwks_uri`, and
-    /// for every set when no usable key fits an assertion, unless the assertion names another key.
-    /// The client has not authenticated.
+    /// [`UnusableKey`](crate::jose::UnusableKey). Reported when a set is fetched from its
+    /// `jwks_uri`, and for every set when no usable key fits an assertion, unless the assertion
+    /// names another key. The client has not authenticated.
     KeyPassedOver,
     /// A password, or a client secret that is stored as a slow hash, was hashed to be compared.
     /// Once for every login that is judged, whatever its outcome.

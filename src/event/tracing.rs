@@ -11,8 +11,8 @@ use crate::types::scope::Scope;
 /// known: `event` and `reason` (the stable names), `client`, `username` (as
 /// [`Event::loggable_username`] gives it), `subject`, `session`, `token` (the `jti`), `scope`,
 /// `code`, `address`, `tenant`, `retry_after` (seconds), `milliseconds` (from the start of the
-/// request), `error`, and `failures` of an alarm. All text that a caller typed stands in fields of type string, which
-/// subscribers quote and escape.
+/// request), `error`, and `failures` of an alarm. All text that a caller typed stands in
+/// fields of type string, which subscribers quote and escape.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct TracingObserver;
@@ -54,7 +54,9 @@ macro_rules! record {
             address = context.and_then(RequestContext::peer).map(tracing::field::display),
             tenant = context.and_then(RequestContext::tenant),
             retry_after = event.retry_after.map(|wait| wait.as_secs()),
-            milliseconds = event.elapsed.map(|elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+            milliseconds = event
+                .elapsed
+                .map(|elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
             error = event.cause.map(ToString::to_string),
             failures = event.kind.failures(),
             "{}",

@@ -1,3 +1,6 @@
+//! The builder of [`PasswordGrant`]: it takes the host's configuration, checks it, and makes the
+//! engine.
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -9,10 +12,11 @@ use serde_json::{Map, Value};
 use crate::client::authenticate::{SlowSecrets, UsedAssertions};
 use crate::client::jwks::PublishedKeys;
 use crate::client::{AuthenticationMethod, ClientStore, JwksSource};
-use crate::endpoint::{Endpoints, Metadata, is_reserved_metadata};
+use crate::endpoint::metadata::{Endpoints, Metadata, is_reserved_metadata};
 use crate::environment::{Environment, RandomnessError};
 use crate::error::BoxError;
-use crate::grant::{Engine, PasswordGrant, grants_on};
+use crate::grant::engine::Engine;
+use crate::grant::{PasswordGrant, grants_on};
 use crate::jose::Algorithm;
 use crate::limiter::{AccountNames, AttemptLimiter, AttemptLimits};
 use crate::session::{RefreshTokens, Revocations, Sessions};
@@ -26,7 +30,7 @@ use crate::types::scope::Scope;
 use crate::types::token::LIFETIMES;
 use crate::user::UserAuthenticator;
 
-/// The most that a client assertion may be valid.
+/// The longest lifetime that a host can allow client assertions.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Configures a [`PasswordGrant`].
@@ -47,7 +51,7 @@ pub struct PasswordGrantBuilder {
     metadata: Map<String, Value>,
 }
 
-/// What the host has set, and the engine goes on with.
+/// The settings that the engine keeps once it is built.
 pub(crate) struct Settings {
     pub(crate) issuer: String,
     pub(crate) clients: Arc<dyn ClientStore>,
@@ -64,9 +68,9 @@ pub(crate) struct Settings {
     pub(crate) min_failure_time: Option<Duration>,
 }
 
-/// Where the engine remembers.
+/// Where the engine keeps its state.
 enum StateChoice {
-    /// In memory that is its own, by its own clock.
+    /// In an [`InMemoryState`] of its own, with the engine's clock.
     Own,
     Local(InMemoryState),
     Shared(Arc<dyn StateStore>, StateSecret),
@@ -76,28 +80,30 @@ enum StateChoice {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The issuer, or the URL of an endpoint, is not one (RFC 8414 section 2).
+    /// The issuer, or the URL of an endpoint, is not an `https` URL (or `http` on a loopback
+    /// address) without query and fragment (RFC 8414 section 2).
     #[error("{0:?} is not an https URL (or http on a loopback address) without query and fragment")]
     Url(String),
-    /// The token issuer failed its test; for a [`JwtIssuer`](crate::JwtIssuer), its key does not sign as it should.
+    /// The token issuer failed its own check. For a [`JwtIssuer`](crate::JwtIssuer), its key does
+    /// not sign correctly.
     #[error("the token issuer failed its test")]
     TokenIssuer(#[source] BoxError),
-    /// Access tokens must be valid for a second or more, and for a year or less.
+    /// Access tokens must be valid for at least a second and at most a year.
     #[error("access tokens must be valid for a second or more, and for a year or less")]
     Lifetime,
     /// At least one client authentication method must be on.
     #[error("no client authentication method is switched on")]
     NoAuthenticationMethod,
-    /// The attempt limits contradict each other or are beyond what makes sense.
+    /// The attempt limits contradict each other or are out of range.
     #[error("attempt limits: {0}")]
     AttemptLimits(&'static str),
-    /// The lives of refresh tokens are beyond what makes sense.
+    /// A setting of [`RefreshTokens`] is out of range.
     #[error("refresh tokens: {0}")]
     RefreshTokens(&'static str),
     /// The random generator failed.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
-    /// The engine sets this metadata member itself.
+    /// The host has set a metadata member that the engine sets itself.
     #[error("the metadata member {0:?} is set by the engine")]
     MetadataMember(String),
 }
@@ -144,28 +150,30 @@ impl PasswordGrantBuilder {
         }
     }
 
-    /// The realm of the `WWW-Authenticate: Basic` challenge. Default the issuer. What cannot stand in a header is left
-    /// out.
+    /// The realm of the `WWW-Authenticate: Basic` challenge. Default: the issuer. Characters that
+    /// cannot stand in a header are left out.
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
         self.realm = Some(realm.into());
         self
     }
 
-    /// The clock, the source of randomness and the observer; see [`Environment`](crate::Environment). What lies
-    /// outside of the engine takes it too: [`HashedPasswords`](crate::HashedPasswords), the
+    /// The clock, the source of randomness and the observer; see
+    /// [`Environment`](crate::Environment). Give the same environment to what is outside of the
+    /// engine: [`HashedPasswords`](crate::HashedPasswords) and the
     /// [`AccessTokenVerifier`](crate::AccessTokenVerifier).
     pub fn environment(mut self, environment: &Environment) -> Self {
         self.settings.environment = environment.clone();
         self
     }
 
-    /// How much of a request is read.
+    /// How much of a request is read; see [`RequestLimits`].
     pub fn limits(mut self, limits: RequestLimits) -> Self {
         self.settings.limits = limits.within_bounds();
         self
     }
 
-    /// The client authentication methods that are on, whatever a client is registered for. Default all.
+    /// The client authentication methods that the server allows, whatever a client is registered
+    /// for. Default: all.
     pub fn authentication_methods(
         mut self,
         methods: impl IntoIterator<Item = AuthenticationMethod>,
@@ -175,152 +183,161 @@ impl PasswordGrantBuilder {
     }
 
     /// Verifies client secrets that are stored as slow hashes
-    /// ([`ClientAuthentication::or_slow_hash`](crate::ClientAuthentication::or_slow_hash)), on the hashing threads of
-    /// the users' passwords. From then on every client secret that is refused costs a hash (up to three where it can be
-    /// read in several ways), so that an unknown client is not told from one with such a secret. That holds for hashes
-    /// with the current parameters; for others choose a [`min_failure_time`](Self::min_failure_time), which then applies to
-    /// clients too. Callers that are not authenticated can keep those threads busy, which limits on the number of
-    /// requests must bound. Off by default.
+    /// ([`ClientAuthentication::or_slow_hash`](crate::ClientAuthentication::or_slow_hash)), on the
+    /// threads that hash the users' passwords. Off by default.
+    ///
+    /// With it, every refused client secret costs a hash (up to three if the secret can be read in
+    /// several ways), so that an unknown client cannot be told from a client with such a secret.
+    /// That holds for hashes with the current parameters. For others, set a
+    /// [`min_failure_time`](Self::min_failure_time), which then applies to clients too.
+    /// Unauthenticated callers can keep the hashing threads busy, so limit the number of requests.
     #[cfg(feature = "argon2")]
     pub fn slow_client_secrets(mut self, hashing: &crate::HashedPasswords) -> Self {
         self.settings.slow_secrets = Some(Arc::new(hashing.clone()));
         self
     }
 
-    /// The scopes that exist: no client gets another one, and the metadata lists them. Default: whatever clients are
-    /// registered for.
+    /// The scopes that exist: no client is granted another one, and the metadata lists them.
+    /// Default: whatever clients are registered for.
     pub fn scopes(mut self, scopes: Scope) -> Self {
         self.settings.scopes = Some(scopes);
         self
     }
 
-    /// How long access tokens are valid, in whole seconds, where the client's registration does not say otherwise.
-    /// Default ten minutes.
+    /// The lifetime of access tokens in whole seconds, for clients whose registration sets none.
+    /// Default: ten minutes.
     pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.settings.access_token_lifetime = lifetime;
         self
     }
 
-    /// Answers a failed login no sooner than this after the request came. For user tables whose hashes cost
-    /// differently much, where one decoy cannot cost the same as each: choose more than the dearest hash takes under
-    /// load. With [`slow_client_secrets`](Self::slow_client_secrets) it holds clients back too that did not authenticate.
-    /// Off by default.
+    /// The minimum time from the arrival of a request to the answer of a failed login. Use it for
+    /// user tables whose hashes differ in cost, where one decoy hash cannot cost the same as each
+    /// of them: choose more than the slowest hash takes under load. With
+    /// [`slow_client_secrets`](Self::slow_client_secrets) it also delays the answer to a client
+    /// that did not authenticate. Off by default.
     pub fn min_failure_time(mut self, floor: Duration) -> Self {
         self.settings.min_failure_time = Some(floor);
         self
     }
 
-    /// The algorithms that client assertions may be signed with, whatever a client is registered for. Default all that
-    /// there are.
+    /// The algorithms that client assertions may be signed with, whatever a client is registered
+    /// for. Default: all that the crate supports.
     pub fn assertion_algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.settings.assertion_algorithms = algorithms.into_iter().collect();
         self
     }
 
-    /// How far ahead the `exp` of a client assertion may lie. Default an hour, which is also the most.
+    /// How far in the future the `exp` of a client assertion may lie. Default and maximum: one
+    /// hour.
     pub fn max_assertion_lifetime(mut self, life: Duration) -> Self {
         self.settings.max_assertion_lifetime = life.min(HOUR);
         self
     }
 
-    /// How many used assertions of one client are remembered at once, so that none fills the memory for the others.
-    /// Beyond them the client gets 503 until some have expired. Default 100,000.
+    /// The maximum number of used assertions that are remembered for each client, so that no client
+    /// can take the memory of the others. A client that reaches it gets 503 until some of its
+    /// assertions have expired. Default: 100,000.
     pub fn max_assertions_per_client(mut self, of_each_client: u64) -> Self {
         self.max_assertions_per_client = of_each_client;
         self
     }
 
-    /// What fetches the key sets that clients publish
-    /// ([`ClientAuthentication::private_key_jwt_uri`](crate::ClientAuthentication::private_key_jwt_uri)). A set is used for
-    /// ten minutes, and fetched anew where an assertion names a key that is not in it, but not within a minute of the last
-    /// time.
+    /// Fetches the key sets that clients publish
+    /// ([`private_key_jwt_uri`](crate::ClientAuthentication::private_key_jwt_uri)). A set is used
+    /// for ten minutes. It is fetched sooner if an assertion names a key that is not in it, but not
+    /// within a minute of the last fetch.
     pub fn jwks_source(mut self, source: impl JwksSource) -> Self {
         self.jwks_source = Some(Arc::new(source));
         self
     }
 
-    /// How many attempts there are before somebody has to wait; see [`AttemptLimits`].
+    /// How many attempts are allowed before a caller has to wait; see [`AttemptLimits`].
     pub fn attempt_limits(mut self, limits: AttemptLimits) -> Self {
         self.attempt_limits = Some(limits);
         self
     }
 
-    /// Switches the limits on attempts off: anybody may guess as fast as passwords can be hashed. RFC 6749 section 4.3.2
-    /// makes a limit a MUST, so this is only for a host that has one of its own, which counts before the password is
-    /// verified.
+    /// Switches the attempt limits off, so that anyone can guess as fast as passwords can be
+    /// hashed. RFC 6749 section 4.3.2 makes a limit a MUST. Use this only if the host has a limit
+    /// of its own that counts an attempt before the password is verified.
     pub fn dangerous_without_attempt_limits(mut self) -> Self {
         self.attempt_limits = None;
         self
     }
 
-    /// Under which name attempts on an account are counted. Default the name that was typed, without regard to case,
-    /// compatibility forms and the amount of white space.
+    /// The name under which attempts on an account are counted. Default: the name that was typed,
+    /// without regard to case, Unicode compatibility forms and the amount of white space.
     pub fn account_names(mut self, names: impl AccountNames) -> Self {
         self.account_names = Some(Arc::new(names));
         self
     }
 
-    /// Where the engine remembers what it must between requests, in the memory of this process. Default an
+    /// Keeps the state between requests in the memory of this process. Default: an
     /// [`InMemoryState`] with the engine's clock.
     pub fn state(mut self, state: InMemoryState) -> Self {
         self.state = StateChoice::Local(state);
         self
     }
 
-    /// Where several instances of the engine remember together. All of them need the same secret, under which the keys
-    /// are digests. Their clocks, and the store's, should be within a minute of each other.
+    /// Keeps the state between requests in a store that several instances of the engine share. All
+    /// instances need the same secret, under which the keys of rows are digests. Their clocks, and
+    /// the store's, should be within a minute of each other.
     pub fn shared_state(mut self, store: impl StateStore, secret: StateSecret) -> Self {
         self.state = StateChoice::Shared(Arc::new(store), secret);
         self
     }
 
-    /// Switches refresh tokens on, for clients that may use [`Grant::RefreshToken`](crate::Grant::RefreshToken); see
-    /// [`RefreshTokens`]. What they are remembered by lies where the rest does: in the memory of this process, and then a
-    /// restart logs everybody out, or in a [`shared_state`](Self::shared_state).
+    /// Switches refresh tokens on, for clients that may use
+    /// [`Grant::RefreshToken`](crate::Grant::RefreshToken); see [`RefreshTokens`]. Sessions are
+    /// kept with the rest of the state: in the memory of this process, where a restart logs
+    /// everybody out, or in a [`shared_state`](Self::shared_state).
     pub fn refresh_tokens(mut self, refresh: RefreshTokens) -> Self {
         self.refresh = Some(refresh);
         self
     }
 
-    /// The URL under which you route [`PasswordGrant::revoke`], for the metadata, and for the audience of assertions. Not
-    /// in the metadata unless given.
+    /// The URL under which you route [`PasswordGrant::revoke`], for the metadata and for the
+    /// audience of client assertions. Not in the metadata unless set.
     pub fn revocation_endpoint(mut self, url: impl Into<String>) -> Self {
         self.revocation_endpoint = Some(url.into());
         self
     }
 
-    /// The URL under which you route [`PasswordGrant::introspect`], for the metadata, and for the audience of assertions.
-    /// Not in the metadata unless given.
+    /// The URL under which you route [`PasswordGrant::introspect`], for the metadata and for the
+    /// audience of client assertions. Not in the metadata unless set.
     pub fn introspection_endpoint(mut self, url: impl Into<String>) -> Self {
         self.introspection_endpoint = Some(url.into());
         self
     }
 
-    /// The URL of the token endpoint, for the metadata. Default the issuer's with `/oauth/token` behind it.
+    /// The URL of the token endpoint, for the metadata. Default: the issuer followed by
+    /// `/oauth/token`.
     pub fn token_endpoint(mut self, url: impl Into<String>) -> Self {
         self.token_endpoint = Some(url.into());
         self
     }
 
-    /// The URL of the JWKS document, for the metadata. Default the issuer's with `/.well-known/jwks.json` behind it.
+    /// The URL of the JWKS document, for the metadata. Default: the issuer followed by
+    /// `/.well-known/jwks.json`.
     pub fn jwks_uri(mut self, url: impl Into<String>) -> Self {
         self.jwks_uri = Some(url.into());
         self
     }
 
-    /// A further member of the metadata document, such as `service_documentation`.
+    /// Adds a member to the metadata document, such as `service_documentation`.
     pub fn metadata_member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.metadata.insert(name.into(), value.into());
         self
     }
 
-    /// Checks the configuration and has the token issuer try its keys.
+    /// Checks the configuration, lets the token issuer check its keys, and makes the engine.
     ///
     /// # Errors
     ///
-    /// When a URL is not one, a lifetime, the attempt limits or the settings of refresh tokens make no sense, no client
-    /// authentication method is on, a metadata member is the engine's own, the random generator fails, or the token issuer
-    /// does.
+    /// A [`BuildError`] if a URL is invalid, if a lifetime, the attempt limits or the settings of
+    /// refresh tokens are out of range, if no client authentication method is on, if a metadata
+    /// member is one that the engine sets, or if the random generator or the token issuer fails.
     pub fn build(self) -> Result<PasswordGrant, BuildError> {
         let Self { settings, realm, attempt_limits, account_names, metadata, .. } = self;
         settings.tokens.check().map_err(BuildError::TokenIssuer)?;
@@ -353,7 +370,7 @@ impl PasswordGrantBuilder {
         }
         let timeout = attempt_limits.clone().unwrap_or_default().max_timeout();
         let state = Arc::new(state(self.state, timeout, &settings)?);
-        let attempts = attempt_limits
+        let limiter = attempt_limits
             .map(|limits| {
                 AttemptLimiter::new(&limits, account_names, state.clone(), &settings.environment)
             })
@@ -371,7 +388,7 @@ impl PasswordGrantBuilder {
             metadata,
         );
         let revocations = Revocations::new(state.clone(), settings.issuer.as_str().into());
-        let families = self.refresh.map(|config| Sessions {
+        let sessions = self.refresh.map(|config| Sessions {
             config,
             revocations: revocations.clone(),
             randomness: settings.environment.randomness.clone(),
@@ -379,10 +396,10 @@ impl PasswordGrantBuilder {
         Ok(PasswordGrant(Arc::new(Engine {
             realm: realm.unwrap_or_else(|| settings.issuer.clone()).into(),
             endpoints,
-            families,
+            sessions,
             grants,
             revocations,
-            attempts,
+            limiter,
             used_assertions: UsedAssertions { state, most: self.max_assertions_per_client },
             published,
             token_ids: TokenIds::new(&*settings.environment.randomness)?,
@@ -393,7 +410,7 @@ impl PasswordGrantBuilder {
     }
 }
 
-/// Where the engine remembers, and the keys under which it does.
+/// The engine's state: the store, and how its keys are made.
 fn state(choice: StateChoice, timeout: Duration, settings: &Settings) -> Result<State, BuildError> {
     let (clock, randomness) =
         (settings.environment.clock.clone(), settings.environment.randomness.clone());
@@ -416,7 +433,8 @@ impl fmt::Debug for PasswordGrantBuilder {
     }
 }
 
-/// RFC 8414 section 2: https, no query, no fragment. Plain http is for a server on the same machine.
+/// RFC 8414 section 2 requires https without query and fragment. Plain http is allowed for a server
+/// on the same machine.
 fn check_url(url: &str) -> Result<(), BuildError> {
     let plain =
         url.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}@".contains(&byte));
@@ -442,7 +460,7 @@ impl Host<'_> {
     }
 }
 
-/// The host of `host[:port][/path]`, if it is one.
+/// The host of `host[:port][/path]`, or `None` if it is malformed.
 fn host_of(rest: &str) -> Option<Host<'_>> {
     let authority = rest.split('/').next()?;
     let (host, port) = match authority.strip_prefix('[') {

@@ -1,4 +1,5 @@
-//! The first step of every endpoint: the client authenticates, within the limit on its failures.
+//! Client authentication (RFC 6749 section 2.3) as the first step at every endpoint, within the
+//! limit on failed authentications.
 
 use std::sync::atomic::Ordering;
 
@@ -6,15 +7,16 @@ use crate::client::AuthenticatedClient;
 use crate::client::authenticate::{Authenticator, Credential, Expectations};
 use crate::error::{ClientFault, Reason};
 use crate::event::{Event, EventKind};
-use crate::grant::Engine;
+use crate::grant::engine::Engine;
 use crate::refusal::Refusal;
 use crate::request::TokenRequest;
 use crate::time::Timestamp;
 use crate::types::context::RequestContext;
 
 impl Engine {
-    /// Authenticates the client of a request to this endpoint. Refuses clients over their failure
-    /// limit, and counts a failure if the request held something that could have been guessed.
+    /// Authenticates the client of a request to the endpoint with this URL. Refuses clients over
+    /// their failure limit, and counts a failure if the request held a credential that can be
+    /// guessed.
     pub(crate) async fn client_of(
         &self,
         request: &TokenRequest<'_>,
@@ -25,7 +27,7 @@ impl Engine {
         self.count_missing_address(context);
         let credential = Credential::of(request)?;
         let authenticator = self.authenticator(endpoint, now, context);
-        let Some(limiter) = self.attempts.as_ref().filter(|_| credential.can_be_guessed()) else {
+        let Some(limiter) = self.limiter.as_ref().filter(|_| credential.can_be_guessed()) else {
             return authenticator.authenticate(&credential).await;
         };
         for claimed in credential.client_ids() {
@@ -61,7 +63,7 @@ impl Engine {
                 token_endpoint: &self.endpoints.token,
                 endpoint,
                 algorithms: &self.settings.assertion_algorithms,
-                longest_life: self.settings.max_assertion_lifetime,
+                max_lifetime: self.settings.max_assertion_lifetime,
                 now,
             },
             used: &self.used_assertions,
@@ -70,11 +72,11 @@ impl Engine {
         }
     }
 
-    /// Reports once that many requests came without their caller's address. A few may be health
-    /// checks of the host's own.
+    /// Reports once that many requests came without their caller's address. A few may be the host's
+    /// own health checks.
     fn count_missing_address(&self, context: &RequestContext) {
         const MANY: u64 = 100;
-        let is_missing = self.attempts.is_some() && context.peer().is_none();
+        let is_missing = self.limiter.is_some() && context.peer().is_none();
         if is_missing && self.missing_addresses.fetch_add(1, Ordering::Relaxed) + 1 == MANY {
             self.observe(&Event::in_context(EventKind::NoPeerAddress, context));
         }

@@ -1,11 +1,12 @@
-//! The end of every grant: the access token is made, the session begins, the answer is written.
+//! The last step of every grant: it makes the access token, begins the session and makes the answer
+//! (RFC 6749 section 5.1).
 
 use std::time::Duration;
 
 use crate::client::AuthenticatedClient;
 use crate::error::ServerFault;
 use crate::event::{Event, EventKind};
-use crate::grant::Engine;
+use crate::grant::engine::Engine;
 use crate::grant::login_epoch::LoginEpoch;
 use crate::refusal::{OrFault, Refusal};
 use crate::response::TokenResponse;
@@ -19,10 +20,10 @@ use crate::types::scope::Scope;
 use crate::types::token::AccessToken;
 use crate::user::Accepted;
 
-/// What a token is issued for: every check has passed.
+/// What a token is issued for. Every check has passed.
 pub(super) struct Granted<'a> {
     pub(super) client: &'a AuthenticatedClient,
-    /// The name that was typed, at a login.
+    /// The user name as it was typed; `None` at a refresh.
     pub(super) username: Option<&'a str>,
     pub(super) audiences: &'a [String],
     pub(super) lifetime: Duration,
@@ -34,10 +35,11 @@ pub(super) struct Granted<'a> {
 
 impl Engine {
     /// Issues an access token, and begins a session if there is to be a refresh token. `beginning`
-    /// is from before the credentials were judged.
+    /// was read before the credentials were judged.
     ///
-    /// The session comes last, so that nothing is begun or replaced for a token that could not be
-    /// made. Without one, the token is dated before it is asked who was logged out meanwhile.
+    /// The session comes last, so that no session begins or is replaced for a token that could not
+    /// be made. A token without a session is dated before the engine checks whether its subject was
+    /// logged out meanwhile.
     pub(super) async fn issue(
         &self,
         granted: Granted<'_>,
@@ -49,11 +51,11 @@ impl Engine {
         }
         let session_id = new.as_ref().map(|(_, new)| &new.session_id);
         let mut id = [0; TokenIds::LENGTH];
-        let token_id = self.token_ids.next(&mut id);
+        let token_id = self.token_ids.next(&mut id).or_fault(ServerFault::TokenIssuer)?;
         let access_token = self.make_token(&granted, token_id, session_id).await?;
         let session = match new {
-            Some((families, new)) => {
-                Some(self.begin_session(families, new, &granted, beginning).await?)
+            Some((sessions, new)) => {
+                Some(self.begin_session(sessions, new, &granted, beginning).await?)
             }
             None => {
                 self.not_logged_out_since(beginning, &granted.accepted.subject).await?;
@@ -63,7 +65,8 @@ impl Engine {
         Ok(self.answer(EventKind::TokenIssued, granted, access_token, token_id, session))
     }
 
-    /// Makes the access token, dated now: judging the password took its time.
+    /// Makes the access token. It is dated now and not when the request came, because judging the
+    /// password takes time.
     pub(super) async fn make_token(
         &self,
         granted: &Granted<'_>,
@@ -85,7 +88,7 @@ impl Engine {
         self.settings.tokens.issue(&authorization).await.or_fault(ServerFault::TokenIssuer)
     }
 
-    /// The answer that carries what was made.
+    /// Reports the grant to the observer and makes the answer.
     pub(super) fn answer(
         &self,
         kind: EventKind,
@@ -115,26 +118,26 @@ impl Engine {
         }
     }
 
-    /// The session that is to begin, if what was granted is to have a refresh token.
+    /// The session that is to begin, if the client and the granted scope get a refresh token.
     fn new_session(
         &self,
         granted: &Granted<'_>,
     ) -> Result<Option<(&Sessions, NewSession)>, Refusal> {
-        let families = self
-            .families
+        let sessions = self
+            .sessions
             .as_ref()
-            .filter(|families| families.are_for(granted.client, &granted.scope));
-        let Some(families) = families else { return Ok(None) };
-        let new = families.new_session().or_fault(ServerFault::TokenIssuer)?;
-        Ok(Some((families, new)))
+            .filter(|sessions| sessions.are_for(granted.client, &granted.scope));
+        let Some(sessions) = sessions else { return Ok(None) };
+        let new = sessions.new_session().or_fault(ServerFault::TokenIssuer)?;
+        Ok(Some((sessions, new)))
     }
 
     /// Begins a session. If the subject was logged out after `beginning`, the login is refused,
-    /// since the password may have been the former one; over a shared store it may instead get a
-    /// session that is over from its beginning.
+    /// since the password may have been the former one. Over a shared store it may instead get a
+    /// session that has already ended.
     async fn begin_session(
         &self,
-        families: &Sessions,
+        sessions: &Sessions,
         new: NewSession,
         granted: &Granted<'_>,
         beginning: LoginEpoch,
@@ -143,7 +146,7 @@ impl Engine {
         let what = (scope.clone(), granted.audiences.to_vec());
         let (holder, epoch) = (holder(client, context), beginning.number());
         let created =
-            families.create(new, holder, &accepted.subject, epoch, what, granted.lifetime);
+            sessions.create(new, holder, &accepted.subject, epoch, what, granted.lifetime);
         let created = Box::pin(created).await.or_fault(ServerFault::StateStore)?;
         let (session, replaced) = created.ok_or(ServerFault::LoggedOutMeanwhile)?;
         if let Some(session_id) = replaced.as_ref() {

@@ -1,41 +1,42 @@
-//! A login beside a log-out of the same subject, which may have come since the password was looked at: the engine's side
-//! of [`state::log_out`](crate::session::epoch).
+//! Logins that race with a log-out of the same subject, which may come after the password was
+//! judged: the engine's side of the [subject epoch](crate::session::epoch).
 
 use std::time::Duration;
 
 use crate::error::ServerFault;
-use crate::grant::Engine;
+use crate::grant::engine::Engine;
 use crate::refusal::{OrFault, Refusal};
 use crate::session::epoch::SubjectEpoch;
 use crate::time::Timestamp;
 use crate::types::identifier::Subject;
 
-/// The last log-out of anybody when a login began, before its password was looked at.
+/// The last log-out of any subject when a login began, before its password was judged.
 #[derive(Clone, Copy)]
 pub(crate) struct LoginEpoch(SubjectEpoch);
 
 impl LoginEpoch {
-    /// A log-out with a greater number came later.
+    /// The number of that log-out. Later log-outs have greater numbers.
     pub(crate) fn number(self) -> u64 {
         self.0.number
     }
 }
 
-/// The longest that a login waits for the second of a log-out to pass. One that lies further ahead was dated by a clock
-/// that is ahead of ours.
+/// The longest time that a login waits for the second of a log-out to pass. A log-out that lies
+/// further ahead was dated by a clock that is ahead of the engine's.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// How often it is put to sleep for that.
+/// The maximum number of sleeps during that wait.
 const SLEEPS: usize = 4;
 
 impl Engine {
-    /// Notes where log-outs stand.
+    /// Reads the last log-out of any subject. To be called before the credentials are judged.
     pub(crate) async fn beginning(&self) -> Result<LoginEpoch, Refusal> {
         let last = self.revocations.last_log_out().await;
         last.map(LoginEpoch).or_fault(ServerFault::StateStore)
     }
 
-    /// Waits until a token without a session can be told from those of before its subject's last log-out. Both are dated in
-    /// whole seconds, and of the same second the log-out counts as later: the token would be dead from its beginning.
+    /// Waits until a token without a session can be told from those issued before its subject's
+    /// last log-out. Both are dated in whole seconds, and in the same second the log-out counts as
+    /// later: a token of that second would be invalid from the start.
     pub(crate) async fn outlast_log_out(
         &self,
         LoginEpoch(last): LoginEpoch,
@@ -49,11 +50,12 @@ impl Engine {
                 over.since(self.settings.environment.clock.now())
             }
         };
-        // Nearly always that was long ago, and then it does not matter whose it was.
+        // Nearly always the last log-out of any subject was long ago, and its subject does not
+        // matter.
         if left(last).is_zero() {
             return Ok(());
         }
-        // A clock may wake too soon; one that does so every time is not asked for ever.
+        // A clock may wake too early. The number of sleeps is limited in case it always does.
         for _ in 0..SLEEPS {
             match left(self.own_log_out(last, subject).await?) {
                 Duration::ZERO => return Ok(()),
@@ -64,8 +66,9 @@ impl Engine {
         Err(ServerFault::LogOutAhead.into())
     }
 
-    /// Refuses a token without a session whose subject was logged out since the login began: the password that was right
-    /// may have been the former one. To be asked once the token is dated.
+    /// Refuses a token without a session if its subject was logged out since the login began: the
+    /// password that was accepted may have been the former one. To be called after the token is
+    /// dated.
     pub(crate) async fn not_logged_out_since(
         &self,
         LoginEpoch(last): LoginEpoch,
@@ -77,8 +80,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The subject's last log-out, which must not have come after this one, nor have been dated again since: then it was
-    /// still under way.
+    /// The subject's last log-out. The login is refused if that log-out came after `last`, or was
+    /// dated again since then, which means that it was still under way.
     async fn own_log_out(
         &self,
         last: SubjectEpoch,

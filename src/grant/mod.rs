@@ -1,7 +1,10 @@
-//! The engine: from a request to a token.
+//! The engine. [`PasswordGrant`] answers the requests to all endpoints. Each grant (RFC 6749
+//! sections 4.3 and 6) is a file of its own; `policy` holds the decisions and `issue` the last
+//! step.
 
 mod builder;
 mod client;
+pub(crate) mod engine;
 mod issue;
 mod login_epoch;
 mod password;
@@ -9,59 +12,69 @@ mod policy;
 mod refresh;
 
 use std::fmt;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use crate::client::authenticate::UsedAssertions;
-use crate::client::jwks::PublishedKeys;
 use crate::client::{ClientStore, Grant};
-use crate::endpoint::{Endpoints, Introspection, Metadata, Revoked};
-use crate::error::{BoxError, Reason, ServerFault, TokenError};
-use crate::event::{self, Event, EventKind};
-use crate::future::catch_panic;
-use crate::grant::builder::Settings;
+use crate::error::{BoxError, TokenError};
+use crate::event::{Event, EventKind};
 pub use crate::grant::builder::{BuildError, PasswordGrantBuilder};
+use crate::grant::engine::Engine;
 use crate::http::{HttpRequest, HttpResponse};
-use crate::limiter::AttemptLimiter;
 use crate::limiter::{AttemptCount, LimitKey};
 use crate::refusal::Refusal;
 use crate::request::{Endpoint, TokenRequest};
 use crate::response::TokenResponse;
-use crate::session::{self, Revocations, Sessions};
+use crate::session::{self, Revocations};
 use crate::time::Timestamp;
 use crate::token::TokenIssuer;
-use crate::token::jti::TokenIds;
 use crate::types::context::RequestContext;
 use crate::types::identifier::{SessionId, Subject};
 use crate::user::UserAuthenticator;
 
-/// The token endpoint of the password grant ([RFC 6749 section 4.3]).
+/// The server side of the password grant ([RFC 6749 section 4.3]): its token endpoint, and the
+/// endpoints for revocation, introspection, metadata and keys.
 ///
-/// Cheap to clone, without type parameters, so it sits in any framework's state. It needs no particular async runtime.
+/// Cheap to clone. It has no type parameters, so any framework's state can hold it. It needs no
+/// particular async runtime.
 ///
 /// ```
 /// use password_grant::testing::InMemoryClients;
-/// use password_grant::{BoxError, Client, Grant, HttpRequest, JwtIssuer, Login, LoginAttempt, PasswordGrant, Rejection, SigningKeys, UserAuthenticator, async_trait};
+/// use password_grant::{
+///     BoxError, Client, Grant, HttpRequest, JwtIssuer, Login, LoginAttempt, PasswordGrant,
+///     Rejection, SigningKeys, UserAuthenticator, async_trait,
+/// };
 ///
 /// struct OneUser;
 ///
 /// #[async_trait]
 /// impl UserAuthenticator for OneUser {
 ///     async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
-///         let right = attempt.username() == "alice" && attempt.password().expose() == "wonderland"; // an example only
-///         Ok(if right { Login::accepted("user-1") } else { Login::rejected(Rejection::WrongPassword) })
+///         // an example only
+///         let right =
+///             attempt.username() == "alice" && attempt.password().expose() == "wonderland";
+///         Ok(if right {
+///             Login::accepted("user-1")
+///         } else {
+///             Login::rejected(Rejection::WrongPassword)
+///         })
 ///     }
 /// }
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let mobile = Client::public("mobile").grants([Grant::Password]).scope("profile".parse()?);
 /// let tokens = JwtIssuer::new(SigningKeys::generate()?, "https://api.example.com");
-/// let grant =
-///     PasswordGrant::builder("https://id.example.com", InMemoryClients::new([mobile]), OneUser, tokens).build()?;
+/// let grant = PasswordGrant::builder(
+///     "https://id.example.com",
+///     InMemoryClients::new([mobile]),
+///     OneUser,
+///     tokens,
+/// )
+/// .build()?;
 ///
 /// let headers = [("content-type", &b"application/x-www-form-urlencoded"[..])];
-/// let body = b"grant_type=password&client_id=mobile&username=alice&password=wonderland&scope=profile";
+/// let body =
+///     b"grant_type=password&client_id=mobile&username=alice&password=wonderland&scope=profile";
 /// let answer = grant.token(HttpRequest::new("POST", None, headers, body)).await;
 /// assert_eq!(answer.status(), 200);
 /// # Ok::<(), BoxError>(()) })?;
@@ -72,30 +85,14 @@ use crate::user::UserAuthenticator;
 #[derive(Clone)]
 pub struct PasswordGrant(Arc<Engine>);
 
-pub(crate) struct Engine {
-    pub(crate) settings: Settings,
-    pub(crate) realm: Arc<str>,
-    /// None: the host has switched it off.
-    pub(crate) attempts: Option<AttemptLimiter>,
-    pub(crate) used_assertions: UsedAssertions,
-    published: Option<PublishedKeys>,
-    /// None: there are no refresh tokens.
-    pub(crate) families: Option<Sessions>,
-    pub(crate) grants: Vec<Grant>,
-    pub(crate) revocations: Revocations,
-    pub(crate) token_ids: TokenIds,
-    pub(crate) endpoints: Endpoints,
-    pub(crate) metadata: Metadata,
-    /// How many requests came without their caller's address.
-    pub(crate) missing_addresses: AtomicU64,
-}
-
 impl PasswordGrant {
-    /// What it cannot do without: the issuer identifier, the clients, the users, and what makes the tokens. All else
-    /// is a method of the builder, with a safe default.
+    /// Starts the configuration with what is required: the issuer identifier, the client store, the
+    /// user authenticator and the token issuer. Everything else is a method of the builder and has
+    /// a safe default.
     ///
-    /// The issuer is a URL, `https` (or `http` on a loopback address), without query and fragment. It is
-    /// configuration: never take it from a request.
+    /// `issuer` is an `https` URL (or `http` on a loopback address) without query and fragment;
+    /// [`build`](PasswordGrantBuilder::build) checks it. It is configuration: never take it from a
+    /// request.
     pub fn builder(
         issuer: &str,
         clients: impl ClientStore,
@@ -105,15 +102,15 @@ impl PasswordGrant {
         PasswordGrantBuilder::new(issuer, Arc::new(clients), Arc::new(users), Arc::new(tokens))
     }
 
-    /// Answers a request to the token endpoint, whatever it is: every error is an OAuth answer, with `no-store`. A
-    /// panic in the host's code becomes 500 `server_error`.
+    /// Answers a request to the token endpoint. Every error is an OAuth error response with
+    /// `no-store`, and a panic in the host's code becomes 500 `server_error`.
     ///
-    /// Route every method here, so that a wrong one gets its 405 from us too.
+    /// Route every HTTP method here, so that a wrong one gets its 405 from the engine too.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any await. Nothing is granted then; a password that is being hashed is hashed to its end
-    /// on its thread.
+    /// The future may be dropped at any await. Nothing is granted then. A password that is being
+    /// hashed is hashed to the end on its thread.
     pub async fn token(&self, request: HttpRequest<'_>) -> HttpResponse {
         let mut parsed = TokenRequest::empty();
         match self.0.parse(&mut parsed, &request, Endpoint::Token) {
@@ -122,55 +119,61 @@ impl PasswordGrant {
         }
     }
 
-    /// Answers a request to the revocation endpoint ([RFC 7009]), for `POST /oauth/revoke`: the client authenticates as at
-    /// the token endpoint, and is answered 200 with `{}` also where there was nothing to revoke. A refresh token is revoked
-    /// with its family and the access tokens of that; an access token alone. `token_type_hint` is not needed.
+    /// Answers a request to the revocation endpoint ([RFC 7009]), for `POST /oauth/revoke`. The
+    /// client authenticates as at the token endpoint. The answer is 200 with `{}`, also if there
+    /// was nothing to revoke. A refresh token is revoked with its session and the session's access
+    /// tokens; an access token is revoked alone. `token_type_hint` is not needed.
     ///
-    /// Another client's token is refused with 400 `invalid_grant`, and stays what it is. All other errors are those of the
-    /// token endpoint; a store that fails is 503, and then the token may be good still.
+    /// Another client's token is refused with 400 `invalid_grant` and is not revoked. All other
+    /// errors are those of the token endpoint. If a store fails, the answer is 503, and the token
+    /// may still be valid.
     ///
-    /// Who then refuses the access token: [`introspect`](Self::introspect), and a verifier with
-    /// [`revocations`](Self::revocations). One that only checks signatures takes it until it expires; and so do all where the
-    /// state was in memory and the process has restarted, unless the token has a family.
+    /// A revoked access token is refused by [`introspect`](Self::introspect) and by a verifier with
+    /// [`revocations`](Self::revocations). A verifier that only checks signatures accepts it until
+    /// it expires. If the state was in memory and the process has restarted, all of them accept it
+    /// until it expires, unless the token has a session.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the token is revoked or not.
+    /// If the future is dropped, the token may or may not have been revoked.
     ///
     /// [RFC 7009]: https://www.rfc-editor.org/rfc/rfc7009
     pub async fn revoke(&self, request: HttpRequest<'_>) -> HttpResponse {
         let mut parsed = TokenRequest::empty();
         match self.0.parse(&mut parsed, &request, Endpoint::AboutToken) {
-            Ok(()) => self.0.answered(&request.context, pin!(self.0.revoke(&mut parsed))).await,
+            Ok(()) => self.0.answered(&request.context, pin!(self.0.revoke(&parsed))).await,
             Err(error) => error.into(),
         }
     }
 
     /// Answers a request to the introspection endpoint ([RFC 7662]), for `POST /oauth/introspect`.
     ///
-    /// A confidential client is told of its own tokens; one that is registered as a
-    /// [`resource_server`](crate::ClientBuilder::resource_server) of other clients' access tokens too. Of any other token, and of
-    /// one that has expired, was revoked, or whose client may not be used any more, it is told `{"active":false}` and nothing
-    /// else; with [refresh tokens](crate::RefreshTokens) on, so it is where their gate refuses the account. A public client, and whoever does not authenticate, gets 401. A store that
-    /// fails is 503, never an answer.
+    /// A confidential client may introspect its own tokens. A client that is registered as a
+    /// [`resource_server`](crate::ClientBuilder::resource_server) may also introspect the access
+    /// tokens of other clients. The answer is `{"active":false}` and nothing else for any other
+    /// token, and for a token that has expired, was revoked, or whose client may no longer be used.
+    /// With [refresh tokens](crate::RefreshTokens) on, it is the same if their account gate refuses
+    /// the account. A public client, or a client that does not authenticate, gets 401. If a store
+    /// fails, the answer is 503 and never an introspection response.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is changed, so it can be dropped at any time.
+    /// Introspection changes nothing, so the future may be dropped at any time.
     ///
     /// [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
     pub async fn introspect(&self, request: HttpRequest<'_>) -> HttpResponse {
         let mut parsed = TokenRequest::empty();
         match self.0.parse(&mut parsed, &request, Endpoint::AboutToken) {
-            Ok(()) => self.0.answered(&request.context, pin!(self.0.introspect(&mut parsed))).await,
+            Ok(()) => self.0.answered(&request.context, pin!(self.0.introspect(&parsed))).await,
             Err(error) => error.into(),
         }
     }
 
-    /// Ends one session: the family of refresh tokens that an access token names
-    /// ([`TokenDetails::session_id`](crate::token::TokenDetails::session_id)), with its access tokens. For a log-out route of your
-    /// own, at which the user shows an access token, and there is no client to [`revoke`](Self::revoke) by. Whether there was
-    /// such a session; none is no error.
+    /// Ends one session, with its refresh tokens and access tokens, and returns whether there was
+    /// such a session; that there was none is not an error. Use it for a log-out route of your own,
+    /// at which the user presents an access token and no client authenticates, so that
+    /// [`revoke`](Self::revoke) cannot be used. `session_id` is the one that the access token names
+    /// ([`TokenDetails::session_id`](crate::token::TokenDetails::session_id)).
     ///
     /// ```
     /// # use password_grant::{assertion::*, error::*, event::*, jose::*, resource::*, state::*, *};
@@ -183,20 +186,20 @@ impl PasswordGrant {
     ///
     /// # Errors
     ///
-    /// When the state store fails; the session may go on then, so ask again.
+    /// If the state store fails. The session may not have ended then, so call it again.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has happened or not.
+    /// If the future is dropped, the session may or may not have ended.
     pub async fn end_session(
         &self,
         session_id: &SessionId,
         context: &RequestContext,
     ) -> Result<bool, BoxError> {
-        let Some(families) = &self.0.families else { return Ok(false) };
-        let Some((_, family)) = families.end(session_id, None).await? else { return Ok(false) };
+        let Some(sessions) = &self.0.sessions else { return Ok(false) };
+        let Some((_, session)) = sessions.end(session_id, None).await? else { return Ok(false) };
         let (client_id, subject) =
-            (&family.holder.client.as_str().into(), &family.subject.as_str().into());
+            (&session.holder.client.as_str().into(), &session.subject.as_str().into());
         let event = Event::in_context(EventKind::TokenRevoked, context)
             .with_client(client_id)
             .with_subject(subject);
@@ -204,19 +207,23 @@ impl PasswordGrant {
         Ok(true)
     }
 
-    /// Ends every family of refresh tokens that this subject has, on whatever device, with their access tokens: for a
-    /// password that was changed, an account that was disabled, a device that was lost. One commit, however many there
-    /// are, and in every tenant that has this subject. A login that is under way meanwhile, and may have seen the former
-    /// password, is answered 503. Over a shared store it may also be answered with tokens of a session that is over already:
-    /// introspection, [`revocations`](Self::revocations) and refresh refuse them, and a verifier by signature alone takes the
-    /// access token until it expires.
+    /// Ends every session of this subject, on every device and in every tenant that has this
+    /// subject, with the access tokens. Call it when a password was changed, an account was
+    /// disabled or a device was lost. It is one commit, however many sessions there are.
     ///
-    /// Access tokens without a family are refused by [`introspect`](Self::introspect) and
-    /// [`revocations`](Self::revocations) if they were issued in or before the second of the log-out, by the engine's clock. A
-    /// login without a refresh token waits for that second to pass, and is answered 503 with `Retry-After` if the log-out is
-    /// dated more than two seconds ahead.
+    /// A login that runs at the same time, and may have seen the former password, is answered 503.
+    /// Over a shared store, such a login may instead be answered with tokens of a session that has
+    /// already ended. Introspection, [`revocations`](Self::revocations) and refresh refuse these
+    /// tokens; a verifier that only checks signatures accepts the access token until it expires.
     ///
-    /// Change the password first, then call this. Whoever asked is logged out too. The context only reaches the observer.
+    /// Access tokens without a session are refused by [`introspect`](Self::introspect) and
+    /// [`revocations`](Self::revocations) if they were issued in or before the second of the
+    /// log-out, by the engine's clock. A login without a refresh token waits for that second to
+    /// pass. It is answered 503 with `Retry-After` if the log-out is dated more than two seconds
+    /// ahead.
+    ///
+    /// Change the password first, then call this. The user who asked for it is logged out too.
+    /// `context` only reaches the observer.
     ///
     /// ```
     /// # use password_grant::{assertion::*, error::*, event::*, jose::*, resource::*, state::*, *};
@@ -228,11 +235,11 @@ impl PasswordGrant {
     ///
     /// # Errors
     ///
-    /// When the state store fails; the subject may be logged in still, so ask again.
+    /// If the state store fails. The subject may still be logged in then, so call it again.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has happened or not.
+    /// If the future is dropped, the log-out may or may not have happened.
     pub async fn log_out_everywhere(
         &self,
         subject: &Subject,
@@ -243,37 +250,40 @@ impl PasswordGrant {
         Ok(())
     }
 
-    /// Tells an [`AccessTokenVerifier`](crate::AccessTokenVerifier::revocations) in this process which tokens were revoked
-    /// before they expired.
+    /// The revocation status of this engine's access tokens. With it, an
+    /// [`AccessTokenVerifier`](crate::AccessTokenVerifier::revocations) in this process refuses
+    /// tokens that were revoked before they expired.
     #[must_use]
     pub fn revocations(&self) -> Revocations {
         self.0.revocations.clone()
     }
 
-    /// Answers a parsed request: [`token`](Self::token) without HTTP.
+    /// Answers a request that the host has parsed; otherwise the same as [`token`](Self::token).
     ///
     /// # Errors
     ///
-    /// The refusal, ready to be sent: it converts into an [`HttpResponse`] with the status of its code.
+    /// The refusal. It converts into an [`HttpResponse`] with the status of its error code.
     ///
-    /// A panic in the host's code passes through.
+    /// A panic in the host's code is not caught.
     ///
     /// # Cancel safety
     ///
-    /// As [`token`](Self::token).
+    /// The same as that of [`token`](Self::token).
     pub async fn handle(&self, mut request: TokenRequest<'_>) -> Result<TokenResponse, TokenError> {
         self.0.handle(&mut request).await
     }
 
-    /// Bytes of a request body that are read. Stop there, and do not begin where `Content-Length` says that there are more:
-    /// call [`HttpRequest::body_too_large`](crate::HttpRequest::body_too_large) then.
+    /// The maximum size of a request body, in bytes. Stop reading there, and do not start to read
+    /// if `Content-Length` is larger. In both cases call
+    /// [`HttpRequest::body_too_large`](crate::HttpRequest::body_too_large).
     #[must_use]
     pub fn body_limit(&self) -> usize {
         self.0.settings.limits.body
     }
 
-    /// What is counted at the moment, for an administrator to look at. `None` where nothing is: the limits are off, or the
-    /// context lacks the address that is asked about.
+    /// The attempts that are counted for a limiter key at the moment, for an administrator to look
+    /// at. `None` if nothing is counted, because the limits are off or `context` lacks the address
+    /// that the key needs.
     ///
     /// ```
     /// # use password_grant::limiter::LimitKey;
@@ -289,48 +299,50 @@ impl PasswordGrant {
     ///
     /// # Errors
     ///
-    /// When the state store fails.
+    /// If the state store fails.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is changed, so it can be dropped at any time.
+    /// Nothing is changed, so the future may be dropped at any time.
     pub async fn attempts(
         &self,
         on: LimitKey<'_>,
         context: &RequestContext,
     ) -> Result<Option<AttemptCount>, BoxError> {
-        match &self.0.attempts {
-            Some(attempts) => attempts.look(on, context).await,
+        match &self.0.limiter {
+            Some(limiter) => limiter.look(on, context).await,
             None => Ok(None),
         }
     }
 
-    /// Sets a count back to zero: unlocks an account, for instance when its owner has proved who they are in another
-    /// way. A known origin is then known no more. Attempts that are being judged meanwhile are not counted again.
+    /// Sets the count of a limiter key back to zero. This unlocks an account, for instance after
+    /// its owner has proved their identity in another way. If the key is that of a known origin,
+    /// the origin is no longer known. Attempts that are being judged meanwhile are not counted
+    /// again.
     ///
     /// # Errors
     ///
-    /// When the state store fails.
+    /// If the state store fails.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has happened or not.
+    /// If the future is dropped, the reset may or may not have happened.
     pub async fn reset_attempts(
         &self,
         on: LimitKey<'_>,
         context: &RequestContext,
     ) -> Result<(), BoxError> {
-        if let Some(attempts) = &self.0.attempts
-            && let Some(counted) = attempts.reset(on, context).await?
+        if let Some(limiter) = &self.0.limiter
+            && let Some(counted) = limiter.reset(on, context).await?
         {
             self.0.observe(&Event::in_context(EventKind::AttemptsReset(counted), context));
         }
         Ok(())
     }
 
-    /// The authorization server metadata document ([RFC 8414]), for `GET
-    /// /.well-known/oauth-authorization-server`. It tells what is switched on, and nothing else. It may be cached for five
-    /// minutes.
+    /// The authorization server metadata document ([RFC 8414]), for
+    /// `GET /.well-known/oauth-authorization-server`. It lists what is switched on, and nothing
+    /// else. It may be cached for five minutes.
     ///
     /// [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
     #[must_use]
@@ -338,8 +350,9 @@ impl PasswordGrant {
         HttpResponse::public_json(&self.0.metadata)
     }
 
-    /// The public signing keys ([RFC 7517 section 5]), for `GET /.well-known/jwks.json`. They may be cached for five
-    /// minutes: publish a key for longer than that before it signs.
+    /// The public signing keys as a JWK set ([RFC 7517 section 5]), for
+    /// `GET /.well-known/jwks.json`. They may be cached for five minutes, so publish a key for
+    /// longer than that before it signs.
     ///
     /// [RFC 7517 section 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
     #[must_use]
@@ -348,104 +361,8 @@ impl PasswordGrant {
     }
 }
 
-/// The edge: what a request ends with is reported to the observer and converted, here and nowhere
-/// else.
 impl Engine {
-    fn parse<'a>(
-        &self,
-        parsed: &mut TokenRequest<'a>,
-        request: &HttpRequest<'a>,
-        endpoint: Endpoint,
-    ) -> Result<(), TokenError> {
-        let parsed = parsed.parse(request, endpoint, &self.settings.limits);
-        parsed.map_err(|fault| self.refuse(fault.into(), &request.context, None, None))
-    }
-
-    /// The answer to a request, also where the host's code panics.
-    async fn answered<T: Into<HttpResponse>>(
-        &self,
-        context: &RequestContext,
-        future: Pin<&mut impl Future<Output = Result<T, TokenError>>>,
-    ) -> HttpResponse {
-        match catch_panic(future).await {
-            Some(answer) => answer.map_or_else(Into::into, Into::into),
-            None => self.refuse(ServerFault::Panic.into(), context, None, None).into(),
-        }
-    }
-
-    async fn handle(&self, request: &mut TokenRequest<'_>) -> Result<TokenResponse, TokenError> {
-        let started = self.settings.environment.clock.now();
-        match self.grant(request, started).await {
-            Ok(response) => Ok(response),
-            Err(refusal) => {
-                let username = request.username();
-                let refusal = self.with_wait_for_refresh(refusal, request);
-                let error = self.refuse(refusal, &request.context, username, Some(started));
-                self.hold_back(&error, started).await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn revoke(&self, request: &mut TokenRequest<'_>) -> Result<Revoked, TokenError> {
-        let started = self.settings.environment.clock.now();
-        let revoked = self.revoke_token(request, started).await;
-        revoked.map_err(|refusal| self.refuse(refusal, &request.context, None, Some(started)))
-    }
-
-    async fn introspect(
-        &self,
-        request: &mut TokenRequest<'_>,
-    ) -> Result<Introspection, TokenError> {
-        let started = self.settings.environment.clock.now();
-        let introspected = self.introspect_token(request, started).await;
-        introspected.map_err(|refusal| self.refuse(refusal, &request.context, None, Some(started)))
-    }
-
-    /// Reports a refusal and makes the answer of it, which tells the caller only what it may know.
-    fn refuse(
-        &self,
-        refusal: Refusal,
-        context: &RequestContext,
-        username: Option<&str>,
-        started: Option<Timestamp>,
-    ) -> TokenError {
-        let event = refusal.event();
-        let concerns_login = matches!(
-            event.kind,
-            EventKind::LoginRejected(_) | EventKind::MoreNeeded | EventKind::AttemptDenied(_)
-        );
-        self.observe(&Event {
-            username: username.filter(|_| concerns_login),
-            elapsed: started.map(|started| self.settings.environment.clock.now().since(started)),
-            context: Some(context),
-            ..event
-        });
-        refusal.into_error(&self.realm)
-    }
-
-    pub(crate) fn observe(&self, event: &Event<'_>) {
-        event::observe(&*self.settings.environment.observer, event);
-    }
-
-    /// Answers a failed login no sooner than the failure floor after its start, so that the time
-    /// does not tell its cause; also a failed client authentication, where that can cost a slow
-    /// hash.
-    async fn hold_back(&self, error: &TokenError, started: Timestamp) {
-        let held_back = match error.reason() {
-            Reason::Login(_) => true,
-            Reason::Client(_) => self.settings.slow_secrets.is_some(),
-            _ => false,
-        };
-        if let Some(floor) = self.settings.min_failure_time.filter(|_| held_back) {
-            let passed = self.settings.environment.clock.now().since(started);
-            self.settings.environment.clock.sleep(floor.saturating_sub(passed)).await;
-        }
-    }
-}
-
-impl Engine {
-    /// Authenticates the client, and hands the request to the grant that it names.
+    /// Authenticates the client, and passes the request to the grant that it names.
     async fn grant(
         &self,
         request: &mut TokenRequest<'_>,
@@ -455,7 +372,7 @@ impl Engine {
         let client = self.client_of(request, &self.endpoints.token, started).await?;
         let granted = match policy::grant_for(request, &self.grants, &client) {
             Ok(Grant::Password) => self.password(request, &client, started).await,
-            // In memory of its own, or every login's future would be as large as this one.
+            // Boxed, because every login's future would otherwise be as large as a refresh's.
             Ok(Grant::RefreshToken) => Box::pin(self.refresh(request, &client, started)).await,
             Err(reason) => Err(reason.into()),
         };
@@ -463,7 +380,7 @@ impl Engine {
     }
 }
 
-/// The grants that are on.
+/// The grants that are switched on.
 fn grants_on(refresh_tokens: bool) -> Vec<Grant> {
     let is_on = |grant: &Grant| match grant {
         Grant::Password => true,

@@ -1,10 +1,12 @@
-//! The password grant (RFC 6749 section 4.3).
+//! The password grant (RFC 6749 section 4.3): it checks the request, reserves the attempt, has the
+//! user authenticated, and issues the token.
 
 use crate::client::AuthenticatedClient;
 use crate::error::Reason;
 use crate::event::EventKind;
+use crate::grant::engine::Engine;
 use crate::grant::issue::Granted;
-use crate::grant::{Engine, policy};
+use crate::grant::policy;
 use crate::limiter::{Attempt, Judged, Reservation, judged};
 use crate::refusal::Refusal;
 use crate::request::{Parameter, TokenRequest};
@@ -13,8 +15,8 @@ use crate::time::Timestamp;
 use crate::user::{Accepted, Login, LoginAttempt, Outcome};
 
 impl Engine {
-    /// The whole grant. Each step takes what the one before has established, or refuses; the
-    /// password is looked at last.
+    /// The whole grant. Each step uses what the steps before have established, or refuses. The
+    /// password is verified only after every check of the request.
     pub(super) async fn password(
         &self,
         request: &mut TokenRequest<'_>,
@@ -43,38 +45,38 @@ impl Engine {
         self.observe(&attempt.event(EventKind::LoginAccepted).with_subject(&accepted.subject));
 
         let scope = policy::final_scope(scope, &accepted)?;
-        policy::check_what_the_host_said(&accepted)?;
+        policy::check_host_values(&accepted)?;
         let (username, audiences) = (Some(username), &*audiences);
         let granted =
             Granted { client, username, audiences, lifetime, scope, accepted, context, started };
         self.issue(granted, beginning).await
     }
 
-    /// Counts the attempt, before anything is looked up for it.
+    /// Counts the attempt in the limiter before the user is looked up.
     async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Option<Reservation>, Refusal> {
-        match &self.attempts {
-            Some(attempts) => attempts.reserve(attempt).await.map(Some),
+        match &self.limiter {
+            Some(limiter) => limiter.reserve(attempt).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// Takes back what was counted, or leaves it.
+    /// Takes the reservation back or leaves it counted, as the attempt was judged.
     async fn settle(
         &self,
         reservation: Option<Reservation>,
         judged: Judged,
         attempt: &Attempt<'_>,
     ) -> Result<(), Refusal> {
-        match (&self.attempts, reservation) {
-            (Some(attempts), Some(reservation)) => {
-                attempts.settle(reservation, judged, attempt).await
+        match (&self.limiter, reservation) {
+            (Some(limiter), Some(reservation)) => {
+                limiter.settle(reservation, judged, attempt).await
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Only an accepted login goes on.
+/// Lets only an accepted login continue.
 fn accept(login: Login) -> Result<Accepted, Refusal> {
     match login.into_outcome() {
         Outcome::Accepted(accepted) => Ok(accepted),

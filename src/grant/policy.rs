@@ -1,4 +1,5 @@
-//! What an authenticated client may have: pure decisions, one a function.
+//! Decisions on what an authenticated client may be granted. Each is a pure function of the request
+//! and the registration, without I/O.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::types::secret::Secret;
 use crate::types::token::LIFETIMES;
 use crate::user::Accepted;
 
-/// The grant that is asked for, which is switched on and the client is registered for.
+/// The requested grant, if it is switched on and the client is registered for it.
 pub(crate) fn grant_for(
     request: &TokenRequest<'_>,
     switched_on: &[Grant],
@@ -31,8 +32,8 @@ pub(crate) fn grant_for(
     if client.registration().may_use(grant) { Ok(grant) } else { Err(NotAllowed::Grant.into()) }
 }
 
-/// The scope that is asked for, or the client's default one. All of it is registered for the client and known to the
-/// server: nothing is silently left out (RFC 6749 section 3.3).
+/// The requested scope, or else the client's default scope. The client must be registered for all
+/// of it and the server must know it: nothing is silently dropped (RFC 6749 section 3.3).
 pub(crate) fn scope_for(
     request: &TokenRequest<'_>,
     client: &AuthenticatedClient,
@@ -59,8 +60,9 @@ pub(crate) fn scope_for(
     }
 }
 
-/// The audiences that are asked for, all of them registered for the client; or its first. If none are registered, the
-/// issuer's default audience may be named too; the result is then empty.
+/// The requested audiences, or else the client's first one. The client must be registered for all
+/// of them. A client that is registered for none may request the issuer's default audience; the
+/// result is then empty.
 pub(crate) fn audiences_for<'c>(
     request: &TokenRequest<'_>,
     client: &'c AuthenticatedClient,
@@ -74,8 +76,8 @@ pub(crate) fn audiences_for<'c>(
     Ok(Cow::Owned(asked))
 }
 
-/// The audiences that are asked for, each once, if all of them are among these. If these are none, the issuer's own may be
-/// asked for, which adds nothing.
+/// The requested audiences, each once, if `known` contains all of them. If `known` is empty, the
+/// issuer's own audience may be requested, which adds nothing.
 fn targets_among(
     known: &[String],
     own: Option<&str>,
@@ -94,8 +96,9 @@ fn targets_among(
     Some(asked)
 }
 
-/// The scope that a refresh asks for, or all that its token was issued for. It lies within that (RFC 6749 section 6), and
-/// the client is still registered for it.
+/// The requested scope of a refresh, or else the whole scope that the refresh token was issued for.
+/// It must lie within that scope (RFC 6749 section 6), and the client must still be registered for
+/// it.
 pub(crate) fn refreshed_scope(
     request: &TokenRequest<'_>,
     issued: &Scope,
@@ -114,7 +117,8 @@ pub(crate) fn refreshed_scope(
     if allowed { Ok(asked) } else { Err(NotAllowed::Scope.into()) }
 }
 
-/// The audiences that a refresh asks for, or all that its token was issued for; the client is still registered for them.
+/// The requested audiences of a refresh, or else all that the refresh token was issued for. The
+/// client must still be registered for them.
 pub(crate) fn refreshed_audiences(
     request: &TokenRequest<'_>,
     issued: &[String],
@@ -124,14 +128,15 @@ pub(crate) fn refreshed_audiences(
     let asked = targets_among(issued, own, request).ok_or(NotAllowed::RefreshedTarget)?;
     let audiences = if asked.is_empty() { issued.to_vec() } else { asked };
     let registered = client.registration().audiences();
-    // None is the issuer's own audience, which is for clients that are registered for no other.
+    // An empty list stands for the issuer's default audience, which is only for clients that are
+    // registered for no other.
     let default = audiences.is_empty() && registered.is_empty();
     let allowed = default
         || !audiences.is_empty() && audiences.iter().all(|audience| registered.contains(audience));
     if allowed { Ok(audiences) } else { Err(NotAllowed::Target.into()) }
 }
 
-/// User name and password, both there.
+/// The user name and the password, which are both required.
 pub(crate) fn credentials_in<'r, 's>(
     request: &'r TokenRequest<'_>,
     password: Option<Secret<'s>>,
@@ -140,12 +145,12 @@ pub(crate) fn credentials_in<'r, 's>(
     Ok((username, password.ok_or(RequestFault::PasswordMissing)?))
 }
 
-/// What it means that the authenticator failed.
+/// The server fault that an error of the user authenticator stands for.
 pub(crate) fn fault_of(cause: &BoxError) -> ServerFault {
     if cause.is::<Overloaded>() { ServerFault::Overloaded } else { ServerFault::UserAuthenticator }
 }
 
-/// What was asked for, as far as the resource owner may grant it.
+/// The requested scope, reduced to what the resource owner may grant.
 pub(crate) fn final_scope(asked: Scope, accepted: &Accepted) -> Result<Scope, Reason> {
     let granted = match &accepted.scope {
         Some(most) => asked.intersection(most),
@@ -158,15 +163,16 @@ pub(crate) fn final_scope(asked: Scope, accepted: &Accepted) -> Result<Scope, Re
     }
 }
 
-/// There is a subject, and what the host adds to token and answer overrides nothing.
-pub(crate) fn check_what_the_host_said(accepted: &Accepted) -> Result<(), Reason> {
+/// Checks that the host named a subject, and that its members and claims override none of the
+/// engine's.
+pub(crate) fn check_host_values(accepted: &Accepted) -> Result<(), Reason> {
     let subject = !accepted.subject.as_str().is_empty();
     let members = accepted.members.keys().all(|name| is_host_member(name));
     let claims = accepted.claims.keys().all(|name| is_host_claim(name));
     if subject && members && claims { Ok(()) } else { Err(ServerFault::HostMember.into()) }
 }
 
-/// The client's lifetime of access tokens, or else the server's, in whole seconds.
+/// The client's access token lifetime, or else the server's, in whole seconds.
 pub(crate) fn lifetime_for(
     client: &AuthenticatedClient,
     default: Duration,
@@ -176,8 +182,8 @@ pub(crate) fn lifetime_for(
     if LIFETIMES.contains(&whole) { Ok(whole) } else { Err(ServerFault::ClientRegistration.into()) }
 }
 
-/// Checks what is left to check of a request that the host has parsed: that deserialising found no
-/// fault, and that the password is within the engine's limit.
+/// Checks a request that the host may have parsed itself: deserialising found no fault, and the
+/// password is within the engine's limit.
 pub(crate) fn check_request(
     request: &TokenRequest<'_>,
     limits: &RequestLimits,
@@ -190,7 +196,7 @@ pub(crate) fn check_request(
     if too_long { Err(RequestFault::TooLong) } else { Ok(()) }
 }
 
-/// Whether code and members are the host's to give.
+/// Checks that a host may use this error code and these members.
 pub(crate) fn check_more_needed(code: &str, members: &Map<String, Value>) -> Result<(), Reason> {
     let fine = ErrorCode::is_for_hosts(code) && members.keys().all(|name| is_host_member(name));
     if fine { Ok(()) } else { Err(ServerFault::HostMember.into()) }

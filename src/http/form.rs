@@ -1,5 +1,5 @@
-//! `application/x-www-form-urlencoded` text (RFC 6749 appendix B). Encoding is serde_urlencoded's;
-//! decoding is ours, since it must be strict: see [`decode`].
+//! `application/x-www-form-urlencoded` text (RFC 6749 appendix B). `serde_urlencoded` encodes it.
+//! Decoding is done here, because it must be strict: see [`decode`].
 
 use std::borrow::Cow;
 
@@ -10,13 +10,14 @@ use zeroize::{Zeroize, Zeroizing};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadEncoding;
 
-/// Decodes one name or value. Never lossy: what is not an encoding of UTF-8 text is refused, since two different
-/// passwords must never decode to the same one. Text without escapes is borrowed.
+/// Decodes one name or value. Decoding is never lossy: bytes that do not encode UTF-8 text are
+/// refused, because two different passwords must never decode to the same text. Text without
+/// escapes is borrowed.
 pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, BadEncoding> {
     unescaped(encoded, b' ')
 }
 
-/// The same for text in which a `+` stands for itself (RFC 3986 section 2.1).
+/// Like [`decode`], but a `+` stands for itself (RFC 3986 section 2.1).
 pub(crate) fn percent_decode(encoded: &[u8]) -> Result<Cow<'_, str>, BadEncoding> {
     unescaped(encoded, b'+')
 }
@@ -25,7 +26,8 @@ fn unescaped(encoded: &[u8], plus: u8) -> Result<Cow<'_, str>, BadEncoding> {
     if !is_escaped(encoded) {
         return std::str::from_utf8(encoded).map(Cow::Borrowed).map_err(|_| BadEncoding);
     }
-    // Decoding never lengthens, so the buffer is never moved and leaves no copy of a password behind.
+    // Decoded text is never longer than encoded text, so the buffer is never reallocated and leaves
+    // no copy of a password.
     let mut decoded = Vec::with_capacity(encoded.len());
     let complete = unescape(encoded, plus, &mut decoded);
     match String::from_utf8(decoded) {
@@ -41,7 +43,7 @@ fn unescaped(encoded: &[u8], plus: u8) -> Result<Cow<'_, str>, BadEncoding> {
     }
 }
 
-/// Encodes one text in a way that form decoding and percent decoding read alike.
+/// Encodes one text so that form decoding and percent decoding give the same result.
 pub(crate) fn encode(text: &str) -> Result<String, EncodeError> {
     let pair = Zeroizing::new(encode_pairs(&[("", text)])?);
     Ok(pair.strip_prefix('=').unwrap_or_default().replace('+', "%20"))
@@ -52,13 +54,13 @@ pub(crate) fn encode_pairs(pairs: &[(&str, &str)]) -> Result<String, EncodeError
     serde_urlencoded::to_string(pairs)
 }
 
-/// Whether it holds a `%` or a `+`, so that it may mean something else than it says.
+/// Whether the text contains a `%` or a `+`, so that decoding may change it.
 pub(crate) fn is_escaped(encoded: &[u8]) -> bool {
-    // Without an early end, and in bytes, the compiler looks at many at once.
+    // A loop over bytes without an early exit is one that the compiler can vectorise.
     encoded.iter().fold(0, |found, byte| found | u8::from((*byte == b'%') | (*byte == b'+'))) != 0
 }
 
-/// Appends the unescaped bytes, with this one for each `+`; false at the first bad escape.
+/// Appends the decoded bytes, with `plus` for each `+`. Returns false at the first bad escape.
 fn unescape(encoded: &[u8], plus: u8, decoded: &mut Vec<u8>) -> bool {
     let mut bytes = encoded.iter();
     while let Some(&byte) = bytes.next() {
@@ -84,7 +86,8 @@ fn hex(digit: &u8) -> Option<u8> {
     }
 }
 
-/// Splits at every `&`, then at the first `=`; empty pieces are passed over. Nothing is decoded yet.
+/// Splits a form at every `&`, and each piece at its first `=`. Empty pieces are skipped. Nothing
+/// is decoded yet.
 pub(crate) fn pairs(encoded: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     encoded.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty()).map(|piece| {
         let name = piece.iter().position(|byte| *byte == b'=').unwrap_or(piece.len());
@@ -93,18 +96,24 @@ pub(crate) fn pairs(encoded: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// VSCHAR (RFC 6749 appendix A): the characters of client ids and client secrets.
+/// Whether the text is VSCHAR (RFC 6749 appendix A), the characters of client ids and client
+/// secrets.
 pub(crate) fn is_vschar(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
 }
 
-/// UNICODECHARNOCRLF (RFC 6749 appendix A): the characters of user names and passwords.
+/// Whether the text is UNICODECHARNOCRLF (RFC 6749 appendix A), the characters of user names and
+/// passwords.
 pub(crate) fn is_unicode_no_crlf(text: &str) -> bool {
-    // Nearly every one is ASCII, which need not be decoded.
+    // Nearly all texts are ASCII, which need not be decoded into characters.
     let ascii = text
         .bytes()
         .fold(true, |all, byte| all & ((byte == b'\t') | ((b' '..=b'~').contains(&byte))));
-    ascii || text.chars().all(|character| {
-        matches!(character, '\t' | ' '..='~' | '\u{80}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
-    })
+    ascii
+        || text.chars().all(|character| {
+            matches!(
+                character,
+                '\t' | ' '..='~' | '\u{80}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..
+            )
+        })
 }

@@ -1,4 +1,5 @@
-//! HTTP as plain data: no framework's types, and the one place that writes headers.
+//! HTTP as plain data, without the types of any framework. This is the only place that writes
+//! headers.
 
 pub(crate) mod form;
 pub(crate) mod json_writer;
@@ -16,14 +17,16 @@ use crate::types::context::RequestContext;
 
 /// A request as the host received it: method, query, headers, and the whole body.
 ///
-/// Nothing in it is validated yet. Framing (`Content-Length`, `Transfer-Encoding`, early end) is the HTTP server's
-/// duty: the body is what it made of that. Header values are bytes, and a header that was repeated is repeated here.
+/// Nothing in it is validated yet. Framing (`Content-Length`, `Transfer-Encoding`, early end of
+/// input) is the responsibility of the HTTP server, and the body is the result. Header values are
+/// bytes, and a header that was repeated must be repeated here.
 ///
 /// ```
 /// use password_grant::HttpRequest;
 ///
 /// let headers = [("content-type", &b"application/x-www-form-urlencoded"[..])];
-/// let request = HttpRequest::new("POST", None, headers, b"grant_type=password").peer([127, 0, 0, 1].into());
+/// let request =
+///     HttpRequest::new("POST", None, headers, b"grant_type=password").peer([127, 0, 0, 1].into());
 /// ```
 pub struct HttpRequest<'a> {
     pub(crate) method: &'a str,
@@ -37,8 +40,9 @@ pub struct HttpRequest<'a> {
 }
 
 impl<'a> HttpRequest<'a> {
-    /// `query` is the part of the URI after `?`, if there is one. Header names are compared without regard to case;
-    /// only `Content-Type`, `Authorization` and `DPoP` are kept.
+    /// A request from its parts. `query` is the part of the URI after `?`, if there is one. Header
+    /// names are compared without regard to case. Only `Content-Type`, `Authorization` and `DPoP`
+    /// are kept.
     pub fn new(
         method: &'a str,
         query: Option<&'a str>,
@@ -69,7 +73,7 @@ impl<'a> HttpRequest<'a> {
         }
     }
 
-    /// The request whose parts and body these are.
+    /// A request from the parts and the body of an `http::Request`.
     #[cfg(feature = "http")]
     #[must_use]
     pub fn from_parts(parts: &'a http::request::Parts, body: &'a [u8]) -> Self {
@@ -77,51 +81,55 @@ impl<'a> HttpRequest<'a> {
         Self::new(parts.method.as_str(), parts.uri.query(), headers, body)
     }
 
-    /// Says that reading stopped because the body was larger than
-    /// [`PasswordGrant::body_limit`](crate::PasswordGrant::body_limit): the answer is 413.
+    /// Says that the host stopped reading because the body was larger than
+    /// [`PasswordGrant::body_limit`](crate::PasswordGrant::body_limit). The answer is 413.
     #[must_use]
     pub fn body_too_large(mut self) -> Self {
         self.body_too_large = true;
         self
     }
 
-    /// The address the request came from. Attempts are counted by it, so without it there is no limit by address; with a
-    /// proxy's address, all callers are one.
+    /// The address that the request came from. Attempts are counted by address: without one there
+    /// is no limit by address, and with a proxy's address all callers share one limit.
     ///
-    /// Behind a proxy take what your own proxy has written. Of a list such as `X-Forwarded-For` that is the last entry (with
-    /// one proxy): those before it are whatever the caller sent. Where it is missing or no address, take the socket's, never
-    /// none.
+    /// Behind a proxy, use the address that your own proxy has written. In a list such as
+    /// `X-Forwarded-For` that is the last entry (with one proxy); the entries before it are
+    /// whatever the caller sent. If it is missing or not an address, use the address of the socket;
+    /// never leave it out.
     #[must_use]
     pub fn peer(mut self, peer: IpAddr) -> Self {
         self.context = self.context.with_peer(peer);
         self
     }
 
-    /// The identity domain (tenant) in which client and user are looked up; passed on to the host's stores as it is, and
-    /// counted in; see [`RequestContext::with_tenant`].
+    /// The identity domain (tenant) in which client and user are looked up, and within which
+    /// attempts are counted. It is passed to the host's stores unchanged; see
+    /// [`RequestContext::with_tenant`].
     #[must_use]
     pub fn tenant(mut self, tenant: &str) -> Self {
         self.context = self.context.with_tenant(tenant);
         self
     }
 
-    /// What the host knows the caller's device by, and has verified; see [`RequestContext::with_device`].
+    /// An identifier of the caller's device that the host has verified; see
+    /// [`RequestContext::with_device`].
     #[must_use]
     pub fn device(mut self, device: &str) -> Self {
         self.context = self.context.with_device(device);
         self
     }
 
-    /// All that the host knows about the request, in the place of what [`peer`](Self::peer),
-    /// [`tenant`](Self::tenant), [`device`](Self::device) and [`extension`](Self::extension) have said: with no peer in it, there is
-    /// none.
+    /// Everything that the host knows about the request. It replaces what [`peer`](Self::peer),
+    /// [`tenant`](Self::tenant), [`device`](Self::device) and [`extension`](Self::extension) have
+    /// set: if it has no peer, the request has none.
     #[must_use]
     pub fn context(mut self, context: RequestContext) -> Self {
         self.context = context;
         self
     }
 
-    /// Any value of the host's that its stores should see with this request. There is one: a second call replaces it.
+    /// Any value that the host's stores should receive with this request. There is only one: a
+    /// second call replaces it.
     #[must_use]
     pub fn extension<T: Any + Send + Sync>(mut self, value: Arc<T>) -> Self {
         self.context = self.context.with_extension(value);
@@ -131,7 +139,7 @@ impl<'a> HttpRequest<'a> {
 
 impl fmt::Debug for HttpRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Query, body and authorization hold credentials.
+        // Query, body and `Authorization` hold credentials.
         f.debug_struct("HttpRequest")
             .field("method", &self.method)
             .field("body_bytes", &self.body.len())
@@ -140,7 +148,7 @@ impl fmt::Debug for HttpRequest<'_> {
     }
 }
 
-/// A header that may occur once.
+/// A header that may occur at most once.
 #[derive(Clone, Copy)]
 pub(crate) enum Header<'a> {
     Absent,
@@ -161,18 +169,19 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The credentials of an `Authorization` header after this scheme, in lower case, and one or more spaces (RFC 9110 section
-/// 11.4, RFC 6750 section 2.1); `None` if the scheme differs or no space follows it. A tab is no space.
+/// The credentials of an `Authorization` header with this scheme, which follow one or more spaces
+/// (RFC 9110 section 11.4, RFC 6750 section 2.1). `scheme` is in lower case. `None` if the header
+/// has another scheme, or no space after it; a tab is not a space.
 pub(crate) fn credentials<'a>(header: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
     let (own, rest) = header.split_at_checked(scheme.len())?;
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
     (own.eq_ignore_ascii_case(scheme) && spaces > 0).then(|| rest.get(spaces..))?
 }
 
-/// An answer, ready to be sent as it is: status, headers, body.
+/// A response that is ready to be sent: status, headers, body.
 ///
-/// With the feature `http` it converts into `http::Response<B>` for every body that can be made from bytes, which
-/// covers axum, hyper and tower. Elsewhere, copy the three parts over.
+/// With the feature `http` it converts into `http::Response<B>` for every body that can be made
+/// from bytes, which covers axum, hyper and tower. Elsewhere, copy the three parts.
 #[derive(Clone)]
 pub struct HttpResponse {
     status: u16,
@@ -181,18 +190,19 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// The status.
+    /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The headers, with names in lower case. Every value is a valid header value: visible ASCII and spaces.
+    /// The headers, with names in lower case. Every value is a valid header value of visible ASCII
+    /// and spaces.
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.headers.0.iter().flatten().map(|(name, value)| (*name, &**value))
     }
 
-    /// The value of one header.
+    /// The value of one header. The name is compared without regard to case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -204,7 +214,7 @@ impl HttpResponse {
         &self.body
     }
 
-    /// The body, taken out.
+    /// The body, by value.
     #[must_use]
     pub fn into_body(self) -> Vec<u8> {
         self.body
@@ -214,7 +224,7 @@ impl HttpResponse {
         Self { status, headers: Headers::default(), body: Vec::new() }
     }
 
-    /// An answer that nobody may store (RFC 6749 section 5.1).
+    /// A response that no cache may store (RFC 6749 section 5.1).
     pub(crate) fn private_json(status: u16, body: Vec<u8>) -> Self {
         let header = |name, value| Some((name, Cow::Borrowed(value)));
         let headers = Headers([
@@ -228,7 +238,7 @@ impl HttpResponse {
         Self { status, headers, body }
     }
 
-    /// A document for everybody.
+    /// A document that caches may store for five minutes.
     pub(crate) fn public_json(body: &impl Serialize) -> Self {
         match serde_json::to_vec(body) {
             Ok(body) => Self { body, ..Self::empty(200) }
@@ -252,7 +262,7 @@ impl HttpResponse {
     }
 }
 
-/// As many headers as any answer of ours has, kept without an allocation.
+/// The headers of a response, kept without an allocation. No response has more than six.
 #[derive(Clone, Default)]
 struct Headers([Option<(&'static str, Cow<'static, str>)>; 6]);
 
@@ -285,7 +295,8 @@ impl<B: From<Vec<u8>>> From<HttpResponse> for http::Response<B> {
     }
 }
 
-/// A challenge for `WWW-Authenticate` (RFC 9110 section 11.3): the scheme and its parameters as quoted strings.
+/// A challenge for `WWW-Authenticate` (RFC 9110 section 11.3): the scheme, and its parameters as
+/// quoted strings.
 pub(crate) fn challenge(scheme: &str, parameters: &[(&str, &str)]) -> String {
     let mut header = String::from(scheme);
     for (position, (name, value)) in parameters.iter().enumerate() {
@@ -296,7 +307,8 @@ pub(crate) fn challenge(scheme: &str, parameters: &[(&str, &str)]) -> String {
             match character {
                 '"' | '\\' => header.extend(['\\', character]),
                 ' '..='~' => header.push(character),
-                // Control characters could end the header and start another; the rest is not ASCII.
+                // Control characters could end the header and start another one. The rest is not
+                // ASCII.
                 _ => {}
             }
         }

@@ -1,14 +1,15 @@
-//! JSON objects without repeated members, at any depth.
+//! A strict JSON parser: objects with a repeated member are refused, at any depth.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The object in these bytes, if they are one JSON object in which no member is repeated.
+/// Parses one JSON object; `None` if the bytes are anything else, or if a member is repeated at any
+/// depth.
 ///
-/// Which of two members of the same name counts is left open by JSON, so one reader could be shown something other
-/// than another.
+/// JSON does not define which of two members with the same name counts, so two readers could
+/// understand such a document differently.
 pub(crate) fn strict_object(bytes: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice(bytes).ok()? {
         Strict(Value::Object(object)) => Some(object),
@@ -26,11 +27,11 @@ impl<'de> Deserialize<'de> for Strict {
 
 struct StrictVisitor;
 
-/// The one member by which serde_json hands over a number when some other crate in the program has switched its
-/// `arbitrary_precision` on.
+/// The name of the only member of the object that `serde_json` passes instead of a number, if
+/// another crate in the program has switched its feature `arbitrary_precision` on.
 const NUMBER: &str = "$serde_json::private::Number";
 
-/// Whether it is on: only then is a number kept as it was written.
+/// Whether `arbitrary_precision` is on: only then does a number keep its digits as written.
 fn numbers_come_as_objects() -> bool {
     serde_json::from_str::<Number>("0.10").is_ok_and(|number| number.to_string() == "0.10")
 }

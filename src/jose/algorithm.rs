@@ -1,4 +1,5 @@
-//! The signature algorithms, and the names they have in headers, keys, registrations and metadata.
+//! The JWS signature algorithms (RFC 7518 section 3), and their names in headers, keys,
+//! registrations and metadata.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,8 +8,9 @@ use crate::jose::KeyError;
 
 /// A signature algorithm ([RFC 7518], [RFC 8037], [RFC 9864]). `none` is not one of them.
 ///
-/// Parses from either name of an algorithm that has two, as it stands in a registration
-/// (`token_endpoint_auth_signing_alg`); case matters. [`KeyError::UnknownAlgorithm`] for any other name.
+/// It parses from either name of an algorithm that has two, as in a client registration
+/// (`token_endpoint_auth_signing_alg`). Case matters. Any other name is a
+/// [`KeyError::UnknownAlgorithm`].
 ///
 /// ```
 /// use password_grant::Algorithm;
@@ -25,9 +27,10 @@ use crate::jose::KeyError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// Ed25519. It has two names, `EdDSA` (RFC 8037) and `Ed25519`, by which RFC 9864 replaces it: both are read
-    /// everywhere, and `EdDSA` is written unless [`SigningKeys::with_ed25519_name`](crate::SigningKeys::with_ed25519_name)
-    /// says otherwise. Many verifiers know only one of the two.
+    /// Ed25519. It has two names: `EdDSA` (RFC 8037), and `Ed25519`, which replaces it (RFC 9864).
+    /// Both are read everywhere. `EdDSA` is written unless
+    /// [`SigningKeys::with_ed25519_name`](crate::SigningKeys::with_ed25519_name) selects the other.
+    /// Many verifiers know only one of the two.
     EdDsa,
     /// ECDSA on P-256 with SHA-256. The default: fast, small, and known to every verifier.
     Es256,
@@ -47,7 +50,8 @@ pub enum Algorithm {
     Ps384,
     /// RSA PSS with SHA-512.
     Ps512,
-    /// HMAC with SHA-256. Whoever can verify can sign, so only where both are one, or trust each other.
+    /// HMAC with SHA-256. Everybody who can verify can also sign, so use it only where both sides
+    /// are one, or trust each other.
     Hs256,
     /// HMAC with SHA-384.
     Hs384,
@@ -56,10 +60,10 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Those of an RSA key. PKCS#1 v1.5 with SHA-256 is first: what a key that does not say is used with.
+    /// The algorithms of RSA keys. RS256 is first, because a key without `alg` is used with it.
     pub(crate) const RSA: [Self; 6] =
         [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
-    /// Those with a public key.
+    /// The algorithms with a public key.
     pub(crate) const ASYMMETRIC: [Self; 10] = [
         Self::EdDsa,
         Self::Es256,
@@ -72,10 +76,10 @@ impl Algorithm {
         Self::Ps384,
         Self::Ps512,
     ];
-    /// Those with a shared secret.
+    /// The algorithms with a shared secret.
     pub(crate) const SYMMETRIC: [Self; 3] = [Self::Hs256, Self::Hs384, Self::Hs512];
 
-    /// The value of `alg`; for Ed25519 the older of its two names, `EdDSA`.
+    /// The value of `alg`. For Ed25519 it is the older of the two names, `EdDSA`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -95,7 +99,7 @@ impl Algorithm {
         }
     }
 
-    /// The name by RFC 9864, where it is another one than [`as_str`](Self::as_str).
+    /// The name in RFC 9864, where it differs from [`as_str`](Self::as_str).
     const fn second_name(self) -> Option<&'static str> {
         match self {
             Self::EdDsa => Some("Ed25519"),
@@ -103,12 +107,13 @@ impl Algorithm {
         }
     }
 
-    /// Every name it is read under, the one that is written first.
+    /// Every name that is read for this algorithm; the one that is written by default comes first.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
         [Some(self.as_str()), self.second_name()].into_iter().flatten()
     }
 
-    /// The name that says all (RFC 9864), or the usual one.
+    /// The fully specified name (RFC 9864) if it is wanted and there is one, otherwise
+    /// [`as_str`](Self::as_str).
     pub(crate) fn name(self, fully_specified: bool) -> &'static str {
         self.second_name().filter(|_| fully_specified).unwrap_or(self.as_str())
     }
@@ -117,7 +122,7 @@ impl Algorithm {
         Self::SYMMETRIC.contains(&self)
     }
 
-    /// The algorithm of this name, exactly as registered; case matters.
+    /// The algorithm of this name. Case matters.
     pub(crate) fn named(name: &str) -> Option<Self> {
         let known = |algorithm: &Self| algorithm.names().any(|own| own == name);
         Self::ASYMMETRIC.into_iter().chain(Self::SYMMETRIC).find(known)

@@ -1,4 +1,4 @@
-//! The strict reading of compact JWS (RFC 7515 section 7.1), ahead of any cryptography.
+//! Strict parser for compact JWS (RFC 7515 section 7.1). It runs before any cryptography.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use crate::http::strict_json::strict_object;
 use crate::jose::Algorithm;
 use crate::jose::verification::{KeyName, VerificationKeys};
 
-/// Bytes of a `kid`, or of another name of a key.
+/// The longest `kid`, `x5t` or `x5t#S256`, in bytes.
 const KID: usize = 256;
-/// Members of a header.
+/// The most members of a header.
 const MEMBERS: usize = 32;
 
-/// A compact JWS that is well-formed. Nothing in it is to be believed before [`verify`](Self::verify).
+/// A well-formed compact JWS. Nothing in it may be trusted before [`verify`](Self::verify).
 pub(crate) struct Compact<'a> {
     pub(crate) algorithm: Algorithm,
     pub(crate) typ: Option<String>,
@@ -29,11 +29,12 @@ pub(crate) struct Compact<'a> {
 }
 
 impl<'a> Compact<'a> {
-    /// Three segments, none empty, each canonical base64url without padding; a header that is a JSON object without
-    /// repeated members, with a known `alg`, and with nothing that would change how the rest is to be read (`crit`,
-    /// `b64`, `zip`). Header members that bring or name keys (`jwk`, `jku`, `x5u`, `x5c`) are never looked at.
+    /// Parses three segments, none empty, each canonical base64url without padding. The header must
+    /// be a JSON object without repeated members, with a known `alg`, and without members that
+    /// would change how the rest is read (`crit`, `b64`, `zip`). Header members that hold or
+    /// reference keys (`jwk`, `jku`, `x5u`, `x5c`) are ignored.
     ///
-    /// The work is bounded by the length of `token`, which the caller bounds.
+    /// The work is bounded by the length of `token`, which the caller limits.
     pub(crate) fn parse(token: &'a str) -> Option<Self> {
         let mut segments = token.splitn(4, '.');
         let (header, payload, signature) = (segments.next()?, segments.next()?, segments.next()?);
@@ -56,7 +57,7 @@ impl<'a> Compact<'a> {
         })
     }
 
-    /// By what the header names its key.
+    /// How the header names its key.
     pub(crate) fn key_name(&self) -> KeyName<'_> {
         KeyName {
             kid: self.kid.as_deref(),
@@ -65,24 +66,24 @@ impl<'a> Compact<'a> {
         }
     }
 
-    /// What the payload says, and nobody has vouched for.
+    /// The claims of the payload, unverified.
     pub(crate) fn unverified_claims(&self) -> Option<Map<String, Value>> {
         strict_object(&self.payload)
     }
 
-    /// Whether the signature is one of these keys'.
+    /// Whether the signature was made by one of these keys.
     pub(crate) fn is_signed_by(&self, keys: &VerificationKeys) -> bool {
         keys.verify(self.algorithm, self.key_name(), self.signed, &self.signature).is_some()
     }
 
-    /// The claims, if the signature is one of these keys'.
+    /// The claims, if the signature was made by one of these keys.
     pub(crate) fn verify(&self, keys: &VerificationKeys) -> Option<Map<String, Value>> {
         if self.is_signed_by(keys) { self.unverified_claims() } else { None }
     }
 }
 
-/// What is read of a header. Of all else only the names are looked at, so that a header, which nobody has signed yet,
-/// costs little memory whatever it holds.
+/// The header members that are used. For all others only the names are kept, so that a header,
+/// which is not verified yet, costs little memory whatever it holds.
 #[derive(Default)]
 struct Header {
     alg: Option<String>,

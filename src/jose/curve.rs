@@ -1,4 +1,5 @@
-//! The elliptic curves of EC keys (RFC 7518 section 6.2.1.1), each with the one algorithm it is used with.
+//! The elliptic curves of EC keys (RFC 7518 section 6.2.1.1), each with its one signature
+//! algorithm.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED,
@@ -31,7 +32,7 @@ impl Curve {
         Self::ALL.into_iter().find(|curve| curve.name() == name)
     }
 
-    /// Octets of a coordinate, leading zeros included.
+    /// The length of a coordinate in bytes, leading zeros included.
     pub(crate) const fn coordinate(self) -> usize {
         match self {
             Self::P256 => 32,
@@ -40,7 +41,7 @@ impl Curve {
         }
     }
 
-    /// The algorithms of a key on this curve: there is one (RFC 7518 section 3.4).
+    /// The algorithms of keys on this curve: exactly one (RFC 7518 section 3.4).
     pub(crate) const fn algorithms(self) -> &'static [Algorithm] {
         match self {
             Self::P256 => &[Algorithm::Es256],

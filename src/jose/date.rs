@@ -1,11 +1,12 @@
-//! NumericDate (RFC 7519 section 2), read in one way wherever it stands: in client assertions, in access tokens, and in
-//! the answers of an introspection endpoint.
+//! NumericDate (RFC 7519 section 2): one reader for client assertions, access tokens, and the
+//! responses of an introspection endpoint.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// Seconds since 1970, and whether there was a fraction behind them. Each use rounds it against the token.
+/// Seconds since 1970, and whether a fraction of a second followed. Each use rounds it to the
+/// token's disadvantage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NumericDate {
     seconds: u64,
@@ -13,8 +14,9 @@ pub(crate) struct NumericDate {
 }
 
 impl NumericDate {
-    /// Reads a JSON number in any notation, with fraction and exponent, as a 64-bit float where it is no integer. `None` for
-    /// anything else, and for a number that is negative or beyond 2⁶⁴.
+    /// Reads a JSON number in any notation, with fraction and exponent. A number that is not an
+    /// integer is read as a 64-bit float. Returns `None` for any other value, and for a number that
+    /// is negative or beyond 2⁶⁴.
     pub(crate) fn read(value: &Value) -> Option<Self> {
         if let Some(seconds) = value.as_u64() {
             return Some(Self { seconds, has_fraction: false });
@@ -23,12 +25,12 @@ impl NumericDate {
         Some(Self { seconds: span.as_secs(), has_fraction: span.subsec_nanos() > 0 })
     }
 
-    /// For `exp`, and for `iat` where it is held against a later log-out.
+    /// The value for `exp`, and for `iat` when it is compared with a later log-out.
     pub(crate) fn rounded_down(self) -> u64 {
         self.seconds
     }
 
-    /// For `nbf`, and for `iat` where it must not lie ahead.
+    /// The value for `nbf`, and for `iat` when it must not lie in the future.
     pub(crate) fn rounded_up(self) -> u64 {
         self.seconds.saturating_add(self.has_fraction.into())
     }
@@ -45,7 +47,7 @@ mod tests {
             ("1795720000.0", 1_795_720_000, 1_795_720_000),
             ("1795720000.5", 1_795_720_000, 1_795_720_001),
             ("1795720000.999", 1_795_720_000, 1_795_720_001),
-            ("1795720000.99999999", 1_795_720_001, 1_795_720_001), // as a 64-bit float
+            ("1795720000.99999999", 1_795_720_001, 1_795_720_001), // rounded up by the 64-bit float
             ("1.79572e9", 1_795_720_000, 1_795_720_000),
             ("1.7957200005E+9", 1_795_720_000, 1_795_720_001),
             ("17957200005e-1", 1_795_720_000, 1_795_720_001),

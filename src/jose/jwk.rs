@@ -1,4 +1,5 @@
-//! A public JSON Web Key (RFC 7517): reading it strictly, writing it, and parsing it for verification.
+//! A public JSON Web Key (RFC 7517): reading it strictly, writing it, and parsing it for
+//! verification.
 
 use std::fmt;
 
@@ -19,22 +20,24 @@ use crate::types::digest::sha256;
 
 /// A public JSON Web Key for verifying signatures ([RFC 7517]).
 ///
-/// It never holds private or symmetric members: there is no way to put them in. Serialises with `use`, `kid`, `alg` unless
-/// it is for several, and the thumbprints of its certificate where it has them; what was written is read back as it was.
+/// It cannot hold private or symmetric members. It serialises with `use`, `kid`, `alg` (unless the
+/// key is for several algorithms), and the thumbprints of its certificate where it has them. A key
+/// that is written and read back is the same.
 ///
 /// [RFC 7517]: https://www.rfc-editor.org/rfc/rfc7517
 #[derive(Clone, PartialEq, Eq)]
 pub struct Jwk {
     material: Material,
     kid: String,
-    /// The one algorithm it is used with, where its kind has several.
+    /// The one algorithm of this key, where its kind has several.
     algorithm: Option<Algorithm>,
-    /// Its `alg` is written by the name of RFC 9864.
+    /// Whether `alg` is written with the name of RFC 9864.
     fully_specified: bool,
     thumbprints: Thumbprints,
 }
 
-/// Of the key's certificate: names by which an assertion may refer to the key (RFC 7515 sections 4.1.7 and 4.1.8).
+/// The thumbprints of the key's certificate, by which an assertion may name the key (RFC 7515
+/// sections 4.1.7 and 4.1.8).
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Thumbprints {
     /// `x5t`: SHA-1, in base64url.
@@ -44,7 +47,7 @@ pub(crate) struct Thumbprints {
 }
 
 impl Thumbprints {
-    /// Of a certificate in DER.
+    /// The thumbprints of a certificate in DER.
     pub(crate) fn of(certificate: &[u8]) -> Self {
         let sha1 = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
         Self {
@@ -54,13 +57,13 @@ impl Thumbprints {
     }
 }
 
-/// The numbers of a key, big-endian and of the one length they may have.
+/// The numbers of a key, big-endian and of their one valid length.
 #[derive(Clone, PartialEq, Eq)]
 enum Material {
     Ed25519 {
         x: [u8; 32],
     },
-    /// The uncompressed point: 4, x, y.
+    /// The uncompressed point: the byte 4, x, y.
     Ec {
         curve: Curve,
         point: Vec<u8>,
@@ -71,7 +74,7 @@ enum Material {
     },
 }
 
-/// What a public key is made of.
+/// The numbers of a public key.
 pub(crate) enum Numbers<'a> {
     Ed25519(&'a [u8]),
     /// The uncompressed point.
@@ -83,7 +86,7 @@ pub(crate) enum Numbers<'a> {
 }
 
 impl Jwk {
-    /// Bytes of a `kid`.
+    /// The longest `kid`, in bytes.
     pub(crate) const KID: usize = 256;
 
     /// An Ed25519 key from its 32 bytes.
@@ -95,7 +98,8 @@ impl Jwk {
         Ok(Self::from_material(Material::Ed25519 { x }))
     }
 
-    /// An EC key from its uncompressed point. Whether that lies on the curve is found when it is parsed.
+    /// An EC key from its uncompressed point. Whether the point lies on the curve is checked by
+    /// [`parsed`](Self::parsed).
     pub(crate) fn ec(curve: Curve, point: &[u8]) -> Result<Self, KeyError> {
         if point.first() != Some(&4) || point.len() != 1 + 2 * curve.coordinate() {
             return Err(KeyError::Invalid);
@@ -103,14 +107,14 @@ impl Jwk {
         Ok(Self::from_material(Material::Ec { curve, point: point.to_vec() }))
     }
 
-    /// An RSA key from modulus and exponent, big-endian. Leading zeros, which some publishers write although RFC 7518
-    /// section 6.3.1.1 does not want them, change nothing.
+    /// An RSA key from its modulus and exponent, big-endian. Leading zeros are ignored: some
+    /// publishers write them although RFC 7518 section 6.3.1.1 does not allow them.
     pub(crate) fn rsa(n: &[u8], e: &[u8]) -> Result<Self, KeyError> {
         let (n, e) = (without_leading_zeros(n), without_leading_zeros(e));
         if n.len() < 256 || n.first().is_none_or(|high| *high < 0x80) && n.len() == 256 {
             return Err(KeyError::TooShort);
         }
-        // The exponent is odd and at least 3, and small, or verifying gets expensive.
+        // The exponent must be odd and at least 3, and small, so that verifying stays cheap.
         let odd = |number: &[u8]| number.last().is_some_and(|low| low % 2 == 1);
         if n.len() <= 1024 && e.len() <= 8 && odd(n) && odd(e) && e != [1] {
             Ok(Self::from_material(Material::Rsa { n: n.to_vec(), e: e.to_vec() }))
@@ -130,14 +134,16 @@ impl Jwk {
         }
     }
 
-    /// Reads one key. A `kid` is kept, a missing one becomes the thumbprint (RFC 7638). A member that is `null` is as if
-    /// it were not there.
+    /// Reads one key. A `kid` is kept; a missing one becomes the thumbprint (RFC 7638). A member
+    /// that is `null` counts as absent.
     ///
     /// # Errors
     ///
-    /// [`KeyError::NotAnObject`]; [`KeyError::Private`] for private or symmetric members; [`KeyError::Purpose`] by `use` or
-    /// `key_ops`; [`KeyError::Unsupported`] by `kty` or `crv`; [`KeyError::Algorithm`] and [`KeyError::UnknownAlgorithm`] by
-    /// `alg`; [`KeyError::Malformed`], [`KeyError::TooShort`] and [`KeyError::Invalid`] by its other members.
+    /// [`KeyError::NotAnObject`]; [`KeyError::Private`] for private or symmetric members;
+    /// [`KeyError::Purpose`] because of `use` or `key_ops`; [`KeyError::Unsupported`] because of
+    /// `kty` or `crv`; [`KeyError::Algorithm`] and [`KeyError::UnknownAlgorithm`] because of `alg`;
+    /// [`KeyError::Malformed`], [`KeyError::TooShort`] and [`KeyError::Invalid`] because of the
+    /// other members.
     pub fn from_json(json: &[u8]) -> Result<Self, KeyError> {
         Self::from_object(&strict_object(json).ok_or(KeyError::NotAnObject)?)
     }
@@ -145,7 +151,7 @@ impl Jwk {
     pub(crate) fn from_object(object: &Map<String, Value>) -> Result<Self, KeyError> {
         let members = Members(object);
         let mut key = Self::from_model(&members.model()?)?;
-        // The model does not know every algorithm, nor Ed25519 by that name.
+        // The model knows neither every algorithm nor the name `Ed25519`.
         if let Some(alg) = members.text("alg")? {
             let algorithm: Algorithm = alg.parse()?;
             key = key.for_algorithm(algorithm)?;
@@ -155,7 +161,7 @@ impl Jwk {
         Ok(key)
     }
 
-    /// With a `kid` of 1 to 256 bytes.
+    /// Sets the `kid`, which must have 1 to 256 bytes.
     pub(crate) fn named(self, kid: &str) -> Result<Self, KeyError> {
         if (1..=Self::KID).contains(&kid.len()) {
             Ok(Self { kid: kid.to_owned(), ..self })
@@ -164,7 +170,7 @@ impl Jwk {
         }
     }
 
-    /// For this one of the algorithms of its kind.
+    /// Ties the key to one of the algorithms of its kind.
     pub(crate) fn for_algorithm(mut self, algorithm: Algorithm) -> Result<Self, KeyError> {
         if !self.fits().contains(&algorithm) {
             return Err(KeyError::Algorithm);
@@ -173,8 +179,8 @@ impl Jwk {
         Ok(self)
     }
 
-    /// Writes `alg` by the name that [RFC 9864] gives it: `Ed25519` in the place of `EdDSA`. Of no effect on keys of other
-    /// kinds, whose names say all already.
+    /// Writes `alg` with the name of [RFC 9864]: `Ed25519` instead of `EdDSA`. It has no effect on
+    /// keys of other kinds, whose names are fully specified already.
     ///
     /// [RFC 9864]: https://www.rfc-editor.org/rfc/rfc9864#section-2.2
     #[must_use]
@@ -192,7 +198,7 @@ impl Jwk {
         self.fully_specified
     }
 
-    /// With another identifier, of 1 to 256 bytes; one of another length is not taken over.
+    /// Sets another key identifier, of 1 to 256 bytes. One of another length is ignored.
     #[must_use]
     pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
         let kid = kid.into();
@@ -202,28 +208,28 @@ impl Jwk {
         self
     }
 
-    /// With the thumbprints of its certificate (DER), by which an assertion may name the key (`x5t`, `x5t#S256`). The
-    /// certificate itself is not looked at: it vouches for nothing here.
+    /// Sets the thumbprints of the key's certificate (DER), by which an assertion may name the key
+    /// (`x5t`, `x5t#S256`). The certificate itself is not verified and proves nothing here.
     #[must_use]
     pub fn with_certificate(mut self, der: &[u8]) -> Self {
         self.thumbprints = Thumbprints::of(der);
         self
     }
 
-    /// The key's identifier: the RFC 7638 thumbprint, unless it was read with another one.
+    /// The key identifier: the RFC 7638 thumbprint, unless another one was read or set.
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The algorithm the key is used with: its `alg`, or else the first that its kind is for.
+    /// The algorithm that the key is used with: its `alg`, or else the first algorithm of its kind.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         let [first, ..] = self.fits() else { return Algorithm::EdDsa };
         self.algorithm.unwrap_or(*first)
     }
 
-    /// Every algorithm it may be used with.
+    /// Every algorithm that the key may be used with.
     pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
         match self.algorithm {
             Some(algorithm) => vec![algorithm],
@@ -231,7 +237,7 @@ impl Jwk {
         }
     }
 
-    /// The algorithms of its kind; never none.
+    /// The algorithms of the key's kind; never empty.
     fn fits(&self) -> &'static [Algorithm] {
         match &self.material {
             Material::Ed25519 { .. } => &[Algorithm::EdDsa],
@@ -240,7 +246,7 @@ impl Jwk {
         }
     }
 
-    /// Whether a signature that names a key by `kid` and algorithm could mean either of them, and they are not the same.
+    /// Whether the keys differ, and a signature's `kid` and algorithm could mean either of them.
     pub(crate) fn is_confused_with(&self, other: &Self) -> bool {
         let algorithms = other.algorithms();
         self.kid == other.kid
@@ -264,7 +270,7 @@ impl Jwk {
         &self.thumbprints
     }
 
-    /// To verify with, by one of its algorithms.
+    /// Parses the key for verifying with one of its algorithms.
     pub(crate) fn parsed(&self, algorithm: Algorithm) -> Result<ParsedPublicKey, KeyError> {
         // AWS-LC refuses points that are not on the curve.
         let parsed = match &self.material {
@@ -279,7 +285,7 @@ impl Jwk {
     }
 }
 
-/// The members of a key; one that is `null` counts as absent.
+/// The members of a key. A member that is `null` counts as absent.
 struct Members<'a>(&'a Map<String, Value>);
 
 impl<'a> Members<'a> {
@@ -294,8 +300,8 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// The key in the data model of jsonwebtoken, which takes private members and does not say what
-    /// is wrong with a member: both are checked here, ahead of it.
+    /// The key in the data model of jsonwebtoken. The model accepts private members and does not
+    /// say which member is wrong, so both are checked here first.
     fn model(&self) -> Result<model::Jwk, KeyError> {
         const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
         const TEXTS: [&str; 10] =
@@ -324,10 +330,10 @@ fn without_leading_zeros(number: &[u8]) -> &[u8] {
     number.get(zeros..).unwrap_or_default()
 }
 
-/// Whether these bytes are a point of small order, under which anybody can sign anything, or not the one spelling of
-/// a point (RFC 8032 section 5.1.3). AWS-LC checks neither.
+/// Whether these bytes are a point of small order, under which anybody can forge signatures, or a
+/// non-canonical encoding of a point (RFC 8032 section 5.1.3). AWS-LC checks neither.
 fn is_weak_ed25519(mut y: [u8; 32]) -> bool {
-    /// The two y of order eight, little-endian.
+    /// The two y coordinates of order eight, little-endian.
     const ORDER_EIGHT: [[u8; 32]; 2] = [
         [
             0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10,
@@ -341,9 +347,10 @@ fn is_weak_ed25519(mut y: [u8; 32]) -> bool {
         ],
     ];
     let [first, middle @ .., last] = &mut y;
-    *last &= 0x7f; // the sign of x
+    *last &= 0x7f; // clears the sign of x
     let rest = |byte: u8, end: u8| middle.iter().all(|own| *own == byte) && *last == end;
-    // y = 0 and 1: orders 4 and 1. y = p - 1: order 2; p and more are other spellings of small numbers.
+    // y = 0 has order 4, y = 1 has order 1 and y = p - 1 has order 2; p and above re-encode small
+    // numbers.
     let edge = (*first <= 1 && rest(0, 0)) || (*first >= 0xec && rest(0xff, 0x7f));
     edge || ORDER_EIGHT.contains(&y)
 }
@@ -383,7 +390,8 @@ impl Serialize for Jwk {
             map.serialize_entry(name, &value)?;
         }
         map.serialize_entry("use", "sig")?;
-        // A key that is for several says nothing, or it would be read back as one for the first alone.
+        // A key for several algorithms has no `alg`, or it would be read back as one for the first
+        // alone.
         if let [algorithm] = &*self.algorithms() {
             map.serialize_entry("alg", algorithm.name(self.fully_specified))?;
         }

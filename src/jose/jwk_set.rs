@@ -1,4 +1,5 @@
-//! Sets of public keys (RFC 7517 section 5), as they are published and as others publish them.
+//! Sets of public keys (RFC 7517 section 5): the one that this server publishes, and those of
+//! others.
 
 use std::fmt;
 
@@ -18,7 +19,7 @@ pub struct JwkSet {
     unusable: Vec<UnusableKey>,
 }
 
-/// An entry of a key set that was passed over, and why. Prints as one line.
+/// An entry of a key set that was passed over, with the reason. It displays as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnusableKey {
     position: usize,
@@ -26,21 +27,23 @@ pub struct UnusableKey {
     reason: KeyError,
 }
 
-/// Entries of a set that is read.
+/// The most entries of a set that is read.
 const ENTRIES: usize = 20;
 
 impl JwkSet {
-    /// Reads a JWKS document, such as another server publishes.
+    /// Reads a JWKS document, for example one that another server publishes.
     ///
-    /// An entry that cannot be used is passed over, as [RFC 7517 section 5] asks for: [`unusable`](Self::unusable)
-    /// names each with the reason. One that holds private members spoils the whole set: whoever publishes it has lost
-    /// the key. A member that is `null` is as if it were not there.
+    /// An entry that cannot be used is passed over, as [RFC 7517 section 5] asks for;
+    /// [`unusable`](Self::unusable) lists each with the reason. An entry with private members makes
+    /// the whole set fail: its publisher has disclosed the key. A member that is `null` counts as
+    /// absent.
     ///
     /// # Errors
     ///
-    /// [`KeyError::Set`] for what is not a key set, or one of more than 20 entries; [`KeyError::Private`] for private or
-    /// symmetric members; [`KeyError::RepeatedKid`] where a `kid` and an algorithm name two different keys;
-    /// [`KeyError::Empty`] for no entry at all, and [`KeyError::Unusable`], which names them, if none can be used.
+    /// [`KeyError::Set`] if it is not a key set or has more than 20 entries; [`KeyError::Private`]
+    /// for private or symmetric members; [`KeyError::RepeatedKid`] if two different keys have the
+    /// same `kid` and algorithm; [`KeyError::Empty`] if there is no entry at all;
+    /// [`KeyError::Unusable`], which lists the entries, if none can be used.
     ///
     /// [RFC 7517 section 5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
     pub fn from_json(json: &[u8]) -> Result<Self, KeyError> {
@@ -58,7 +61,8 @@ impl JwkSet {
         Self::of_entries(entries)
     }
 
-    /// The set of these entries, each with its position, its raw `kid`, and what became of reading it.
+    /// Builds the set from entries, each with its position, its raw `kid`, and the result of
+    /// reading it.
     pub(crate) fn of_entries<'k>(
         entries: impl IntoIterator<Item = (usize, (Option<&'k str>, Result<Jwk, KeyError>))>,
     ) -> Result<Self, KeyError> {
@@ -87,8 +91,8 @@ impl JwkSet {
         &self.unusable
     }
 
-    /// No two keys are named alike: by `kid` and algorithm together, so that one `kid` may stand for a key of each kind,
-    /// or for one key under several algorithms. The same key twice is one.
+    /// Checks that no two different keys have the same `kid` and algorithm. One `kid` may stand for
+    /// a key of each kind, or for one key under several algorithms. A repeated key counts once.
     pub(crate) fn check_names(&self) -> Result<(), KeyError> {
         let ambiguous = |(index, key): (usize, &Jwk)| {
             self.keys.iter().take(index).any(|other| key.is_confused_with(other))
@@ -101,7 +105,7 @@ impl JwkSet {
     }
 }
 
-/// Equal if their keys are: what could not be used belongs to the document, not to the set.
+/// Two sets are equal if their keys are. Unusable entries belong to the document, not to the set.
 impl PartialEq for JwkSet {
     fn eq(&self, other: &Self) -> bool {
         self.keys == other.keys
@@ -111,7 +115,7 @@ impl PartialEq for JwkSet {
 impl Eq for JwkSet {}
 
 impl FromIterator<Jwk> for JwkSet {
-    /// Of different keys with the same `kid` and a common algorithm, the first is kept.
+    /// Keeps the first of different keys with the same `kid` and a common algorithm.
     fn from_iter<I: IntoIterator<Item = Jwk>>(keys: I) -> Self {
         let mut set = Self::default();
         for key in keys {
@@ -124,19 +128,19 @@ impl FromIterator<Jwk> for JwkSet {
 }
 
 impl UnusableKey {
-    /// Which entry of the set it is, counted from zero.
+    /// The position of the entry in the set, counted from zero.
     #[must_use]
     pub fn position(&self) -> usize {
         self.position
     }
 
-    /// Its `kid`, if it has one that is a text of at most 256 bytes. Raw.
+    /// The `kid` of the entry, if it is a string of at most 256 bytes. Raw.
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
 
-    /// Why it cannot be used.
+    /// Why the entry cannot be used.
     #[must_use]
     pub fn reason(&self) -> &KeyError {
         &self.reason

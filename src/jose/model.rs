@@ -1,6 +1,6 @@
-//! Keys in the data model of jsonwebtoken, both ways: a host's keys come in, and ours go to code that
-//! verifies with that crate. Only its types are used, and nothing that goes through its
-//! process-global crypto provider.
+//! Conversion of keys into and from the data model of jsonwebtoken: a host's keys come in, and this
+//! crate's keys go to code that verifies with that crate. Only its types are used, and nothing that
+//! depends on its process-global crypto provider.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,8 +16,8 @@ use crate::jose::jwk::{Numbers, Thumbprints};
 use crate::jose::{Algorithm, Jwk, JwkSet, KeyError};
 
 impl Jwk {
-    /// Reads everything but `alg`, whose names this crate and the model do not share, and does not
-    /// check that the point lies on its curve.
+    /// Reads every member except `alg`, whose names differ between this crate and the model. It
+    /// does not check that the point lies on its curve.
     pub(crate) fn from_model(key: &model::Jwk) -> Result<Self, KeyError> {
         let common = &key.common;
         let for_signatures =
@@ -50,8 +50,8 @@ fn from_parameters(parameters: &AlgorithmParameters) -> Result<Jwk, KeyError> {
         }
         AlgorithmParameters::EllipticCurve(key) => {
             let curve = curve_of(&key.curve).ok_or(KeyError::Unsupported)?;
-            // Each coordinate has its full length (RFC 7518 section 6.2.1.2), or there would be two
-            // spellings.
+            // A coordinate must have its full length (RFC 7518 section 6.2.1.2), or the same key
+            // would have several encodings.
             let coordinate = |name, text| match number(name, text)? {
                 number if number.len() == curve.coordinate() => Ok(number),
                 _ => Err(KeyError::Malformed(name)),
@@ -65,7 +65,7 @@ fn from_parameters(parameters: &AlgorithmParameters) -> Result<Jwk, KeyError> {
     }
 }
 
-/// Why a key is none that the model knows: a member that is missing, or an unknown kind.
+/// Why the model does not know a key: a member is missing, or its kind is unknown.
 fn missing(OtherKeyParameters { fields }: &OtherKeyParameters) -> KeyError {
     let text = |name| fields.get(name).and_then(Value::as_str);
     let required: &[&'static str] = match (text("kty"), text("crv")) {
@@ -92,8 +92,8 @@ fn curve_of(curve: &EllipticCurve) -> Option<Curve> {
     }
 }
 
-/// For a host that has its keys in jsonwebtoken's types. The key is checked as
-/// [`Jwk::from_json`] does.
+/// Converts a key that the host has in jsonwebtoken's types. It is checked as in
+/// [`Jwk::from_json`].
 impl TryFrom<&model::Jwk> for Jwk {
     type Error = KeyError;
 
@@ -108,8 +108,9 @@ impl TryFrom<&model::Jwk> for Jwk {
     }
 }
 
-/// For code that verifies with jsonwebtoken: `DecodingKey::from_jwk`. An Ed25519 key is `EdDSA`
-/// there, and a P-521 key has no `alg`, since that crate does not know ES512.
+/// Converts a key for code that verifies with jsonwebtoken (`DecodingKey::from_jwk`). An Ed25519
+/// key has the algorithm `EdDSA` there, and a P-521 key has no `alg`, since that crate does not
+/// know ES512.
 impl From<&Jwk> for model::Jwk {
     fn from(key: &Jwk) -> Self {
         let encode = |number: &[u8]| URL_SAFE_NO_PAD.encode(number);
@@ -139,7 +140,7 @@ impl From<&Jwk> for model::Jwk {
                 AlgorithmParameters::RSA(RSAKeyParameters { key_type, n, e })
             }
         };
-        // A key that is for several algorithms names none.
+        // A key for several algorithms has no `alg`.
         let key_algorithm = match &*key.algorithms() {
             [one] => one.as_str().parse::<KeyAlgorithm>().ok(),
             _ => None,
@@ -163,8 +164,8 @@ impl From<&JwkSet> for model::JwkSet {
     }
 }
 
-/// As [`JwkSet::from_json`]: entries that cannot be used are passed over, and named by
-/// [`JwkSet::unusable`].
+/// Converts a set as [`JwkSet::from_json`] reads one: entries that cannot be used are passed over,
+/// and listed by [`JwkSet::unusable`].
 impl TryFrom<&model::JwkSet> for JwkSet {
     type Error = KeyError;
 
@@ -187,7 +188,7 @@ impl TryFrom<Algorithm> for jsonwebtoken::Algorithm {
     }
 }
 
-/// Fails for an algorithm that jsonwebtoken will know one day and this crate does not.
+/// Fails for an algorithm that a later jsonwebtoken knows and this crate does not.
 impl TryFrom<jsonwebtoken::Algorithm> for Algorithm {
     type Error = KeyError;
 

@@ -1,4 +1,5 @@
-//! The algorithms of RSA keys (RFC 7518 sections 3.3 and 3.5): padding and hash of each.
+//! The signature algorithms of RSA keys (RFC 7518 sections 3.3 and 3.5), each with its padding and
+//! hash.
 
 use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
@@ -9,7 +10,7 @@ use aws_lc_rs::signature::{
 
 use crate::jose::Algorithm;
 
-/// How signatures of one algorithm are made and verified.
+/// The signing and verification parameters of one algorithm.
 #[derive(Clone, Copy)]
 pub(crate) struct RsaScheme {
     pub(crate) signing: &'static dyn RsaEncoding,
@@ -17,7 +18,7 @@ pub(crate) struct RsaScheme {
 }
 
 impl RsaScheme {
-    /// `None` for an algorithm that is not RSA's.
+    /// Returns `None` for an algorithm that is not for RSA keys.
     pub(crate) fn of(algorithm: Algorithm) -> Option<Self> {
         let (signing, verification): (&dyn RsaEncoding, _) = match algorithm {
             Algorithm::Rs256 => (&RSA_PKCS1_SHA256, &RSA_PKCS1_2048_8192_SHA256),

@@ -1,4 +1,4 @@
-//! Private keys that sign, from PEM or JWK, and the key set of an issuer.
+//! Private keys that sign JWS (RFC 7515), read from PEM or JWK, and the key set of an issuer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,34 +24,36 @@ use crate::jose::jwk::{Numbers, Thumbprints};
 use crate::jose::rsa::RsaScheme;
 use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, VerificationKeys};
 
-/// A private key that signs access tokens. Implement it over a key that lives elsewhere; [`SigningKeys`] reads keys
-/// from PEM.
+/// A private key that signs access tokens. Implement it for a key that lives elsewhere;
+/// [`SigningKeys`] reads keys from PEM.
 pub trait SigningKey: Send + Sync + 'static {
     /// The algorithm of its signatures.
     fn algorithm(&self) -> Algorithm;
 
-    /// Appends the signature of `message` to `out`, in the form that RFC 7518 section 3 gives it: for ES256 the 64
-    /// bytes of r and s. Should not block for long: it is called on an async worker.
+    /// Appends the signature of `message` to `out`, in the form of RFC 7518 section 3: for ES256
+    /// the 64 bytes of r and s. It is called on an async worker, so it should not block for long.
     ///
     /// # Errors
     ///
-    /// When it cannot sign; the caller gets 500 `server_error`.
+    /// If it cannot sign; the caller gets 500 `server_error`.
     fn sign(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), BoxError>;
 
-    /// The public half, for the JWKS document. A key without one, such as an HMAC key, is not published.
+    /// The public key, for the JWKS document. A key without one, such as an HMAC key, is not
+    /// published.
     fn public_jwk(&self) -> Option<Jwk>;
 
-    /// The identifier put into the tokens' header. That of the public key, unless overridden.
+    /// The key identifier in the header of tokens. By default it is that of the public key.
     fn kid(&self) -> Option<String> {
         self.public_jwk().map(|jwk| jwk.kid().to_owned())
     }
 }
 
-/// The key that signs access tokens, and the public keys that verify them: its own, and those of keys that signed
-/// before or will sign next.
+/// The key that signs access tokens, and the public keys that verify them: its own, and those of
+/// keys that signed before or will sign next.
 ///
-/// To rotate: publish the next key on every instance ([`publish`](Self::publish)), wait until everybody has fetched
-/// it, sign with it and publish the former one, and leave that out once the last token it signed has expired.
+/// To rotate keys: publish the next key on every instance ([`publish`](Self::publish)), wait until
+/// every verifier has fetched it, sign with it while publishing the former key, and remove the
+/// former key once the last token that it signed has expired.
 #[derive(Clone)]
 pub struct SigningKeys {
     current: Arc<dyn SigningKey>,
@@ -67,61 +69,66 @@ enum Verifier {
 }
 
 impl SigningKeys {
-    /// The private key in a PEM text: EC P-256 (ES256), P-384 (ES384) or P-521 (ES512), Ed25519 (EdDSA), or RSA of 2,048
-    /// bits and more (RS256), as PKCS#8, SEC1 or PKCS#1. `openssl genpkey -algorithm ec -pkeyopt
-    /// ec_paramgen_curve:P-256` makes one. With an Ed25519 key, see [`with_ed25519_name`](Self::with_ed25519_name).
+    /// Reads the private key in a PEM text: EC P-256 (ES256), P-384 (ES384) or P-521 (ES512),
+    /// Ed25519 (EdDSA), or RSA of 2,048 bits and more (RS256), as PKCS#8, SEC1 or PKCS#1. `openssl
+    /// genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256` makes one. For an Ed25519 key, see
+    /// [`with_ed25519_name`](Self::with_ed25519_name).
     ///
-    /// The Ed25519 keys that the crate ring writes are PKCS#8 version 2 in a form that is not that of RFC 8410; they are
-    /// refused with [`KeyError::RingPkcs8`], in DER and in PEM. This turns one into PKCS#8 version 1 with the same seed, as
-    /// PEM (of a key in PEM, first `grep -v -- ----- ring.pem | base64 -d > ring.der`):
+    /// The crate ring writes Ed25519 keys as PKCS#8 version 2 in a form that is not that of RFC
+    /// 8410. They are refused with [`KeyError::RingPkcs8`], in DER and in PEM. This command turns
+    /// one into PKCS#8 version 1 with the same seed, as PEM (for a key in PEM, run `grep -v --
+    /// ----- ring.pem | base64 -d > ring.der` first):
     ///
     /// ```text
-    /// (printf '\060\056\002\001\000'; tail -c +6 ring.der | head -c 43) | openssl pkey -inform DER -out token.pem
+    /// (printf '\060\056\002\001\000'; tail -c +6 ring.der | head -c 43) |
+    ///     openssl pkey -inform DER -out token.pem
     /// ```
     ///
     /// # Errors
     ///
-    /// [`KeyError::Pem`] when there is no private key in it, [`KeyError::Unsupported`] for one of another kind and for a
-    /// shorter RSA key, [`KeyError::RingPkcs8`] as said above.
+    /// [`KeyError::Pem`] if the text holds no private key, [`KeyError::Unsupported`] for a key of
+    /// another kind and for a shorter RSA key, [`KeyError::RingPkcs8`] as described above.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Ok(Self::from_key(private_key_from_pem(pem.as_ref(), None)?))
     }
 
-    /// Reads the key for one algorithm. An RSA key can sign by RS256 to RS512 or PS256 to PS512; every other key has one
-    /// algorithm.
+    /// Reads the private key in a PEM text, for one algorithm. An RSA key can sign with RS256 to
+    /// RS512 or PS256 to PS512; every other key has one algorithm.
     ///
     /// # Errors
     ///
-    /// As [`from_pem`](Self::from_pem), and [`KeyError::Algorithm`] when the key is not one for this algorithm.
+    /// Those of [`from_pem`](Self::from_pem), and [`KeyError::Algorithm`] if the key is not for
+    /// this algorithm.
     pub fn from_pem_for(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Ok(Self::from_key(private_key_from_pem(pem.as_ref(), Some(algorithm))?))
     }
 
-    /// A new EC P-256 key (ES256), which nobody else has and which is gone when the process ends: for tests and first
-    /// steps.
+    /// Generates a new EC P-256 key (ES256) for tests and first steps. It exists only in this
+    /// process and is lost when the process ends.
     ///
     /// # Errors
     ///
-    /// When the system's random generator fails.
+    /// If the system's random generator fails.
     pub fn generate() -> Result<Self, KeyError> {
         let pair =
             EcdsaKeyPair::generate(Curve::P256.signing()).map_err(|_| KeyError::Generation)?;
         Ok(Self::from_key(Arc::new(Ec::new(Curve::P256, pair)?)))
     }
 
-    /// An HS256 key from a shared secret of at least 32 random bytes (RFC 7518 section 3.2). It is never published, so
-    /// only a resource server that shares the secret can verify the tokens; it can then also make them.
+    /// An HS256 key from a shared secret of at least 32 random bytes (RFC 7518 section 3.2). It is
+    /// never published, so only a resource server that shares the secret can verify the tokens.
+    /// Such a resource server can also make them.
     ///
     /// # Errors
     ///
-    /// When the secret is shorter.
+    /// [`KeyError::TooShort`] if the secret is shorter.
     pub fn from_hs256_secret(secret: &[u8]) -> Result<Self, KeyError> {
         let key = Hmac::new(secret, Algorithm::Hs256)?;
         let shared = key.key.clone();
         Ok(Self { verifier: Verifier::Shared(shared), ..Self::from_key(Arc::new(key)) })
     }
 
-    /// A key of the host's own, with its public half.
+    /// Signs with a key of the host's own, and publishes its public key.
     #[must_use]
     pub fn from_key(key: Arc<dyn SigningKey>) -> Self {
         let fully_specified = key.public_jwk().is_some_and(|jwk| jwk.is_fully_specified());
@@ -133,10 +140,11 @@ impl SigningKeys {
         }
     }
 
-    /// Names the algorithm of Ed25519 keys `Ed25519`, as [RFC 9864] does, in the header of tokens and for every such key in
-    /// the JWKS document. Without it they are named `EdDSA`, which that RFC deprecates, but for those that were
-    /// [published](Self::publish) with the other name. Verifiers of this crate take both names; of others, many know one
-    /// of the two. Keys of another kind have one name everywhere, and nothing changes about them.
+    /// Names the algorithm of Ed25519 keys `Ed25519`, as [RFC 9864] does, in the header of tokens
+    /// and for every such key in the JWKS document. By default they are named `EdDSA`, which that
+    /// RFC deprecates, except for keys that were [published](Self::publish) with the other name.
+    /// Verifiers of this crate accept both names; many others know only one of the two. Keys of
+    /// other kinds have one name, and nothing changes for them.
     ///
     /// [RFC 9864]: https://www.rfc-editor.org/rfc/rfc9864#section-2.2
     #[must_use]
@@ -144,11 +152,12 @@ impl SigningKeys {
         Self { fully_specified: true, ..self }
     }
 
-    /// One more public key to publish and to verify with: of a key that signed before, or will sign next.
+    /// Adds a public key to publish and to verify with: that of a key that signed before or will
+    /// sign next.
     ///
     /// # Errors
     ///
-    /// When a key with this `kid` is there already.
+    /// [`KeyError::RepeatedKid`] if there already is a key with this `kid`.
     pub fn publish(mut self, key: Jwk) -> Result<Self, KeyError> {
         if self.current.kid().as_deref() == Some(key.kid()) {
             return Err(KeyError::RepeatedKid);
@@ -166,7 +175,7 @@ impl SigningKeys {
         self.current.public_jwk().map(|jwk| jwk.named_fully(self.fully_specified))
     }
 
-    /// All public keys.
+    /// All public keys: that of the signing key, and the published ones.
     #[must_use]
     pub fn public_keys(&self) -> JwkSet {
         let others = self.others.keys.iter().cloned();
@@ -179,7 +188,7 @@ impl SigningKeys {
     ///
     /// # Errors
     ///
-    /// When a public key is not valid.
+    /// If a public key is not valid.
     pub fn verification_keys(&self) -> Result<VerificationKeys, KeyError> {
         match &self.verifier {
             Verifier::Public => VerificationKeys::from_jwks(&self.public_keys()),
@@ -199,7 +208,7 @@ impl SigningKeys {
         &*self.current
     }
 
-    /// What stands as `alg` in the header of tokens.
+    /// The value of `alg` in the header of tokens.
     pub(crate) fn algorithm_name(&self) -> &'static str {
         self.current.algorithm().name(self.fully_specified)
     }
@@ -306,7 +315,7 @@ impl SigningKey for Rsa {
     }
 }
 
-/// A shared secret that is as long as the hash it goes into (RFC 7518 section 3.2).
+/// A shared secret that is at least as long as its hash (RFC 7518 section 3.2).
 pub(crate) struct Hmac {
     pub(crate) key: Arc<hmac::Key>,
     algorithm: Algorithm,
@@ -341,21 +350,22 @@ impl SigningKey for Hmac {
         None
     }
 
-    /// Derived from the secret by a keyed one-way function, so that it identifies the key and gives nothing away.
+    /// The `kid` is derived from the secret by a keyed one-way function, so that it identifies the
+    /// key and reveals nothing about the secret.
     fn kid(&self) -> Option<String> {
         let tag = hmac::sign(&self.key, b"password-grant kid");
         tag.as_ref().get(..16).map(|prefix| URL_SAFE_NO_PAD.encode(prefix))
     }
 }
 
-/// The private key in a PEM text, for this algorithm if one is named.
+/// Reads the private key in a PEM text, for this algorithm if one is given.
 pub(crate) fn private_key_from_pem(
     pem: &[u8],
     algorithm: Option<Algorithm>,
 ) -> Result<Arc<dyn SigningKey>, KeyError> {
     let key = match PrivateKeyDer::from_pem_slice(pem) {
         Ok(key) => key,
-        Err(_) if is_of_ring(pem) => return Err(KeyError::RingPkcs8), // which hands them out in DER
+        Err(_) if is_of_ring(pem) => return Err(KeyError::RingPkcs8), // ring writes keys in DER
         Err(_) => return Err(KeyError::Pem),
     };
     let key: Arc<dyn SigningKey> = match &key {
@@ -379,7 +389,7 @@ pub(crate) fn private_key_from_pem(
 }
 
 fn from_pkcs8(der: &[u8], algorithm: Option<Algorithm>) -> Result<Arc<dyn SigningKey>, KeyError> {
-    // The kinds are told apart by the algorithm identifier inside, so at most one of these succeeds.
+    // The algorithm identifier inside tells the kinds apart, so at most one of these succeeds.
     if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
         return Ok(Arc::new(Ed25519::new(pair)?));
     }
@@ -392,8 +402,9 @@ fn from_pkcs8(der: &[u8], algorithm: Option<Algorithm>) -> Result<Arc<dyn Signin
     Ok(Arc::new(rsa(RsaKeyPair::from_pkcs8(der), algorithm)?))
 }
 
-/// Whether this is an Ed25519 key as ring writes it. Its public half stands in a BIT STRING *within* the context tag 1,
-/// which RFC 8410 section 7 (with the implicit tags of RFC 5958) puts in the place of it.
+/// Whether this is an Ed25519 key as ring writes it. Its public key is a BIT STRING *within* the
+/// context tag 1, whereas in RFC 8410 section 7 (with the implicit tags of RFC 5958) the tag
+/// replaces that of the BIT STRING.
 fn is_of_ring(der: &[u8]) -> bool {
     const BEGINNING: &[u8] =
         &[0x30, 0x53, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
@@ -403,7 +414,7 @@ fn is_of_ring(der: &[u8]) -> bool {
     after_seed.and_then(|rest| rest.strip_prefix(PUBLIC)).is_some_and(|key| key.len() == 32)
 }
 
-/// The key, read on the curve that it is on.
+/// Reads the key with the curve that it is on.
 fn on_its_curve(
     read: impl Fn(Curve) -> Result<EcdsaKeyPair, KeyRejected>,
 ) -> Option<Result<Ec, KeyError>> {
@@ -417,7 +428,7 @@ fn rsa(
     Rsa::new(pair.map_err(|_| KeyError::Unsupported)?, algorithm.unwrap_or(Algorithm::Rs256))
 }
 
-/// What a private JWK holds.
+/// The content of a private JWK.
 pub(crate) struct PrivateJwk {
     pub(crate) key: Arc<dyn SigningKey>,
     pub(crate) kid: Option<String>,
@@ -425,7 +436,7 @@ pub(crate) struct PrivateJwk {
     pub(crate) fully_specified: bool,
 }
 
-/// A private JWK (RFC 7517).
+/// Reads a private JWK (RFC 7517).
 pub(crate) fn private_key_from_jwk(json: &[u8]) -> Result<PrivateJwk, KeyError> {
     let mut object = strict_object(json).ok_or(KeyError::NotAnObject)?;
     object.retain(|_, value| !value.is_null());
@@ -440,7 +451,7 @@ pub(crate) fn private_key_from_jwk(json: &[u8]) -> Result<PrivateJwk, KeyError> 
     let d = private("d")?.ok_or(KeyError::Malformed("d"))?;
     let factors = [private("p")?, private("q")?, private("dp")?, private("dq")?, private("qi")?];
     let named = object.contains_key("kid");
-    // What is for signing says so of its own half.
+    // The `key_ops` of a private key are for signing, and `from_object` accepts only verifying.
     object.remove("key_ops");
     let public = Jwk::from_object(&object)?;
     let key: Arc<dyn SigningKey> = match (public.numbers(), factors) {

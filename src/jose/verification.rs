@@ -1,4 +1,4 @@
-//! Keys that verify signatures, and how a signature finds its key.
+//! Keys that verify JWS signatures (RFC 7515), and the selection of a signature's key.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, UnusableKey};
 
 /// Keys that verify signatures, parsed once.
 ///
-/// A key is tied to one algorithm, so a signature is never checked by another one than its key is for.
+/// Each key is tied to one algorithm, so a signature is never verified with an algorithm that its
+/// key is not for.
 pub struct VerificationKeys {
     keys: Vec<Key>,
     unusable: Vec<UnusableKey>,
@@ -29,8 +30,8 @@ enum Material {
     Shared(Arc<hmac::Key>),
 }
 
-/// By what a signature names its key. All of it is compared with what the keys are registered by, and used for nothing
-/// else.
+/// How a JWS header names its key (`kid`, `x5t`, `x5t#S256`). The values are compared with those of
+/// the registered keys, and used for nothing else.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct KeyName<'a> {
     pub(crate) kid: Option<&'a str>,
@@ -39,12 +40,13 @@ pub(crate) struct KeyName<'a> {
 }
 
 impl VerificationKeys {
-    /// The public keys of a set. The same key twice is one key.
+    /// The public keys of a set. A repeated key counts once.
     ///
     /// # Errors
     ///
-    /// [`KeyError::Empty`] when there is none, [`KeyError::Invalid`] when one of them is not a point of its curve,
-    /// [`KeyError::RepeatedKid`] when a `kid` and an algorithm name two different ones.
+    /// [`KeyError::Empty`] if there is none, [`KeyError::Invalid`] if one of them is not a point of
+    /// its curve, [`KeyError::RepeatedKid`] if two different keys have the same `kid` and
+    /// algorithm.
     pub fn from_jwks(set: &JwkSet) -> Result<Self, KeyError> {
         set.check_names()?;
         let mut keys = Vec::with_capacity(set.keys.len());
@@ -66,7 +68,7 @@ impl VerificationKeys {
         Self { keys, unusable: Vec::new() }
     }
 
-    /// One more that is shared, or several.
+    /// Adds the keys of `other`.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.keys.extend(other.keys);
         self.unusable.extend(other.unusable);
@@ -78,7 +80,7 @@ impl VerificationKeys {
         self.keys.iter().any(|key| key.algorithm == algorithm)
     }
 
-    /// Every algorithm that there is a key for.
+    /// The algorithm of every key.
     pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
         self.keys.iter().map(|key| key.algorithm).collect()
     }
@@ -88,7 +90,8 @@ impl VerificationKeys {
         &self.unusable
     }
 
-    /// Whether there is a key by this name, whatever it is for. A signature without a name could be any key's.
+    /// Whether there is a key with this name, for any algorithm. A signature without a name could
+    /// be any key's, so an empty name is known if there is any key.
     pub(crate) fn knows(&self, name: KeyName<'_>) -> bool {
         let is_thumbprint_of = |said: Option<&str>, own: Own| {
             said.is_none_or(|said| self.keys.iter().any(|key| own(key) == Some(said)))
@@ -100,7 +103,9 @@ impl VerificationKeys {
             && (name.kid.is_some() || by_thumbprint())
     }
 
-    /// The key that a signature names; without a name, the only key that fits. The same key under two names is one.
+    /// Verifies a signature with the key that it names or, without a name, with the only key that
+    /// fits. The same key under two names counts as one. Returns `None` if no single key fits or
+    /// the signature is wrong.
     pub(crate) fn verify(
         &self,
         algorithm: Algorithm,
@@ -120,8 +125,9 @@ impl VerificationKeys {
 
     /// Whether every name in the header (`kid`, `x5t`, `x5t#S256`) fits this key.
     ///
-    /// A shared secret that was registered without a name has none to compare with. Public keys always have a `kid`, but
-    /// seldom a thumbprint: one that no key has says nothing about keys without.
+    /// A shared secret that was registered without a `kid` fits every `kid`. Public keys always
+    /// have a `kid`, but seldom a thumbprint: a thumbprint that no key has does not exclude keys
+    /// without one.
     fn is_named(&self, key: &Key, name: KeyName<'_>) -> bool {
         let kid = name.kid.is_none_or(|said| key.kid.as_deref().is_none_or(|own| own == said));
         kid && self.is_certified(key, name.x5t, Key::x5t)
@@ -136,7 +142,7 @@ impl VerificationKeys {
     }
 }
 
-/// One of the names that a key may have.
+/// A getter for one of the names that a key may have.
 type Own = fn(&Key) -> Option<&str>;
 
 impl Key {

@@ -1,3 +1,6 @@
+//! What attempts are counted on: user names without the differences that look-ups ignore, and
+//! addresses by the party that holds them.
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,19 +12,25 @@ use crate::error::BoxError;
 use crate::time::BoxFuture;
 use crate::types::context::RequestContext;
 
-/// Under which name attempts on an account are counted, where its users have several.
+/// Maps the user names of one account to one name, for attempts to be counted on. Implement it if a
+/// user can log in with several names.
 ///
-/// Unless told otherwise, the engine counts by the name that was typed, without regard to case, compatibility forms
-/// (NFKC) and the amount of white space. That must be at least as coarse as your look-up: every spelling by which
-/// [`UserAuthenticator`](crate::UserAuthenticator) finds the same user, but which is counted as another name, gives whoever
-/// guesses another full allowance. Implement this where an account has an e-mail address *and* a telephone number to log in
-/// by, or where the database ignores accents.
+/// Without it, the engine counts by the user name as it was typed, ignoring case, compatibility
+/// forms (NFKC) and the amount of white space. What is counted must be at least as coarse as your
+/// look-up: for every spelling by which [`UserAuthenticator`](crate::UserAuthenticator) finds the
+/// same user, but which counts as another name, an attacker gets a full allowance more. So
+/// implement this trait if an account has both an e-mail address and a telephone number to log in
+/// with, or if the database ignores accents.
 ///
 /// ```
 /// use password_grant::limiter::AccountNames;
 /// use password_grant::{BoxError, RequestContext, async_trait};
 /// # struct Db;
-/// # impl Db { async fn account_of(&self, _: &str) -> Result<Option<String>, BoxError> { Ok(None) } }
+/// # impl Db {
+/// #     async fn account_of(&self, _: &str) -> Result<Option<String>, BoxError> {
+/// #         Ok(None)
+/// #     }
+/// # }
 ///
 /// #[async_trait]
 /// impl AccountNames for Db {
@@ -33,15 +42,17 @@ use crate::types::context::RequestContext;
 /// ```
 #[async_trait]
 pub trait AccountNames: Send + Sync + 'static {
-    /// One text for all names of one account. `username` is as typed: 1 to 320 bytes, without control characters other
-    /// than TAB. The tenant is counted in besides.
+    /// Returns one text for all names of one account. `username` is raw, as it was typed: 1 to 320
+    /// bytes, without control characters other than TAB. The text need not name the tenant: the
+    /// engine counts each tenant separately.
     ///
-    /// Called before the attempt is reserved, so also for those that are then refused: it should be cheap, and take the
-    /// same time for names that nobody has.
+    /// This is called before the attempt is reserved, and so also for attempts that are then
+    /// denied. It should be cheap, and take the same time for names that no account has.
     ///
     /// # Errors
     ///
-    /// When it cannot be told now; the caller gets 503, and no password is looked at.
+    /// When the account cannot be determined now. The caller then gets 503, and no password is
+    /// looked at.
     ///
     /// # Cancel safety
     ///
@@ -65,8 +76,8 @@ impl<T: AccountNames + ?Sized> AccountNames for Arc<T> {
     }
 }
 
-/// The name without what look-ups commonly ignore: case, compatibility forms, white space around it and the amount of
-/// it within.
+/// The user name without what look-ups commonly ignore: case, compatibility forms, white space
+/// around it and the amount of white space within it.
 pub(crate) fn folded(username: &str) -> Cow<'_, str> {
     let is_folded = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
     if username.bytes().all(is_folded) {
@@ -75,20 +86,22 @@ pub(crate) fn folded(username: &str) -> Cow<'_, str> {
     if username.is_ascii() {
         return Cow::Owned(words(&username.to_ascii_lowercase()));
     }
-    // Letters that only one of the two mappings takes together (ß and ẞ, ı and I, ς and Σ) are together after both.
-    // Normalising may bring letters forth that have a case, and mapping may bring forth what is not normalised.
+    // Both case mappings are applied, since some letters are equal under only one of them
+    // (ß and ẞ, ı and I, ς and Σ). Normalization may produce letters that have a case, and
+    // case mapping may produce text that is not normalized, so all of it is done twice.
     let once = |text: &str| -> String {
         text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect()
     };
     Cow::Owned(words(&once(&once(username))))
 }
 
-/// With one space between words, and none around them.
+/// The words of a text, with one space between them and none around them.
 fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The part of an address that one party holds alone: of IPv6 the first 64 bits. The first byte tells the two apart.
+/// The part of an address that one party holds alone: all of an IPv4 address, the first 64 bits of
+/// an IPv6 address. The first byte tells the two apart.
 pub(crate) fn source(peer: IpAddr) -> [u8; 9] {
     match peer.to_canonical() {
         IpAddr::V4(address) => {
@@ -102,7 +115,8 @@ pub(crate) fn source(peer: IpAddr) -> [u8; 9] {
     }
 }
 
-/// The part of an IPv6 address that a site is given: the first 48 bits, so 65,536 sources.
+/// The part of an IPv6 address that is assigned to a site: the first 48 bits, which hold 65,536
+/// sources. `None` for an IPv4 address.
 pub(crate) fn network(peer: IpAddr) -> Option<[u8; 6]> {
     match peer.to_canonical() {
         IpAddr::V4(_) => None,
@@ -141,7 +155,8 @@ mod tests {
         assert_ne!(folded("alicesmith"), folded("alice smith"));
     }
 
-    /// Requirement 87: at least as coarse as a look-up that maps to lower case, to upper case, or normalises.
+    /// The folding is at least as coarse as a look-up that maps to lower case, maps to upper case,
+    /// or normalizes.
     #[test]
     fn every_character_is_the_same_name_in_either_case_and_every_form() {
         let differs = |c: &char| {

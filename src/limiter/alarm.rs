@@ -1,3 +1,5 @@
+//! Alarms about guesses that are spread so that no limit covers them.
+
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,8 +8,9 @@ use crate::event::Alarm;
 use crate::time::Timestamp;
 use crate::types::identifier::ClientId;
 
-/// Counts what no single key shows: guesses spread over many accounts, or over many sources. It only tells, since what
-/// it could block would be everybody. Each instance counts for itself.
+/// Counts failures that no single limiter key shows: guesses spread over many accounts or many
+/// addresses. It raises an alarm and blocks nothing, since it could only block everybody. Each
+/// instance of the engine counts for itself.
 pub(crate) struct Alarms {
     threshold: u32,
     counts: Mutex<HashMap<(Alarm, Option<ClientId>), Count>>,
@@ -25,8 +28,10 @@ impl Alarms {
         Self { threshold, counts: Mutex::default() }
     }
 
-    /// Counts one failure, and says how many there are if this is the one that raises the alarm, which is one a window.
-    /// Only for clients that are registered: there are as many counts.
+    /// Counts one failure. Returns the number of failures if this one raises the alarm, which
+    /// happens at most once a window.
+    ///
+    /// Only pass registered clients: each has a count of its own, which is never removed.
     pub(crate) fn count(
         &self,
         alarm: Alarm,

@@ -1,25 +1,29 @@
-use crate::limiter::reservation::{Outcome, Rule};
+//! The counts under one limiter key, and their stored form: the row of the attempt limiter.
+
+use crate::limiter::rule::{Outcome, Rule};
 use crate::state::codec::{Reader, Stored, write_number, write_optional};
 
-/// What is counted under one key. Times are in milliseconds since 1970, by the clock of the store.
+/// The counts under one limiter key. Times are in milliseconds since 1970, by the clock of the
+/// store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bucket {
-    /// Random at creation: a reserved of an earlier row with this key means nothing here.
+    /// A number from a random start, which distinguishes this row from an earlier one under the
+    /// same key: a reservation of another epoch is ignored.
     epoch: u64,
-    /// The number of the next attempt.
+    /// The sequence number of the next attempt.
     next: u64,
-    /// The attempts that count as failures in a row, ascending.
+    /// The sequence numbers of the attempts that count as failures in a row, ascending.
     consecutive: Vec<u64>,
-    /// The attempts that are not settled, ascending.
+    /// The attempts that are not settled yet, by ascending sequence number.
     open: Vec<Open>,
     window_no: u64,
     window_start: u64,
-    /// Attempts admitted in this window, and in the one before it.
+    /// Attempts admitted in this window and not taken back, and those in the window before it.
     rolling: u32,
     rolling_before: u32,
     last_admitted: u64,
     locked_at: Option<u64>,
-    /// Until when this is a place where the owner logs in; 0 for buckets that are no places.
+    /// Until when this key is a known origin; 0 for a bucket that is not of an origin.
     known_until: u64,
 }
 
@@ -30,7 +34,7 @@ struct Open {
     window_no: u64,
 }
 
-/// What one reservation has charged to one bucket: it takes this to settle it.
+/// One attempt's charge to one bucket, which is needed to settle it there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyReservation {
     epoch: u64,
@@ -39,7 +43,7 @@ pub(crate) struct KeyReservation {
 }
 
 impl Bucket {
-    /// Attempts that are told apart until they are settled.
+    /// The most open attempts that a bucket records.
     const OPEN: usize = 512;
 
     pub(crate) fn new(epoch: u64, now: u64) -> Self {
@@ -58,7 +62,7 @@ impl Bucket {
         }
     }
 
-    /// Failures in a row, open attempts among them.
+    /// Failures in a row, including open attempts.
     pub(crate) fn failures(&self) -> u32 {
         u32::try_from(self.consecutive.len()).unwrap_or(u32::MAX)
     }
@@ -76,14 +80,18 @@ impl Bucket {
         now < self.known_until
     }
 
-    /// From now on and for that long, this is a place where the owner logs in.
+    /// Makes this key a known origin for the next `span` milliseconds.
     pub(crate) fn know(&mut self, now: u64, span: u64) {
         self.known_until = now.saturating_add(span);
     }
 
-    /// Brings everything up to `now`. It may also lie before what is stored, and a clock that was set back must neither
-    /// unlock early nor lock for ever: then this returns true, and the outcome is to be stored whatever is decided, or
-    /// every wait would begin anew at each attempt.
+    /// Brings the bucket up to `now`: closes overdue attempts, advances the window, and forgets old
+    /// failures in a row.
+    ///
+    /// Returns true if the clock was set back since the bucket was stored. All times are then
+    /// capped, so that the key neither unlocks early nor stays locked for ever. The caller must
+    /// store the bucket in that case, whatever it decides, or every wait would begin again at each
+    /// attempt.
     #[must_use]
     pub(crate) fn catch_up(&mut self, rule: &Rule, now: u64) -> bool {
         let latest = now.saturating_add(rule.attempt_timeout);
@@ -115,7 +123,8 @@ impl Bucket {
         set_back
     }
 
-    /// How long until the next attempt is admitted; `None` if it is at once. To be caught up before.
+    /// How long until the next attempt is admitted, in milliseconds; `None` if it is admitted at
+    /// once. Call [`catch_up`](Self::catch_up) first.
     pub(crate) fn wait(&self, rule: &Rule, now: u64) -> Option<u64> {
         let mut until = 0;
         if rule.consecutive_limit.is_some_and(|limit| self.failures() >= limit) {
@@ -124,7 +133,7 @@ impl Bucket {
             until = self.last_admitted.saturating_add(rule.backoff(beyond));
         }
         if self.in_window() >= rule.rolling_limit {
-            // One a `cap`, or sooner if enough of what is counted falls out of the window.
+            // One attempt is admitted per `cap`, or sooner if enough attempts leave the window.
             let windows = if self.rolling < rule.rolling_limit { 1 } else { 2 };
             let fewer = self.window_start.saturating_add(rule.window.saturating_mul(windows));
             until = until.max(fewer.min(self.last_admitted.saturating_add(rule.cap)));
@@ -132,7 +141,7 @@ impl Bucket {
         until.checked_sub(now).filter(|wait| *wait > 0)
     }
 
-    /// Whether it would admit, were it not for attempts that are open and may turn out right.
+    /// Whether only open attempts, which may still succeed, keep the bucket from admitting another.
     pub(crate) fn is_contended(&self, rule: &Rule) -> bool {
         let is_open = |seq: &u64| self.open.binary_search_by_key(seq, |open| open.seq).is_ok();
         let settled = self.consecutive.iter().filter(|seq| !is_open(seq)).count();
@@ -146,12 +155,12 @@ impl Bucket {
         !self.open.is_empty() && few(settled, rule.burst) && few(rolling, rule.rolling_limit)
     }
 
-    /// Counts one attempt.
+    /// Counts one attempt, as open and as a failure.
     pub(crate) fn charge(&mut self, rule: &Rule, now: u64) -> KeyReservation {
         let reserved =
             KeyReservation { epoch: self.epoch, seq: self.next, window_no: self.window_no };
         self.next = self.next.saturating_add(1);
-        // So many at once that the row would grow without bound: then the oldest has failed.
+        // The row must not grow without bound, so the oldest open attempt counts as failed.
         if self.open.len() >= Self::OPEN {
             self.open.remove(0);
         }
@@ -171,8 +180,9 @@ impl Bucket {
         reserved
     }
 
-    /// Ends an attempt. Only the first settling of an attempt takes back what it has counted in its window. Whether
-    /// anything changed.
+    /// Settles an attempt. Returns whether the bucket changed.
+    ///
+    /// Only the first settlement takes back what the attempt has counted in its window.
     pub(crate) fn settle(
         &mut self,
         reserved: KeyReservation,
@@ -186,7 +196,8 @@ impl Bucket {
         self.open.retain(|open| open.seq != reserved.seq);
         let was_open = self.open.len() < before.0;
         match outcome {
-            // Failures that were reserved after this one began are somebody else's.
+            // Attempts that were reserved after this one may be somebody else's, so they still
+            // count.
             Outcome::Success => self.consecutive.retain(|seq| *seq > reserved.seq),
             Outcome::Inconclusive if was_open => {
                 self.consecutive.retain(|seq| *seq != reserved.seq)
@@ -206,7 +217,7 @@ impl Bucket {
         before != (self.open.len(), self.consecutive.len())
     }
 
-    /// How long the row says anything that no row would not; `None` if it does not.
+    /// How long the row still differs from an absent one, in milliseconds; `None` if it does not.
     pub(crate) fn ttl(&self, rule: &Rule, now: u64) -> Option<u64> {
         let mut end = self.known_until;
         if !self.consecutive.is_empty() {
@@ -225,7 +236,7 @@ impl Bucket {
     }
 }
 
-/// The epoch, then numbers.
+/// The epoch comes first, then numbers of variable length.
 impl Stored for Bucket {
     const NAME: &'static str = "an attempt count";
 
@@ -331,7 +342,10 @@ mod tests {
         }
 
         #[test]
-        fn a_row_that_was_cut_or_prolonged_is_not_readable(bucket in buckets(), cut in any::<prop::sample::Index>()) {
+        fn a_row_that_was_cut_or_prolonged_is_not_readable(
+            bucket in buckets(),
+            cut in any::<prop::sample::Index>(),
+        ) {
             let mut bytes = to_bytes(&bucket);
             prop_assert_eq!(from_bytes(&bytes[..cut.index(bytes.len())]), UNREADABLE);
             bytes.push(0);
@@ -339,7 +353,7 @@ mod tests {
         }
     }
 
-    /// There is one form of a bucket: whatever can be read is just what would have been written.
+    /// Each bucket has exactly one encoding: bytes that can be decoded encode to the same bytes.
     #[test]
     fn a_row_with_another_byte_is_another_bucket_or_none() {
         let rule =
@@ -396,7 +410,8 @@ mod tests {
         );
     }
 
-    /// A row has a bound, however many attempts are open: the oldest have failed then.
+    /// However many attempts are open, a row stays below a bound: the oldest attempts then count as
+    /// failed.
     #[test]
     fn so_many_attempts_at_once_make_no_row_too_long() {
         let rule = crate::AttemptLimits::default().network_rule();

@@ -1,5 +1,6 @@
-//! The machine beside a naive reference: every history up to a length, and many long ones. The reference keeps the whole
-//! history and counts anew at each question, in the words of the rules; the machine keeps a few numbers.
+//! Tests of the limiter's state machine against a naive reference, over every history up to a
+//! length and many long ones. The reference keeps the whole history and counts anew at each
+//! question, as the rules are worded; the machine keeps a few numbers.
 
 use std::collections::HashSet;
 
@@ -9,9 +10,10 @@ use proptest::prelude::*;
 use crate::state::codec::{from_bytes, to_bytes};
 
 use crate::limiter::bucket::{Bucket, KeyReservation};
-use crate::limiter::reservation::{ChargedKey, Decision, Outcome, Rule, reserve};
+use crate::limiter::reservation::{ChargedKey, Decision, reserve};
+use crate::limiter::rule::{Outcome, Rule};
 
-/// Small numbers, so that short histories meet every limit.
+/// Small numbers, so that short histories reach every limit.
 fn small() -> Rule {
     Rule {
         burst: 2,
@@ -24,7 +26,7 @@ fn small() -> Rule {
     }
 }
 
-/// As for addresses: nothing is counted in a row.
+/// A rule like that for addresses: failures in a row are not counted.
 fn rolling_only() -> Rule {
     Rule { burst: u32::MAX, base: 0, cap: 3, consecutive_limit: None, rolling_limit: 3, ..small() }
 }
@@ -32,10 +34,10 @@ fn rolling_only() -> Rule {
 /// One attempt that was admitted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Attempt {
-    /// The window it was admitted in.
+    /// The window in which it was admitted.
     window: u64,
     deadline: u64,
-    /// Not settled, and not dropped for its deadline.
+    /// Neither settled nor past its deadline.
     open: bool,
     /// Counts as a failure in a row.
     stands: bool,
@@ -43,7 +45,7 @@ struct Attempt {
     counts: bool,
 }
 
-/// What the rules say, by counting.
+/// The naive reference: it applies the rules by counting.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Reference {
     attempts: Vec<Attempt>,
@@ -76,7 +78,7 @@ impl Reference {
         self.attempts.iter().filter(|attempt| self.in_window(attempt)).count() as u32
     }
 
-    /// Stored times ahead of now become now, and so on: the order is that of the machine.
+    /// Caps times that lie after `now`, then does the same steps as the machine, in the same order.
     fn catch_up(&mut self, rule: &Rule, now: u64) {
         self.window_start = self.window_start.min(now);
         self.last_admitted = self.last_admitted.min(now);
@@ -96,7 +98,7 @@ impl Reference {
         }
     }
 
-    /// Only who is admitted changes anything; or that the clock was set back.
+    /// Only an admitted attempt, or a clock that was set back, changes the state.
     fn reserve(&mut self, rule: &Rule, now: u64) -> &'static str {
         let ahead = self
             .attempts
@@ -167,18 +169,18 @@ impl Reference {
     }
 }
 
-/// What may happen next.
+/// One step of a history.
 #[derive(Debug, Clone, Copy)]
 enum Happens {
     Attempt,
-    /// Settles the attempt that was admitted so many before the last one; again, perhaps.
+    /// Settles the attempt that was admitted this many before the last one, possibly again.
     Settle(usize, Outcome),
     Passes(u64),
     /// The clock is set back.
     SetBack(u64),
 }
 
-/// Machine and reference through the same history.
+/// The machine and the reference, which go through the same history.
 #[derive(Clone)]
 struct Both {
     rule: Rule,
@@ -186,9 +188,10 @@ struct Both {
     machine: Bucket,
     reserved: Vec<KeyReservation>,
     reference: Reference,
-    /// When each attempt was admitted. Empty once the clock was set back: the bounds are promised for time that passes.
+    /// When each attempt was admitted. `None` once the clock was set back, since the bounds only
+    /// hold for a clock that moves forward.
     admitted: Option<Vec<u64>>,
-    /// What each attempt came to, as far as it is known.
+    /// The outcome of each attempt, if it was settled.
     ended: Vec<Option<Outcome>>,
 }
 
@@ -218,14 +221,14 @@ impl Both {
                 let Some(number) = self.reserved.len().checked_sub(1 + before) else { return };
                 self.machine.settle(self.reserved[number], outcome, &self.rule);
                 self.reference.settle(&self.rule, number, outcome);
-                // The first ending counts; only what is right stays so whatever was said before.
+                // The first settlement counts, except that a success counts whenever it comes.
                 if outcome == Outcome::Success || self.ended[number].is_none() {
                     self.ended[number] = Some(outcome);
                 }
             }
         }
         assert_eq!(self.machine.failures(), self.reference.failures());
-        // A stored row is the machine: nothing is remembered elsewhere. One past its life says what none says.
+        // The stored row holds the whole state. A row past its TTL says the same as an absent row.
         let stored = from_bytes::<Bucket>(&to_bytes(&self.machine)).unwrap();
         assert_eq!(stored, self.machine);
         if self.machine.ttl(&self.rule, self.now).is_none() {
@@ -265,7 +268,7 @@ impl Both {
         }
     }
 
-    /// Whoever waits as long as told is admitted, if nobody else comes, and not sooner.
+    /// Checks that the next attempt is admitted after exactly this wait, and not sooner.
     fn check_wait(&self, bucket: &Bucket, wait: u64) {
         assert!(wait > 0);
         let admitted_after = |span: u64| {
@@ -276,11 +279,11 @@ impl Both {
             )
         };
         assert!(admitted_after(wait), "{wait} {bucket:?}");
-        // A wait for the window may end sooner where what is open turns out right, never by itself.
+        // A wait for the window may end sooner if an open attempt succeeds, but never by itself.
         assert!((1..wait).all(|span| !admitted_after(span)), "{wait} {bucket:?}");
     }
 
-    /// The promises of the module's first page, from the history alone.
+    /// Checks the guarantees in the documentation of `reservation.rs`, from the history alone.
     fn check_bounds(&self) {
         let Some(admitted) = &self.admitted else { return };
         let rule = &self.rule;
@@ -288,7 +291,7 @@ impl Both {
         else {
             return self.check_window(admitted);
         };
-        // Attempts since the last one that is known to be right, in the order of admissions.
+        // The attempts since the last known success, in the order of admissions.
         let first = self
             .ended
             .iter()
@@ -304,13 +307,14 @@ impl Both {
         for (index, number) in row.iter().enumerate().skip(rule.burst as usize) {
             let waited = admitted[*number] - admitted[*number - 1];
             let beyond = index as u32 - rule.burst;
-            // What was counted when it was admitted may be more than what is standing now, never less.
+            // The count at the time of admission may have been higher than the count now, never
+            // lower.
             assert!(waited >= rule.backoff(beyond), "{row:?} {admitted:?}");
         }
         self.check_window(admitted);
     }
 
-    /// In any span of one window, of those that were not taken back.
+    /// Checks the bound on any span of one window, for the attempts that were not taken back.
     fn check_window(&self, admitted: &[u64]) {
         let rule = &self.rule;
         let kept = |number: &usize| matches!(self.ended[*number], None | Some(Outcome::Failure));
@@ -324,7 +328,8 @@ impl Both {
     }
 }
 
-/// All that may happen in short histories: of settlings the last three, among them late and double ones.
+/// All steps of the short histories. Settlements are of the last two attempts, including late and
+/// repeated ones.
 fn choices() -> Vec<Happens> {
     let outcomes = [Outcome::Success, Outcome::Failure, Outcome::Inconclusive];
     let settle = |before: usize| outcomes.map(|outcome| Happens::Settle(before, outcome));
@@ -344,7 +349,8 @@ fn explore(rule: Rule, depth: usize) -> usize {
             for happens in &choices {
                 let mut state = state.clone();
                 state.go(*happens);
-                // What has been is told apart only as far as it matters for what may come and for the bounds.
+                // Two histories are the same if they agree in what matters for later steps and for
+                // the bounds.
                 let key = (
                     state.now,
                     to_bytes(&state.machine),
@@ -403,14 +409,15 @@ proptest! {
     #[test]
     fn every_long_history_goes_as_the_rules_say(rule in rules(), history in histories()) {
         let mut both = Both::new(rule);
-        // Setting back never goes before the beginning.
+        // The clock is never set back to before zero.
         both.now = 10_000;
         both.machine = Bucket::new(7, both.now);
         both.reference = Reference::new(both.now);
         history.into_iter().for_each(|happens| both.go(happens));
     }
 
-    /// All keys or none (requirement 82): a bucket that denies leaves the others as they were.
+    /// An attempt is charged on all keys or on none: a bucket that denies leaves the others
+    /// unchanged.
     #[test]
     fn whoever_is_not_admitted_is_charged_nowhere(spent in 0_usize..8, other in 0_usize..8) {
         let (rule, now) = (small(), 100);
@@ -422,7 +429,8 @@ proptest! {
             }
             bucket
         };
-        let mut charged = [filled(spent), filled(other)].map(|bucket| ChargedKey::new(&rule, bucket));
+        let mut charged =
+            [filled(spent), filled(other)].map(|bucket| ChargedKey::new(&rule, bucket));
         let before = charged.clone().map(|charged| charged.bucket.in_window());
         let admitted = matches!(reserve(now, &mut charged), Decision::Admitted(_));
         prop_assert_eq!(admitted, spent < 2 && other < 2);
@@ -431,7 +439,7 @@ proptest! {
     }
 }
 
-/// Requirements 83, 88, 89, 91: one case each, spelt out.
+/// One case for each rule about what a settlement takes back.
 #[test]
 fn what_is_taken_back_and_what_is_not() {
     let rule = small();
@@ -449,7 +457,7 @@ fn what_is_taken_back_and_what_is_not() {
     assert_eq!(
         (bucket.failures(), bucket.in_window()),
         (0, 0),
-        "our own trouble is nobody's failure"
+        "a server fault is nobody's failure"
     );
 
     let third = bucket.charge(&rule, 0);
@@ -464,5 +472,9 @@ fn what_is_taken_back_and_what_is_not() {
     let mut another_row = Bucket::new(2, 0);
     let [.., of_another_row] = [(); 5].map(|()| another_row.charge(&rule, 0));
     assert!(!bucket.settle(of_another_row, Outcome::Success, &rule));
-    assert_eq!(bucket.failures(), 1, "a reserved counts for its own row, however late it is there");
+    assert_eq!(
+        bucket.failures(),
+        1,
+        "a reservation counts for its own row, however late it is there"
+    );
 }

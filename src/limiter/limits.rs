@@ -1,25 +1,31 @@
+//! The numbers of the attempt limiter, as a host sets them.
+
 use std::time::Duration;
 
-use crate::limiter::reservation::Rule;
+use crate::limiter::rule::Rule;
 
-/// How many attempts there are before somebody has to wait. On by default, with these numbers:
+/// The limits of the attempt limiter. It is on by default, with these numbers:
 ///
-/// | who is counted | failures | then |
+/// | what is counted | failures | what is admitted then |
 /// | --- | --- | --- |
-/// | a user name | 10 in a row | one attempt a second, then every 2, 4, … seconds, up to 15 minutes |
+/// | a user name | 10 in a row | one attempt a second, then every 2, 4, … s, up to 15 min |
 /// | | 100 in a row | none for 24 hours |
 /// | | 200 in 24 hours | one attempt every 15 minutes |
-/// | the name, through one client, from where its owner has logged in before | the same, counted apart | the same |
+/// | a user name from a known origin | the same, counted apart | the same |
 /// | an address (IPv6: /64) | 300 in 10 minutes | one attempt a minute |
 /// | an IPv6 network (/48) | 3,000 in 10 minutes | one attempt a second |
 /// | a client's failed authentications from an address | 20 in 10 minutes | one a minute |
 ///
-/// Whoever has to wait gets 429 `temporarily_unavailable` with `Retry-After`, and no look-up and no hash is spent on it;
-/// the right password is then refused as the wrong one is. A login that succeeds clears what was counted in a row
-/// against its name, and never what was counted against its address.
+/// A *known origin* is a place from where the owner of the name has logged in before, through the
+/// same client.
 ///
-/// Addresses are counted only if the host gives them ([`HttpRequest::peer`](crate::HttpRequest::peer)): the caller's own,
-/// not that of a proxy before you, or all callers are one.
+/// An attempt over a limit is answered 429 `temporarily_unavailable` with `Retry-After`. No user is
+/// looked up and no password is hashed for it, so the right password is refused like a wrong one. A
+/// successful login clears the failures in a row on its user name, but never those of its address.
+///
+/// Addresses are counted only if the host passes them with
+/// [`HttpRequest::peer`](crate::HttpRequest::peer). Pass the caller's own address and not that of a
+/// proxy, or all callers are counted as one.
 ///
 /// ```
 /// use password_grant::AttemptLimits;
@@ -64,84 +70,99 @@ impl Default for AttemptLimits {
 }
 
 impl AttemptLimits {
-    /// Failures in a row before a name has to wait. So many logins of one name can be judged at once; more wait for
-    /// each other. From 1 to [`consecutive`](Self::consecutive). Default 10.
+    /// How many failures in a row a user name may have before it has to wait. As many logins of one
+    /// name can be judged at the same time; further ones wait for these. From 1 to
+    /// [`consecutive`](Self::consecutive). Default 10.
     pub fn burst(mut self, failures: u32) -> Self {
         self.burst = failures;
         self
     }
 
-    /// The first wait, which doubles with each further failure, and the longest one. Default 1 s and 15 min.
+    /// The first wait, which doubles with each further failure, and the longest wait. The first is
+    /// at least 100 ms and at most the longest; the longest is at most the window of
+    /// [`rolling`](Self::rolling). Default 1 s and 15 min.
     pub fn waits(mut self, first: Duration, longest: Duration) -> Self {
         self.waits = (first, longest);
         self
     }
 
-    /// Failures in a row before a name is locked for a whole window, or until it is
-    /// [reset](crate::PasswordGrant::reset_attempts). At most 100 (NIST SP 800-63B section 5.2.2). Default 100.
+    /// How many failures in a row lock a user name for a whole window of
+    /// [`rolling`](Self::rolling), or until it is [reset](crate::PasswordGrant::reset_attempts). At
+    /// most 100 (NIST SP 800-63B section 5.2.2). Default 100.
     pub fn consecutive(mut self, failures: u32) -> Self {
         self.consecutive = failures;
         self
     }
 
-    /// Failures of a name in a window, in a row or not, before there is only one attempt each longest wait. From a
-    /// minute to 30 days. Default 200 in 24 h.
+    /// How many failures a user name may have in a window, in a row or not. Above that, one attempt
+    /// is admitted each time the longest wait has passed. The window is from a minute to 30 days.
+    /// Default 200 in 24 h.
     pub fn rolling(mut self, failures: u32, window: Duration) -> Self {
         self.rolling = (failures, window);
         self
     }
 
-    /// Failures from one address in a window of a minute to 30 days, on whatever names; then one attempt a minute. Default
-    /// 300 in 10 min.
+    /// How many failures one address (IPv6: /64) may have in a window, on any user names. Above
+    /// that, one attempt a minute is admitted. The window is from a minute to 30 days. Default 300
+    /// in 10 min.
     pub fn source(mut self, failures: u32, window: Duration) -> Self {
         self.source = (failures, window);
         self
     }
 
-    /// Failures from one IPv6 network (/48) in a window of a minute to 30 days; then one attempt a second. Default 3,000 in
-    /// 10 min.
+    /// How many failures one IPv6 network (/48) may have in a window. Above that, one attempt a
+    /// second is admitted. The window is from a minute to 30 days. Default 3,000 in 10 min.
     pub fn network(mut self, failures: u32, window: Duration) -> Self {
         self.network = (failures, window);
         self
     }
 
-    /// Failed authentications of one client from one address in a window of a minute to 30 days; then one a minute. Default
-    /// 20 in 10 min.
+    /// How many failed authentications one client may have from one address in a window. Above
+    /// that, one a minute is admitted. The window is from a minute to 30 days. Default 20 in 10
+    /// min.
     pub fn client(mut self, failures: u32, window: Duration) -> Self {
         self.client = (failures, window);
         self
     }
 
-    /// For how long it is remembered from where, and through which client, somebody has logged in. From there the name
-    /// is counted apart, so nobody elsewhere can lock its owner out. Zero remembers nothing. At most 400 days. Default 90
-    /// days.
+    /// How long an origin stays known after a login from it through one client. Attempts from a
+    /// known origin are counted apart, so that nobody elsewhere can lock out the owner there. Zero
+    /// turns known origins off. At most 400 days. Default 90 days.
     pub fn known_origins(mut self, span: Duration) -> Self {
         self.known_origins = span;
         self
     }
 
-    /// How long a login may wait for other logins of the same name that are being judged, and how long the
-    /// [`StateStore`](crate::state::StateStore) may take. More than nothing, at most a minute. Default 10 s.
+    /// How long a login may wait for other logins of the same user name that are being judged, and
+    /// how long the [`StateStore`](crate::state::StateStore) may take. More than zero, at most a
+    /// minute. Default 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long [`UserAuthenticator::authenticate`](crate::UserAuthenticator::authenticate) takes at the very most. What
-    /// takes longer is not waited for, and takes less back when it is done. From a second to an hour. Default 60 s.
+    /// The longest time that
+    /// [`UserAuthenticator::authenticate`](crate::UserAuthenticator::authenticate) is expected to
+    /// take. Other attempts do not wait longer for it. If it takes longer, the attempt stays
+    /// counted in its window even if it succeeds. From a second to an hour. Default 60 s.
     pub fn attempt_timeout(mut self, span: Duration) -> Self {
         self.attempt_timeout = span;
         self
     }
 
-    /// From how many failures within ten minutes the observer is told that guesses are spread: over so many names, or
-    /// so many wrong secrets of one client. Default 100.
+    /// How many failures within ten minutes raise an [`Alarm`](crate::event::Alarm) for the
+    /// observer: failures spread over as many user names, or as many wrong secrets of one client.
+    /// Default 100.
     pub fn alarm(mut self, failures: u32) -> Self {
         self.alarm = failures;
         self
     }
 
-    /// What is wrong with the numbers.
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that does not hold, as text.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let second = Duration::from_secs(1);
         let minute = 60 * second;
@@ -166,7 +187,8 @@ impl AttemptLimits {
                 Duration::from_millis(100) <= first
                     && first <= longest
                     && longest <= self.rolling.1,
-                "waits must be a tenth of a second or more, the first no longer than the longest, which fits the window",
+                "waits must be a tenth of a second or more, the first no longer than the \
+                 longest, which fits the window",
             ),
             (self.known_origins <= 400 * day, "origins may be known for 400 days at most"),
             (
@@ -178,7 +200,7 @@ impl AttemptLimits {
         rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, problem)| Err(problem))
     }
 
-    /// For names, from wherever they are counted.
+    /// For user names, from known origins and from elsewhere.
     pub(crate) fn account_rule(&self) -> Rule {
         let (first, longest) = self.waits;
         Rule {
@@ -202,7 +224,7 @@ impl AttemptLimits {
         self.rule(self.client, Duration::from_secs(60))
     }
 
-    /// So many in a window, then one each `then`.
+    /// At most `failures` in a window, then one attempt for each `then`.
     fn rule(&self, (failures, window): (u32, Duration), then: Duration) -> Rule {
         Rule {
             burst: u32::MAX,

@@ -1,13 +1,21 @@
-//! Protection against guessing (RFC 6749 section 4.3.2): attempts are reserved before anything is
-//! looked up for them, and settled once they have been judged.
+//! The attempt limiter: protection against password guessing (RFC 6749 section 4.3.2).
+//!
+//! An attempt is reserved, that is counted as a failure, before anything is looked up for it. It is
+//! settled once it has been judged. `reservation.rs` makes the decision as a pure function; this
+//! file adds the keys, the transactions and the events.
 
 mod account;
+mod admin;
 mod alarm;
+mod attempt;
 mod bucket;
+mod client;
 #[cfg(test)]
 mod exploration;
+mod keys;
 mod limits;
 mod reservation;
+mod rule;
 mod waiting;
 
 use std::sync::Arc;
@@ -15,30 +23,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::environment::{Environment, RandomnessError};
-use crate::error::{BoxError, LimitKind, Reason, Rejection, ServerFault};
+use crate::error::{BoxError, LimitKind, Reason, ServerFault};
 use crate::event::{self, Alarm, Event, EventKind, Observer};
 pub use crate::limiter::account::AccountNames;
-use crate::limiter::account::{folded, network, source};
+pub use crate::limiter::admin::AttemptCount;
 use crate::limiter::alarm::Alarms;
+pub(crate) use crate::limiter::attempt::{Attempt, Judged, judged};
 use crate::limiter::bucket::{Bucket, KeyReservation};
+pub use crate::limiter::keys::LimitKey;
+use crate::limiter::keys::{BucketKey, LimiterKeys};
 pub use crate::limiter::limits::AttemptLimits;
-use crate::limiter::reservation::{ChargedKey, Decision, Outcome, Rule, reserve};
+use crate::limiter::reservation::{ChargedKey, Decision, reserve};
+use crate::limiter::rule::{Outcome, Rule};
 use crate::limiter::waiting::Waiters;
 use crate::refusal::{OrFault, Refusal};
-use crate::state::key::Purpose;
-use crate::state::transaction::{RowKey, State, Transaction};
+use crate::state::transaction::{State, Transaction};
 use crate::state::{StateKey, StoreFull};
 use crate::types::context::RequestContext;
 use crate::types::identifier::ClientId;
-use crate::user::Login;
 
-/// Counts attempts, and says who has to wait.
+/// Counts login attempts and failed client authentications, and denies those over their limit.
 pub(crate) struct AttemptLimiter {
     account: Rule,
     source: Rule,
     network: Rule,
     client: Rule,
-    /// For how many milliseconds an origin is known.
+    /// How long an origin stays known after a login from it, in milliseconds.
     origin_memory: u64,
     names: Option<Arc<dyn AccountNames>>,
     state: Arc<State>,
@@ -46,25 +56,22 @@ pub(crate) struct AttemptLimiter {
     waiters: Waiters,
     alarms: Alarms,
     observer: Arc<dyn Observer>,
-    /// The next bucket's epoch: random where the count began, so that no two processes give the same.
+    /// The epoch of the next new bucket. It starts at a random number, so that two processes do not
+    /// give the same epochs.
     epoch: AtomicU64,
 }
 
-/// What a reservation has charged, to be settled once the attempt has been judged. One that is dropped instead stays
-/// what it is from the beginning: a failure.
+/// An attempt that is counted, until it is settled. A reservation that is dropped stays counted as
+/// a failure.
 #[must_use]
 pub(crate) struct Reservation {
     charged: Vec<(LimitKind, BucketKey, KeyReservation)>,
-    /// Where the attempt comes from, to be remembered if it is right.
+    /// The origins of the attempt, which become known if it succeeds.
     origins: Vec<BucketKey>,
-    /// It is the only failure that its name has.
+    /// The attempt is the only failure that is counted in a row on its account key, or on the known
+    /// origin that was charged in its place.
     first: bool,
 }
-
-type BucketKey = RowKey<Bucket>;
-
-/// LimiterKeys attempts: who is counted, under which key. The account comes first, then origins, then addresses.
-type LimiterKeys = Vec<(LimitKind, BucketKey)>;
 
 enum Reserved {
     Admitted(Reservation),
@@ -72,7 +79,7 @@ enum Reserved {
     Contended { counted: LimitKind, key: BucketKey },
 }
 
-/// What has become of the buckets of an attempt that was settled.
+/// What changed in the buckets of an attempt when it was settled.
 #[derive(Default)]
 struct Settled {
     locked: Option<LimitKind>,
@@ -104,12 +111,15 @@ impl AttemptLimiter {
         })
     }
 
-    /// Reserves an attempt, before anything is looked up or hashed for it. Waits, within bounds, while all that is in
-    /// the way is other attempts that may yet turn out right.
+    /// Reserves an attempt. Call it before anything is looked up or hashed for the attempt.
+    ///
+    /// If only open attempts stand in the way, which may still succeed, it waits for them, up to
+    /// the timeout and to a bounded number of waiting attempts.
     ///
     /// # Errors
     ///
-    /// 429 when there were too many, 503 when that cannot be told.
+    /// 429 if there were too many attempts, 503 if the state store or the host's [`AccountNames`]
+    /// fails.
     pub(crate) async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Reservation, Refusal> {
         let keys = self.keys_of(attempt).await.or_fault(ServerFault::AccountNames)?;
         let denied =
@@ -142,14 +152,15 @@ impl AttemptLimiter {
                 }
             }
         }
-        Err(ServerFault::StateStore.into()) // not reached: the deadline comes first
+        Err(ServerFault::StateStore.into()) // not reached: the deadline ends the loop before
     }
 
-    /// Ends an attempt with what came of it.
+    /// Settles an attempt with its outcome.
     ///
     /// # Errors
     ///
-    /// 503 when it cannot be written down. It then counts as a failure, whatever came of it.
+    /// 503 if the state store fails. The attempt then counts as a failure, whatever its outcome
+    /// was.
     pub(crate) async fn settle(
         &self,
         reservation: Reservation,
@@ -165,7 +176,8 @@ impl AttemptLimiter {
         if let Err(cause) = &settled
             && cause.is::<StoreFull>()
         {
-            // There is no room to remember a new origin. The login is no less right for it.
+            // The store has no room for a new origin. The login still succeeds, so settle without
+            // it.
             self.observe(
                 &attempt
                     .event(EventKind::ServerFault(ServerFault::StateStore))
@@ -189,97 +201,12 @@ impl AttemptLimiter {
         Ok(())
     }
 
-    /// Whether this client may try to authenticate from here.
-    ///
-    /// # Errors
-    ///
-    /// 429 when there were too many failures, 503 when that cannot be told.
-    pub(crate) async fn check_client(
-        &self,
-        claimed: &str,
-        context: &RequestContext,
-    ) -> Result<(), Refusal> {
-        let Some(key) = self.client_key(claimed, context) else { return Ok(()) };
-        let step = |tx: &mut Transaction<'_>| {
-            let (Some(mut bucket), now) = (tx.get(key)?, tx.now().unix_millis()) else {
-                return Ok(None);
-            };
-            if bucket.catch_up(&self.client, now) {
-                write(tx, key, &bucket, &self.client)?;
-            }
-            Ok(bucket.wait(&self.client, now))
-        };
-        let wait = self.state.run(&[key.into()], step).await;
-        match wait.or_fault(ServerFault::StateStore)? {
-            Some(wait) => Err(Refusal::new(Reason::TooManyAttempts(LimitKind::Client))
-                .of_client(&claimed.into())
-                .retry_after(Duration::from_millis(wait))),
-            None => Ok(()),
-        }
-    }
-
-    /// Counts a failed authentication of a client.
-    ///
-    /// # Errors
-    ///
-    /// 503 when it cannot be written down.
-    pub(crate) async fn client_failed(
-        &self,
-        claimed: &str,
-        context: &RequestContext,
-    ) -> Result<(), Refusal> {
-        let Some(key) = self.client_key(claimed, context) else { return Ok(()) };
-        let step = |tx: &mut Transaction<'_>| {
-            let (mut bucket, now) = (self.bucket(tx, key)?, tx.now().unix_millis());
-            let _ = bucket.catch_up(&self.client, now);
-            let reserved = bucket.charge(&self.client, now);
-            bucket.settle(reserved, Outcome::Failure, &self.client);
-            write(tx, key, &bucket, &self.client)
-        };
-        self.state.run(&[key.into()], step).await.or_fault(ServerFault::StateStore)
-    }
-
-    /// Counts a wrong secret of a client that is registered, from wherever it comes: it can only raise an alarm.
-    pub(crate) fn wrong_secret(&self, registered: &ClientId, context: &RequestContext) {
-        self.raise(Alarm::ManySecrets, Some(registered), context);
-    }
-
-    pub(crate) async fn look(
-        &self,
-        on: LimitKey<'_>,
-        context: &RequestContext,
-    ) -> Result<Option<AttemptCount>, BoxError> {
-        let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
-        let rule = self.rule(counted);
-        let look = |tx: &Transaction<'_>| {
-            let Some(mut bucket) = tx.get(key)? else { return Ok(AttemptCount::default()) };
-            let now = tx.now().unix_millis();
-            let _ = bucket.catch_up(rule, now);
-            Ok(AttemptCount {
-                failures: bucket.failures(),
-                in_window: bucket.in_window(),
-                locked: bucket.is_locked(),
-                wait: bucket.wait(rule, now).map(Duration::from_millis),
-            })
-        };
-        self.state.read(&[key.into()], look).await.map(Some)
-    }
-
-    pub(crate) async fn reset(
-        &self,
-        on: LimitKey<'_>,
-        context: &RequestContext,
-    ) -> Result<Option<LimitKind>, BoxError> {
-        let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
-        self.state.run(&[key.into()], |tx| tx.delete(key)).await.map(|()| Some(counted))
-    }
-
     async fn try_to_reserve(&self, limited: &LimiterKeys) -> Result<Reserved, BoxError> {
         let keys: Vec<StateKey> = limited.iter().map(|(_, key)| (*key).into()).collect();
         let step = |tx: &mut Transaction<'_>| {
             let now = tx.now().unix_millis();
             let mut known = known_origin(limited, tx)?;
-            // A known origin is charged in the place of the account.
+            // A known origin is charged instead of the account.
             let name = known
                 .as_ref()
                 .map(|(key, _)| *key)
@@ -367,7 +294,8 @@ impl AttemptLimiter {
                 let (reserved, mut changed) = (reserved.filter(|_| stored.is_some()), remember);
                 let mut bucket = stored.unwrap_or_else(|| self.new_bucket(now));
                 if let Some(reserved) = reserved {
-                    // A row in which others are counted too keeps what they have done.
+                    // A success must not clear the failures of other keys that are counted in the
+                    // same row.
                     let shared_success = outcome == Outcome::Success && tx.is_shared(key)?;
                     let outcome = if shared_success { Outcome::Inconclusive } else { outcome };
                     changed |= bucket.settle(reserved, outcome, rule);
@@ -388,103 +316,6 @@ impl AttemptLimiter {
         self.state.run(&keys, step).await
     }
 
-    /// Under which keys an attempt on this name is counted.
-    async fn keys_of(&self, attempt: &Attempt<'_>) -> Result<LimiterKeys, BoxError> {
-        let Attempt { username, client_id, context } = *attempt;
-        let named = match &self.names {
-            Some(names) => names.account(username, context).await?.into(),
-            None => folded(username),
-        };
-        let (account, peer) = (self.account_key(&named, context), context.peer());
-        let mut keys = Vec::with_capacity(4);
-        keys.push((LimitKind::Account, account));
-        if self.origin_memory > 0 {
-            let origins = self.origin_keys(&named, client_id.as_str(), context);
-            keys.extend(origins.into_iter().flatten().map(|key| (LimitKind::KnownOrigin, key)));
-        }
-        if let Some(peer) = peer {
-            keys.push((LimitKind::Source, self.state.keys.row(Purpose::Source, &[&source(peer)])));
-            let network =
-                network(peer).map(|network| self.state.keys.row(Purpose::Network, &[&network]));
-            keys.extend(network.map(|key| (LimitKind::Network, key)));
-        }
-        Ok(keys)
-    }
-
-    fn account_key(&self, named: &str, context: &RequestContext) -> BucketKey {
-        self.state.keys.row(Purpose::Account, &[tenant(context), named.as_bytes()])
-    }
-
-    /// What the host knows the caller by comes first, then the address.
-    fn origin_keys(
-        &self,
-        named: &str,
-        client_id: &str,
-        context: &RequestContext,
-    ) -> [Option<BucketKey>; 2] {
-        let key = |kind: &[u8], origin: &[u8]| {
-            let parts = [tenant(context), named.as_bytes(), client_id.as_bytes(), kind, origin];
-            self.state.keys.row(Purpose::Origin, &parts)
-        };
-        [
-            context.device().map(|device| key(b"host", device.as_bytes())),
-            context.peer().map(|peer| key(b"address", &source(peer))),
-        ]
-    }
-
-    /// None without an address: a count of the client alone would let everybody lock it out.
-    ///
-    /// Identifiers are taken together into a few groups an address, or names thought up by one caller would fill the
-    /// memory. Whoever can spoil a group could as well have spoilt the client's own count.
-    fn client_key(&self, claimed: &str, context: &RequestContext) -> Option<BucketKey> {
-        let peer = source(context.peer()?);
-        let group = self
-            .state
-            .keys
-            .key(Purpose::ClientAtSource, &[tenant(context), claimed.as_bytes()])
-            .group();
-        Some(self.state.keys.row(Purpose::ClientAtSource, &[&[group], &peer]))
-    }
-
-    async fn key_of(
-        &self,
-        on: LimitKey<'_>,
-        context: &RequestContext,
-    ) -> Result<Option<(LimitKind, BucketKey)>, BoxError> {
-        let named = match (on, &self.names) {
-            (
-                LimitKey::Account { username } | LimitKey::KnownOrigin { username, .. },
-                Some(names),
-            ) => names.account(username, context).await?,
-            (LimitKey::Account { username } | LimitKey::KnownOrigin { username, .. }, None) => {
-                folded(username).into_owned()
-            }
-            _ => String::new(),
-        };
-        let peer = context.peer();
-        Ok(match on {
-            LimitKey::Account { .. } => {
-                Some((LimitKind::Account, self.account_key(&named, context)))
-            }
-            LimitKey::KnownOrigin { client_id, .. } => {
-                let key = self.origin_keys(&named, client_id, context).into_iter().flatten().next();
-                key.map(|key| (LimitKind::KnownOrigin, key))
-            }
-            LimitKey::Source => peer.map(|peer| {
-                (LimitKind::Source, self.state.keys.row(Purpose::Source, &[&source(peer)]))
-            }),
-            LimitKey::Network => {
-                let network = peer.and_then(network);
-                network.map(|network| {
-                    (LimitKind::Network, self.state.keys.row(Purpose::Network, &[&network]))
-                })
-            }
-            LimitKey::Client { client_id } => {
-                self.client_key(client_id, context).map(|key| (LimitKind::Client, key))
-            }
-        })
-    }
-
     fn rule(&self, counted: LimitKind) -> &Rule {
         match counted {
             LimitKind::Account | LimitKind::KnownOrigin => &self.account,
@@ -494,7 +325,7 @@ impl AttemptLimiter {
         }
     }
 
-    /// The bucket that is stored; a new one where there is none.
+    /// The stored bucket, or a new one if there is none.
     fn bucket(&self, tx: &Transaction<'_>, key: BucketKey) -> Result<Bucket, BoxError> {
         Ok(tx.get(key)?.unwrap_or_else(|| self.new_bucket(tx.now().unix_millis())))
     }
@@ -517,7 +348,7 @@ impl AttemptLimiter {
     }
 }
 
-/// Which of these is an origin from where the owner of the name has logged in before, and what is counted there.
+/// The first of the attempt's origins that is known, with its bucket.
 fn known_origin(
     limited: &LimiterKeys,
     tx: &Transaction<'_>,
@@ -531,11 +362,7 @@ fn known_origin(
     Ok(None)
 }
 
-fn tenant(context: &RequestContext) -> &[u8] {
-    context.tenant().unwrap_or_default().as_bytes()
-}
-
-/// A bucket that says nothing any more needs no row.
+/// Stores a bucket, or deletes its row if the bucket no longer holds anything.
 fn write(
     tx: &mut Transaction<'_>,
     key: BucketKey,
@@ -545,85 +372,5 @@ fn write(
     match bucket.ttl(rule, tx.now().unix_millis()) {
         Some(life) => tx.put(key, bucket, Duration::from_millis(life)),
         None => tx.delete(key),
-    }
-}
-
-/// LimiterKeys attempts are meant, for [`PasswordGrant::attempts`](crate::PasswordGrant::attempts) and
-/// [`reset_attempts`](crate::PasswordGrant::reset_attempts). Tenant, address and origin are those of the context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LimitKey<'a> {
-    /// On a user name, from wherever it is not known.
-    Account {
-        /// The name, in any of its spellings.
-        username: &'a str,
-    },
-    /// On a user name, from the context's origin, or else its address.
-    KnownOrigin {
-        /// The name, in any of its spellings.
-        username: &'a str,
-        /// Through which client.
-        client_id: &'a str,
-    },
-    /// From the context's address.
-    Source,
-    /// From the IPv6 network of the context's address.
-    Network,
-    /// Failed authentications of a client from the context's address.
-    Client {
-        /// Which client.
-        client_id: &'a str,
-    },
-}
-
-/// What is counted at the moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AttemptCount {
-    /// Failures in a row, and attempts that are being judged. Only of accounts and origins.
-    pub failures: u32,
-    /// Failures in this window and the one before it, and attempts that are being judged.
-    pub in_window: u32,
-    /// Whether there were so many in a row that none is admitted for a whole window.
-    pub locked: bool,
-    /// How long until the next attempt is admitted, where it is not at once.
-    pub wait: Option<Duration>,
-}
-
-/// A login attempt, as far as the limiter is concerned with it.
-pub(crate) struct Attempt<'a> {
-    pub(crate) username: &'a str,
-    pub(crate) client_id: &'a ClientId,
-    pub(crate) context: &'a RequestContext,
-}
-
-impl<'a> Attempt<'a> {
-    pub(crate) fn event(&self, kind: EventKind) -> Event<'a> {
-        Event::in_context(kind, self.context)
-            .with_client(self.client_id)
-            .with_username(self.username)
-    }
-}
-
-/// What came of an attempt.
-#[derive(Clone, Copy)]
-pub(crate) struct Judged {
-    outcome: Outcome,
-    /// The user name is that of an account.
-    user_found: bool,
-}
-
-/// How a login counts. A further step is asked for only behind the right password. The reason of a rejection makes no
-/// difference: a disabled user's right password costs what a wrong one does, or it could be told from the count.
-pub(crate) fn judged(login: &Result<Login, Refusal>) -> Judged {
-    match login {
-        Ok(login) => match login.rejection() {
-            Some(rejection) => Judged {
-                outcome: Outcome::Failure,
-                user_found: rejection != Rejection::UnknownUser,
-            },
-            None => Judged { outcome: Outcome::Success, user_found: true },
-        },
-        Err(_) => Judged { outcome: Outcome::Inconclusive, user_found: false },
     }
 }

@@ -1,84 +1,53 @@
-//! The attempt limiter: a pure machine over rows, one [`Bucket`] a key.
+//! The decision of the attempt limiter: a state machine without I/O, over one [`Bucket`] a key.
 //!
-//! An attempt is **reserved** on all its keys at once before anything is verified, and **settled** afterwards. The
-//! reservation is the record of the failure: whatever is not settled (a crash, a panic, a caller who went away) has
-//! failed. An attempt that succeeds takes back what was counted against the name since its owner last logged in; one
-//! that could not be judged takes back itself.
+//! An attempt is **reserved** on all its keys at once before anything is verified, and **settled**
+//! afterwards. The reservation itself records the failure: an attempt that is never settled (a
+//! crash, a panic, a caller who disconnected) has failed. A successful attempt takes back itself
+//! and the failures in a row before it; an attempt that could not be judged takes back only itself.
 //!
-//! What it promises, on each key, in the order of admissions:
+//! On each key, in the order of admissions, it guarantees:
 //!
-//! * Between two successes at most `burst` attempts are admitted, and one more for each wait that passes.
-//! * In any span of one window at most `rolling_limit + window / cap` are admitted that are not taken back.
-//! * Never more than `consecutive_limit` without a success; then none for a whole window.
+//! * Between two successes at most `burst` attempts are admitted, and one more for each wait that
+//!   passes.
+//! * In any span of one window at most `rolling_limit + window / cap` attempts are admitted that
+//!   are not taken back.
+//! * Never more than `consecutive_limit` attempts are admitted without a success; then none for a
+//!   whole window.
 //!
-//! `exploration.rs` holds it against a naive reference through all short histories and many long ones.
+//! The tests in `exploration.rs` compare it with a naive reference, over all short histories and
+//! many long ones.
 
 use std::cmp::Reverse;
 
 use crate::limiter::bucket::{Bucket, KeyReservation};
+use crate::limiter::rule::Rule;
 
-/// How attempts on one kind of key are limited. Times are in milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rule {
-    /// Failures in a row before the first wait.
-    pub(crate) burst: u32,
-    /// The first wait; each further failure doubles it.
-    pub(crate) base: u64,
-    /// The longest wait.
-    pub(crate) cap: u64,
-    /// Failures in a row before the key is locked. Without it failures in a row are not counted, only all of a window.
-    pub(crate) consecutive_limit: Option<u32>,
-    /// Failures in a window before there is only one a `cap`.
-    pub(crate) rolling_limit: u32,
-    /// The window of `rolling_limit`, and how long a locked key stays so.
-    pub(crate) window: u64,
-    /// How long an attempt may be open. What is settled later takes back less.
-    pub(crate) attempt_timeout: u64,
-}
-
-impl Rule {
-    /// The wait behind so many failures beyond the burst. Saturates.
-    pub(super) fn backoff(&self, beyond: u32) -> u64 {
-        self.base.saturating_mul(1_u64.checked_shl(beyond).unwrap_or(u64::MAX)).min(self.cap)
-    }
-}
-
-/// What is said to an attempt.
+/// Whether an attempt is admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// Reserved, on every bucket in its order.
+    /// The attempt is reserved on every bucket: one reservation for each, in their order.
     Admitted(Vec<KeyReservation>),
-    /// Not now. Nothing was changed.
+    /// The attempt is over a limit. No bucket was charged.
     Denied {
-        /// Milliseconds until every bucket that denies would admit.
+        /// Milliseconds until every bucket that denies would admit the attempt.
         wait: u64,
-        /// The bucket whose wait it is.
+        /// The index of the bucket with the longest wait.
         bucket: usize,
     },
-    /// Not now, but only because attempts are open that may yet turn out right. Nothing was changed.
+    /// The attempt is over a limit only because of open attempts, which may still succeed. No
+    /// bucket was charged.
     Contended {
-        /// The bucket that has them.
+        /// The index of the first bucket with such attempts.
         bucket: usize,
     },
 }
 
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Outcome {
-    /// The credentials were right.
-    Success,
-    /// They were not.
-    Failure,
-    /// They could not be judged, and not because of the caller.
-    Inconclusive,
-}
-
-/// A bucket that an attempt would be charged to.
+/// A bucket that an attempt is about to be charged to.
 #[derive(Debug, Clone)]
 pub(crate) struct ChargedKey<'a> {
     pub(crate) rule: &'a Rule,
     pub(crate) bucket: Bucket,
-    /// It is to be stored, though the attempt is not admitted: the clock was set back.
+    /// The clock was set back, so the bucket must be stored even if the attempt is not admitted.
     pub(crate) set_back: bool,
 }
 
@@ -88,7 +57,7 @@ impl<'a> ChargedKey<'a> {
     }
 }
 
-/// Reserves an attempt on all of these buckets, or on none.
+/// Reserves an attempt on all of these buckets, or on none. `now` is in milliseconds since 1970.
 pub(crate) fn reserve(now: u64, charged: &mut [ChargedKey<'_>]) -> Decision {
     let (mut denied, mut contended) = (None, None);
     for (index, ChargedKey { rule, bucket, set_back }) in charged.iter_mut().enumerate() {

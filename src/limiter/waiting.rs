@@ -1,9 +1,12 @@
+//! A bound on the attempts that wait for other attempts on the same key to be settled.
+
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::state::StateKey;
 
-/// Attempts that wait for others to be settled: a bounded number, so that nobody can fill the process with them.
+/// The attempts that wait for others to be settled. Their number is bounded, so that nobody can
+/// fill the process with waiting requests.
 #[derive(Default)]
 pub(crate) struct Waiters(Mutex<Counts>);
 
@@ -17,7 +20,8 @@ impl Waiters {
     const ALL: usize = 1024;
     const EACH: usize = 64;
 
-    /// A place among those that wait for this key, until it is dropped; `None` if there is none.
+    /// Joins the attempts that wait for this key, until the returned value is dropped. `None` if
+    /// too many wait already.
     pub(crate) fn join(&self, key: StateKey) -> Option<Waiting<'_>> {
         let mut counts = self.counts();
         let each = counts.each.get(&key).copied().unwrap_or(0);
@@ -34,7 +38,7 @@ impl Waiters {
     }
 }
 
-/// A place among those that wait.
+/// One waiting attempt.
 pub(crate) struct Waiting<'a> {
     waiters: &'a Waiters,
     key: StateKey,

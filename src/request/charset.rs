@@ -1,17 +1,18 @@
-//! The charset that the `Content-Type` of a form names.
+//! The charset in the `Content-Type` of a form.
 
 use crate::http::Header;
 
-/// How a form says that its text is encoded.
+/// The text encoding that a form claims to have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Charset {
     Utf8,
-    /// Some other way, in which ASCII text is the same as in UTF-8.
+    /// Another encoding, in which ASCII text has the same bytes as in UTF-8.
     AsciiSuperset,
 }
 
-/// The charset that the `Content-Type` of a form names, UTF-8 if it names none; `None` for any other media type or
-/// parameter. A form has no `charset` by its registration, but widely used clients add one, some always `ISO-8859-1`.
+/// The charset in the `Content-Type` of a form; UTF-8 if it names none. `None` for any other media
+/// type or parameter. The registration of the media type defines no `charset`, but widely used
+/// clients add one, and some always send `ISO-8859-1`.
 pub(super) fn charset_of(content_type: Header<'_>) -> Option<Charset> {
     let Header::Once(value) = content_type else { return None };
     let mut parts =
@@ -20,7 +21,7 @@ pub(super) fn charset_of(content_type: Header<'_>) -> Option<Charset> {
         return None;
     }
     let mut charset = None;
-    // RFC 9110 section 5.6.6 allows a semicolon with nothing behind it.
+    // RFC 9110 section 5.6.6 allows a semicolon that no parameter follows.
     for parameter in parts.filter(|parameter| !parameter.is_empty()) {
         let (_, label) =
             parameter.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset"))?;
@@ -35,7 +36,8 @@ pub(super) fn charset_of(content_type: Header<'_>) -> Option<Charset> {
     Some(charset.unwrap_or(Charset::Utf8))
 }
 
-/// `None` for what is no label, and for encodings in which an octet below 128 need not be the ASCII character.
+/// The charset with this label. `None` if the label is malformed, or for encodings in which an
+/// octet below 128 is not always the ASCII character.
 fn charset_named(label: &str) -> Option<Charset> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:()".contains(&byte);
     if label.is_empty() || !label.bytes().all(is_token) {
@@ -45,7 +47,7 @@ fn charset_named(label: &str) -> Option<Charset> {
         return Some(Charset::Utf8);
     }
     let bare = label.to_ascii_lowercase().replace(['-', '_'], "");
-    // Aliases begin so, such as `csUTF16` and `x-UTF-16LE-BOM`.
+    // Aliases begin with these, such as `csUTF16` and `x-UTF-16LE-BOM`.
     let bare = bare.strip_prefix("cs").or_else(|| bare.strip_prefix('x')).unwrap_or(&bare);
     let code_page = ["cp", "ibm", "ccsid", "windows", "ms", ""]
         .iter()
@@ -57,7 +59,8 @@ fn charset_named(label: &str) -> Option<Charset> {
     is_superset.then_some(Charset::AsciiSuperset)
 }
 
-/// UTF-16 and its like, UTF-7, encodings that switch between alphabets, EBCDIC; under each of their names.
+/// The beginnings of the names of encodings that are not supersets of ASCII: UTF-16 and similar,
+/// UTF-7, encodings that switch between alphabets, and EBCDIC.
 const NO_SUPERSETS: [&str; 14] = [
     "utf16",
     "utf32",
@@ -75,9 +78,10 @@ const NO_SUPERSETS: [&str; 14] = [
     "utfebcdic",
 ];
 
-/// Whether a code page of that number has ASCII as its first half. The others are EBCDIC (most of those below 437, some of
-/// 500 to 1399) or UTF-16 and UTF-7 (1200, 12000, 65000).
+/// Whether the first half of the code page with this number is ASCII. The others are EBCDIC (most
+/// of those below 437, some from 500 to 1399), or UTF-16, UTF-32 and UTF-7 (1200, 12000, 65000).
 fn is_ascii_code_page(number: u32) -> bool {
-    matches!(number, 437 | 720 | 737 | 775 | 850..=869 | 874 | 932 | 936 | 949 | 950 | 1250..=1258 | 1361 | 10000..=10099
-        | 20127 | 20866 | 21866 | 28591..=28606 | 38598 | 51932..=51949 | 54936)
+    matches!(number, 437 | 720 | 737 | 775 | 850..=869 | 874 | 932 | 936 | 949 | 950 | 1250..=1258
+        | 1361 | 10000..=10099 | 20127 | 20866 | 21866 | 28591..=28606 | 38598 | 51932..=51949
+        | 54936)
 }

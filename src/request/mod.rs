@@ -1,5 +1,5 @@
-//! The strict parse of a request: from bytes, or from a form that the host has parsed, to its
-//! parameters.
+//! The strict parser of requests. It takes bytes, or a form that the host has parsed, and yields
+//! the parameters.
 
 mod charset;
 mod parameter;
@@ -20,23 +20,24 @@ use crate::types::secret::Secret;
 
 /// A token request ([RFC 6749 section 4.3.2]), parsed strictly.
 ///
-/// No parameter is repeated, and every one is within its length and of the characters that its
-/// grammar allows (RFC 6749 appendix A). Tokens and assertions are not checked here: one that is
-/// malformed is answered later, like one that is unknown. A parameter without a value counts as
-/// absent. Unknown parameters are ignored, but counted, and refused if they are repeated. Whether
-/// what is needed is there, registered and right is decided later.
+/// No parameter is repeated, and each is within its length and has only the characters that its
+/// grammar allows (RFC 6749 appendix A). Tokens and assertions are not checked here: a malformed
+/// one is answered later, in the same way as an unknown one. A parameter without a value counts as
+/// absent. Unknown parameters are ignored, but they are counted, and refused if they are repeated.
+/// Whether all required parameters are present, registered and correct is checked later.
 ///
-/// It borrows from the request wherever nothing had to be decoded.
+/// The request is borrowed wherever nothing had to be decoded.
 ///
 /// # From a framework's form
 ///
 /// It can be deserialised from a form: `axum::Form<TokenRequest>`, `actix_web::web::Form` and
-/// `serde_urlencoded::from_bytes` yield one. That does not fail for what OAuth has an answer for: a
-/// request that is malformed is kept as such, and [`handle`](crate::PasswordGrant::handle) answers
-/// it. A framework's extractor still checks the method, the content type and the size in its own
-/// way and answers these itself, and its decoder is lenient: bytes that are no UTF-8 become U+FFFD,
-/// for which the request is refused, and a bad percent escape stays as it is. Where the same bytes
-/// must be answered everywhere, call [`PasswordGrant::token`](crate::PasswordGrant::token).
+/// `serde_urlencoded::from_bytes` yield one. Deserialisation does not fail for mistakes that OAuth
+/// has an answer for: a malformed request is kept as such, and
+/// [`handle`](crate::PasswordGrant::handle) answers it. A framework's extractor still checks the
+/// method, the content type and the size in its own way and answers violations itself. Its decoder
+/// is lenient: bytes that are not UTF-8 become U+FFFD, for which the request is refused, and a bad
+/// percent escape stays unchanged. Where the same bytes must get the same answer everywhere, call
+/// [`PasswordGrant::token`](crate::PasswordGrant::token).
 ///
 /// ```
 /// use password_grant::{RequestContext, TokenRequest};
@@ -52,25 +53,28 @@ use crate::types::secret::Secret;
 pub struct TokenRequest<'a> {
     pub(crate) context: RequestContext,
     pub(crate) authorization: Header<'a>,
-    /// The values, by [`Parameter`]. All of them are kept as secrets, since many are.
+    /// The values, indexed by [`Parameter`]. All of them are kept as secrets, because many are.
     values: [Option<Secret<'a>>; Parameter::ALL.len()],
     /// The values of `resource` (RFC 8707) and `audience`, in order.
     pub(crate) targets: Vec<Cow<'a, str>>,
-    /// What is wrong with the request. Only in one that was deserialised.
+    /// The fault of the request. Set only in a request that was deserialised.
     fault: Option<RequestFault>,
 }
 
 impl<'a> TokenRequest<'a> {
-    /// Parses an HTTP request, for hosts that want to see it before they
-    /// [`handle`](crate::PasswordGrant::handle) it. [`PasswordGrant::token`](crate::PasswordGrant::token) does both.
+    /// Parses an HTTP request, for hosts that need the parameters before they call
+    /// [`handle`](crate::PasswordGrant::handle).
+    /// [`PasswordGrant::token`](crate::PasswordGrant::token) does both.
     ///
-    /// The body may have the 65,536 bytes of the default [`RequestLimits`]. The engine's own limit for passwords is applied
-    /// when it handles the request, and the engine's observer is not told of what fails here.
+    /// The body may have up to the 65,536 bytes of the default [`RequestLimits`]. The engine
+    /// applies its own limit for passwords when it handles the request. Its observer does not learn
+    /// of requests that fail here.
     ///
     /// # Errors
     ///
-    /// `invalid_request` with the status that HTTP has for it (405 for a method other than POST, 413 for a body that
-    /// is too large, else 400), or `invalid_scope` for a malformed scope.
+    /// `invalid_request` with the status that HTTP defines for the fault (405 for a method other
+    /// than POST, 413 for a body that is too large, otherwise 400), or `invalid_scope` for a
+    /// malformed scope.
     pub fn from_http(request: &HttpRequest<'a>) -> Result<Self, TokenError> {
         let mut parsed = Self::empty();
         parsed
@@ -81,11 +85,12 @@ impl<'a> TokenRequest<'a> {
 
     /// Takes the parameters from a host that has already parsed the form.
     ///
-    /// The pairs must be *all* pairs of the body in their order, repeated ones included: a map would hide a repeated
-    /// parameter, which must be refused. Names and values are decoded already. The host answers for what
-    /// [`from_http`](Self::from_http) would have checked before: the method, the content type, strict decoding, and
-    /// that nothing was taken from the query. A name or value that holds U+FFFD is refused, since that is what a lenient
-    /// decoder makes of bytes that are no text, and two passwords could become the same.
+    /// The pairs must be *all* pairs of the body in their order, including repeated ones: a map
+    /// would hide a repeated parameter, which must be refused. Names and values are already
+    /// decoded. The host is responsible for what [`from_http`](Self::from_http) would have checked:
+    /// the method, the content type, strict decoding, and that nothing comes from the query. A name
+    /// or value that contains U+FFFD is refused, because a lenient decoder produces it from bytes
+    /// that are not text, and two passwords could become the same.
     ///
     /// ```
     /// use password_grant::TokenRequest;
@@ -110,43 +115,46 @@ impl<'a> TokenRequest<'a> {
         Ok(parsed)
     }
 
-    /// The `grant_type`. Within its length and grammar; otherwise as it came.
+    /// The `grant_type`. Its length and grammar are checked; otherwise it is raw.
     #[must_use]
     pub fn grant_type(&self) -> Option<&str> {
         self.get(Parameter::GrantType)
     }
 
-    /// The `client_id` in the body. Within its length and grammar; nobody has authenticated yet.
+    /// The `client_id` in the body. Its length and grammar are checked; the client has not
+    /// authenticated yet.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         self.get(Parameter::ClientId)
     }
 
-    /// The `username`. Within its length and grammar; nobody has logged in yet.
+    /// The `username`. Its length and grammar are checked; the user has not logged in yet.
     #[must_use]
     pub fn username(&self) -> Option<&str> {
         self.get(Parameter::Username)
     }
 
-    /// The value of the `Authorization` header, for a request made [`from_pairs`](Self::from_pairs). Call it once for
-    /// each such header in the request: a second one makes the request malformed.
+    /// Sets the value of the `Authorization` header, for a request from
+    /// [`from_pairs`](Self::from_pairs) or a form. Call it once for each such header of the HTTP
+    /// request: a second one makes the request malformed.
     #[must_use]
     pub fn authorization(mut self, value: &'a [u8]) -> Self {
         self.authorization = self.authorization.and(value);
         self
     }
 
-    /// What surrounds the request.
+    /// Sets the context of the request.
     #[must_use]
     pub fn context(mut self, context: RequestContext) -> Self {
         self.context = context;
         self
     }
 
-    /// In the order that decides which of several faults is the one answered: size, method, headers, query, type,
-    /// then the body.
+    /// Parses and checks an HTTP request. If it has several faults, the first in this order is
+    /// answered: size, method, headers, query, content type, body.
     ///
-    /// Into a value that is there already, because it is large, and copied wherever it is returned.
+    /// The result is written into `self`, because the value is large and returning it would copy it
+    /// each time.
     pub(crate) fn parse(
         &mut self,
         request: &HttpRequest<'a>,
@@ -193,23 +201,23 @@ impl<'a> TokenRequest<'a> {
         }
     }
 
-    /// The value of a parameter. Within its length and grammar.
+    /// The value of a parameter. Its length and grammar are checked.
     pub(crate) fn get(&self, parameter: Parameter) -> Option<&str> {
         self.values.get(parameter as usize)?.as_ref().map(Secret::expose)
     }
 
-    /// The value of a parameter, taken out of the request.
+    /// Takes the value of a parameter out of the request.
     pub(crate) fn take(&mut self, parameter: Parameter) -> Option<Secret<'a>> {
         self.values.get_mut(parameter as usize)?.take()
     }
 
-    /// What is wrong with a request that was deserialised.
+    /// The fault of a request that was deserialised.
     pub(crate) fn fault(&self) -> Option<RequestFault> {
         self.fault
     }
 
-    /// Takes in all pairs, then checks every value against its grammar: a repeated parameter is
-    /// found first.
+    /// Stores all pairs, and then checks every value against its grammar, so that a repeated
+    /// parameter is the first fault found.
     fn collect(
         &mut self,
         pairs: impl Iterator<Item = Result<(Cow<'a, str>, Secret<'a>), RequestFault>>,
@@ -224,7 +232,8 @@ impl<'a> TokenRequest<'a> {
         self.check(limits)
     }
 
-    /// Takes in one pair. Without a value it counts as absent; one that is unknown is ignored.
+    /// Stores one pair. A parameter without a value counts as absent, and an unknown one is
+    /// ignored.
     fn put(
         &mut self,
         name: Cow<'a, str>,
@@ -257,8 +266,8 @@ impl<'a> TokenRequest<'a> {
     }
 }
 
-/// A pair that somebody else has decoded. U+FFFD is what a lenient decoder makes of bytes that are
-/// no text, and two passwords could become the same.
+/// Checks a pair that the host's code has decoded. A lenient decoder produces U+FFFD from bytes
+/// that are not text, and two passwords could become the same.
 fn decoded_elsewhere<'a>(
     name: Cow<'a, str>,
     value: Secret<'a>,
@@ -275,7 +284,7 @@ fn decoded_elsewhere<'a>(
 #[derive(Default)]
 struct Seen<'a> {
     pairs: usize,
-    /// A bit for each parameter that is known.
+    /// One bit for each known parameter.
     known: u32,
     unknown: Vec<Cow<'a, str>>,
 }

@@ -1,4 +1,4 @@
-//! The parameters of the endpoints, in one table: where each occurs, what its value may be, and
+//! One table of the parameters of all endpoints: where each is known, what its value may be, and
 //! whether it is a credential.
 
 use crate::error::RequestFault;
@@ -6,11 +6,11 @@ use crate::http::form;
 use crate::types::limits::RequestLimits;
 use crate::types::scope;
 
-/// The endpoint that a request was sent to, which decides what parameters it has.
+/// The endpoint that a request was sent to. It decides which parameters are known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     Token,
-    /// Revocation or introspection: about one token.
+    /// Revocation (RFC 7009) or introspection (RFC 7662).
     AboutToken,
 }
 
@@ -21,7 +21,7 @@ enum At {
     Only(Endpoint),
 }
 
-/// What the value of a parameter may be (RFC 6749 appendix A). Lengths are bytes after decoding.
+/// What the value of a parameter may be (RFC 6749 appendix A). Lengths are in bytes after decoding.
 #[derive(Clone, Copy)]
 enum Grammar {
     Vschar {
@@ -30,25 +30,26 @@ enum Grammar {
     Text {
         longest: usize,
     },
-    /// Text within the configured limit.
+    /// Text up to the configured limit.
     Password,
-    /// Faults are `invalid_scope`.
+    /// A scope. A malformed one is answered with `invalid_scope`.
     Scope,
-    /// A token or an assertion. One that is malformed is answered as one that is unknown.
+    /// A token or an assertion. A malformed one is answered later, in the same way as an unknown
+    /// one.
     Opaque,
 }
 
 struct Rule {
     at: At,
     grammar: Grammar,
-    /// Credentials must not stand in the URI, where logs and histories keep them (RFC 6749 section
-    /// 2.3.1).
+    /// Whether it is a credential, which must not be in the URI, where logs and histories keep it
+    /// (RFC 6749 section 2.3.1).
     is_credential: bool,
 }
 
 macro_rules! parameters {
     ($($(#[$doc:meta])* $variant:ident = $($name:literal)|+, $at:expr, $grammar:expr, $credential:expr;)+) => {
-        /// The parameters that are known. Grammar is checked in this order.
+        /// The known parameters. Values are checked in this order.
         #[derive(Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Parameter {
             $($(#[$doc])* $variant,)+
@@ -74,9 +75,9 @@ macro_rules! parameters {
     };
 }
 
-/// Most are known at the token endpoint alone.
+/// Most parameters are known at the token endpoint only.
 const TOKEN: At = At::Only(Endpoint::Token);
-/// `token_type_hint` is not known: a token itself tells what it is.
+/// `token_type_hint` is not known, because the token itself shows its type.
 const ABOUT_TOKEN: At = At::Only(Endpoint::AboutToken);
 const SHORT: Grammar = Grammar::Vschar { longest: RequestLimits::SHORT };
 const CLIENT_ID: Grammar = Grammar::Vschar { longest: RequestLimits::CLIENT_ID };
@@ -95,12 +96,12 @@ parameters! {
     ClientAssertion     = "client_assertion",       At::Every,   Grammar::Opaque,   true;
     RefreshToken        = "refresh_token",          TOKEN,       Grammar::Opaque,   true;
     Token               = "token",                  ABOUT_TOKEN, Grammar::Opaque,   true;
-    /// The only one that may be repeated (RFC 8707).
+    /// The only parameter that may be repeated (RFC 8707).
     Target              = "resource" | "audience",  TOKEN,       SHORT,             false;
 }
 
 impl Parameter {
-    /// The parameter of this name, if it is known at the endpoint.
+    /// The parameter with this name, if it is known at the endpoint.
     pub(super) fn named(name: &str, endpoint: Endpoint) -> Option<Self> {
         Self::of_name(name).filter(|parameter| parameter.is_at(endpoint))
     }
@@ -112,7 +113,7 @@ impl Parameter {
         }
     }
 
-    /// Checks a value that is not empty.
+    /// Checks the length and grammar of a value that is not empty.
     pub(super) fn check(self, value: &str, limits: &RequestLimits) -> Result<(), RequestFault> {
         let within = |longest: usize, allows: fn(&str) -> bool| match value {
             _ if value.len() > longest => Err(RequestFault::TooLong),
@@ -137,12 +138,13 @@ fn is_short_scope(value: &str) -> bool {
         && scope::is_scope(value)
 }
 
-/// Whether a credential of any endpoint stands in the query. `token` is one only where it is known.
+/// Whether the query contains a credential of any endpoint. `token` counts only at the endpoints
+/// where it is known.
 pub(super) fn holds_credential(query: &str, endpoint: Endpoint) -> bool {
     let is_credential = |name: &str| match Parameter::of_name(name) {
         Some(Parameter::Token) => endpoint == Endpoint::AboutToken,
         Some(parameter) => parameter.rule().is_credential,
-        None => name == "access_token", // of a protected resource (RFC 6750 section 2.3)
+        None => name == "access_token", // at a protected resource (RFC 6750 section 2.3)
     };
     form::pairs(query.as_bytes())
         .filter_map(|(name, _)| form::decode(name).ok())

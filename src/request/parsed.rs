@@ -1,4 +1,4 @@
-//! A request that a framework's form extractor has parsed: `Deserialize` for [`TokenRequest`].
+//! `Deserialize` for [`TokenRequest`]: a request that a framework's form extractor has parsed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::types::limits::RequestLimits;
 use crate::types::secret::Secret;
 
 impl<'de> Deserialize<'de> for TokenRequest<'_> {
-    /// Fails only where the input is no map of texts, which a form always is.
+    /// Fails only if the input is not a map of texts. A form always is one.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Pairs).map(|request: TokenRequest<'static>| request)
     }
@@ -33,7 +33,7 @@ impl<'de> Visitor<'de> for Pairs {
                 pair.and_then(|(name, value)| request.put(name, value, Endpoint::Token, &mut seen));
             if let Err(fault) = put {
                 request.fault = Some(fault);
-                // To the end, or the deserialiser complains about the rest.
+                // Reads the rest, because a deserialiser may fail if it is not read to its end.
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 return Ok(request);
             }
@@ -43,7 +43,7 @@ impl<'de> Visitor<'de> for Pairs {
     }
 }
 
-/// A value, which is overwritten when it is dropped.
+/// A value that is overwritten when it is dropped.
 struct SecretText(Secret<'static>);
 
 impl<'de> Deserialize<'de> for SecretText {

@@ -1,3 +1,5 @@
+//! The bearer token of a request to a protected resource (RFC 6750 section 2).
+
 use std::fmt;
 
 use crate::event::AccessFault;
@@ -5,11 +7,11 @@ use crate::http::form;
 use crate::http::{self, Header, HttpRequest};
 use crate::types::token::is_b64token;
 
-/// The part of a request that can carry a bearer token ([RFC 6750 section 2]): its `Authorization` headers, and the
-/// query, where a token must not be.
+/// The parts of a request that can carry a bearer token ([RFC 6750 section 2]): the `Authorization`
+/// headers, and the query, where a token is not accepted.
 ///
-/// Made from `&http::HeaderMap`, from `&http::request::Parts` (which also shows the query), from `&HttpRequest`, or by
-/// [`new`](Self::new).
+/// It is made from `&http::HeaderMap`, from `&http::request::Parts` (which includes the query),
+/// from `&HttpRequest`, or by [`new`](Self::new).
 ///
 /// [RFC 6750 section 2]: https://www.rfc-editor.org/rfc/rfc6750#section-2
 #[derive(Clone, Copy)]
@@ -19,7 +21,8 @@ pub struct BearerRequest<'a> {
 }
 
 impl<'a> BearerRequest<'a> {
-    /// All headers of the request (repeated ones repeated), and the part of the URI after `?`.
+    /// Takes all headers of the request (repeated ones repeated), and the part of the URI after
+    /// `?`. Both are raw.
     pub fn new(
         headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
         query: Option<&'a str>,
@@ -27,14 +30,14 @@ impl<'a> BearerRequest<'a> {
         Self { authorization: HttpRequest::new("", None, headers, &[]).authorization, query }
     }
 
-    /// The token: `Bearer`, one or more spaces, `b64token` (RFC 6750 section 2.1).
+    /// The token: `Bearer`, one or more spaces, and the `b64token` (RFC 6750 section 2.1).
     pub(crate) fn token(&self) -> Result<&'a str, AccessFault> {
         let header = match self.authorization {
             Header::Absent => return Err(AccessFault::NoToken),
             Header::Repeated => return Err(AccessFault::Malformed),
             Header::Once(header) => header,
         };
-        // Another scheme is no bearer token at all, also one whose name only begins in the same way.
+        // Another scheme carries no bearer token, even if its name begins with `Bearer`.
         let is_bearer = header.split_at_checked(SCHEME.len()).is_some_and(|(scheme, rest)| {
             scheme.eq_ignore_ascii_case(SCHEME) && !begins_with_token(rest)
         });
@@ -79,7 +82,7 @@ impl fmt::Debug for BearerRequest<'_> {
 
 const SCHEME: &[u8] = b"bearer";
 
-/// Whether the name of the scheme goes on.
+/// Whether the name of the scheme continues.
 fn begins_with_token(rest: &[u8]) -> bool {
     rest.first()
         .is_some_and(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))

@@ -1,4 +1,4 @@
-//! The claims of a JWT access token (RFC 9068 section 2.2), typed strictly.
+//! The claims of a JWT access token (RFC 9068 section 2.2), parsed strictly.
 
 use serde_json::{Map, Value};
 
@@ -9,11 +9,12 @@ use crate::types::limits::RequestLimits;
 use crate::types::scope::Scope;
 use crate::types::token::TokenDetails;
 
-/// The `typ` of a JWT access token. Nothing else that we sign or accept has it, so none can stand in for another.
+/// The `typ` of a JWT access token. Nothing else that this crate signs or accepts has it, so no
+/// other JWT can be used as an access token.
 pub(crate) const JWT_TYPE: &str = "at+jwt";
 
-/// What a token says whose form, type, algorithm and signature are right. Its issuer, audience, times and `cnf` are
-/// not judged yet.
+/// The details of a token whose form, type, algorithm and signature are valid. Its issuer,
+/// audience, times and `cnf` are not checked yet.
 pub(crate) fn read_jwt(
     token: &str,
     algorithms: &[Algorithm],
@@ -34,7 +35,8 @@ fn is_access_token(typ: &str) -> bool {
     typ.eq_ignore_ascii_case(JWT_TYPE) || typ.eq_ignore_ascii_case("application/at+jwt")
 }
 
-/// `None` where a claim is missing that RFC 9068 requires, or one is of another type. Nothing is coerced.
+/// `None` if a claim that RFC 9068 requires is missing, or a claim has another type. Nothing is
+/// coerced.
 fn details(mut claims: Map<String, Value>) -> Option<TokenDetails> {
     let issued_at = NumericDate::read(&claims.remove("iat")?)?;
     Some(TokenDetails {
@@ -44,7 +46,7 @@ fn details(mut claims: Map<String, Value>) -> Option<TokenDetails> {
         audiences: strings(claims.remove("aud")?)?,
         scope: match claims.remove("scope") {
             None => Scope::empty(),
-            Some(scope) => string(scope)?.parse().ok()?, // also the empty text, as some issuers write none
+            Some(scope) => string(scope)?.parse().ok()?, // some issuers write "" for no scope
         },
         token_id: string(claims.remove("jti")?)?,
         session_id: match claims.remove("sid") {
@@ -65,7 +67,7 @@ fn string(value: Value) -> Option<String> {
     }
 }
 
-/// One string, or an array of them.
+/// One string, or an array of strings.
 pub(crate) fn strings(value: Value) -> Option<Vec<String>> {
     match value {
         Value::Array(entries) => entries.into_iter().map(string).collect(),

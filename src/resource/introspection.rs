@@ -1,3 +1,5 @@
+//! Access tokens that a resource server looks up at an introspection endpoint (RFC 7662).
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,20 +23,36 @@ use crate::types::digest::sha256;
 use crate::types::secret::Secret;
 use crate::types::token::TokenDetails;
 
-/// Sends requests to an introspection endpoint with the host's own HTTP client: the library does no network I/O.
+/// Sends requests to an introspection endpoint with the host's own HTTP client; the crate does no
+/// network I/O.
 ///
 /// ```
 /// use password_grant::resource::IntrospectionTransport;
 /// use password_grant::{BoxError, async_trait};
 /// # struct Http;
 /// # impl Http {
-/// #     async fn send(&self, _: &str, _: &[(&str, &str)], _: String) -> Result<(u16, Vec<u8>), BoxError> { Ok((200, vec![])) }
+/// #     async fn send(
+/// #         &self,
+/// #         _: &str,
+/// #         _: &[(&str, &str)],
+/// #         _: String,
+/// #     ) -> Result<(u16, Vec<u8>), BoxError> {
+/// #         Ok((200, vec![]))
+/// #     }
 /// # }
 ///
 /// #[async_trait]
 /// impl IntrospectionTransport for Http {
-///     async fn post(&self, url: &str, authorization: Option<&str>, form: &str) -> Result<(u16, Vec<u8>), BoxError> {
-///         let mut headers = vec![("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json")];
+///     async fn post(
+///         &self,
+///         url: &str,
+///         authorization: Option<&str>,
+///         form: &str,
+///     ) -> Result<(u16, Vec<u8>), BoxError> {
+///         let mut headers = vec![
+///             ("content-type", "application/x-www-form-urlencoded"),
+///             ("accept", "application/json"),
+///         ];
 ///         headers.extend(authorization.map(|value| ("authorization", value)));
 ///         self.send(url, &headers, form.to_owned()).await
 ///     }
@@ -42,14 +60,19 @@ use crate::types::token::TokenDetails;
 /// ```
 #[async_trait]
 pub trait IntrospectionTransport: Send + Sync + 'static {
-    /// POSTs this form, as `application/x-www-form-urlencoded`, with this `Authorization` header if there is one. Returns
-    /// status and body. Over TLS; follow no redirects, and read no more than some 64 KiB.
+    /// Sends `form` by POST as `application/x-www-form-urlencoded`, with this `Authorization`
+    /// header if there is one. Returns status and body. Use TLS, follow no redirects, and read no
+    /// more than about 64 KiB.
     ///
-    /// `authorization` and `form` hold secrets: do not log them. Dropped when it takes too long.
+    /// `authorization` and `form` hold secrets: do not log them.
     ///
     /// # Errors
     ///
-    /// When there is no answer; whoever sent the access token gets 503.
+    /// If there is no answer. The caller that sent the access token gets 503.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped when the [`timeout`](IntrospectedTokens::timeout) is over.
     async fn post(
         &self,
         url: &str,
@@ -76,15 +99,15 @@ impl<T: IntrospectionTransport + ?Sized> IntrospectionTransport for Arc<T> {
     }
 }
 
-/// Looks access tokens up by introspection ([RFC 7662]): for a resource server that is to see at once when a token was
-/// revoked, or whose tokens say nothing themselves.
+/// Looks access tokens up by introspection ([RFC 7662]), for a resource server that must notice a
+/// revocation at once, or whose tokens are opaque.
 ///
-/// Whatever is not a clear answer lets no token through: a status other than 200, a body that is no JSON object or repeats a
-/// member, an answer that takes too long, one without `iss`, `aud`, `sub`, `client_id` or `exp`, are all 503, and the
-/// verifier's observer is told why.
+/// Only a clear answer admits a token. A status other than 200, a body that is no JSON object or
+/// repeats a member, an answer that takes too long, and one without `iss`, `aud`, `sub`,
+/// `client_id` or `exp` are all 503, and the verifier's observer receives the cause.
 ///
-/// Each token that is not remembered is one request to the endpoint, whatever it is: bound the requests that you take from
-/// callers who have shown no good token yet.
+/// Each token that is not cached costs one request to the endpoint, whatever it is, so limit the
+/// requests of callers that have not shown a valid token yet.
 ///
 /// ```
 /// use password_grant::resource::IntrospectedTokens;
@@ -94,12 +117,25 @@ impl<T: IntrospectionTransport + ?Sized> IntrospectionTransport for Arc<T> {
 /// # struct Http;
 /// # #[async_trait]
 /// # impl IntrospectionTransport for Http {
-/// #     async fn post(&self, _: &str, _: Option<&str>, _: &str) -> Result<(u16, Vec<u8>), BoxError> { Ok((200, vec![])) }
+/// #     async fn post(
+/// #         &self,
+/// #         _: &str,
+/// #         _: Option<&str>,
+/// #         _: &str,
+/// #     ) -> Result<(u16, Vec<u8>), BoxError> {
+/// #         Ok((200, vec![]))
+/// #     }
 /// # }
 /// # let http = Http;
 ///
-/// let tokens = IntrospectedTokens::basic("https://id.example.com/oauth/introspect", "reports", "reports-secret", http);
-/// let verifier = AccessTokenVerifier::by_lookup("https://id.example.com", "https://api.example.com", tokens);
+/// let tokens = IntrospectedTokens::basic(
+///     "https://id.example.com/oauth/introspect",
+///     "reports",
+///     "reports-secret",
+///     http,
+/// );
+/// let verifier =
+///     AccessTokenVerifier::by_lookup("https://id.example.com", "https://api.example.com", tokens);
 /// ```
 ///
 /// [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
@@ -127,20 +163,20 @@ struct Cached {
 }
 
 impl Cached {
-    /// A clock that is set back prolongs nothing.
+    /// A clock that is set back does not make an entry last longer.
     fn is_fresh(&self, now: Timestamp, span: Duration) -> bool {
         let age = now.since(self.at).max(self.at.since(now));
         age < span && now < Timestamp::from_unix_seconds(self.details.expires_at)
     }
 }
 
-/// Bytes of an answer.
+/// The maximum size of an answer, in bytes.
 const ANSWER: usize = 64 * 1024;
-/// How many answers are kept.
+/// The maximum number of cached answers.
 const CACHED: usize = 10_000;
 
 impl IntrospectedTokens {
-    /// At this endpoint, as this client, by HTTP Basic.
+    /// Uses the endpoint at `url`, and authenticates as this client with HTTP Basic.
     #[must_use]
     pub fn basic(
         url: impl Into<String>,
@@ -152,12 +188,16 @@ impl IntrospectedTokens {
         Self::with_credentials(url.into(), credentials, transport)
     }
 
-    /// The same with form parameters that prove who asks, made anew for each request, such as those of a client assertion
-    /// (RFC 7521 section 4.2). Where they cannot be made, nothing is sent, and the caller gets 503.
+    /// The same with form parameters that authenticate the client, made anew for each request, such
+    /// as those of a client assertion (RFC 7521 section 4.2). If they cannot be made, nothing is
+    /// sent, and the caller gets 503.
     ///
     /// ```
     /// # use password_grant::{assertion::*, error::*, event::*, jose::*, resource::*, state::*, *};
-    /// # fn tokens(assertions: ClientAssertion, http: impl IntrospectionTransport) -> IntrospectedTokens {
+    /// # fn tokens(
+    /// #     assertions: ClientAssertion,
+    /// #     http: impl IntrospectionTransport,
+    /// # ) -> IntrospectedTokens {
     /// let url = "https://id.example.com/oauth/introspect";
     /// IntrospectedTokens::with_parameters(url, move || assertions.parameters(), http)
     /// # }
@@ -197,20 +237,21 @@ impl IntrospectedTokens {
         }
     }
 
-    /// How long an answer may take. Default 5 s.
+    /// The timeout of a request to the endpoint. Default: 5 s.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
     }
 
-    /// For how long it is remembered that a token is active, but never beyond its end: so much longer a token is taken that
-    /// was revoked. Zero asks each time; at most a minute. Default 5 s.
+    /// How long an active token is cached, but never beyond its expiry. A revoked token is accepted
+    /// for that much longer. Zero turns the cache off. Maximum: one minute. Default: 5 s.
     #[must_use]
     pub fn cached_for(self, span: Duration) -> Self {
         Self { cached_for: span.min(Duration::from_secs(60)), ..self }
     }
 
-    /// Of it only the clock is used; see [`Environment`](crate::Environment).
+    /// Sets the clock; nothing else of the environment is used. See
+    /// [`Environment`](crate::Environment).
     #[must_use]
     pub fn environment(self, environment: &Environment) -> Self {
         Self { environment: environment.clone(), ..self }
@@ -275,16 +316,17 @@ impl IntrospectedTokens {
     }
 }
 
-/// The value of an `Authorization` header, whose two halves are form-encoded (RFC 6749 section 2.3.1).
+/// The value of an `Authorization` header for HTTP Basic. Identifier and secret are form-encoded
+/// (RFC 6749 section 2.3.1).
 fn basic(client_id: &str, client_secret: &str) -> Secret<'static> {
-    // Text always encodes.
+    // Encoding a string never fails.
     let half = |text| Secret::new(form::encode(text).unwrap_or_default());
     let pair =
         Secret::new(format!("{}:{}", half(client_id).expose(), half(client_secret).expose()));
     Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())))
 }
 
-/// The answer's meaning (RFC 7662 section 2.2), typed strictly.
+/// Reads an introspection response (RFC 7662 section 2.2), strictly typed.
 fn read((status, body): (u16, Vec<u8>)) -> Result<Option<TokenDetails>, BoxError> {
     if status != 200 {
         return Err(format!("the introspection endpoint answered {status}").into());
@@ -303,7 +345,7 @@ fn read((status, body): (u16, Vec<u8>)) -> Result<Option<TokenDetails>, BoxError
             );
         }
     }
-    // A refresh token, say, opens nothing.
+    // Another type of token, such as a refresh token, gives no access.
     let bearer = members
         .remove("token_type")
         .is_none_or(|kind| kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")));

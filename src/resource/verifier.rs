@@ -1,4 +1,5 @@
-//! Verifying access tokens, by signature or by look-up, and the challenges for those that are not valid.
+//! The verifier of access tokens, by signature (RFC 9068) or by look-up, and the challenges that it
+//! refuses with (RFC 6750 section 3).
 
 use std::fmt;
 use std::ops::Deref;
@@ -20,10 +21,10 @@ use crate::time::{BoxFuture, Timestamp};
 use crate::types::scope::is_scope;
 use crate::types::token::{TokenDetails, is_b64token};
 
-/// Decides whether a request may use a protected resource ([RFC 6750]), by the access token it carries.
+/// Decides whether a request may use a protected resource ([RFC 6750]), by its access token.
 ///
-/// A refusal is a complete answer with the challenge that the RFC asks for, so a protected route begins with three
-/// lines. Cheap to clone.
+/// A refusal is a complete response with the challenge that the RFC requires, so that a few lines
+/// protect a route. Cheap to clone.
 ///
 /// ```
 /// use password_grant::resource::BearerRequest;
@@ -37,7 +38,10 @@ use crate::types::token::{TokenDetails, is_b64token};
 ///     keys.verification_keys()?,    // VerificationKeys::from_jwks elsewhere
 /// )?;
 ///
-/// async fn orders(verifier: &AccessTokenVerifier, request: BearerRequest<'_>) -> Result<String, HttpResponse> {
+/// async fn orders(
+///     verifier: &AccessTokenVerifier,
+///     request: BearerRequest<'_>,
+/// ) -> Result<String, HttpResponse> {
 ///     let token = verifier.authorize(request, "orders:read").await?;
 ///     Ok(format!("the orders of {}", token.subject))
 /// }
@@ -55,26 +59,27 @@ pub struct AccessTokenVerifier {
     environment: Environment,
 }
 
-/// How it is learnt what a token says.
+/// Where the details of a token come from.
 #[derive(Clone)]
 enum Source {
     Signature { algorithms: Arc<[Algorithm]>, keys: Arc<VerificationKeys> },
     Lookup(Arc<dyn TokenLookup>),
 }
 
-/// Tells what a token says by looking it up, where the token itself says nothing.
+/// Looks up the details of tokens that do not carry them.
 #[async_trait]
 pub trait TokenLookup: Send + Sync + 'static {
-    /// What this token says. `token` is within 8 KiB and of the characters of RFC 6750 section 2.1, else raw. Issuer,
-    /// audience and expiry are judged by the verifier.
+    /// The details of this token, or `None` if it is unknown. `token` has at most 8 KiB and only
+    /// the characters of RFC 6750 section 2.1; otherwise it is raw. The verifier checks issuer,
+    /// audience and expiry.
     ///
     /// # Errors
     ///
-    /// When the answer cannot be told now; the caller gets 503.
+    /// If the answer is not known now. The caller gets 503.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any await.
+    /// The future may be dropped at any await.
     async fn look_up(&self, token: &str) -> Result<Option<TokenDetails>, BoxError>;
 }
 
@@ -92,7 +97,7 @@ impl<T: TokenLookup + ?Sized> TokenLookup for Arc<T> {
     }
 }
 
-/// What a token says that has been verified. Only a verifier can make one.
+/// The details of a token that has been verified. Only a verifier can make one.
 #[derive(Debug, Clone)]
 pub struct VerifiedToken(TokenDetails);
 
@@ -105,7 +110,7 @@ impl Deref for VerifiedToken {
 }
 
 impl VerifiedToken {
-    /// The details, taken out.
+    /// Returns the details.
     #[must_use]
     pub fn into_details(self) -> TokenDetails {
         self.0
@@ -113,13 +118,14 @@ impl VerifiedToken {
 }
 
 impl AccessTokenVerifier {
-    /// Verifies JWT access tokens ([RFC 9068 section 4]) of this issuer, meant for this audience, signed with one of
-    /// these algorithms by one of these keys. Issuer and audience are compared byte for byte with what the engine was
-    /// built with: `https://id.example.com/` is not `https://id.example.com`.
+    /// Verifies JWT access tokens ([RFC 9068 section 4]) of this issuer and for this audience,
+    /// signed with one of these algorithms by one of these keys. Issuer and audience are compared
+    /// byte for byte with what the engine was built with: `https://id.example.com/` is not
+    /// `https://id.example.com`.
     ///
     /// # Errors
     ///
-    /// When no algorithm is given, or one for which there is no key.
+    /// [`KeyError::Empty`] if no algorithm is given, or one for which there is no key.
     ///
     /// [RFC 9068 section 4]: https://www.rfc-editor.org/rfc/rfc9068#section-4
     pub fn new(
@@ -136,7 +142,8 @@ impl AccessTokenVerifier {
         Ok(Self::with_source(issuer.into(), audience.into(), source))
     }
 
-    /// Verifies tokens by looking them up, such as those of an [`OpaqueIssuer`](crate::token::OpaqueIssuer).
+    /// Verifies tokens by look-up, such as those of an
+    /// [`OpaqueIssuer`](crate::token::OpaqueIssuer).
     pub fn by_lookup(
         issuer: impl Into<Arc<str>>,
         audience: impl Into<Arc<str>>,
@@ -150,8 +157,9 @@ impl AccessTokenVerifier {
         Self { issuer, audience, source, revocations: None, skew, environment }
     }
 
-    /// By how much the clocks of issuer and resource server may differ. Default 30 s; what is more than 60 s counts as 60
-    /// s. A token is accepted for that much longer than it says.
+    /// The clock skew: how much the clocks of issuer and resource server may differ. A token is
+    /// accepted for that much longer than it is valid. Default: 30 s. More than 60 s counts as
+    /// 60 s.
     #[must_use]
     pub fn skew(mut self, skew: Duration) -> Self {
         self.skew = skew.min(Duration::from_secs(60));
@@ -165,27 +173,30 @@ impl AccessTokenVerifier {
         self
     }
 
-    /// Refuses tokens that were revoked before they expired, alone, with their family, or because their subject was logged
-    /// out: asked for each token, at the engine's [`StateStore`](crate::state::StateStore). Those of another issuer than the
-    /// engine's are then all refused.
+    /// Refuses tokens that were revoked before they expired: alone, with their session, or because
+    /// their subject was logged out. Each token costs a read of the engine's
+    /// [`StateStore`](crate::state::StateStore). Tokens of another issuer than the engine's are
+    /// then all refused.
     ///
-    /// Without it a token is taken until it expires. A resource server that does not share the engine's store can ask the
-    /// introspection endpoint instead ([`IntrospectedTokens`](crate::resource::IntrospectedTokens)).
+    /// Without it, a token is accepted until it expires. A resource server that does not share the
+    /// engine's store can use the introspection endpoint instead
+    /// ([`IntrospectedTokens`](crate::resource::IntrospectedTokens)).
     #[must_use]
     pub fn revocations(mut self, revocations: Revocations) -> Self {
         self.revocations = Some(revocations);
         self
     }
 
-    /// For a route that any valid token may use.
+    /// Verifies a request to a route that any valid token may use.
     ///
     /// # Errors
     ///
-    /// The answer to send: 401 with a challenge, 400 for a malformed request, 503 when it cannot be told.
+    /// The response to send: 401 with a challenge, 400 for a malformed request, 503 if the token
+    /// cannot be judged.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is changed, so it can be dropped at any time.
+    /// Nothing is changed, so the future may be dropped at any time.
     pub async fn authenticate<'r>(
         &self,
         request: impl Into<BearerRequest<'r>>,
@@ -197,16 +208,18 @@ impl AccessTokenVerifier {
         token.map_err(|fault| self.refuse(fault, ""))
     }
 
-    /// For a route that only a token with this scope may use: one token of a scope, or several with a space between
-    /// two of them, all of which are needed. What is no scope, such as an empty setting, lets no token through.
+    /// Verifies a request to a route that requires this scope: one scope token, or several with a
+    /// space between them, and the access token needs all of them. If `scope` is not a valid scope,
+    /// such as an empty setting, every token is refused.
     ///
     /// # Errors
     ///
-    /// As [`authenticate`](Self::authenticate); 403 where the token's scope does not suffice.
+    /// The same as those of [`authenticate`](Self::authenticate), and 403 if the token's scope does
+    /// not suffice.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is changed, so it can be dropped at any time.
+    /// Nothing is changed, so the future may be dropped at any time.
     pub async fn authorize<'r>(
         &self,
         request: impl Into<BearerRequest<'r>>,
@@ -215,15 +228,15 @@ impl AccessTokenVerifier {
         self.judge(request.into(), scope).await.map_err(|fault| self.refuse(fault, scope))
     }
 
-    /// What a token says, if it is valid: for hosts that get their tokens otherwise than from a header.
+    /// Verifies a token (raw) that the host did not receive in a header.
     ///
     /// # Errors
     ///
-    /// Why it is not.
+    /// The reason for which the token is refused.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is changed, so it can be dropped at any time.
+    /// Nothing is changed, so the future may be dropped at any time.
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, AccessFault> {
         self.read(token).await.inspect_err(|fault| self.observe(*fault))
     }
@@ -250,7 +263,7 @@ impl AccessTokenVerifier {
         Ok(VerifiedToken(details))
     }
 
-    /// Observed here, where the cause is at hand.
+    /// Reports the fault here, where its cause is known.
     fn server_fault(&self, cause: &BoxError) -> AccessFault {
         let event = Event::new(EventKind::AccessRefused(AccessFault::ServerFault));
         event::observe(&*self.environment.observer, &event.with_cause(&**cause));
@@ -263,7 +276,7 @@ impl AccessTokenVerifier {
         scope: &str,
     ) -> Result<VerifiedToken, AccessFault> {
         let token = self.read(request.token()?).await?;
-        // What is no scope, such as an empty setting, is never enough.
+        // An invalid scope, such as an empty setting, is never satisfied.
         let sufficient =
             is_scope(scope) && scope.split(' ').all(|needed| token.scope.contains(needed));
         if sufficient { Ok(token) } else { Err(AccessFault::Scope) }
@@ -297,7 +310,7 @@ impl AccessTokenVerifier {
         Ok(())
     }
 
-    /// A failing look-up was observed with its cause already.
+    /// A failed look-up was already reported with its cause.
     fn observe(&self, fault: AccessFault) {
         if fault != AccessFault::ServerFault {
             event::observe(

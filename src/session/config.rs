@@ -1,4 +1,4 @@
-//! What a host may set about refresh tokens.
+//! The configuration of refresh tokens, as a host sets it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,39 +11,52 @@ use crate::types::scope::Scope;
 use crate::types::token::LIFETIMES;
 use crate::user::AccountGate;
 
-/// Refresh tokens ([RFC 6749 section 6]), to be switched on by
+/// The configuration of refresh tokens ([RFC 6749 section 6]), which are switched on by
 /// [`PasswordGrantBuilder::refresh_tokens`](crate::PasswordGrantBuilder::refresh_tokens).
 ///
-/// A login then also yields a refresh token if its client may use [`Grant::RefreshToken`](crate::Grant::RefreshToken) and the granted scope holds
-/// `offline_access`. Each use yields another one. All that follow from one login are a *family*, or seen from outside a
-/// *session*; its name is the claim `sid` of its access tokens.
+/// A login then also yields a refresh token if its client may use
+/// [`Grant::RefreshToken`](crate::Grant::RefreshToken) and the granted scope includes
+/// `offline_access`. Each use of a refresh token yields another one. All refresh and access tokens
+/// that follow from one login are a *session*; the claim `sid` of its access tokens holds its
+/// identifier.
 ///
-/// * A token that was used before ends its family, with the access tokens that are verified with
-///   [`Revocations`](crate::state::Revocations): somebody else has it.
-/// * Not so within the **retry window**: an answer that was lost is given again, with the same successor, so a family never
-///   forks. A request that is delayed for longer than that cannot be told from theft.
-/// * The [`AccountGate`] and the client's registration are asked again at each use.
-/// * [`PasswordGrant::log_out_everywhere`](crate::PasswordGrant::log_out_everywhere) ends all families of a subject: call
-///   it when a password was changed.
+/// * A refresh token that was used before ends its session, including the access tokens that are
+///   verified with [`Revocations`](crate::resource::Revocations): somebody else has it.
+/// * Within the **retry window** a used token is answered again with the same successor, in case
+///   the first answer was lost, so that a session never forks. A request that is delayed for longer
+///   than that cannot be distinguished from theft.
+/// * The [`AccountGate`] and the client's registration are checked again at each use.
+/// * [`PasswordGrant::log_out_everywhere`](crate::PasswordGrant::log_out_everywhere) ends all
+///   sessions of a subject. Call it when a password was changed.
 ///
-/// A number beyond what is said of it here is an error of [`PasswordGrantBuilder::build`](crate::PasswordGrantBuilder::build).
+/// A number outside the range that is documented for it is an error of
+/// [`PasswordGrantBuilder::build`](crate::PasswordGrantBuilder::build).
 ///
-/// A store that loses what it had committed, as an asynchronous replica may when it takes over, logs clients out.
+/// A store that loses commits, as an asynchronous replica may when it takes over, logs clients out.
 ///
 /// ```
 /// use password_grant::{RefreshKeys, RefreshTokens};
 /// use std::time::Duration;
-/// # use password_grant::{AccountGate, Admission, AuthenticatedClient, BoxError, RequestContext, Subject, async_trait};
+/// # use password_grant::{
+/// #     AccountGate, Admission, AuthenticatedClient, BoxError, RequestContext, Subject,
+/// #     async_trait,
+/// # };
 /// # struct Db;
 /// # #[async_trait]
 /// # impl AccountGate for Db {
-/// #     async fn admit(&self, _: &Subject, _: &AuthenticatedClient, _: &RequestContext) -> Result<Admission, BoxError> {
+/// #     async fn admit(
+/// #         &self,
+/// #         _: &Subject,
+/// #         _: &AuthenticatedClient,
+/// #         _: &RequestContext,
+/// #     ) -> Result<Admission, BoxError> {
 /// #         Ok(Admission::admitted())
 /// #     }
 /// # }
 /// # let (secret, db) = ([7; 32], Db);
 ///
-/// let refresh = RefreshTokens::new(RefreshKeys::new(secret)?, db).idle_lifetime(Duration::from_secs(7 * 86_400));
+/// let refresh = RefreshTokens::new(RefreshKeys::new(secret)?, db)
+///     .idle_lifetime(Duration::from_secs(7 * 86_400));
 /// # Ok::<(), password_grant::jose::KeyError>(())
 /// ```
 ///
@@ -60,7 +73,7 @@ pub struct RefreshTokens {
     pub(super) required_scope: Option<Scope>,
 }
 
-/// The most that a family may live, since log-outs are remembered for as long.
+/// The longest absolute lifetime of a session. Log-outs must be remembered for longer.
 const MAX_LIFETIME: Duration = Duration::from_secs(400 * 86_400);
 
 const _: () = assert!(
@@ -69,7 +82,8 @@ const _: () = assert!(
 );
 
 impl RefreshTokens {
-    /// With these keys, and with this gate: there is no default for who may go on after the password was checked.
+    /// Configures refresh tokens with these keys and this gate. The gate decides which accounts may
+    /// go on after the password was checked, and has no default.
     pub fn new(keys: RefreshKeys, gate: impl AccountGate) -> Self {
         Self {
             keys,
@@ -83,50 +97,59 @@ impl RefreshTokens {
         }
     }
 
-    /// For how long a token that was used yields the same successor again; zero turns that off, so that a lost answer logs
-    /// its client out. At most ten minutes. Default 60 s: clients time out after half a minute, and come back a while later.
-    /// `Retry-After` is at most a fifth of it, and the store may take half of it, so that a client that is told to come again
-    /// is never taken for a thief.
+    /// The retry window: how long a used token yields the same successor again. At most ten
+    /// minutes. Default 60 s, since clients time out after half a minute and retry a while later.
+    /// Zero turns it off: a client whose answer was lost then has to log in again.
+    ///
+    /// `Retry-After` is at most a fifth of the window (or a second, if that is longer), and the
+    /// store may take half of it, so that a client that is told to retry is never taken for a
+    /// thief.
     pub fn retry_window(mut self, window: Duration) -> Self {
         self.window = window;
         self
     }
 
-    /// How often one used token yields its successor again within [`retry_window`](Self::retry_window); after that the
-    /// answer is 503. Default 32.
+    /// How often one used token yields its successor again within
+    /// [`retry_window`](Self::retry_window). After that the answer is 503. Default 32.
     pub fn retries(mut self, repeats: u32) -> Self {
         self.repeats = repeats;
         self
     }
 
-    /// How long after its login a family ends, however it is used. From a minute to 400 days. Default 30 days.
+    /// How long after its login a session ends, however it is used. From a minute to 400 days.
+    /// Default 30 days.
     pub fn absolute_lifetime(mut self, life: Duration) -> Self {
         self.absolute_lifetime = life;
         self
     }
 
-    /// How long a family lives without being used; a minute or more. Unless set, only
-    /// [`absolute_lifetime`](Self::absolute_lifetime) ends it.
+    /// How long a session lasts without being used. A minute or more. If it is not set, only
+    /// [`absolute_lifetime`](Self::absolute_lifetime) ends a session.
     pub fn idle_lifetime(mut self, life: Duration) -> Self {
         self.idle_lifetime = Some(life);
         self
     }
 
-    /// How many sessions a user may have through one client; another login ends the oldest. From 1 to 500. Default 200.
+    /// How many sessions a user may have through one client; another login ends the oldest. From 1
+    /// to 500. Default 200.
     pub fn sessions(mut self, most: usize) -> Self {
         self.sessions = most;
         self
     }
 
-    /// The scope that must be granted for a refresh token to be issued. Default `offline_access`. The empty scope gives
-    /// every login through a client with
-    /// [`Grant::RefreshToken`](crate::Grant::RefreshToken) one.
+    /// The scope that must be granted for a refresh token to be issued. Default `offline_access`.
+    /// With the empty scope, every login through a client with
+    /// [`Grant::RefreshToken`](crate::Grant::RefreshToken) gets one.
     pub fn required_scope(mut self, scope: Scope) -> Self {
         self.required_scope = Some(scope).filter(|scope| !scope.is_empty());
         self
     }
 
-    /// What is wrong with the numbers.
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that does not hold, as text.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let minute = Duration::from_secs(60);
         let rules = [

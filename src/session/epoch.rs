@@ -1,9 +1,11 @@
-//! Logging a subject out everywhere: log-outs of all subjects are numbered in one row, and each subject's last one
-//! stands in a row of its own. What a subject was given before it has a smaller number, so one commit ends all of it,
-//! however many families there are.
+//! The subject epoch: a number per subject, raised by each log-out everywhere. The log-outs of all
+//! subjects are numbered in one row, and each subject's last number stands in a row of its own.
+//! Every session that began before a log-out has a smaller number, so one commit ends all of them,
+//! however many there are.
 //!
-//! Numbers, not times, order a log-out and a login that race: a login notes the number of the last log-out before it
-//! looks at the password, and what it creates is refused if its subject was logged out with a greater one since.
+//! Numbers and not times order a log-out and a login that race. A login notes the number of the
+//! last log-out before it looks at the password; the session that it creates is refused if its
+//! subject was logged out with a greater number since.
 
 use std::time::Duration;
 
@@ -12,21 +14,22 @@ use crate::state::StateKey;
 use crate::state::codec::{Reader, Stored, write_number};
 use crate::state::transaction::{RowKey, Transaction};
 
-/// A log-out: a subject's last one, or the last of all subjects.
+/// A log-out: the last one of a subject, or the last one of all subjects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SubjectEpoch {
-    /// Greater than that of every log-out before it.
+    /// The number, greater than that of every log-out before it.
     pub(crate) number: u64,
-    /// When it was, in milliseconds since 1970, by the clock that tokens are dated by. In the row for all subjects, no earlier
-    /// than in any subject's row.
+    /// When the log-out was, in milliseconds since 1970, by the clock that dates tokens. In the row
+    /// for all subjects it is not earlier than in any subject's row.
     pub(crate) at: u64,
 }
 
 impl SubjectEpoch {
-    /// Longer than any family lives ([`RefreshTokens::absolute_lifetime`](crate::RefreshTokens::absolute_lifetime)) together with
-    /// its access tokens.
+    /// TTL of a subject's row. It is longer than any session
+    /// ([`RefreshTokens::absolute_lifetime`](crate::RefreshTokens::absolute_lifetime)) and its
+    /// access tokens together last.
     pub(crate) const TTL: Duration = Duration::from_secs(800 * 86_400);
-    /// Of the row that counts: for ever, as far as stores can count.
+    /// TTL of the row that numbers the log-outs: 100 years, which in practice is no expiry.
     const FOR_EVER: Duration = Duration::from_secs(36_500 * 86_400);
 }
 
@@ -43,12 +46,13 @@ impl Stored for SubjectEpoch {
     }
 }
 
-/// The two rows that a log-out is written in. Where a row is not there, nobody was logged out.
+/// The keys of the two rows in which a log-out is written. If a row is absent, nobody was logged
+/// out.
 #[derive(Clone, Copy)]
 pub(crate) struct SubjectEpochKeys {
-    /// Of the row that numbers the log-outs of all subjects.
+    /// Key of the row that numbers the log-outs of all subjects.
     pub(crate) all: RowKey<SubjectEpoch>,
-    /// Of the subject's row.
+    /// Key of the subject's row.
     pub(crate) own: RowKey<SubjectEpoch>,
 }
 
@@ -61,7 +65,7 @@ impl SubjectEpochKeys {
         Ok((tx.get(self.all)?.unwrap_or_default(), tx.get(self.own)?.unwrap_or_default()))
     }
 
-    /// Writes both rows. The caller has made `last.at` no earlier than `own.at`.
+    /// Writes both rows. The caller ensures that `last.at` is not earlier than `own.at`.
     fn write(
         self,
         tx: &mut Transaction<'_>,
@@ -73,14 +77,15 @@ impl SubjectEpochKeys {
     }
 }
 
-/// Logs a subject out, at this time by the clock that tokens are dated by.
+/// Logs a subject out. `now` is in milliseconds since 1970, by the clock that dates tokens.
 pub(crate) fn log_out(
     tx: &mut Transaction<'_>,
     keys: SubjectEpochKeys,
     now: u64,
 ) -> Result<(), BoxError> {
     let (last, own) = keys.read(tx)?;
-    // The time alone would not do, since clocks step back; a count alone would begin anew if its row were lost.
+    // The number needs both: the time alone is not enough, since clocks step back, and a count
+    // alone would start again if its row were lost.
     let number = last.number.max(own.number).saturating_add(1).max(now);
     keys.write(
         tx,
@@ -89,7 +94,7 @@ pub(crate) fn log_out(
     )
 }
 
-/// Dates a log-out no earlier than this, in both rows.
+/// Moves the date of the subject's last log-out, if there is one, forward to `now`, in both rows.
 pub(crate) fn date(
     tx: &mut Transaction<'_>,
     keys: SubjectEpochKeys,
@@ -143,7 +148,7 @@ mod tests {
         );
     }
 
-    /// Whatever the clock does, and whichever of the rows is lost: what is later has a greater number.
+    /// Numbers grow whatever the clock does and whichever row is lost.
     #[test]
     fn numbers_only_grow() {
         let memory = TestState::new();
@@ -158,7 +163,8 @@ mod tests {
         memory.clock.set(Timestamp::from_unix_seconds(1_700_000_000));
         grows(memory.log_out("alice"));
         grows(memory.log_out("bob"));
-        // The row that counts is lost: the subject's own still knows, and so does the time.
+        // If the row that numbers the log-outs is lost, the subject's own row and the time still
+        // give a greater number.
         let lose = |key: RowKey<SubjectEpoch>| {
             memory.state.run(&[key.into()], |tx| tx.delete(key)).unwrap()
         };

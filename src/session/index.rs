@@ -1,26 +1,26 @@
-//! The sessions that one user has through one client, the oldest first: a bounded number, so that nobody who can log in
-//! fills the store with them.
+//! The session index: the sessions that one subject has through one client, the oldest first. Their
+//! number is bounded, so that nobody who can log in can fill the store.
 
 use std::collections::VecDeque;
 
 use crate::state::codec::{Reader, Stored};
 
-/// The name of a family.
+/// The identifier of a session, decoded.
 type Id = [u8; 16];
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SessionIndex(VecDeque<Id>);
 
 impl SessionIndex {
-    /// The most that a host can allow.
+    /// The most sessions that a host can allow.
     pub(crate) const MOST: usize = 500;
 
-    /// The one that has to go before there is room for another.
+    /// The oldest session, if it must be ended before another one fits.
     pub(crate) fn surplus(&self, most: usize) -> Option<Id> {
         self.0.front().copied().filter(|_| self.0.len() >= most)
     }
 
-    /// Takes in one more, in the place of the [surplus](Self::surplus).
+    /// Adds a session, in place of the [surplus](Self::surplus).
     pub(crate) fn add(&mut self, id: Id, most: usize) {
         if self.0.len() >= most {
             self.0.pop_front();
@@ -28,7 +28,7 @@ impl SessionIndex {
         self.0.push_back(id);
     }
 
-    /// Takes one out; false if it was not there.
+    /// Removes a session. Returns false if it was not there.
     pub(crate) fn remove(&mut self, id: Id) -> bool {
         let before = self.0.len();
         self.0.retain(|own| *own != id);
@@ -36,7 +36,7 @@ impl SessionIndex {
     }
 }
 
-/// One name after the other.
+/// The identifiers are written one after the other.
 impl Stored for SessionIndex {
     const NAME: &'static str = "a user's sessions";
 
@@ -52,7 +52,7 @@ impl Stored for SessionIndex {
 
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let ids = reader.pieces()?;
-        // With room for the one that is likely to come.
+        // A read index usually gets one more session, so there is room for it.
         let mut list = Vec::with_capacity(ids.len() + 1);
         list.extend_from_slice(ids);
         Some(Self(list.into()))
@@ -72,7 +72,7 @@ mod tests {
             list.add([number; 16], 3);
         }
         assert_eq!(list, SessionIndex([[4; 16], [5; 16], [6; 16]].into()));
-        // Fewer are allowed than there were: one goes for each that comes.
+        // If fewer sessions are allowed than before, each new one still ends only one.
         let mut fewer = list.clone();
         fewer.add([9; 16], 2);
         assert_eq!(fewer, SessionIndex([[5; 16], [6; 16], [9; 16]].into()));

@@ -1,4 +1,8 @@
-//! Sessions over the rows that remember them.
+//! Sessions (refresh tokens, RFC 6749 section 6) over the rows that store them. A session is all
+//! refresh and access tokens that follow from one login.
+//!
+//! `rotation.rs` decides what a refresh token is good for, `token.rs` defines its format,
+//! `epoch.rs` logs a subject out everywhere, and `revocations.rs` answers for access tokens.
 
 mod config;
 pub(crate) mod epoch;
@@ -29,51 +33,53 @@ use crate::types::scope::Scope;
 use crate::types::secret::Secret;
 use crate::user::AccountGate;
 
-/// Sessions, and where they are remembered.
+/// Creates, refreshes and ends sessions. Present if the host has switched refresh tokens on.
 pub(crate) struct Sessions {
     pub(crate) config: RefreshTokens,
     pub(crate) revocations: Revocations,
     pub(crate) randomness: Arc<dyn SecureRandom>,
 }
 
-/// A refresh token, and the family that it belongs to.
+/// A refresh token to be sent, and the session that it belongs to.
 pub(crate) struct IssuedSession {
     pub(crate) id: SessionId,
     pub(crate) token: Secret<'static>,
 }
 
-/// What became of a family that was to begin.
+/// The result of one attempt to create a session.
 enum Creation {
-    /// In the place of another one that was there, or not.
+    /// The session was created. `replaces` is whether it replaced another one that was stored.
     Begun { replaces: bool },
-    /// Its subject was logged out since the login began.
+    /// The subject was logged out everywhere after the login began.
     LoggedOut,
-    /// The list has another oldest session than was assumed, or none that has to go: to be tried again with its key.
+    /// The subject's oldest session, which must be replaced, is not the one that was assumed. Try
+    /// again with this one, or with none.
     Replaces(Option<[u8; 16]>),
 }
 
-/// A family that is to begin: its name, and the secret of its first token.
+/// A session that is not stored yet: its identifier, and the secret of its first refresh token.
 pub(crate) struct NewSession {
     id: RawSessionId,
     secret: TokenSecret,
     pub(crate) session_id: SessionId,
 }
 
-/// A refresh token as it was presented.
+/// A refresh token that was presented, and the tokens that may succeed it.
 pub(super) struct Used {
     token: RefreshToken,
-    /// The family's name, as access tokens have it.
+    /// The session's identifier, as in the `sid` claim of its access tokens.
     pub(super) session_id: SessionId,
     digest: SecretDigest,
     successors: Vec<TokenSecret>,
     digests: Vec<SecretDigest>,
 }
 
-/// Whether a step is only looked at, or also made.
+/// Whether a step is only evaluated, or also written.
 #[derive(Clone, Copy)]
 pub(super) enum Intent<'a> {
     Look,
-    /// The subject is known then. So long it may take, for the client to come again before the window is over.
+    /// Writes the step. The subject is known from looking before. `timeout` bounds how long it may
+    /// take, so that the client can retry before the retry window has passed.
     Take {
         subject: &'a str,
         timeout: Duration,
@@ -87,20 +93,22 @@ impl Intent<'_> {
 }
 
 impl Sessions {
-    /// Whether a login through this client that asks for this scope may yield a refresh token.
+    /// Whether a login through this client that is granted this scope gets a refresh token.
     pub(crate) fn are_for(&self, client: &AuthenticatedClient, scope: &Scope) -> bool {
         let needed = self.config.required_scope.as_ref();
         client.registration().may_use(Grant::RefreshToken)
             && needed.is_none_or(|needed| scope.includes(needed))
     }
 
-    /// The longest that a refused client may be told to wait: long enough, and a retry comes too late for the window.
+    /// The longest `Retry-After` for a refused refresh. With a longer one the retry would come too
+    /// late for the retry window.
     pub(crate) fn longest_wait(&self) -> Duration {
         (self.config.window / 5).max(Duration::from_secs(1))
     }
 
-    /// How long a token may take to be used up: half of the window, or a second, so that whoever is told 503 then, and comes
-    /// again at once, is not taken for a thief if it had been used up all the same.
+    /// How long it may take to write the use of a token: half of the retry window, or a second if
+    /// that is longer. A client that gets 503 and retries at once is then not taken for a thief,
+    /// even if the token was used after all.
     pub(super) fn timeout(&self) -> Duration {
         if self.config.window.is_zero() {
             Duration::MAX
@@ -109,8 +117,9 @@ impl Sessions {
         }
     }
 
-    /// Begins a family, in the place of the subject's oldest one through this client where there are too many, which is
-    /// named then. `None` if the subject is found logged out after `epoch`. A row that is there is never written over.
+    /// Creates a session. It replaces the subject's oldest session through this client if there are
+    /// too many; the result then names the replaced one. `None` if the subject was logged out after
+    /// `epoch`. An existing row is never overwritten.
     pub(super) async fn create(
         &self,
         NewSession { id, secret, session_id }: NewSession,
@@ -124,19 +133,19 @@ impl Sessions {
             self.revocations.sessions_key(&holder.tenant, &holder.client, subject.as_str());
         let (absolute, idle) =
             (millis(self.config.absolute_lifetime), self.config.idle_lifetime.map(millis));
-        let family_key = self.revocations.family_key(&session_id);
+        let session_key = self.revocations.session_key(&session_id);
         let subject_key = self.revocations.epoch_keys(subject.as_str()).own;
         let (state, most) = (&self.revocations.state, self.config.sessions);
-        // Mostly there is none to be replaced. Where there is, the first round tells which.
+        // Usually no session has to be replaced. Otherwise the first round finds out which one.
         let mut surplus = None;
         for round in 0..Self::ROUNDS {
             if round > 1 {
                 state.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await;
             }
-            let replaced = surplus.map(|id| RawSessionId(id).to_session_id());
+            let replaced = surplus.map(|id| RawSessionId(id).to_session_id()).transpose()?;
             let replaced_key =
-                replaced.as_ref().map(|replaced| self.revocations.family_key(replaced));
-            let mut keys = vec![family_key.into(), subject_key.into(), list_key.into()];
+                replaced.as_ref().map(|replaced| self.revocations.session_key(replaced));
+            let mut keys = vec![session_key.into(), subject_key.into(), list_key.into()];
             keys.extend(replaced_key.map(StateKey::from));
             let create = |tx: &mut Transaction<'_>| {
                 let now = tx.now().unix_millis();
@@ -147,16 +156,16 @@ impl Sessions {
                 if list.surplus(most) != surplus {
                     return Ok(Creation::Replaces(list.surplus(most)));
                 }
-                if tx.contains(family_key)? {
+                if tx.contains(session_key)? {
                     return Err("the random generator has repeated itself".into());
                 }
                 let ends =
                     (now.saturating_add(absolute), idle.map(|idle| now.saturating_add(idle)));
                 let (holder, subject, granted) =
                     (holder.clone(), subject.to_string(), granted.clone());
-                let family = Session::new(holder, subject, epoch, granted, secret.digest(), ends);
+                let session = Session::new(holder, subject, epoch, granted, secret.digest(), ends);
                 list.add(id.0, most);
-                tx.put(family_key, &family, ttl(&family, now, access_token_lifetime))?;
+                tx.put(session_key, &session, ttl(&session, now, access_token_lifetime))?;
                 tx.put(list_key, &list, self.index_ttl(access_token_lifetime))?;
                 let replaces = replaced_key.map_or(Ok(false), |key| tx.contains(key))?;
                 replaced_key.map_or(Ok(()), |key| tx.delete(key))?;
@@ -181,7 +190,7 @@ impl Sessions {
         Err("too many logins of the same user at once".into())
     }
 
-    /// Nothing is written yet.
+    /// Makes a session's identifier and first secret. Nothing is written yet.
     pub(super) fn new_session(&self) -> Result<NewSession, BoxError> {
         let mut bytes = Zeroizing::new([0; 16 + SECRET]);
         self.randomness.fill(&mut *bytes)?;
@@ -190,24 +199,26 @@ impl Sessions {
         Ok(NewSession {
             id,
             secret: TokenSecret::new(secret.try_into()?),
-            session_id: id.to_session_id(),
+            session_id: id.to_session_id()?,
         })
     }
 
-    /// A list lives as long as a session that begins now. Sessions that end sooner are in it all the same.
+    /// TTL of a subject's session index: the absolute lifetime of a session that begins now, plus
+    /// the lifetime of its access tokens and the clock margin. Sessions that end sooner stay in the
+    /// index.
     fn index_ttl(&self, access_token_lifetime: Duration) -> Duration {
         self.config.absolute_lifetime.saturating_add(access_token_lifetime).saturating_add(MARGIN)
     }
 
-    /// How often a login looks anew which session it replaces.
+    /// The most rounds in which a login looks for the session that it replaces.
     const ROUNDS: u32 = 100;
 
-    /// What this text is, if it is a refresh token of ours.
+    /// Parses a refresh token; `None` if none of our keys has made it.
     pub(super) fn read(&self, text: &str) -> Option<Used> {
         let token = self.config.keys.read(text)?;
         let successors = self.config.keys.successors(&token);
         Some(Used {
-            session_id: token.family.to_session_id(),
+            session_id: token.session.to_session_id().ok()?,
             digest: token.secret.digest(),
             digests: successors.iter().map(TokenSecret::digest).collect(),
             successors,
@@ -215,8 +226,8 @@ impl Sessions {
         })
     }
 
-    /// What a token is good for, and the family as it is then. What shows that it was stolen is written down whatever the
-    /// intent.
+    /// Decides what a token is good for, and returns the session afterwards. A reuse is written and
+    /// ends the session whatever the intent is.
     pub(super) async fn step(
         &self,
         used: &Used,
@@ -236,118 +247,121 @@ impl Sessions {
             successors: &used.digests,
         };
         let seen = self
-            .change(&used.session_id, intent, |family, logged_out, now| {
-                let before = family.clone();
-                let step = family.use_token(presented, holder, logged_out, &rule, now);
-                let writes = step == Step::Reused || intent.takes() && *family != before;
+            .change(&used.session_id, intent, |session, logged_out, now| {
+                let before = session.clone();
+                let step = session.use_token(presented, holder, logged_out, &rule, now);
+                let writes = step == Step::Reused || intent.takes() && *session != before;
                 (step, writes.then_some(access_token_lifetime))
             })
             .await
             .map(|seen| {
-                seen.map_or((Step::Refused(TokenFault::Unknown), None), |(step, family)| {
-                    (step, Some(family))
+                seen.map_or((Step::Refused(TokenFault::Unknown), None), |(step, session)| {
+                    (step, Some(session))
                 })
             })?;
         if seen.0 == Step::Reused {
-            self.end(&used.session_id, None).await?; // which takes it from the list of sessions too
+            self.end(&used.session_id, None).await?; // also removes it from the session index
         }
         Ok(seen)
     }
 
-    /// Changes a family's row, and reads its subject's last log-out. The change says for how long beyond the family's end the row stays,
-    /// where it is to be written.
+    /// Changes a session's row, given the subject's current epoch and the time. `change` returns
+    /// for how long beyond the end of the session the row is kept, or `None` if it need not be
+    /// written.
     async fn change<T>(
         &self,
         session_id: &SessionId,
         intent: Intent<'_>,
         change: impl Fn(&mut Session, u64, u64) -> (T, Option<Duration>),
     ) -> Result<Option<(T, Session)>, BoxError> {
-        let family_key = self.revocations.family_key(session_id);
-        // A family never changes its subject, so it can be looked at for that first.
+        let session_key = self.revocations.session_key(session_id);
+        // A session never changes its subject, so the subject can be read before the transaction.
         let (subject, timeout) = match intent {
             Intent::Take { subject, timeout } => (subject.to_owned(), timeout),
-            Intent::Look => match self.family(session_id).await? {
-                Some(family) => (family.subject, Duration::MAX),
+            Intent::Look => match self.session(session_id).await? {
+                Some(session) => (session.subject, Duration::MAX),
                 None => return Ok(None),
             },
         };
         let subject_key = self.revocations.epoch_keys(&subject).own;
         let step = |tx: &mut Transaction<'_>| {
-            let Some(mut family) = tx.get(family_key)? else { return Ok(None) };
+            let Some(mut session) = tx.get(session_key)? else { return Ok(None) };
             let (logged_out, now) =
                 (tx.get(subject_key)?.unwrap_or_default().number, tx.now().unix_millis());
-            let (output, access_token_lifetime) = change(&mut family, logged_out, now);
+            let (output, access_token_lifetime) = change(&mut session, logged_out, now);
             if let Some(access_token_lifetime) = access_token_lifetime {
-                tx.put(family_key, &family, ttl(&family, now, access_token_lifetime))?;
+                tx.put(session_key, &session, ttl(&session, now, access_token_lifetime))?;
             }
-            Ok(Some((output, family)))
+            Ok(Some((output, session)))
         };
         self.revocations
             .state
-            .run_within(timeout, &[family_key.into(), subject_key.into()], step)
+            .run_within(timeout, &[session_key.into(), subject_key.into()], step)
             .await
     }
 
-    /// The successor that was decided on, as a token.
+    /// The text of the successor at `index`, as the step has decided.
     pub(super) fn successor(&self, used: &Used, index: usize) -> Option<Secret<'static>> {
         let generation = used.token.generation.saturating_add(1);
-        self.config.keys.write(index, used.token.family, generation, used.successors.get(index)?)
+        self.config.keys.write(index, used.token.session, generation, used.successors.get(index)?)
     }
 }
 
-/// How a token stands that was presented to be introspected or revoked.
+/// The session of a token that was presented for introspection or revocation.
 pub(crate) struct Found {
     pub(crate) session_id: SessionId,
-    pub(crate) family: Session,
+    pub(crate) session: Session,
 }
 
 impl Sessions {
-    /// The family of this token, if it is the current one and good; for introspection.
+    /// The session of this token, if the token is the current one and the session has not ended.
+    /// For introspection.
     pub(crate) async fn active(&self, text: &str) -> Result<Option<Found>, BoxError> {
         let Some(used) = self.read(text) else { return Ok(None) };
         let (generation, digest) = (used.token.generation, used.digest);
-        let look = self.change(&used.session_id, Intent::Look, |family, logged_out, now| {
-            let ended = family.end(logged_out).is_some() || family.has_expired(now);
-            (!ended && family.is_current(generation, &digest), None)
+        let look = self.change(&used.session_id, Intent::Look, |session, logged_out, now| {
+            let ended = session.end(logged_out).is_some() || session.has_expired(now);
+            (!ended && session.is_current(generation, &digest), None)
         });
         let found = look.await?.filter(|(active, _)| *active);
-        Ok(found.map(|(_, family)| Found { session_id: used.session_id, family }))
+        Ok(found.map(|(_, session)| Found { session_id: used.session_id, session }))
     }
 
-    /// Ends the family of this token, of whatever generation, if it is this holder's. `None` where there is nothing to
-    /// revoke.
+    /// Ends the session of this token, of any generation, if the session belongs to this holder:
+    /// the flag says whether it does. `None` if there is nothing to revoke.
     pub(crate) async fn revoke(
         &self,
         text: &str,
         holder: &Holder,
     ) -> Result<Option<(bool, Found)>, BoxError> {
         let Some(token) = self.config.keys.read(text) else { return Ok(None) };
-        let session_id = token.family.to_session_id();
+        let session_id = token.session.to_session_id()?;
         let ended = self.end(&session_id, Some(holder)).await?;
-        Ok(ended.map(|(own, family)| (own, Found { session_id, family })))
+        Ok(ended.map(|(own, session)| (own, Found { session_id, session })))
     }
 
-    /// Ends a family, if it is this holder's where one is named, and takes it from the list of sessions. `None` where there
-    /// is none.
+    /// Ends a session, and removes it from the session index. If a holder is named, the session
+    /// must belong to it: the flag says whether it does. `None` if there is no such session.
     pub(crate) async fn end(
         &self,
         session_id: &SessionId,
         holder: Option<&Holder>,
     ) -> Result<Option<(bool, Session)>, BoxError> {
-        let Some(known) = self.family(session_id).await? else { return Ok(None) };
+        let Some(known) = self.session(session_id).await? else { return Ok(None) };
         let Session { holder: Holder { tenant, client, .. }, subject, .. } = &known;
         let list_key = self.revocations.sessions_key(tenant, client, subject);
-        let family_key = self.revocations.family_key(session_id);
+        let session_key = self.revocations.session_key(session_id);
         let step = |tx: &mut Transaction<'_>| {
-            let (Some(mut family), now) = (tx.get(family_key)?, tx.now().unix_millis()) else {
+            let (Some(mut session), now) = (tx.get(session_key)?, tx.now().unix_millis()) else {
                 return Ok(None);
             };
-            let own = holder.is_none_or(|holder| family.holder == *holder);
+            let own = holder.is_none_or(|holder| session.holder == *holder);
             if own {
-                family.revoke(now);
-                // Once the row is gone its tokens are unknown, so it need not outlive the family.
-                tx.put(family_key, &family, ttl(&family, now, Duration::ZERO))?;
-                // A list that cannot be read keeps nobody from ending a session.
+                session.revoke(now);
+                // Tokens of a session without a row are refused as unknown, so the row need not
+                // outlive the session.
+                tx.put(session_key, &session, ttl(&session, now, Duration::ZERO))?;
+                // A session index that cannot be read must not prevent ending the session.
                 if let (Ok(Some(mut list)), Some(id)) =
                     (tx.get(list_key), RawSessionId::from_text(session_id.as_str()))
                     && list.remove(id.0)
@@ -355,13 +369,13 @@ impl Sessions {
                     tx.put(list_key, &list, self.index_ttl(Duration::ZERO))?;
                 }
             }
-            Ok(Some((own, family)))
+            Ok(Some((own, session)))
         };
-        self.revocations.state.run(&[family_key.into(), list_key.into()], step).await
+        self.revocations.state.run(&[session_key.into(), list_key.into()], step).await
     }
 
-    async fn family(&self, session_id: &SessionId) -> Result<Option<Session>, BoxError> {
-        self.revocations.state.get(self.revocations.family_key(session_id)).await
+    async fn session(&self, session_id: &SessionId) -> Result<Option<Session>, BoxError> {
+        self.revocations.state.get(self.revocations.session_key(session_id)).await
     }
 
     pub(crate) fn gate(&self) -> &dyn AccountGate {
@@ -369,8 +383,10 @@ impl Sessions {
     }
 }
 
-/// Ends everything of a subject. Dated once more when that is done: an access token that a login got in between was dated
-/// before then.
+/// Ends all sessions and access tokens of a subject.
+///
+/// The log-out is dated twice: an access token that was issued while it was being written has an
+/// earlier date than the second one.
 pub(crate) async fn log_out(
     revocations: &Revocations,
     subject: &Subject,
@@ -383,7 +399,7 @@ pub(crate) async fn log_out(
     state.run(&keys.both(), |tx| epoch::date(tx, keys, now)).await
 }
 
-/// Who holds the tokens of a client that authenticated in this context.
+/// The holder of the tokens of a client that has authenticated in this context.
 pub(crate) fn holder(client: &AuthenticatedClient, context: &RequestContext) -> Holder {
     Holder {
         tenant: context.tenant().unwrap_or_default().to_owned(),
@@ -392,12 +408,13 @@ pub(crate) fn holder(client: &AuthenticatedClient, context: &RequestContext) -> 
     }
 }
 
-/// As much as clocks may be apart.
+/// The most by which clocks may differ.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// A row outlives its family by as long as the family's access tokens do, which ask for it.
-fn ttl(family: &Session, now: u64, access_token_lifetime: Duration) -> Duration {
-    let left = Duration::from_millis(family.absolute_expiry().saturating_sub(now));
+/// TTL of a session's row. The row outlives the session by the lifetime of its access tokens, whose
+/// verification reads it.
+fn ttl(session: &Session, now: u64, access_token_lifetime: Duration) -> Duration {
+    let left = Duration::from_millis(session.absolute_expiry().saturating_sub(now));
     left.saturating_add(access_token_lifetime).saturating_add(MARGIN)
 }
 
@@ -405,7 +422,7 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// When a family expires, in whole seconds since 1970.
-pub(crate) fn expires_at(family: &Session) -> u64 {
-    Timestamp::from_unix_millis(family.expires_at()).unix_seconds()
+/// When a session expires, in whole seconds since 1970.
+pub(crate) fn expires_at(session: &Session) -> u64 {
+    Timestamp::from_unix_millis(session.expires_at()).unix_seconds()
 }

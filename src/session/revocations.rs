@@ -1,5 +1,6 @@
-//! Access tokens that were revoked before their time: those that are remembered one by one, those of a family that has
-//! ended, and those of a subject that was logged out.
+//! Access tokens that were revoked before they expired: tokens that were revoked one by one, tokens
+//! of a session that has ended, and tokens of a subject that was logged out everywhere. RFC 7009
+//! defines revocation.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,28 +19,34 @@ use crate::time::{SystemClock, Timestamp};
 use crate::types::identifier::SessionId;
 use crate::types::token::TokenDetails;
 
-/// Tells which access tokens were revoked before they expired: for an
-/// [`AccessTokenVerifier`](crate::AccessTokenVerifier::revocations) in the same process as the engine, from
-/// [`PasswordGrant::revocations`](crate::PasswordGrant::revocations), or over the same [`StateStore`](crate::state::StateStore), by
-/// [`shared`](Self::shared). Each token that is verified costs one read of the store. Cheap to clone.
+/// Tells which access tokens were revoked before they expired. Cheap to clone.
+///
+/// An [`AccessTokenVerifier`](crate::AccessTokenVerifier::revocations) uses it. In the same process
+/// as the engine it comes from [`PasswordGrant::revocations`](crate::PasswordGrant::revocations),
+/// in another process from [`shared`](Self::shared), over the same
+/// [`StateStore`](crate::state::StateStore). Each verified token costs one read of the store.
 #[derive(Clone)]
 pub struct Revocations {
     pub(crate) state: Arc<State>,
     pub(crate) issuer: Arc<str>,
-    /// Of the row that numbers log-outs, which every login looks at.
+    /// Key of the row that numbers the log-outs, which every login reads.
     log_outs: RowKey<SubjectEpoch>,
 }
 
-/// Why a token that was signed is good no more, and the tenant in which its family was created.
+/// The revocation status of an access token: why it was revoked, if it was, and the tenant in which
+/// its session was created.
 pub(crate) struct RevocationStatus {
     pub(crate) fault: Option<TokenFault>,
     pub(crate) tenant: Option<String>,
 }
 
 impl Revocations {
-    /// Those of this issuer, for a resource server in another process that shares the engine's store. The secret is the
-    /// engine's too: with another one, nothing is found that was revoked. Whoever has it and can write to the store can end any
-    /// session.
+    /// The revocations of `issuer`, for a resource server in another process that shares the
+    /// engine's store.
+    ///
+    /// `secret` is the engine's secret too: with another one, no revocation is found. Anybody who
+    /// has it and can write to the store can end any session. A read that takes longer than 10
+    /// seconds fails.
     #[must_use]
     pub fn shared(
         issuer: impl Into<Arc<str>>,
@@ -61,54 +68,57 @@ impl Revocations {
         Self { state, issuer, log_outs }
     }
 
-    /// For how long beyond its end a revoked token is remembered: a verifier takes it for as long as its skew is, by a
-    /// clock that may be a minute behind.
+    /// How long a revocation is kept after the token has expired: a verifier accepts a token for
+    /// its skew longer, by a clock that may be a minute behind.
     const MARGIN: Duration = Duration::from_secs(180);
-    /// For how long beyond its end a token can be revoked: a minute, as verifiers may still take it.
+    /// How long after its expiry a token can still be revoked: a minute, since verifiers may still
+    /// accept it.
     pub(crate) const GRACE: Duration = Duration::from_secs(60);
 
-    /// How a token stands of which `details` are true.
+    /// Revocation status of an access token whose claims have been verified.
     pub(crate) async fn status(
         &self,
         details: &TokenDetails,
     ) -> Result<RevocationStatus, BoxError> {
         let (subject_key, token_key) =
             (self.epoch_keys(details.subject.as_str()).own, self.token_key(&details.token_id));
-        let family_key = details.session_id.as_ref().map(|session_id| self.family_key(session_id));
+        let session_key =
+            details.session_id.as_ref().map(|session_id| self.session_key(session_id));
         let mut keys = vec![subject_key.into(), token_key.into()];
-        keys.extend(family_key.map(StateKey::from));
+        keys.extend(session_key.map(StateKey::from));
         let look = |tx: &Transaction<'_>| {
-            let family = family_key.map(|key| tx.get(key)).transpose()?;
+            let session = session_key.map(|key| tx.get(key)).transpose()?;
             let logged_out = tx.get(subject_key)?.unwrap_or_default();
-            // A token without a session has only its time, in whole seconds: of a token and a log-out in the same second,
-            // the log-out is later.
+            // A token without a session only has its time, in whole seconds. If a token and a
+            // log-out are of the same second, the log-out counts as the later one.
             let is_before = logged_out.number > 0 && details.issued_at <= logged_out.at / 1000;
-            let fault = match &family {
+            let fault = match &session {
                 _ if tx.contains(token_key)? => Some(TokenFault::Revoked),
-                Some(Some(family)) => family.end(logged_out.number),
-                // What nobody remembers may have been revoked.
+                Some(Some(session)) => session.end(logged_out.number),
+                // A session whose row is gone may have been revoked, so its tokens are refused.
                 Some(None) => Some(TokenFault::Unknown),
                 None => is_before.then_some(TokenFault::LoggedOut),
             };
             Ok(RevocationStatus {
                 fault,
-                tenant: family.flatten().map(|family| family.holder.tenant),
+                tenant: session.flatten().map(|session| session.holder.tenant),
             })
         };
         self.state.read(&keys, look).await
     }
 
-    /// The last log-out of anybody.
+    /// The last log-out everywhere, of any subject.
     pub(crate) async fn last_log_out(&self) -> Result<SubjectEpoch, BoxError> {
         Ok(self.state.get(self.log_outs).await?.unwrap_or_default())
     }
 
-    /// The last log-out of this subject.
+    /// The last log-out everywhere of this subject.
     pub(crate) async fn last_log_out_of(&self, subject: &str) -> Result<SubjectEpoch, BoxError> {
         Ok(self.state.get(self.epoch_keys(subject).own).await?.unwrap_or_default())
     }
 
-    /// Remembers that this token is revoked.
+    /// Revokes an access token by its `jti`. The row is kept until a margin after the token has
+    /// expired.
     pub(crate) async fn revoke(&self, details: &TokenDetails) -> Result<(), BoxError> {
         if details.token_id.is_empty() {
             return Err("a token without an identifier cannot be revoked".into());
@@ -129,7 +139,7 @@ impl Revocations {
         self.key(Purpose::RevokedToken, token_id)
     }
 
-    pub(crate) fn family_key(&self, session_id: &SessionId) -> RowKey<Session> {
+    pub(crate) fn session_key(&self, session_id: &SessionId) -> RowKey<Session> {
         self.key(Purpose::Session, session_id.as_str())
     }
 
@@ -137,7 +147,7 @@ impl Revocations {
         SubjectEpochKeys { all: self.log_outs, own: self.key(Purpose::SubjectEpoch, subject) }
     }
 
-    /// Of the row that lists a subject's sessions through a client.
+    /// Key of the row that lists a subject's sessions through a client.
     pub(crate) fn sessions_key(
         &self,
         tenant: &str,
@@ -153,7 +163,7 @@ impl Revocations {
     }
 }
 
-/// A token that was revoked on its own.
+/// An access token that was revoked on its own. The row's presence is the revocation.
 struct RevokedToken;
 
 impl Stored for RevokedToken {

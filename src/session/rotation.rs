@@ -1,10 +1,14 @@
-//! Refresh families: a pure machine over one row, which decides what a refresh token that is presented is good for.
+//! Refresh token rotation ([RFC 9700 section 4.14.2]): a state machine without I/O over the row of
+//! one session, which decides what a presented refresh token is good for.
 //!
-//! All tokens that follow from one login are a family. Its row knows the digests of the current token and of the one
-//! before it; every older token is recognised by its generation alone, since the token's tag vouches for that. A step
-//! decides, consumes, creates, and on reuse revokes, in one commit: a family never forks.
+//! The row holds the digests of the current token and of the one before it. Every older token is
+//! recognized by its generation alone, which the token's tag authenticates. A step decides,
+//! consumes, creates, and on reuse revokes, in one commit, so a session never forks.
 //!
-//! `exploration.rs` holds the machine against what was promised, through all short histories.
+//! The tests in `exploration.rs` compare the machine with a reference, over all short histories and
+//! many long ones.
+//!
+//! [RFC 9700 section 4.14.2]: https://www.rfc-editor.org/rfc/rfc9700#section-4.14.2
 
 #[cfg(test)]
 mod exploration;
@@ -15,25 +19,27 @@ use crate::error::TokenFault;
 use crate::state::codec::{Reader, Stored, write_bytes, write_number, write_optional};
 use crate::types::scope::Scope;
 
-/// SHA-256 of the secret in a token. A table of them yields no token.
+/// SHA-256 of the secret in a refresh token. No token can be made from a stored digest.
 pub(crate) type SecretDigest = [u8; 32];
 
-/// Times are in milliseconds since 1970, by the clock of the store.
+/// The row of a session. Times are in milliseconds since 1970, by the clock of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Session {
-    /// To whom its tokens were issued, and nobody else may use them.
+    /// To whom its tokens were issued. Nobody else may use them.
     pub(crate) holder: Holder,
-    /// For whom they speak.
+    /// The resource owner (`sub`).
     pub(crate) subject: String,
-    /// The last log-out when it began; a later one of its subject ends it.
+    /// The number of the last log-out everywhere, of any subject, when the login began. A later
+    /// log-out of the session's subject ends the session.
     pub(crate) epoch: u64,
-    /// What was granted. A refresh never gets more, and never makes it less.
+    /// The scope that was granted. A refresh never gets more, and never reduces it.
     pub(crate) scope: Scope,
     pub(crate) audiences: Vec<String>,
     generation: u64,
     current: SecretDigest,
     previous: SecretDigest,
-    /// When the last generations were followed by the next, the newest last; at least one once there were two.
+    /// When the most recent generations were succeeded, the newest last. Not empty once there have
+    /// been two generations.
     rotations: Vec<u64>,
     /// How often the last rotation was answered again.
     repeats: u32,
@@ -46,62 +52,65 @@ pub(crate) struct Session {
 pub(crate) struct Holder {
     pub(crate) tenant: String,
     pub(crate) client: String,
-    /// A key that the tokens are bound to; empty where they are bound to none.
+    /// The key that the tokens are bound to; empty if they are bound to none.
     pub(crate) binding: Vec<u8>,
 }
 
-/// A token that is presented, whose tag is right.
+/// A presented refresh token whose tag has been verified.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Presented<'a> {
     pub(crate) generation: u64,
     pub(crate) digest: SecretDigest,
-    /// The digests of what may follow it: by the key that signs now first, then by all others that are known.
+    /// The digests of its possible successors: first the one of the current signing key, then those
+    /// of all other known keys.
     pub(crate) successors: &'a [SecretDigest],
 }
 
-/// How families are treated. Times are in milliseconds.
+/// The rules for sessions. Times are in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SessionRule {
-    /// For how long the token before the current one yields the current one again.
+    /// The retry window: how long the token before the current one yields the current one again.
     pub(crate) window: u64,
-    /// How often it does.
+    /// How often it does so.
     pub(crate) repeats: u32,
-    /// How long a family lives without being used.
+    /// How long a session lasts without being used; `None` for no such limit.
     pub(crate) idle: Option<u64>,
     /// Whether each use yields another token.
     pub(crate) rotates: bool,
 }
 
-/// What a token that is presented is good for.
+/// What a presented refresh token is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It was the current one; the first of its successors is now.
+    /// It was the current token. The first of its successors is the current token now.
     Rotated,
-    /// It was followed a moment ago, by this one of its successors, which may be handed out once more.
+    /// It was succeeded within the retry window by the successor of this index, which may be handed
+    /// out once more.
     Repeated(usize),
-    /// It was the current one, and still is.
+    /// It was the current token, and still is.
     Kept,
-    /// It was followed a moment ago, and cannot be answered now. Nothing was changed.
+    /// It was succeeded within the retry window, and cannot be answered now. Nothing was changed.
     Busy(Contention),
-    /// It was followed long ago, so somebody else has it, or had it: the family is revoked.
+    /// It was succeeded before the retry window, so somebody else has it, or had it. The session is
+    /// revoked.
     Reused,
-    /// Nothing was changed.
+    /// The token is refused. Nothing was changed.
     Refused(TokenFault),
 }
 
-/// Why a token that was followed a moment ago is not answered as it was then.
+/// Why a token that was succeeded within the retry window is not answered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contention {
-    /// It was answered again often enough.
+    /// It was answered again as often as is allowed.
     Repeats,
-    /// It was followed, and so was what followed it.
+    /// Its successor was succeeded as well.
     Straggler,
-    /// What followed it was made by a key that is not known here.
+    /// Its successor was made by a key that is not known here.
     ForeignSuccessor,
 }
 
 impl Session {
-    /// How many rotations within one window are told apart.
+    /// The most rotations within one retry window that are recorded.
     const RECENT: usize = 64;
 
     pub(crate) fn new(
@@ -129,8 +138,8 @@ impl Session {
         }
     }
 
-    /// Why nothing of this family is good any more, if it is not. `logged_out` is the number of its subject's last
-    /// log-out.
+    /// Why the session has ended, if it has. `logged_out` is the number of its subject's last
+    /// log-out everywhere.
     pub(crate) fn end(&self, logged_out: u64) -> Option<TokenFault> {
         if self.revoked_at.is_some() {
             Some(TokenFault::Revoked)
@@ -145,7 +154,7 @@ impl Session {
         self.absolute_expiry <= now || self.idle_expiry.is_some_and(|end| end <= now)
     }
 
-    /// Until when a token of it may be used at the most.
+    /// Until when a token of the session may be used at most.
     pub(crate) fn expires_at(&self) -> u64 {
         self.absolute_expiry.min(self.idle_expiry.unwrap_or(u64::MAX))
     }
@@ -154,7 +163,7 @@ impl Session {
         self.absolute_expiry
     }
 
-    /// Whether this token is the current one.
+    /// Whether the token of this generation and digest is the current one.
     pub(crate) fn is_current(&self, generation: u64, digest: &SecretDigest) -> bool {
         self.generation == generation && is_same(&self.current, digest)
     }
@@ -163,8 +172,8 @@ impl Session {
         self.revoked_at.get_or_insert(now);
     }
 
-    /// Uses a token. Whoever has been told [`Rotated`](Step::Rotated) or [`Repeated`](Step::Repeated) may hand out that
-    /// successor, once this is committed.
+    /// Uses a token. After [`Rotated`](Step::Rotated) or [`Repeated`](Step::Repeated), the
+    /// successor may be handed out once this is committed.
     pub(crate) fn use_token(
         &mut self,
         presented: Presented<'_>,
@@ -183,7 +192,8 @@ impl Session {
             return Step::Refused(TokenFault::Expired);
         }
         match self.generation.checked_sub(presented.generation) {
-            // Nobody but we could have made these, and we did not: a key has leaked, or a store has lost commits.
+            // Only this server can make such tokens, and it has not: a key has leaked, or a store
+            // has lost commits.
             None => Step::Refused(TokenFault::Ahead),
             Some(0) if !is_same(&presented.digest, &self.current) => {
                 Step::Refused(TokenFault::Forged)
@@ -229,8 +239,8 @@ impl Session {
         Step::Rotated
     }
 
-    /// Whether the token so many generations behind the current one was followed less than a window ago. A clock that
-    /// was set back makes no token good again for longer than that.
+    /// Whether the token that is `behind` generations older than the current one was succeeded less
+    /// than `window` milliseconds ago. A clock that was set back does not extend that.
     fn was_followed_within(&self, behind: u64, window: u64, now: u64) -> bool {
         let followed = usize::try_from(behind)
             .ok()
@@ -243,13 +253,13 @@ fn is_same(one: &SecretDigest, other: &SecretDigest) -> bool {
     one.ct_eq(other).into()
 }
 
-/// Just as it was written: another reading of it would be another row.
+/// Parses a scope that is stored in canonical form. Any other spelling would be another row.
 fn scope(text: &str) -> Option<Scope> {
     text.parse().ok().filter(|scope: &Scope| scope.as_str() == text)
 }
 
 impl Stored for Session {
-    const NAME: &'static str = "a refresh family";
+    const NAME: &'static str = "a session";
 
     fn size_hint(&self) -> usize {
         128 + self.subject.len() + self.holder.client.len() + self.scope.as_str().len()

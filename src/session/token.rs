@@ -1,4 +1,4 @@
-//! The refresh token's format, and the keys that make it.
+//! The format of refresh tokens (RFC 6749 section 1.5), and the keys that make them.
 
 use std::fmt;
 
@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::error::BoxError;
 use crate::jose::KeyError;
 use crate::session::rotation::SecretDigest;
 use crate::types::digest::sha256;
@@ -16,12 +17,14 @@ use crate::types::identifier::SessionId;
 use crate::types::limits::RequestLimits;
 use crate::types::secret::Secret;
 
-/// The keys that refresh tokens ([RFC 6749 section 1.5]) are made and recognised with, all of them secret.
+/// The secret keys with which refresh tokens ([RFC 6749 section 1.5]) are made and recognized.
 ///
-/// The first one makes tokens. To rotate without a gap: add the next key ([`with_previous`](Self::with_previous)) on every instance; once all
-/// have it, put it first there, one instance after the other, and keep the former one behind it for as long as the
-/// longest family may live ([`RefreshTokens::absolute_lifetime`](crate::RefreshTokens::absolute_lifetime)). A token of the former
-/// key yields one of the new key at its next use.
+/// The first key makes tokens. To rotate keys without a gap, first add the next key on every
+/// instance with [`with_previous`](Self::with_previous). Once all instances have it, put it first,
+/// one instance after the other, and keep the former key behind it for as long as the longest
+/// session may last
+/// ([`RefreshTokens::absolute_lifetime`](crate::RefreshTokens::absolute_lifetime)). A token of the
+/// former key yields one of the new key at its next use.
 ///
 /// ```
 /// use password_grant::RefreshKeys;
@@ -44,22 +47,25 @@ struct Key {
 
 const PREFIX: &str = "rt1.";
 const KID: usize = 4;
-const FAMILY: usize = 16;
+const SESSION_ID: usize = 16;
+/// Characters of a session identifier in base64url without padding.
+const SESSION_ID_TEXT: usize = 22;
 const GENERATION: usize = 8;
 pub(crate) const SECRET: usize = 32;
 const TAG: usize = 16;
-/// What the tag is over, besides the prefix.
-const TAGGED: usize = KID + FAMILY + GENERATION + SECRET;
+/// The bytes that the tag covers, besides the prefix.
+const TAGGED: usize = KID + SESSION_ID + GENERATION + SECRET;
 const LENGTH: usize = TAGGED + TAG;
 
-/// A token whose tag is right: one of ours made it. Whether it is good for anything, its family knows.
+/// A refresh token whose tag has been verified, so one of our keys made it. The session's row
+/// decides whether it is good for anything.
 pub(crate) struct RefreshToken {
-    pub(crate) family: RawSessionId,
+    pub(crate) session: RawSessionId,
     pub(crate) generation: u64,
     pub(crate) secret: TokenSecret,
 }
 
-/// What a refresh token proves by, 256 bits. Overwritten when dropped.
+/// The secret of a refresh token, 256 bits. Overwritten when dropped.
 pub(crate) struct TokenSecret(Zeroizing<[u8; SECRET]>);
 
 impl TokenSecret {
@@ -67,25 +73,24 @@ impl TokenSecret {
         Self(Zeroizing::new(bytes))
     }
 
-    /// What is stored in its place.
+    /// The digest that is stored instead of the secret.
     pub(crate) fn digest(&self) -> SecretDigest {
         sha256(&*self.0)
     }
 }
 
-/// The random name of a family. It stands in its access tokens too (`sid`), and is no secret.
+/// The random identifier of a session. It also stands in its access tokens (`sid`), and is no
+/// secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RawSessionId(pub(crate) [u8; FAMILY]);
+pub(crate) struct RawSessionId(pub(crate) [u8; SESSION_ID]);
 
 impl RawSessionId {
     /// The session's identifier in access tokens: base64url.
-    pub(crate) fn to_session_id(self) -> SessionId {
-        let mut text = [0; FAMILY.div_ceil(3) * 4];
-        // 16 bytes are 22 characters, all of them ASCII.
-        let written = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).unwrap_or_default();
-        let text = text.get(..written).and_then(|text| std::str::from_utf8(text).ok());
-        debug_assert!(text.is_some(), "base64url is text");
-        text.unwrap_or_default().into()
+    pub(crate) fn to_session_id(self) -> Result<SessionId, BoxError> {
+        let mut text = [0; SESSION_ID_TEXT];
+        // 16 bytes are 22 characters of ASCII, so neither of these fails.
+        URL_SAFE_NO_PAD.encode_slice(self.0, &mut text)?;
+        Ok(std::str::from_utf8(&text)?.into())
     }
 
     pub(crate) fn from_text(text: &str) -> Option<Self> {
@@ -94,20 +99,23 @@ impl RawSessionId {
 }
 
 impl RefreshKeys {
-    /// A secret of 32 bytes or more from a random generator; all instances have the same one.
+    /// Keys from one secret: 32 bytes or more from a random generator. All instances have the same
+    /// one.
     ///
     /// # Errors
     ///
-    /// When it is shorter.
+    /// [`KeyError::TooShort`] if the secret is shorter.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Ok(Self(vec![Key::new(secret.as_ref())?]))
     }
 
-    /// One more key whose tokens are recognised: one that made tokens before, or will make them next.
+    /// Adds a key whose tokens are recognized: one that made tokens before, or one that will make
+    /// them next.
     ///
     /// # Errors
     ///
-    /// When it is shorter than 32 bytes, or there already.
+    /// [`KeyError::TooShort`] if the secret is shorter than 32 bytes, [`KeyError::RepeatedKid`] if
+    /// the key is there already.
     pub fn with_previous(mut self, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let key = Key::new(secret.as_ref())?;
         if self.0.iter().any(|own| own.kid == key.kid) {
@@ -117,7 +125,7 @@ impl RefreshKeys {
         Ok(self)
     }
 
-    /// The token that this text is, if one of these keys has made it. Nothing else is believed of it.
+    /// Parses a token that one of these keys has made; `None` for any other text.
     pub(crate) fn read(&self, text: &str) -> Option<RefreshToken> {
         if text.len() > RequestLimits::REFRESH_TOKEN {
             return None;
@@ -132,38 +140,38 @@ impl RefreshKeys {
         if !bool::from(key.tag(tagged).ct_eq(tag)) {
             return None;
         }
-        let (family, rest) = rest.split_first_chunk()?;
+        let (session, rest) = rest.split_first_chunk()?;
         let (generation, rest) = rest.split_first_chunk()?;
         Some(RefreshToken {
-            family: RawSessionId(*family),
+            session: RawSessionId(*session),
             generation: u64::from_be_bytes(*generation),
             secret: TokenSecret::new(rest.try_into().ok()?),
         })
     }
 
-    /// Whether a text says of itself that it is a refresh token.
+    /// Whether a text has the prefix of a refresh token. Nothing is verified.
     pub(crate) fn is_refresh_token(text: &str) -> bool {
         text.starts_with(PREFIX)
     }
 
-    /// What may follow a token, by each of the keys: the same for everybody to whom that token is shown, so an answer that
-    /// was lost can be given again.
+    /// The possible successors of a token, one by each of the keys. They are the same whenever the
+    /// token is shown, so that a lost answer can be given again.
     pub(crate) fn successors(&self, token: &RefreshToken) -> Vec<TokenSecret> {
         self.0.iter().map(|key| key.successor(token)).collect()
     }
 
-    /// Writes a token under one of the keys; under the first for a new one.
+    /// Writes a token under the key of this index. The first key is for new tokens.
     pub(crate) fn write(
         &self,
         key: usize,
-        family: RawSessionId,
+        session: RawSessionId,
         generation: u64,
         secret: &TokenSecret,
     ) -> Option<Secret<'static>> {
         let key = self.0.get(key)?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(LENGTH));
         bytes.extend_from_slice(&key.kid);
-        bytes.extend_from_slice(&family.0);
+        bytes.extend_from_slice(&session.0);
         bytes.extend_from_slice(&generation.to_be_bytes());
         bytes.extend_from_slice(&*secret.0);
         let tag = key.tag(&bytes);
@@ -176,7 +184,7 @@ impl RefreshKeys {
 }
 
 impl Key {
-    /// One secret, and for each use of it a key of its own (RFC 5869).
+    /// Derives a key for each use from one secret, with HKDF (RFC 5869).
     fn new(secret: &[u8]) -> Result<Self, KeyError> {
         if secret.len() < 32 {
             return Err(KeyError::TooShort);
@@ -190,7 +198,8 @@ impl Key {
         })
     }
 
-    /// Over the prefix too, so that a token of another version is never taken for one of this.
+    /// The tag also covers the prefix, so that a token of another version is never taken for one of
+    /// this version.
     fn tag(&self, tagged: &[u8]) -> [u8; TAG] {
         let mut context = hmac::Context::with_key(&self.tag);
         context.update(PREFIX.as_bytes());
@@ -198,10 +207,11 @@ impl Key {
         first(context.sign())
     }
 
-    /// One block of HKDF-Expand (RFC 5869 section 2.3) under this key: the secret alone does not tell what follows it.
+    /// One block of HKDF-Expand (RFC 5869 section 2.3) under this key, so that a token's secret
+    /// alone does not reveal its successor.
     fn successor(&self, token: &RefreshToken) -> TokenSecret {
         let mut context = hmac::Context::with_key(&self.successors);
-        context.update(&token.family.0);
+        context.update(&token.session.0);
         context.update(&token.generation.saturating_add(1).to_be_bytes());
         context.update(&*token.secret.0);
         context.update(&[1]);
@@ -209,7 +219,7 @@ impl Key {
     }
 }
 
-/// A SHA-256 tag has 32 bytes, of which no more are asked for.
+/// The first bytes of a tag. A SHA-256 tag has 32, and no more are asked for.
 fn first<const N: usize>(tag: hmac::Tag) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
@@ -242,7 +252,10 @@ mod tests {
 
     fn token(keys: &RefreshKeys, generation: u64) -> String {
         let secret = TokenSecret::new([9; SECRET]);
-        keys.write(0, RawSessionId([5; FAMILY]), generation, &secret).unwrap().expose().to_owned()
+        keys.write(0, RawSessionId([5; SESSION_ID]), generation, &secret)
+            .unwrap()
+            .expose()
+            .to_owned()
     }
 
     #[test]
@@ -251,13 +264,16 @@ mod tests {
             (RefreshKeys::new([1; 32]).unwrap(), RefreshKeys::new([2; 32]).unwrap());
         let text = token(&keys, 7);
         let read = keys.read(&text).unwrap();
-        assert_eq!((read.family.0, read.generation, *read.secret.0), ([5; FAMILY], 7, [9; SECRET]));
+        assert_eq!(
+            (read.session.0, read.generation, *read.secret.0),
+            ([5; SESSION_ID], 7, [9; SECRET])
+        );
         assert!(other.read(&text).is_none());
         assert!(other.with_previous([1; 32]).unwrap().read(&text).is_some());
         assert_eq!(text.len(), 106);
     }
 
-    /// No bit of a token can be changed, and none of its text left out or added.
+    /// No bit of a token can be changed, and nothing of its text can be left out or added.
     #[test]
     fn whatever_was_changed_is_not_ours() {
         let keys = RefreshKeys::new([1; 32]).unwrap();
@@ -277,7 +293,8 @@ mod tests {
         }
     }
 
-    /// A token that leaks does not tell what follows it, and what follows is the same for everybody who shows it to us.
+    /// A leaked token does not reveal its successor, and the successor is the same whenever the
+    /// token is shown.
     #[test]
     fn a_successor_follows_from_token_and_key() {
         let keys = RefreshKeys::new([1; 32]).unwrap().with_previous([2; 32]).unwrap();
@@ -300,8 +317,8 @@ mod tests {
         );
     }
 
-    /// If this fails, the format has changed, and every token that is out there is refused. The text was made by another
-    /// implementation of RFC 5869 and of the format.
+    /// If this fails, the format has changed, and every token that was issued is refused. The
+    /// expected text was made by another implementation of RFC 5869 and of the format.
     #[test]
     fn the_format_stays_the_same_from_version_to_version() {
         let keys = RefreshKeys::new([1; 32]).unwrap();

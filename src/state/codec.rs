@@ -1,28 +1,29 @@
-//! How rows are written: a byte that says which form it is, then what the row has to say, in bytes, numbers in LEB128 and
-//! texts behind their length. What is read is just what would have been written, so that nothing passes for a row that is
-//! none.
+//! The stored form of rows: one byte for the version of the form, then the fields as plain bytes,
+//! LEB128 numbers, and texts after their length. Decoding accepts exactly what encoding writes, so
+//! that no other bytes are taken for a row.
 
-/// What can stand in a row. The stored bytes outlive a version of this crate: another form of them takes another
-/// [`FORM`](Self::FORM).
+/// A row that can be stored. The stored bytes outlive a version of this crate: a row whose form
+/// changes needs another [`FORM`](Self::FORM).
 pub(crate) trait Stored: Sized {
-    /// What an error calls it.
+    /// The name of the row in error messages.
     const NAME: &'static str;
-    /// The first byte.
+    /// The first byte of the stored form.
     const FORM: u8 = 1;
 
-    /// Writes all that follows the first byte.
+    /// Writes everything after the first byte.
     fn encode(&self, bytes: &mut Vec<u8>);
 
-    /// Reads what [`encode`](Self::encode) has written, and nothing else. What is left over is found by the caller.
+    /// Reads what [`encode`](Self::encode) has written. The caller detects bytes that are left
+    /// over.
     fn decode(reader: &mut Reader<'_>) -> Option<Self>;
 
-    /// How many bytes it is likely to take.
+    /// The likely length in bytes.
     fn size_hint(&self) -> usize {
         64
     }
 }
 
-/// The stored form of a row.
+/// Encodes a row.
 pub(crate) fn to_bytes<R: Stored>(row: &R) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(row.size_hint());
     bytes.push(R::FORM);
@@ -30,11 +31,11 @@ pub(crate) fn to_bytes<R: Stored>(row: &R) -> Vec<u8> {
     bytes
 }
 
-/// The row that was stored.
+/// Decodes a row.
 ///
 /// # Errors
 ///
-/// When these bytes are not just what [`to_bytes`] makes of a row.
+/// If the bytes are not exactly what [`to_bytes`] writes.
 pub(crate) fn from_bytes<R: Stored>(bytes: &[u8]) -> Result<R, UnreadableRow> {
     let mut reader = Reader(bytes);
     let mut read = || {
@@ -46,7 +47,7 @@ pub(crate) fn from_bytes<R: Stored>(bytes: &[u8]) -> Result<R, UnreadableRow> {
     read().ok_or(UnreadableRow(R::NAME))
 }
 
-/// A stored row is not one of ours. Never to be taken for one that is not there.
+/// The error of a stored row that cannot be decoded. Never treat such a row as absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the row of {0} cannot be read")]
 pub(crate) struct UnreadableRow(pub(crate) &'static str);
@@ -64,12 +65,13 @@ pub(crate) fn write_bytes(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend_from_slice(text);
 }
 
-/// None is 0, and everything else one more than it is.
+/// Writes `None` as 0, and a number as one more than it is.
 pub(crate) fn write_optional(bytes: &mut Vec<u8>, number: Option<u64>) {
     write_number(bytes, number.map_or(0, |number| number.saturating_add(1)));
 }
 
-/// Takes apart what was written. `None` wherever it was not.
+/// Reads the parts of an encoded row. A method returns `None` for bytes that were not written as
+/// that part.
 pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -95,7 +97,7 @@ impl<'a> Reader<'a> {
             }
             number |= part << shift;
             if byte < 0x80 {
-                // One form for a number: no zeros at its end.
+                // A number has only one form: no zeros at its end.
                 return (shift == 0 || byte != 0).then_some(number);
             }
         }
@@ -117,7 +119,8 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
-    /// The next in an ascending list of numbers below `end`, written as what it adds to the last one.
+    /// The next number of an ascending list of numbers below `end`. It is stored as the difference
+    /// from the one before it.
     pub(crate) fn next_of(&mut self, last: Option<u64>, end: u64) -> Option<u64> {
         let step = self.number()?;
         if last.is_some() && step == 0 {
@@ -126,7 +129,7 @@ impl<'a> Reader<'a> {
         last.unwrap_or(0).checked_add(step).filter(|seq| *seq < end)
     }
 
-    /// All that is left, in pieces of one length.
+    /// All remaining bytes, in pieces of length `N`.
     pub(crate) fn pieces<const N: usize>(&mut self) -> Option<&'a [[u8; N]]> {
         let (pieces, rest) = self.0.as_chunks();
         self.0 = rest;

@@ -1,3 +1,5 @@
+//! Keys of rows, and the secret under which the keys of a shared store are digests.
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -8,13 +10,13 @@ use zeroize::Zeroizing;
 
 use crate::environment::{RandomnessError, SecureRandom};
 
-/// The name of a row: what it is for, and a keyed digest of what it is about. It tells nothing about either to whoever
-/// reads the table without the secret.
+/// The key of a row: one byte for its purpose, and a keyed digest of what the row is about. Without
+/// the secret, a reader of the table cannot tell what a row is about.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StateKey([u8; Self::LENGTH]);
 
 impl StateKey {
-    /// Bytes of a key.
+    /// Length of a key in bytes.
     pub const LENGTH: usize = 32;
 
     /// The key as a store writes it.
@@ -23,7 +25,8 @@ impl StateKey {
         &self.0
     }
 
-    /// The purpose goes before the digest, so keys of different purposes differ whatever the digest is.
+    /// The purpose stands before the digest, so keys of different purposes differ whatever their
+    /// digests are.
     fn new(purpose: Purpose, digest: &[u8]) -> Self {
         let mut key = [0; Self::LENGTH];
         for (to, from) in key.iter_mut().zip([purpose as u8].iter().chain(digest)) {
@@ -32,7 +35,7 @@ impl StateKey {
         Self(key)
     }
 
-    /// One of the keys that the suite uses in a run.
+    /// One of the keys that the conformance suite uses in a run.
     #[cfg(feature = "conformance")]
     pub(crate) fn of_the_suite(run: &[u8; 16], number: usize) -> Self {
         let mut key = [0; Self::LENGTH];
@@ -43,8 +46,9 @@ impl StateKey {
         Self(key)
     }
 
-    /// The key of the row that counts for this key too where there is no room for one of its own: one of so many a
-    /// purpose. None for what says "known" or "seen": only a counter may be shared, since it then counts too much.
+    /// The key of the shared row that counts for this key if there is no room for a row of its own:
+    /// one of `rows` for each purpose. `None` for rows that record a fact, such as a known origin
+    /// or a used assertion: only a counter may be shared, since it then counts too much.
     pub(crate) fn shared_row(&self, rows: u16) -> Option<Self> {
         let [purpose, high, low, ..] = self.0;
         let counters =
@@ -58,15 +62,15 @@ impl StateKey {
         is_counter.then_some(Self(key))
     }
 
-    /// One of 256, by a byte of the digest that its hash is not made of.
+    /// One of 256 groups, by a byte of the digest that is not part of the hash.
     pub(crate) fn group(&self) -> u8 {
         let [_, _, _, _, _, _, _, _, _, group, ..] = self.0;
         group
     }
 }
 
-/// Eight bytes of the digest: whoever does not know the secret cannot choose them, and they are spread as evenly as any
-/// hash of them would be.
+/// Uses eight bytes of the digest. An attacker cannot choose them without the secret, and they are
+/// spread as evenly as a hash of them would be.
 impl Hash for StateKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [_, a, b, c, d, e, f, g, h, ..] = self.0;
@@ -80,7 +84,7 @@ impl fmt::Debug for StateKey {
     }
 }
 
-/// What a row is for. The numbers stand in stored keys: never change one, never use one again.
+/// The purpose of a row. The numbers are part of stored keys: never change or reuse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Purpose {
@@ -88,48 +92,49 @@ pub(crate) enum Purpose {
     Account = 1,
     /// Attempts from an address.
     Source = 2,
-    /// Attempts from a network that one party is likely to have all of.
+    /// Attempts from a network that is likely to belong to one party.
     Network = 3,
-    /// Attempts on a user name through a client, from where its owner has logged in before.
+    /// Attempts on a user name through a client, from a known origin.
     Origin = 4,
-    /// Failed authentications of a client, from an address.
+    /// Failed authentications of a client from an address.
     ClientAtSource = 5,
-    /// A client assertion that was used.
+    /// A used client assertion.
     Assertion = 6,
-    /// How many of a client's assertions are remembered.
+    /// The number of a client's used assertions that are remembered.
     AssertionCount = 7,
-    /// A family of refresh tokens.
+    /// A session.
     Session = 8,
-    /// When a subject was last logged out everywhere.
+    /// The epoch of a subject: its last log-out everywhere.
     SubjectEpoch = 9,
-    /// The number of the last such log-out, of all subjects.
+    /// The last log-out everywhere of any subject.
     LastEpoch = 10,
-    /// An access token that was revoked.
+    /// A revoked access token.
     RevokedToken = 11,
-    /// The sessions of a subject through a client.
+    /// The session index: a subject's sessions through a client.
     SessionIndex = 12,
 }
 
-/// The secret under which the keys of a shared store are digests. All instances have the same one.
+/// The secret under which the keys of a shared store are digests. All instances need the same one.
 ///
-/// With another secret everything that was remembered is forgotten: attempts are counted from zero, every session ends,
-/// access tokens without a session that were revoked are good again, and client assertions can be used once more. So keep it
-/// for as long as the store.
+/// With another secret, everything that was remembered is lost: attempts are counted from zero,
+/// every session ends, revoked access tokens without a session are valid again, and client
+/// assertions can be used once more. So keep the secret for as long as the store.
 #[derive(Clone)]
 pub struct StateSecret(Arc<hmac::Key>);
 
-/// A secret for a shared store must have 32 bytes or more, from a random generator.
+/// The error of a state secret that is too short. It must have 32 bytes or more, from a random
+/// generator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a state secret must have 32 bytes or more")]
 #[non_exhaustive]
 pub struct InvalidStateSecret;
 
 impl StateSecret {
-    /// A secret of 32 bytes or more, from a random generator.
+    /// Makes a secret from 32 bytes or more, which must come from a random generator.
     ///
     /// # Errors
     ///
-    /// When it is shorter.
+    /// [`InvalidStateSecret`] if there are fewer bytes.
     pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, InvalidStateSecret> {
         let bytes = bytes.as_ref();
         if bytes.len() < 32 {
@@ -146,10 +151,10 @@ impl fmt::Debug for StateSecret {
     }
 }
 
-/// Makes keys: a digest under a secret over what a row is about.
+/// Makes keys: a digest under a secret of what a row is about.
 #[derive(Clone)]
 pub(crate) enum Keys {
-    /// For rows that never leave the process: a keyed hash, which is faster.
+    /// A keyed hash, which is faster, for rows that never leave the process.
     Local(SipHasher13),
     Shared(StateSecret),
 }
@@ -161,10 +166,10 @@ impl Keys {
         Ok(Self::Local(SipHasher13::new_with_key(&secret)))
     }
 
-    /// The key for these parts, each of which goes in with its length before it, so that no two lists of parts are the
-    /// same bytes.
+    /// The key for these parts. The length of each part is hashed before it, so that no two lists
+    /// of parts hash the same bytes.
     pub(crate) fn key(&self, purpose: Purpose, parts: &[&[u8]]) -> StateKey {
-        /// Of what is hashed. Another one forgets all that is stored.
+        /// Version of what is hashed. Another version loses all that is stored.
         const VERSION: u8 = 1;
         let write = |update: &mut dyn FnMut(&[u8])| {
             let mut pieces = Pieces { update, waiting: [0; 128], length: 0 };
@@ -190,7 +195,7 @@ impl Keys {
     }
 }
 
-/// Puts short pieces together: to a hash, many of them are dearer than one that is as long.
+/// Joins short pieces, because hashing many of them is slower than hashing one long one.
 struct Pieces<'a> {
     update: &'a mut dyn FnMut(&[u8]),
     waiting: [u8; 128],
@@ -225,7 +230,8 @@ mod tests {
         Keys::Shared(StateSecret::new([7; 32]).unwrap())
     }
 
-    /// Incident C7: a changed format forgets every count in a rolling upgrade. If this fails, the format has changed.
+    /// A changed format loses every count in a rolling upgrade. If this test fails, the format has
+    /// changed.
     #[test]
     fn the_bytes_of_a_key_stay_the_same_from_version_to_version() {
         let key = shared().key(Purpose::Account, &[b"tenant", b"alice"]);
@@ -242,7 +248,7 @@ mod tests {
         );
     }
 
-    /// However they are put together on their way into the hash.
+    /// The key does not depend on how the parts were joined before they were hashed.
     #[test]
     fn parts_of_any_length_are_hashed_one_after_the_other() {
         for length in (0..300).step_by(7) {
@@ -258,7 +264,7 @@ mod tests {
         }
     }
 
-    /// Incidents C5 and I21: no two lists of parts run together.
+    /// No two lists of parts have the same key.
     #[test]
     fn parts_and_purposes_never_run_together() {
         let local = Keys::local(&crate::environment::SystemRandom::new()).unwrap();

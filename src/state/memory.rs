@@ -1,3 +1,6 @@
+//! State in the memory of one process: a bounded table in shards, from which expired rows are
+//! removed as new ones come in.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -14,12 +17,13 @@ use crate::state::transaction::{Opened, RowKey, Transaction, Writes};
 use crate::state::{Change, Commit, Expected, Loaded, Row, StateStore, Version, Write};
 use crate::time::{Clock, SystemClock, Timestamp};
 
-/// The state of one process, in its memory: bounded, and gone when the process ends.
+/// State in the memory of one process. It is bounded, and lost when the process ends.
 ///
-/// Clones share their rows, also as the state of several engines. What is still alive is never thrown away to make room.
-/// When three quarters of the room are taken, counters of attempts that come anew share rows, so that they count too much
-/// rather than too little; the last quarter is for everything else, which is [`StoreFull`] when that is taken too. So
-/// whoever guesses at names without number keeps nobody from logging out.
+/// Clones share their rows, also as the state of several engines. No row is removed before its TTL
+/// has passed to make room for another. When three quarters of the capacity are taken, new counters
+/// of attempts share rows, so that they count too much rather than too little. The last quarter is
+/// for everything else, and writes fail with [`StoreFull`] when it is taken too. An attacker who
+/// guesses at any number of user names can therefore keep nobody from logging out.
 ///
 /// ```
 /// use password_grant::state::InMemoryState;
@@ -31,18 +35,18 @@ pub struct InMemoryState {
     clock: Arc<dyn Clock>,
     capacity: usize,
     rows: Arc<Mutex<Rows>>,
-    /// How keys are made for it: by all engines alike that have it for their state.
+    /// How keys are made for these rows: in the same way by all engines that share the state.
     keys: Arc<OnceLock<Keys>>,
 }
 
-/// An in-memory store has no room for one more row.
+/// The error of an in-memory state that has no room for another row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the in-memory state is full")]
 #[non_exhaustive]
 pub struct StoreFull;
 
 impl InMemoryState {
-    /// An empty one, with room for 262,144 rows: some 64 MiB when it is full.
+    /// An empty state with a capacity of 262,144 rows, which are about 64 MiB.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -53,39 +57,40 @@ impl InMemoryState {
         }
     }
 
-    /// With room for so many rows, and a few more that counters share. A row is some 250 bytes. A user
-    /// name that was tried in vain takes one for up to two days, and so does an address that it was tried from.
+    /// Sets the capacity in rows; a few more may be shared by counters. A row takes about 250
+    /// bytes. A user name that was tried in vain takes a row for up to two days, and so does an
+    /// address from which it was tried.
     #[must_use]
     pub fn capacity(self, rows: usize) -> Self {
         Self { capacity: rows, ..self }
     }
 
-    /// Of it only the clock is used, which counts how long rows live; see
-    /// [`Environment`](crate::Environment). Default that of the engine.
+    /// Sets the clock, which counts the TTLs of rows; nothing else of the environment is used. See
+    /// [`Environment`](crate::Environment). Default: the system clock.
     #[must_use]
     pub fn environment(self, environment: &Environment) -> Self {
         Self { clock: environment.clock.clone(), ..self }
     }
 
-    /// How many rows there are, those past their life included that were not cleared away yet.
+    /// The number of rows, including expired rows that have not been removed yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().count
     }
 
-    /// Whether there is none.
+    /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How its keys are made; decided by the first engine that has it for its state.
+    /// How keys are made for this state. The first engine that uses it decides.
     pub(crate) fn keys(&self, randomness: &dyn SecureRandom) -> Result<Keys, RandomnessError> {
         let new = Keys::local(randomness)?;
         Ok(self.keys.get_or_init(|| new).clone())
     }
 
-    /// One step over the rows under these keys, which nobody else sees or changes meanwhile: load and commit in one.
+    /// Runs a step over the rows under these keys. The lock makes the load and the commit one.
     pub(crate) fn run<T>(
         &self,
         keys: &[StateKey],
@@ -106,7 +111,7 @@ impl InMemoryState {
         Ok(output)
     }
 
-    /// The row under one key. The clock is read only if there is one.
+    /// The row under one key. The clock is read only if there is a row.
     pub(crate) fn get<R: Stored>(&self, key: RowKey<R>) -> Result<Option<R>, BoxError> {
         let rows = self.lock();
         let row = rows.find(key.into()).filter(|row| self.clock.now() < row.end);
@@ -155,18 +160,18 @@ impl StateStore for InMemoryState {
         let places: Vec<_> = keys.iter().map(|key| Place { key: *key, shared: false }).collect();
         let writes = changes.iter().map(|change| change.write.clone()).enumerate();
         rows.write(&places, writes.collect(), now, self.capacity)?;
-        // `find` and not `get`: the life of a row may be over at once.
+        // `find` and not `get`, because a row with a TTL of zero has expired already.
         let versions = keys.iter().map(|key| rows.find(*key).map(|row| row.version)).collect();
         Ok(Commit::Committed { versions })
     }
 }
 
-/// In this many parts, each of which is cleared of what has expired on its own, so that nobody waits for long.
+/// Number of shards. Expired rows are removed shard by shard, so that nobody waits long.
 const SHARDS: usize = 64;
 
 struct Rows {
     shards: Vec<Shard>,
-    /// Rows in all shards.
+    /// Number of rows in all shards.
     count: usize,
     last_version: u64,
 }
@@ -174,23 +179,23 @@ struct Rows {
 #[derive(Default)]
 struct Shard {
     rows: HashMap<StateKey, Entry, BuildHasherDefault<Spread>>,
-    /// Rows that came in, or found no room, since the last clearing.
+    /// Number of rows that came in, or found no room, since expired rows were last removed.
     newcomers: usize,
 }
 
 struct Entry {
     version: Version,
-    /// The first moment at which it is gone.
+    /// The first moment at which the row is absent.
     end: Timestamp,
     value: Box<[u8]>,
 }
 
-/// Where the row of a key is, or would be.
+/// Where the row of a key is stored, or would be.
 #[derive(Clone, Copy)]
 struct Place {
-    /// The key itself, or another one in whose row it is counted.
+    /// The key itself, or that of a shared row.
     key: StateKey,
-    /// Other keys are counted here too.
+    /// Whether other keys are counted in this row too.
     shared: bool,
 }
 
@@ -214,7 +219,7 @@ impl Rows {
         keys.iter().map(|key| self.get(*key, now).map(copy)).collect()
     }
 
-    /// The row, past its life or not.
+    /// The row, expired or not.
     fn find(&self, key: StateKey) -> Option<&Entry> {
         self.shards.get(shard_of(key))?.rows.get(&key)
     }
@@ -229,8 +234,9 @@ impl Rows {
         keys.iter().map(&mut place).collect()
     }
 
-    /// A row of its own where there is one. A key that has shared a row goes on doing so until that row is gone:
-    /// otherwise what was counted there would be forgotten. So many rows are `taken` by the keys before it.
+    /// A row of the key's own if there is one. A key that shares a row continues to do so until
+    /// that row has expired, because its count would otherwise be lost. `taken` is the number of
+    /// new rows for the keys before it.
     fn place(&mut self, key: StateKey, now: Timestamp, capacity: usize, taken: usize) -> Place {
         let own = Place { key, shared: false };
         if self.get(key, now).is_some() {
@@ -254,7 +260,7 @@ impl Rows {
         self.count < capacity
     }
 
-    /// All of them, or none; each by the index of its place.
+    /// Makes all writes or none. Each has the index of its place.
     fn write(
         &mut self,
         places: &[Place],
@@ -281,18 +287,18 @@ impl Rows {
         for (index, write) in writes {
             let Some(place) = places.get(index) else { continue };
             match write {
-                Write::Put { value, life } => self.put(place.key, value, now, life),
+                Write::Put { value, ttl } => self.put(place.key, value, now, ttl),
                 Write::Delete => self.delete(place.key),
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, key: StateKey, value: Vec<u8>, now: Timestamp, life: Duration) {
+    fn put(&mut self, key: StateKey, value: Vec<u8>, now: Timestamp, ttl: Duration) {
         self.last_version += 1;
         let entry = Entry {
             version: Version::new(self.last_version),
-            end: now.plus(life),
+            end: now.plus(ttl),
             value: value.into_boxed_slice(),
         };
         let replaced = self.shard(key).and_then(|shard| shard.rows.insert(key, entry));
@@ -308,8 +314,8 @@ impl Rows {
         }
     }
 
-    /// Counts a row that comes in, or finds no room. Every so many of them, what has expired in its shard is cleared
-    /// away, so that a newcomer costs that many looks at a row, however many there are.
+    /// Counts a row that comes in or finds no room, and now and then removes the expired rows of
+    /// its shard. On average a new row costs `looks` visits to other rows, however many there are.
     fn clear_a_little(&mut self, newcomer: StateKey, now: Timestamp, looks: usize) {
         let Some(shard) = self.shard(newcomer) else { return };
         shard.newcomers += 1;
@@ -330,7 +336,7 @@ fn shard_of(key: StateKey) -> usize {
     usize::from(key.group()) % SHARDS
 }
 
-/// Takes the hash of a [`StateKey`] as it is.
+/// A hasher that takes the hash of a [`StateKey`] as it is.
 #[derive(Default)]
 struct Spread(u64);
 

@@ -1,4 +1,4 @@
-//! State for unit tests: in memory, with a clock that is moved by hand.
+//! State for unit tests: in memory, with a clock that the test sets.
 
 use crate::Environment;
 use crate::environment::SystemRandom;
@@ -8,7 +8,7 @@ use crate::state::key::Keys;
 use crate::testing::ManualClock;
 use crate::time::Timestamp;
 
-/// The stored bytes of a row, for a test to hold against those of every version before.
+/// The stored bytes of a row, which a test compares with those of every version before.
 pub(crate) fn hex<R: Stored>(row: &R) -> String {
     to_bytes(row).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! Rows by typed key: a step reads and writes them in a transaction, whichever store holds them.
+//! Transactions: a step reads and writes rows by typed keys, whichever store holds them.
 
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -13,14 +13,14 @@ use crate::state::key::{Keys, Purpose, StateKey};
 use crate::state::{Change, Commit, Expected, InMemoryState, Loaded, StateStore, Write};
 use crate::time::{Clock, Timestamp};
 
-/// The key of a row, and what is stored under it.
+/// The key of a row, with the type of the value that is stored under it.
 pub(crate) struct RowKey<R> {
     key: StateKey,
     row: PhantomData<fn() -> R>,
 }
 
 impl Keys {
-    /// The key of the row about these parts.
+    /// The key of the row for this purpose and these parts.
     pub(crate) fn row<R: Stored>(&self, purpose: Purpose, parts: &[&[u8]]) -> RowKey<R> {
         RowKey { key: self.key(purpose, parts), row: PhantomData }
     }
@@ -50,59 +50,59 @@ impl<R> From<RowKey<R>> for StateKey {
 pub(crate) struct Transaction<'a> {
     now: Timestamp,
     keys: &'a [StateKey],
-    /// In the order of the keys.
+    /// In the order of `keys`.
     rows: Vec<Opened<'a>>,
     writes: Writes,
 }
 
-/// What a step wants written, by the place of the key among those that were named.
+/// What a step writes, by the index of the row's key in `keys`.
 pub(crate) type Writes = Vec<(usize, Write)>;
 
-/// A row of a transaction.
+/// A row as a step sees it.
 pub(crate) struct Opened<'a> {
-    /// What is stored, if there is a row.
+    /// The stored value, if there is a row.
     pub(crate) value: Option<&'a [u8]>,
-    /// Other keys are counted in this row too.
+    /// Whether other keys are counted in this row too.
     pub(crate) shared: bool,
 }
 
 impl<'a> Transaction<'a> {
-    /// Values are at most this long: what every store has promised to take.
+    /// The longest value in bytes that every store accepts.
     const LONGEST_VALUE: usize = 16 * 1024;
 
     pub(crate) fn new(now: Timestamp, keys: &'a [StateKey], rows: Vec<Opened<'a>>) -> Self {
         Self { now, keys, rows, writes: Writes::new() }
     }
 
-    /// The time, by the clock of the store.
+    /// The time by the store's clock.
     pub(crate) fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// The row under this key, if there is one. What this step has written is not seen by it.
+    /// The row under this key, if there is one. A step does not see its own writes.
     ///
     /// # Errors
     ///
-    /// When the row cannot be read.
+    /// If the row cannot be decoded, or its key was not named.
     pub(crate) fn get<R: Stored>(&self, key: RowKey<R>) -> Result<Option<R>, BoxError> {
         Ok(self.find(key)?.value.map(from_bytes).transpose()?)
     }
 
-    /// Whether there is a row, readable or not.
+    /// Whether there is a row, decodable or not.
     pub(crate) fn contains<R>(&self, key: RowKey<R>) -> Result<bool, BoxError> {
         Ok(self.find(key)?.value.is_some())
     }
 
-    /// Whether the row of this key is one in which other keys are counted too.
+    /// Whether other keys are counted in the row of this key too.
     pub(crate) fn is_shared<R>(&self, key: RowKey<R>) -> Result<bool, BoxError> {
         Ok(self.find(key)?.shared)
     }
 
-    /// Writes a row, which lives for that long from the commit on. At most once a key.
+    /// Writes a row with this TTL, which counts from the commit. At most once for each key.
     ///
     /// # Errors
     ///
-    /// When it is longer than a store has to take.
+    /// If the row is longer than every store accepts, or its key was not named.
     pub(crate) fn put<R: Stored>(
         &mut self,
         key: RowKey<R>,
@@ -113,10 +113,10 @@ impl<'a> Transaction<'a> {
         if value.len() > Self::LONGEST_VALUE {
             return Err(format!("the row of {} is too long to be remembered", R::NAME).into());
         }
-        self.write(key, Write::Put { value, life: ttl })
+        self.write(key, Write::Put { value, ttl })
     }
 
-    /// Removes the row under this key, if there is one.
+    /// Deletes the row under this key, if there is one.
     pub(crate) fn delete<R>(&mut self, key: RowKey<R>) -> Result<(), BoxError> {
         if self.contains(key)? { self.write(key, Write::Delete) } else { Ok(()) }
     }
@@ -140,36 +140,39 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// Where everything is that the engine remembers, how the keys are made, and how long to try.
+/// The engine's state: how keys are made, where rows are stored, and how long to try.
 pub(crate) struct State {
     pub(crate) keys: Keys,
     pub(crate) backend: Backend,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn SecureRandom>,
-    /// How long a step may take in all.
+    /// The longest time that a transaction may take in all.
     pub(crate) timeout: Duration,
 }
 
-/// Who keeps the rows.
+/// Where the rows are stored.
 pub(crate) enum Backend {
     Local(InMemoryState),
     Shared(Arc<dyn StateStore>),
 }
 
 impl State {
-    /// Runs a step over the rows under these keys, and commits what it wrote. It runs again if a row that it writes has changed
-    /// since it was loaded, so it must depend on nothing but its transaction.
+    /// Runs a step over the rows under these keys, and commits what it wrote. The step runs again
+    /// if a row that it writes has changed since it was loaded, so it must depend on nothing but
+    /// its transaction.
     ///
-    /// A row that it only reads is not guarded, and after a conflict may be older than the rows beside it: decide by such a row
-    /// only what the next use decides again, as every use of a session compares its number with its subject's last log-out.
+    /// A row that the step only reads is not checked at the commit, and may be older than the other
+    /// rows after a conflict. Decide by such a row only what the next use decides again. For
+    /// instance, every use of a session compares its epoch with its subject's.
     ///
     /// # Errors
     ///
-    /// When the store fails or does not answer in time, or the step fails. Whether anything was written is open then.
+    /// If the step fails, or the store fails or does not answer in time. Whether anything was
+    /// written is unknown then.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has written everything or nothing.
+    /// If the future is dropped, everything or nothing was written.
     pub(crate) async fn run<T>(
         &self,
         keys: &[StateKey],
@@ -178,7 +181,7 @@ impl State {
         self.run_within(self.timeout, keys, step).await
     }
 
-    /// The same in less time.
+    /// The same as [`run`](Self::run), with a shorter timeout.
     pub(crate) async fn run_within<T>(
         &self,
         timeout: Duration,
@@ -188,18 +191,19 @@ impl State {
         match &self.backend {
             Backend::Local(state) => state.run(keys, step),
             Backend::Shared(store) => {
-                // Boxed: the future is large, and whoever keeps state in the process never needs it.
+                // Boxed because the future is large, and a host with state in memory never needs
+                // it.
                 let run = Box::pin(self.run_shared(&**store, keys, step));
                 self.in_time(timeout.min(self.timeout), run).await
             }
         }
     }
 
-    /// Looks at the rows under these keys, as they were at one moment.
+    /// Reads the rows under these keys, as they were at one moment.
     ///
     /// # Errors
     ///
-    /// As those of [`run`](Self::run).
+    /// The same as those of [`run`](Self::run).
     ///
     /// # Cancel safety
     ///
@@ -212,11 +216,11 @@ impl State {
         self.run(keys, |tx| look(tx)).await
     }
 
-    /// The row under one key: the cheapest way to see it.
+    /// Reads the row under one key; the cheapest way to read one.
     ///
     /// # Errors
     ///
-    /// When the store fails or does not answer in time, or the row cannot be read.
+    /// If the store fails or does not answer in time, or the row cannot be decoded.
     ///
     /// # Cancel safety
     ///
@@ -233,7 +237,7 @@ impl State {
         }
     }
 
-    /// What the store's future comes to, if it does so within this span.
+    /// The store's answer, or an error if it does not come within this time.
     async fn in_time<T>(
         &self,
         span: Duration,
@@ -272,7 +276,8 @@ impl State {
                 writes.into_iter().map(change).collect::<Option<Vec<_>>>().ok_or(NOT_NAMED)?;
             match store.commit(&changes).await? {
                 Commit::Committed { .. } => return Ok(output),
-                // The first time, again at once with the rows that were told, which are getting older. Then back off.
+                // After the first conflict, try again at once with the rows that came with it,
+                // before they get older. After that, back off.
                 Commit::Conflict { fresh: Some(fresh) } if round == 0 => {
                     renew(&mut loaded, &keys, &changes, fresh)?
                 }
@@ -289,7 +294,7 @@ impl State {
     pub(crate) async fn pause(&self, first: Duration, round: u32, longest: Duration) {
         let span = first.saturating_mul(1_u32.checked_shl(round).unwrap_or(u32::MAX)).min(longest);
         let mut part = [u8::MAX / 2];
-        // Without randomness everybody waits for half of it, which is as correct.
+        // Without randomness every caller waits for half of the span, which is also correct.
         let _ = self.randomness.fill(&mut part);
         let [part] = part;
         self.clock.sleep(span * (u32::from(part) + 1) / 256).await;
@@ -304,7 +309,7 @@ async fn load(store: &dyn StateStore, keys: &[StateKey]) -> Result<Loaded, BoxEr
     if loaded.rows.len() == keys.len() { Ok(loaded) } else { Err(NOT_EACH.into()) }
 }
 
-/// Puts the rows of a conflict in the place of those that were loaded before.
+/// Replaces the loaded rows of a conflict by its fresh ones.
 fn renew(
     loaded: &mut Loaded,
     keys: &[StateKey],
@@ -368,7 +373,7 @@ mod tests {
         assert!(renew(&mut loaded, &keys, &changes[..1], fresh).is_err());
     }
 
-    /// Stores are promised that only what is there is deleted.
+    /// Stores rely on it: a deletion always expects a version.
     #[test]
     fn a_row_that_is_not_there_is_not_deleted() {
         let memory = TestState::new();

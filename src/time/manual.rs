@@ -1,4 +1,4 @@
-//! A clock that is moved by hand, for tests.
+//! A clock for tests that is moved by hand.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use futures_channel::oneshot;
 
 use crate::time::{BoxFuture, Clock, Timestamp};
 
-/// A clock for tests, which stands still until it is moved by hand.
+/// A clock for tests. It stands still until it is moved by hand.
 ///
 /// ```
 /// use password_grant::testing::ManualClock;
@@ -29,18 +29,18 @@ struct Manual {
 }
 
 impl ManualClock {
-    /// A clock that stands at `now`.
+    /// A clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self(Arc::new(Mutex::new(Manual { now, sleepers: Vec::new() })))
     }
 
-    /// Moves the clock forward and wakes whoever has then slept long enough.
+    /// Moves the clock forward, and wakes every sleep whose time has come.
     pub fn advance(&self, span: Duration) {
         self.change(|now| now.plus(span));
     }
 
-    /// Moves the clock to `now`, backwards too, and wakes whoever has then slept long enough.
+    /// Moves the clock to `now`, which may be earlier, and wakes every sleep whose time has come.
     pub fn set(&self, now: Timestamp) {
         self.change(|_| now);
     }
@@ -58,7 +58,7 @@ impl ManualClock {
         }
     }
 
-    /// How many sleeps have not ended yet.
+    /// The number of sleeps that have not ended yet. Dropped ones do not count.
     #[must_use]
     pub fn sleepers(&self) -> usize {
         self.lock().sleepers.iter().filter(|(_, wake)| !wake.is_canceled()).count()

@@ -1,4 +1,5 @@
-//! Time: the clock that everything reads, and moments in it. No other module asks the system.
+//! Time: the clock that the whole crate reads, and points in time. No other module reads the
+//! system's clock.
 
 pub(crate) mod manual;
 mod system;
@@ -13,14 +14,15 @@ pub use crate::time::system::SystemClock;
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A moment: the time since 1970-01-01T00:00:00Z, without leap seconds.
+/// A point in time: the time since 1970-01-01T00:00:00Z, without leap seconds.
 ///
-/// All arithmetic saturates, so no value that a token or a table holds can make it overflow.
+/// All arithmetic saturates, so no value from a token or a table can make it overflow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(Duration);
 
 impl Timestamp {
-    /// The moment that many whole seconds after 1970, as JWT claims count them (`NumericDate`, RFC 7519).
+    /// The time this many whole seconds after 1970, as JWT claims count them (`NumericDate`, RFC
+    /// 7519).
     #[must_use]
     pub const fn from_unix_seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
@@ -39,25 +41,25 @@ impl Timestamp {
         if millis > u64::MAX as u128 { u64::MAX } else { millis as u64 }
     }
 
-    /// The moment that many whole milliseconds after 1970.
+    /// The time this many whole milliseconds after 1970.
     #[must_use]
     pub const fn from_unix_millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
     }
 
-    /// This moment, later by `span`; the latest moment there is if that lies beyond it.
+    /// This time plus `span`, or the latest time that can be represented.
     #[must_use]
     pub const fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(span))
     }
 
-    /// This moment, earlier by `span`; 1970 if that lies before it.
+    /// This time minus `span`, or 1970 if that would be earlier.
     #[must_use]
     pub const fn minus(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(span))
     }
 
-    /// The time that passed from `earlier` until this moment; nothing if `earlier` is later.
+    /// The time from `earlier` to this one; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
@@ -77,14 +79,18 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// Where the engine takes the time from, and how it waits.
+/// The source of time: what time it is, and how to wait.
 ///
 /// [`SystemClock`] is the default; [`ManualClock`](crate::testing::ManualClock) is for tests.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now. Should be within a minute of the true one, and may step backwards.
+    /// The current time. It should be within a minute of the true time, and may step backwards.
     fn now(&self) -> Timestamp;
 
-    /// Completes once `span` has passed. Must not block the thread that polls it.
+    /// Completes once `span` has passed. It must not block the thread that polls it.
+    ///
+    /// # Cancel safety
+    ///
+    /// The engine drops the future if it no longer needs to wait.
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()>;
 }
 

@@ -1,4 +1,4 @@
-//! The system's clock, and the thread on which it waits.
+//! The system's clock, and the thread that wakes its sleeps.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -11,14 +11,15 @@ use futures_channel::oneshot;
 
 use crate::time::{BoxFuture, Clock, Timestamp};
 
-/// The system's clock. It waits on one thread of its own, started at the first wait, so it needs no async runtime.
+/// The system's clock. It needs no async runtime: sleeps are woken by one thread of its own, which
+/// starts at the first sleep.
 #[derive(Clone, Default)]
 pub struct SystemClock {
     timer: Arc<Mutex<Option<mpsc::Sender<Alarm>>>>,
 }
 
 impl SystemClock {
-    /// The system's clock; starts nothing yet.
+    /// The system's clock. It does not start the thread yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -34,8 +35,8 @@ impl SystemClock {
             *timer = started.ok().map(|_| sender);
         }
         if let Some(timer) = timer.as_ref() {
-            // The thread ends only after this sender is gone. Should it have died all the same, the alarm is
-            // dropped, and the wait with it ends at once.
+            // The thread ends only after this sender is dropped. If it has died nevertheless, the
+            // alarm is dropped and the sleep ends at once.
             let _ = timer.send(alarm);
         }
     }
@@ -46,7 +47,7 @@ impl Clock for SystemClock {
         SystemTime::now().into()
     }
 
-    /// Should the system refuse to start the one thread, the wait ends at once.
+    /// If the system refuses to start the thread, the sleep ends at once.
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
         let (ring, rung) = oneshot::channel();
         if let Some(at) = Instant::now().checked_add(span) {
@@ -69,7 +70,7 @@ struct Alarm {
     ring: oneshot::Sender<()>,
 }
 
-/// Ordered so that the earliest alarm is the greatest: a `BinaryHeap` hands out its greatest element first.
+/// The earliest alarm is the greatest, because a `BinaryHeap` returns its greatest element first.
 impl Ord for Alarm {
     fn cmp(&self, other: &Self) -> Ordering {
         other.at.cmp(&self.at)
@@ -90,7 +91,7 @@ impl PartialEq for Alarm {
 
 impl Eq for Alarm {}
 
-/// Runs until every clock that could set an alarm is gone; the waits still open then end.
+/// Runs until every clock that could set an alarm is dropped. Sleeps that are still open end then.
 fn ring_alarms(incoming: &mpsc::Receiver<Alarm>) {
     const FEW: usize = 1024;
     let (mut alarms, mut full) = (BinaryHeap::<Alarm>::new(), FEW);
@@ -98,7 +99,7 @@ fn ring_alarms(incoming: &mpsc::Receiver<Alarm>) {
         let now = Instant::now();
         while alarms.peek().is_some_and(|next| next.at <= now) {
             if let Some(due) = alarms.pop() {
-                // Nobody waits any more: the request was cancelled.
+                // Sending fails if the request was cancelled and nothing waits any more.
                 let _ = due.ring.send(());
             }
         }
@@ -109,7 +110,8 @@ fn ring_alarms(incoming: &mpsc::Receiver<Alarm>) {
         match received {
             Ok(alarm) => {
                 alarms.push(alarm);
-                // Whoever went away leaves an alarm behind, and how many do is up to the callers.
+                // A cancelled request leaves its alarm behind. Callers decide how many requests
+                // they cancel, so such alarms are removed.
                 if alarms.len() >= full {
                     alarms.retain(|alarm| !alarm.ring.is_canceled());
                     full = FEW.max(2 * alarms.len());

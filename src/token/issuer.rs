@@ -1,4 +1,4 @@
-//! What makes access tokens, and what it is told.
+//! The trait of token issuers, and the authorization that an access token is made from.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,55 +17,62 @@ use crate::types::token::{AccessToken, TokenDetails};
 
 /// Makes access tokens.
 ///
-/// [`JwtIssuer`](crate::JwtIssuer) makes JWTs, [`OpaqueIssuer`](crate::token::OpaqueIssuer) random ones that are kept in a
-/// table; a host may make its own.
+/// [`JwtIssuer`](crate::JwtIssuer) makes JWTs. [`OpaqueIssuer`](crate::token::OpaqueIssuer) makes
+/// random tokens whose details are kept in a table. A host may implement its own.
 #[async_trait]
 pub trait TokenIssuer: Send + Sync + 'static {
-    /// Makes a token for what has been authorised. Every call makes a new one.
+    /// Makes the access token for an authorization. Every call makes a new one.
     ///
-    /// Everything in the authorisation has been checked. May be cancelled at any await, when the caller goes away.
-    ///
-    /// # Errors
-    ///
-    /// When the token cannot be made; the caller gets 500 `server_error`.
-    async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError>;
-
-    /// What a token of this issuer says, if it is one and has not expired. `token` has at most 8 KiB and only the characters
-    /// of RFC 6750 section 2.1; else it is raw.
-    ///
-    /// Unless overridden it knows no token, and then none is revoked or active at the endpoints for that
-    /// ([`PasswordGrant::revoke`](crate::PasswordGrant::revoke), [`introspect`](crate::PasswordGrant::introspect)). A
-    /// verifier asks a [`TokenLookup`](crate::resource::TokenLookup).
+    /// Everything in `authorization` has been validated.
     ///
     /// # Errors
     ///
-    /// When the answer cannot be told now; whoever asks at the endpoints gets 503.
+    /// If the token cannot be made. The caller gets 500 `server_error`.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any await.
+    /// The future may be dropped at any await, when the caller goes away.
+    async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError>;
+
+    /// The details of a token, if it is one of this issuer's and has not expired at `now`. `token`
+    /// has at most 8 KiB and only the characters of RFC 6750 section 2.1; otherwise it is raw.
+    ///
+    /// The default implementation knows no token. No access token is then revoked or active at the
+    /// endpoints ([`PasswordGrant::revoke`](crate::PasswordGrant::revoke),
+    /// [`introspect`](crate::PasswordGrant::introspect)). A verifier uses a
+    /// [`TokenLookup`](crate::resource::TokenLookup) instead.
+    ///
+    /// # Errors
+    ///
+    /// If the answer is not known now. The client at the endpoint gets 503.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any await.
     async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
         let _ = (token, now);
         Ok(None)
     }
 
-    /// The audience of tokens whose [`Authorization::audiences`] are empty. A request may then name it in `audience` or
-    /// `resource`, which changes nothing. `None` unless overridden: then any such request is 400 `invalid_target`. It must
-    /// stay the same while the engine runs.
+    /// The audience of tokens whose [`Authorization::audiences`] are empty. A request may then name
+    /// it in `audience` or `resource`, which changes nothing. The default is `None`: any such
+    /// request is then refused with 400 `invalid_target`. The value must stay the same while the
+    /// engine runs.
     fn default_audience(&self) -> Option<&str> {
         None
     }
 
-    /// The public keys that verify this issuer's tokens, for the JWKS document. Empty unless overridden.
+    /// The public keys that verify this issuer's tokens, for the JWKS document. The default is
+    /// none.
     fn public_keys(&self) -> JwkSet {
         JwkSet::default()
     }
 
-    /// Tries whether tokens can be made; called when the engine is built.
+    /// Checks that tokens can be made. It is called when the engine is built.
     ///
     /// # Errors
     ///
-    /// When they cannot, for instance because a key does not do what it should.
+    /// If tokens cannot be made, for instance because a key does not sign correctly.
     fn check(&self) -> Result<(), BoxError> {
         Ok(())
     }
@@ -126,19 +133,19 @@ pub struct Authorization<'a> {
 }
 
 impl Authorization<'_> {
-    /// The issuer identifier: `iss`.
+    /// The issuer identifier (`iss`).
     #[must_use]
     pub fn issuer(&self) -> &str {
         self.issuer
     }
 
-    /// The resource owner: `sub`.
+    /// The resource owner (`sub`).
     #[must_use]
     pub fn subject(&self) -> &Subject {
         self.subject
     }
 
-    /// The client the token is for: `client_id`.
+    /// The client that the token is issued to (`client_id`).
     #[must_use]
     pub fn client(&self) -> &AuthenticatedClient {
         self.client
@@ -150,46 +157,49 @@ impl Authorization<'_> {
         self.scope
     }
 
-    /// The audiences the client asked for and is registered for, or its default one. Empty means: the one that the
-    /// [`TokenIssuer`] was configured with. A token must be meant for these and for no other.
+    /// The audiences that the client requested and is registered for, or else its default one.
+    /// Empty stands for the audience that the [`TokenIssuer`] was configured with. The token must
+    /// be for these audiences and for no other.
     #[must_use]
     pub fn audiences(&self) -> &[String] {
         self.audiences
     }
 
-    /// Further claims that the host gave with the login. None of them is one that an issuer sets itself.
+    /// Further claims that the host added at the login or refresh. None of them is one that an
+    /// issuer sets itself.
     #[must_use]
     pub fn claims(&self) -> &Map<String, Value> {
         self.claims
     }
 
-    /// A fresh unguessable identifier for the token: `jti`. 128 random bits in base64url.
+    /// A new unguessable identifier for the token (`jti`): 128 random bits in base64url.
     #[must_use]
     pub fn token_id(&self) -> &str {
         self.token_id
     }
 
-    /// The family of refresh tokens that the token belongs to, where there is one: `sid`. With it, the token is revoked
-    /// when the family is; an issuer of your own must have [`inspect`](TokenIssuer::inspect) return it again.
+    /// The session that the token belongs to, if there is one (`sid`). The token is revoked with
+    /// its session. An issuer of your own must return it from [`inspect`](TokenIssuer::inspect).
     #[must_use]
     pub fn session_id(&self) -> Option<&SessionId> {
         self.session_id
     }
 
-    /// Now: `iat`.
+    /// The time of issue (`iat`), which is now.
     #[must_use]
     pub fn issued_at(&self) -> Timestamp {
         self.issued_at
     }
 
-    /// How long the token is to be valid, in whole seconds.
+    /// The lifetime of the token, in whole seconds.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.lifetime
     }
 
-    /// All of it, to be kept where a token says nothing itself. `default_audience` is the issuer's own, meant where the
-    /// client is registered for no other.
+    /// The details of the token, to be stored where the token itself says nothing.
+    /// `default_audience` is the issuer's own audience, which is used if
+    /// [`audiences`](Self::audiences) is empty.
     #[must_use]
     pub fn details(&self, default_audience: &str) -> TokenDetails {
         let audiences = match self.audiences {
@@ -211,7 +221,7 @@ impl Authorization<'_> {
         }
     }
 
-    /// When the token expires: `exp`.
+    /// The time of expiry (`exp`).
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.issued_at.plus(self.lifetime)
@@ -220,7 +230,7 @@ impl Authorization<'_> {
 
 impl fmt::Debug for Authorization<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The other claims are the host's, and may be private.
+        // The other claims are the host's and may be private.
         f.debug_struct("Authorization")
             .field("subject", &self.subject)
             .field("client", &self.client)
@@ -230,7 +240,8 @@ impl fmt::Debug for Authorization<'_> {
     }
 }
 
-/// The claims that issuers set themselves (RFC 7519, RFC 9068), or that say something that was not verified (`cnf`).
+/// The claims that issuers set themselves (RFC 7519, RFC 9068), and claims that state what was not
+/// verified (such as `cnf`).
 const RESERVED: [&str; 13] = [
     "iss",
     "sub",

@@ -1,3 +1,5 @@
+//! Identifiers of access tokens: `jti` (RFC 7519 section 4.1.7).
+
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,18 +9,20 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use zeroize::Zeroizing;
 
 use crate::environment::{RandomnessError, SecureRandom};
+use crate::error::BoxError;
 
-/// Makes identifiers of tokens (`jti`): 128 bits in base64url, which nobody can foresee.
+/// Makes identifiers of tokens (`jti`): 128 unguessable bits in base64url.
 ///
-/// They are a pseudorandom function of a count, under a random key that each engine has for itself. That costs a small
-/// part of what the system's generator costs, and cannot fail once the engine is built.
+/// An identifier is a pseudorandom function of a counter, under a random key of the engine's own.
+/// This costs a small part of what the system's random generator costs, and cannot fail once the
+/// engine is built.
 pub(crate) struct TokenIds {
     function: SipHasher24,
     count: AtomicU64,
 }
 
 impl TokenIds {
-    /// Characters of an identifier.
+    /// Length of an identifier in characters.
     pub(crate) const LENGTH: usize = 22;
 
     pub(crate) fn new(randomness: &dyn SecureRandom) -> Result<Self, RandomnessError> {
@@ -27,14 +31,13 @@ impl TokenIds {
         Ok(Self { function: SipHasher24::new_with_key(&key), count: AtomicU64::new(0) })
     }
 
-    /// The next one, written into `text`.
-    pub(crate) fn next<'t>(&self, text: &'t mut [u8; Self::LENGTH]) -> &'t str {
+    /// Writes the next identifier into `text`.
+    pub(crate) fn next<'t>(&self, text: &'t mut [u8; Self::LENGTH]) -> Result<&'t str, BoxError> {
         let mut function = self.function;
         function.write_u64(self.count.fetch_add(1, Ordering::Relaxed));
-        // 16 bytes are 22 characters, all of them ASCII.
-        let written =
-            URL_SAFE_NO_PAD.encode_slice(function.finish128().as_bytes(), text).unwrap_or_default();
-        text.get(..written).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+        // 16 bytes are 22 characters of ASCII, so neither of these fails.
+        URL_SAFE_NO_PAD.encode_slice(function.finish128().as_bytes(), text.as_mut_slice())?;
+        Ok(std::str::from_utf8(text)?)
     }
 }
 
@@ -51,7 +54,7 @@ mod tests {
             let ids = TokenIds::new(&crate::environment::SystemRandom::new()).unwrap();
             for _ in 0..10_000 {
                 let mut text = [0; TokenIds::LENGTH];
-                let id = ids.next(&mut text).to_owned();
+                let id = ids.next(&mut text).unwrap().to_owned();
                 assert_eq!(URL_SAFE_NO_PAD.decode(&id).map(|bytes| bytes.len()), Ok(16));
                 assert!(seen.insert(id));
             }

@@ -1,4 +1,4 @@
-//! JWT access tokens (RFC 9068): making them, and telling what one says.
+//! JWT access tokens (RFC 9068): the issuer that signs them, and reads its own.
 
 use std::fmt;
 
@@ -16,8 +16,9 @@ use crate::token::issuer::{Authorization, TokenIssuer};
 use crate::types::limits::RequestLimits;
 use crate::types::token::{AccessToken, TokenDetails};
 
-/// Issues JWT access tokens by [RFC 9068]: `typ` `at+jwt`, with `iss`, `sub`, `aud`, `client_id`, `scope`, `iat`,
-/// `exp`, `jti` and the claims that the host gave.
+/// Issues JWT access tokens as in [RFC 9068]: `typ` is `at+jwt`, and the claims are `iss`, `sub`,
+/// `aud`, `client_id`, `scope`, `iat`, `exp`, `jti`, `sid` if there is a session, and those that
+/// the host added.
 ///
 /// ```
 /// use password_grant::{JwtIssuer, SigningKeys};
@@ -32,9 +33,9 @@ pub struct JwtIssuer {
     keys: SigningKeys,
     verification: Result<VerificationKeys, KeyError>,
     audience: String,
-    /// The encoded header and the dot behind it: the same for every token.
+    /// The encoded header and the dot after it, which are the same for every token.
     prefix: String,
-    /// How long the encoded signature is, so that a token is made in the memory that it needs.
+    /// Length of the encoded signature in bytes, so that a token is allocated once.
     signature: usize,
 }
 
@@ -42,7 +43,8 @@ fn base64url_len(bytes: usize) -> usize {
     bytes.div_ceil(3) * 4
 }
 
-/// Encodes where the text is needed: the engine's own way to strings goes through a buffer.
+/// Encodes into the buffer that needs the text: the base64 crate's own function for strings copies
+/// through another buffer.
 fn push_base64url(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), BoxError> {
     let start = out.len();
     out.resize(start + base64url_len(bytes.len()), 0);
@@ -60,17 +62,18 @@ struct Header<'a> {
 }
 
 impl JwtIssuer {
-    /// Signs with the keys' current key. The audience is the resource server that tokens are meant for, where the
-    /// client is not registered for others; usually its URL.
+    /// Signs with the current key of `keys`. `audience` is the resource server that tokens are for
+    /// if the client is not registered for others; usually its URL.
     #[must_use]
     pub fn new(keys: SigningKeys, audience: impl Into<String>) -> Self {
         let key = keys.current();
         let kid = key.kid();
         let header = Header { typ: JWT_TYPE, alg: keys.algorithm_name(), kid: kid.as_deref() };
-        // Three texts always serialise; without a header no signature would verify, which `check` would find.
+        // Three strings always serialise. Without a header no signature would verify, which `check`
+        // would find.
         let header = serde_json::to_vec(&header).unwrap_or_default();
         let prefix = URL_SAFE_NO_PAD.encode(header) + ".";
-        // Whether they are in order is told by `check`, when the engine is built.
+        // `check` reports what is wrong with the keys, when the engine is built.
         let verification = keys.verification_keys();
         let signature = match key.algorithm() {
             Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Hs512 => 64,
@@ -94,7 +97,7 @@ impl JwtIssuer {
         }
     }
 
-    /// RFC 9068 section 2.2.
+    /// The claims of RFC 9068 section 2.2, as JSON.
     fn claims(&self, authorization: &Authorization<'_>) -> Result<Vec<u8>, BoxError> {
         let mut claims = ObjectWriter::with_capacity(512);
         claims.text("iss", authorization.issuer());
@@ -118,7 +121,8 @@ impl JwtIssuer {
         Ok(claims.finish()?)
     }
 
-    /// The compact form (RFC 7515 section 7.1) of these claims, whose memory then serves for the signature.
+    /// The compact form (RFC 7515 section 7.1) of these claims. Their buffer is reused for the
+    /// signature.
     fn sign(&self, claims: Vec<u8>) -> Result<AccessToken, BoxError> {
         let mut token = Vec::with_capacity(
             self.prefix.len() + base64url_len(claims.len()) + 1 + self.signature,
@@ -130,7 +134,7 @@ impl JwtIssuer {
         self.keys.current().sign(&token, &mut signature)?;
         token.push(b'.');
         push_base64url(&signature, &mut token)?;
-        // A longer one would be refused by every verifier.
+        // Every verifier refuses a longer token.
         if token.len() > RequestLimits::ACCESS_TOKEN {
             Err(TooLong.into())
         } else {
@@ -159,7 +163,7 @@ impl TokenIssuer for JwtIssuer {
         self.keys.public_keys()
     }
 
-    /// Makes a token and reads it.
+    /// Makes a token and reads it back.
     fn check(&self) -> Result<(), BoxError> {
         let claims = r#"{"iss":"i","sub":"s","aud":"a","client_id":"c","iat":0,"exp":1,"jti":"j"}"#;
         let token = self.sign(claims.into())?;
@@ -170,7 +174,7 @@ impl TokenIssuer for JwtIssuer {
     }
 }
 
-/// The claims that the host added make the token longer than the 8 KiB that a verifier reads.
+/// The host's claims make the token longer than the 8 KiB that a verifier reads.
 #[derive(Debug, thiserror::Error)]
 #[error("the access token would be longer than 8 KiB")]
 struct TooLong;

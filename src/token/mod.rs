@@ -1,4 +1,4 @@
-//! What is issued: access tokens and refresh tokens.
+//! Access tokens: the issuers that make them, as JWTs or as opaque tokens, and their identifiers.
 
 mod issuer;
 pub(crate) mod jti;

@@ -1,4 +1,4 @@
-//! Opaque access tokens, whose meaning is kept in a table of the host's.
+//! Opaque access tokens: random texts whose details are kept in a table of the host's.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,11 +17,11 @@ use crate::token::issuer::{Authorization, TokenIssuer};
 use crate::types::digest::sha256;
 use crate::types::token::{AccessToken, TokenDetails};
 
-/// Issues opaque access tokens: 256 random bits, whose meaning stands in a table of the host's.
+/// Issues opaque access tokens: 256 random bits, whose details are kept in a table of the host's.
 ///
-/// Against a JWT: a token can be taken back by deleting its row, and says nothing to whoever finds it; each use costs
-/// a look-up. It is itself a [`TokenLookup`], so that an
-/// [`AccessTokenVerifier`](crate::AccessTokenVerifier::by_lookup) can stand on it. Cheap to clone.
+/// Unlike a JWT, such a token can be revoked by deleting its row, and its text discloses nothing;
+/// but each use costs a look-up. The issuer is itself a [`TokenLookup`], so that an
+/// [`AccessTokenVerifier`](crate::AccessTokenVerifier::by_lookup) can use it. Cheap to clone.
 ///
 /// ```
 /// use password_grant::testing::InMemoryTokens;
@@ -29,7 +29,11 @@ use crate::types::token::{AccessToken, TokenDetails};
 /// use password_grant::AccessTokenVerifier;
 ///
 /// let tokens = OpaqueIssuer::new(InMemoryTokens::new(), "https://api.example.com");
-/// let verifier = AccessTokenVerifier::by_lookup("https://id.example.com", "https://api.example.com", tokens.clone());
+/// let verifier = AccessTokenVerifier::by_lookup(
+///     "https://id.example.com",
+///     "https://api.example.com",
+///     tokens.clone(),
+/// );
 /// ```
 #[derive(Clone)]
 pub struct OpaqueIssuer {
@@ -38,32 +42,35 @@ pub struct OpaqueIssuer {
     environment: Environment,
 }
 
-/// The SHA-256 digest of an opaque token: what is stored in its place, so that a leaked table yields no token.
+/// The SHA-256 digest of an opaque token. It is stored instead of the token, so that a leaked table
+/// yields no token.
 pub type TokenDigest = [u8; 32];
 
-/// Where the host keeps what its opaque tokens mean.
+/// The host's table of opaque tokens.
 #[async_trait]
 pub trait TokenStore: Send + Sync + 'static {
-    /// Keeps a new token's meaning until it expires ([`TokenDetails::expires_at`]).
+    /// Stores the details of a new token until it expires ([`TokenDetails::expires_at`]).
     ///
     /// # Errors
     ///
-    /// When it cannot; then the token is not handed out.
+    /// If they cannot be stored. The token is then not issued.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any await: then the token is not handed out, whether it was saved or not.
+    /// The future may be dropped at any await. The token is then not issued, whether it was stored
+    /// or not.
     async fn save(&self, digest: &TokenDigest, details: &TokenDetails) -> Result<(), BoxError>;
 
-    /// What was saved under this digest. Expired tokens may be returned; they are refused all the same.
+    /// The details that were stored under this digest. Expired tokens may be returned; the caller
+    /// refuses them.
     ///
     /// # Errors
     ///
-    /// When the answer cannot be told now; then the token is refused with 503.
+    /// If the answer is not known now. The token is then refused with 503.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any await.
+    /// The future may be dropped at any await.
     async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenDetails>, BoxError>;
 }
 
@@ -96,8 +103,8 @@ impl<T: TokenStore + ?Sized> TokenStore for Arc<T> {
 }
 
 impl OpaqueIssuer {
-    /// Keeps tokens in this store. The audience is the resource server that they are meant for, where the client is
-    /// not registered for others.
+    /// Keeps tokens in this store. `audience` is the resource server that tokens are for if the
+    /// client is not registered for others.
     #[must_use]
     pub fn new(tokens: impl TokenStore, audience: impl Into<Arc<str>>) -> Self {
         Self {
@@ -107,7 +114,8 @@ impl OpaqueIssuer {
         }
     }
 
-    /// Of it only the source of randomness is used; see [`Environment`](crate::Environment).
+    /// Sets the source of randomness; nothing else of the environment is used. See
+    /// [`Environment`](crate::Environment).
     #[must_use]
     pub fn environment(mut self, environment: &Environment) -> Self {
         self.environment = environment.clone();
@@ -149,13 +157,13 @@ impl fmt::Debug for OpaqueIssuer {
     }
 }
 
-/// Opaque tokens in memory, for tests and for one short-lived process: nothing is ever removed. Clones share their
-/// tokens.
+/// Opaque tokens in memory, for tests and for one short-lived process: nothing is ever removed.
+/// Clones share their tokens.
 #[derive(Clone, Default)]
 pub struct InMemoryTokens(Arc<Mutex<HashMap<TokenDigest, TokenDetails>>>);
 
 impl InMemoryTokens {
-    /// None yet.
+    /// An empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -1,3 +1,5 @@
+//! SHA-256 of a byte string.
+
 use aws_lc_rs::digest::{SHA256, digest};
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -1,4 +1,5 @@
-//! Identifiers, each of its own type: text that is cheap to clone and not a secret.
+//! Identifiers of clients, subjects and sessions. Each has its own type. They are text, cheap to
+//! clone, and not secret.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -89,25 +90,27 @@ macro_rules! identifier {
 }
 
 identifier! {
-    /// The identifier a client was registered under ([RFC 6749 section 2.2]).
+    /// The identifier that a client is registered under ([RFC 6749 section 2.2]).
     ///
-    /// Not a secret. Compared byte for byte, and cheap to clone.
+    /// It is not a secret. It is compared byte for byte and is cheap to clone.
     ///
     /// [RFC 6749 section 2.2]: https://www.rfc-editor.org/rfc/rfc6749#section-2.2
     ClientId
 }
 
 identifier! {
-    /// Who a token speaks for: the `sub` of the access token.
+    /// The subject of a token: the `sub` claim of the access token.
     ///
-    /// It must be an identifier that never changes and is never given to somebody else, such as the primary key
-    /// of the user table; never the name the user typed, which can be renamed or taken over. Cheap to clone.
+    /// It must be an identifier that never changes and is never given to somebody else, such as the
+    /// primary key of the user table. Do not use the name that the user typed, which can be renamed
+    /// or taken over. Cheap to clone.
     Subject
 }
 
 identifier! {
-    /// A session: the `sid` of the access tokens and the refresh tokens that follow from one login.
+    /// The identifier of a session: the `sid` that all access tokens and refresh tokens of one
+    /// login share.
     ///
-    /// Not a secret. Made by the engine, 128 random bits in base64url.
+    /// It is not a secret. The engine makes it from 128 random bits, in base64url.
     SessionId
 }

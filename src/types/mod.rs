@@ -1,5 +1,5 @@
-//! The types that every other module uses: identifiers, secrets, scopes, tokens, and the context of a
-//! request.
+//! The types that every other module uses: identifiers, secrets, scopes, tokens, and the context of
+//! a request.
 
 pub(crate) mod context;
 pub(crate) mod digest;

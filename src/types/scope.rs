@@ -1,3 +1,5 @@
+//! Scopes (RFC 6749 section 3.3): sets of scope tokens, parsed strictly.
+
 use crate::error::InvalidScope;
 use std::collections::HashSet;
 use std::fmt;
@@ -6,11 +8,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A set of scope tokens ([RFC 6749 section 3.3]): `profile orders:read`.
+/// A set of scope tokens ([RFC 6749 section 3.3]), such as `profile orders:read`.
 ///
-/// Parsing is strict: tokens of the RFC's characters (printable ASCII without space, `"` and `\`), one space between
-/// two of them, none before or after. A token that is repeated counts once. Order and case are kept, case matters.
-/// Cheap to clone.
+/// Parsing is strict: tokens consist of the characters that the RFC allows (printable ASCII without
+/// space, `"` and `\`), with exactly one space between two tokens and none before the first or
+/// after the last. A repeated token counts once. Order and case are kept, and case matters. Cheap
+/// to clone.
 ///
 /// ```
 /// use password_grant::Scope;
@@ -27,36 +30,36 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub struct Scope(Option<Arc<str>>);
 
 impl Scope {
-    /// The scope that holds no token at all.
+    /// The scope without tokens.
     #[must_use]
     pub const fn empty() -> Self {
         Self(None)
     }
 
-    /// `offline_access`: what a client asks for that wants a refresh token.
+    /// `offline_access`, the scope by which a client asks for a refresh token.
     pub(crate) fn offline_access() -> Self {
         Self(Some("offline_access".into()))
     }
 
-    /// Whether no token is in it.
+    /// Whether the scope has no tokens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Whether this one token is in it.
+    /// Whether the scope contains this token.
     #[must_use]
     pub fn contains(&self, token: &str) -> bool {
         self.iter().any(|own| own == token)
     }
 
-    /// Whether every token of `other` is in it.
+    /// Whether the scope contains every token of `other`.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         other.iter().all(|token| self.contains(token))
     }
 
-    /// The tokens that both hold, in this scope's order.
+    /// The tokens that both scopes contain, in the order of `self`.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         if other.includes(self) {
@@ -65,12 +68,12 @@ impl Scope {
         join(self.iter().filter(|token| other.contains(token)))
     }
 
-    /// The tokens, in the order they were given.
+    /// The tokens, in the order in which they were given.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.as_deref().into_iter().flat_map(|text| text.split(' '))
     }
 
-    /// The tokens with a space between two of them, as they stand in requests, answers and tokens.
+    /// The tokens separated by single spaces, as in requests, responses and tokens.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
@@ -80,7 +83,8 @@ impl Scope {
 impl FromStr for Scope {
     type Err = InvalidScope;
 
-    /// The empty text, as an empty column of a table holds it, is the scope without tokens.
+    /// Parses a scope. The empty text, such as that of an empty database column, is the scope
+    /// without tokens.
     fn from_str(text: &str) -> Result<Self, InvalidScope> {
         if text.is_empty() {
             return Ok(Self::empty());
@@ -96,7 +100,7 @@ impl FromStr for Scope {
     }
 }
 
-/// Scopes are equal when they hold the same tokens, in whatever order.
+/// Two scopes are equal if they contain the same tokens, in any order.
 impl PartialEq for Scope {
     fn eq(&self, other: &Self) -> bool {
         self.includes(other) && other.includes(self)
@@ -129,7 +133,7 @@ impl<'de> Deserialize<'de> for Scope {
     }
 }
 
-/// `scope-token *( SP scope-token )`, where a token is one or more NQCHAR.
+/// Whether the text is `scope-token *( SP scope-token )`, where a token is one or more NQCHAR.
 pub(crate) fn is_scope(text: &str) -> bool {
     let mut before = b' ';
     for byte in text.bytes() {
@@ -144,7 +148,8 @@ pub(crate) fn is_scope(text: &str) -> bool {
 }
 
 fn has_repeats(text: &str) -> bool {
-    // Comparing each with each is the fastest way for the few tokens that occur; for many it would be quadratic.
+    // Comparing each token with every other is fastest for the few tokens that occur in practice.
+    // For many tokens it would take quadratic time.
     const FEW: usize = 16;
     if text.split(' ').nth(FEW).is_none() {
         let mut rest = text.split(' ');
@@ -159,7 +164,7 @@ fn has_repeats(text: &str) -> bool {
     !text.split(' ').all(|token| seen.insert(token))
 }
 
-/// Joins tokens that are known to be valid and distinct.
+/// Joins tokens that are already valid and distinct.
 fn join<'a>(tokens: impl Iterator<Item = &'a str>) -> Scope {
     let mut text = String::new();
     for token in tokens {

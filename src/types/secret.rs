@@ -1,12 +1,16 @@
+//! Secrets in plain text, kept out of logs and overwritten when they are dropped.
+
 use std::borrow::Cow;
 use std::fmt;
 
 use zeroize::Zeroize;
 
-/// A secret in plain text: a password or client secret that arrived with a request, or one just generated.
+/// A secret in plain text: a password or client secret that arrived with a request, or one that was
+/// just generated.
 ///
-/// It prints as a placeholder, has no `==` and is not serialisable; what it owns is overwritten when it is dropped
-/// (what it borrows belongs to the host's buffer).
+/// Its `Debug` output is a placeholder, it has no `==`, and it is not serialisable. Memory that it
+/// owns is overwritten when it is dropped; memory that it borrows belongs to the host's buffer and
+/// is not.
 pub struct Secret<'a>(Cow<'a, str>);
 
 impl<'a> Secret<'a> {
@@ -16,18 +20,18 @@ impl<'a> Secret<'a> {
         Self(text.into())
     }
 
-    /// The secret itself. The only way to it.
+    /// The secret itself. There is no other way to read it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The same, in memory of its own.
+    /// The same secret in memory of its own.
     pub(crate) fn into_owned(mut self) -> Secret<'static> {
         Secret(Cow::Owned(std::mem::replace(&mut self.0, Cow::Borrowed("")).into_owned()))
     }
 
-    /// For a value that turned out not to be a secret.
+    /// The text of a value that is not a secret after all.
     pub(crate) fn into_text(mut self) -> Cow<'a, str> {
         std::mem::replace(&mut self.0, Cow::Borrowed(""))
     }

@@ -1,3 +1,5 @@
+//! Access tokens as text (RFC 6750 section 2.1), and the claims of a valid one.
+
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -10,29 +12,33 @@ use crate::types::identifier::{ClientId, SessionId, Subject};
 use crate::types::limits::RequestLimits;
 use crate::types::scope::Scope;
 
-/// How long an access token may be valid: anything else is a mistake in a table or a configuration.
+/// The lifetimes that an access token may have. Any other value is a mistake in a registration or a
+/// configuration.
 pub(crate) const LIFETIMES: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(366 * 86_400);
 
-/// An access token as it is sent to the client. Prints as a placeholder. Unlike a password it is not overwritten when
-/// dropped: the answer, which leaves in the clear, holds it as well.
+/// An access token as it is sent to the client. Its `Debug` output is a placeholder. Unlike a
+/// password it is not overwritten when it is dropped, because the response holds it in the clear
+/// too.
 pub struct AccessToken(Vec<u8>);
 
 impl AccessToken {
-    /// A bearer token: 1 to 8,192 letters, digits, `-`, `.`, `_`, `~`, `+` and `/`, then any `=` ([RFC 6750 section
-    /// 2.1]).
+    /// A bearer token of 1 to 8,192 characters: letters, digits, `-`, `.`, `_`, `~`, `+` and `/`,
+    /// followed by any number of `=` ([RFC 6750 section 2.1]).
     ///
     /// # Errors
     ///
-    /// For any other text, which no client could send back.
+    /// [`InvalidToken`] for any other text, because no client could send it back.
     ///
+    /// [RFC 6750 section 2.1]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
     /// [RFC 6750 section 2.1]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
     pub fn new(token: impl Into<String>) -> Result<Self, InvalidToken> {
         let token = token.into();
         if is_b64token(&token) { Ok(Self(token.into_bytes())) } else { Err(InvalidToken) }
     }
 
-    /// Of base64url and dots, and no longer than a verifier reads.
+    /// A token without a check: the caller made it of base64url and dots, no longer than a verifier
+    /// accepts.
     pub(crate) fn from_base64url(token: Vec<u8>) -> Self {
         Self(token)
     }
@@ -40,17 +46,18 @@ impl AccessToken {
     /// The token itself.
     #[must_use]
     pub fn expose(&self) -> &str {
-        // It is ASCII, by both ways in which it is made.
+        // Both constructors take only ASCII.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The same, which costs nothing.
+    /// The token as bytes. Unlike [`expose`](Self::expose) it checks nothing, so it costs nothing.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
+/// Whether a token is `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="` (RFC 6750
+/// section 2.1) and not longer than its limit.
 pub(crate) fn is_b64token(token: &str) -> bool {
     let body = token.trim_end_matches('=');
     token.len() <= RequestLimits::ACCESS_TOKEN
@@ -64,33 +71,35 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// What a valid access token says. Not a secret; serialisable under the names of its fields, so that a
-/// [`TokenStore`](crate::token::TokenStore) can keep it as one JSON column. Made by
-/// [`Authorization::details`](crate::Authorization::details), by [`new`](Self::new), or by `serde`.
+/// The claims of a valid access token. They are not secret. They are serialisable under the names
+/// of the fields, so that a [`TokenStore`](crate::token::TokenStore) can keep them as one JSON
+/// column. A value is made by [`Authorization::details`](crate::Authorization::details), by
+/// [`new`](Self::new), or by `serde`.
 #[derive(Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TokenDetails {
-    /// Who issued it: `iss`.
+    /// The issuer: `iss`.
     pub issuer: String,
-    /// For whom it speaks: `sub`.
+    /// The subject that the token speaks for: `sub`.
     pub subject: Subject,
-    /// To which client it was issued: `client_id`.
+    /// The client that the token was issued to: `client_id`.
     pub client_id: ClientId,
-    /// For which resource servers it is meant: `aud`.
+    /// The resource servers that the token is meant for: `aud`.
     pub audiences: Vec<String>,
-    /// What it may be used for.
+    /// The scope: what the token may be used for.
     pub scope: Scope,
-    /// Its identifier: `jti`.
+    /// The identifier of the token: `jti`.
     pub token_id: String,
-    /// The family of refresh tokens that it belongs to, where there is one: `sid`. With the family it is revoked.
+    /// The session that the token belongs to, if there is one: `sid`. Revoking the session revokes
+    /// the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<SessionId>,
-    /// When it was issued, in seconds since 1970: `iat`, rounded down.
+    /// When the token was issued, in seconds since 1970: `iat`, rounded down.
     pub issued_at: u64,
-    /// The same, rounded up, where `iat` has a fraction.
+    /// `iat` rounded up, if it was read from a token; otherwise 0.
     #[serde(skip)]
     pub(crate) valid_from: u64,
-    /// When it expires, in seconds since 1970: `exp`.
+    /// When the token expires, in seconds since 1970: `exp`.
     pub expires_at: u64,
     /// All other claims.
     #[serde(default)]
@@ -98,7 +107,8 @@ pub struct TokenDetails {
 }
 
 impl TokenDetails {
-    /// What every token says; set the other fields afterwards. `expires_at` is in seconds since 1970.
+    /// Details with what every token has; set the other fields afterwards. `expires_at` is in
+    /// seconds since 1970.
     #[must_use]
     pub fn new(
         issuer: &str,
@@ -125,7 +135,7 @@ impl TokenDetails {
 
 impl fmt::Debug for TokenDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The other claims are the host's, and may be private.
+        // The other claims are the host's and may be private.
         f.debug_struct("TokenDetails")
             .field("issuer", &self.issuer)
             .field("subject", &self.subject)

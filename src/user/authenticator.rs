@@ -1,3 +1,6 @@
+//! The trait that authenticates a resource owner for the password grant (RFC 6749 section 4.3), and
+//! its input.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,12 +14,13 @@ use crate::types::scope::Scope;
 use crate::types::secret::Secret;
 use crate::user::login::Login;
 
-/// Decides whether a resource owner's credentials are right.
+/// Authenticates resource owners by user name and password.
 ///
-/// Implement it over a directory or another service; over a table of password hashes use
-/// [`HashedPasswords`](crate::HashedPasswords), which is the only implementation here that promises the same cost for
-/// names that exist and names that do not. An implementation of your own takes over that duty: an unknown user must
-/// cost what a known one costs, and whatever is wrong must be told only to the observer.
+/// Implement it over a directory or another service. For a table of password hashes use
+/// [`HashedPasswords`](crate::HashedPasswords), the only implementation in this crate that promises
+/// the same cost for names that exist and names that do not. Your own implementation takes over
+/// that duty: an unknown user must cost as much as a known one, and only the observer may learn why
+/// a login failed.
 ///
 /// ```
 /// use password_grant::{BoxError, Login, LoginAttempt, Rejection, UserAuthenticator, async_trait};
@@ -37,15 +41,20 @@ use crate::user::login::Login;
 /// ```
 #[async_trait]
 pub trait UserAuthenticator: Send + Sync + 'static {
-    /// Judges user name and password, and the state of the account.
+    /// Verifies the user name, the password and the state of the account.
     ///
-    /// Called only for a client that has authenticated and may use the grant, once everything else about the request
-    /// has been found in order. May be cancelled at any await, when the caller goes away.
+    /// The engine calls it after the client has authenticated and may use the grant, and after
+    /// every other check of the request has passed.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any await, when the caller goes away.
     ///
     /// # Errors
     ///
-    /// When the answer cannot be told now; the caller gets 503 `temporarily_unavailable`, and nothing is held against
-    /// the user. A wrong password is no error but [`Login::rejected`].
+    /// If the credentials cannot be verified now. The caller gets 503 `temporarily_unavailable`,
+    /// and no failure is counted against the user. A wrong password is not an error: return
+    /// [`Login::rejected`].
     async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError>;
 }
 
@@ -63,7 +72,7 @@ impl<T: UserAuthenticator + ?Sized> UserAuthenticator for Arc<T> {
     }
 }
 
-/// What a resource owner is judged by.
+/// The credentials of a resource owner, with the scope, client and context of the request.
 ///
 /// The password is overwritten when this value is dropped, before a token is issued.
 pub struct LoginAttempt<'a> {
@@ -75,21 +84,23 @@ pub struct LoginAttempt<'a> {
 }
 
 impl LoginAttempt<'_> {
-    /// The user name as typed: 1 to 320 bytes, without control characters other than TAB (RFC 6749 appendix A.15).
-    /// Nothing was trimmed or folded: compare it as you compare names elsewhere.
+    /// The user name as typed: 1 to 320 bytes, without control characters other than TAB (RFC 6749
+    /// appendix A.15). It is neither trimmed nor case-folded: compare it the way you compare names
+    /// elsewhere.
     #[must_use]
     pub fn username(&self) -> &str {
         self.username
     }
 
-    /// The password as typed: not empty, within [`RequestLimits::password`](crate::RequestLimits::password), without control
+    /// The password as typed: not empty, at most
+    /// [`RequestLimits::password`](crate::RequestLimits::password) bytes, without control
     /// characters other than TAB (RFC 6749 appendix A.16).
     #[must_use]
     pub fn password(&self) -> &Secret<'_> {
         &self.password
     }
 
-    /// The scope that was asked for, or the client's default one. All of it is registered for the client.
+    /// The requested scope, or the client's default scope. All of it is registered for the client.
     #[must_use]
     pub fn scope(&self) -> &Scope {
         self.scope
@@ -101,7 +112,7 @@ impl LoginAttempt<'_> {
         self.client
     }
 
-    /// What surrounds the request: peer address, tenant, the host's own value.
+    /// The context of the request: peer address, tenant and the host's own value.
     #[must_use]
     pub fn context(&self) -> &RequestContext {
         self.context

@@ -1,4 +1,5 @@
-//! Whether an account may still be used, asked after the login.
+//! The account gate: whether an account may still be used, checked after the login at every refresh
+//! and introspection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,11 +15,16 @@ use crate::types::identifier::Subject;
 use crate::types::scope::Scope;
 use crate::user::login::Accepted;
 
-/// Says whether an account may still be used: asked at every refresh, and when one of its tokens is introspected. Without
-/// it, a disabled user could go on until the refresh token expires.
+/// Decides whether an account may still be used.
+///
+/// The engine asks it at every refresh, and when one of the account's tokens is introspected.
+/// Without a gate, a disabled user could continue until the refresh token expires.
 ///
 /// ```
-/// use password_grant::{AccountGate, Admission, AuthenticatedClient, BoxError, Rejection, RequestContext, Subject, async_trait};
+/// use password_grant::{
+///     AccountGate, Admission, AuthenticatedClient, BoxError, Rejection, RequestContext, Subject,
+///     async_trait,
+/// };
 /// # struct Db;
 /// # impl Db { async fn is_active(&self, _: &str) -> Result<Option<bool>, BoxError> { Ok(None) } }
 ///
@@ -39,19 +45,22 @@ use crate::user::login::Accepted;
 /// ```
 #[async_trait]
 pub trait AccountGate: Send + Sync + 'static {
-    /// Whether this subject may still be acted for through this client, the one that its tokens are issued to. The
-    /// subject is the one that a login was [accepted](crate::Login::accepted) with; it may not exist any more.
+    /// Decides whether this client may still act for this subject.
     ///
-    /// The context is the request's. At introspection that is the resource server's, with its address; its tenant is the one
-    /// in which the subject has logged in, where the token has a session, or else the caller's.
+    /// `subject` is the one that a login was [accepted](crate::Login::accepted) with; it may no
+    /// longer exist. `client` is the client that the subject's tokens are issued to.
+    ///
+    /// `context` is that of the request. At introspection it is the resource server's request, with
+    /// its address; the tenant is the one in which the subject logged in if the token has a
+    /// session, otherwise the caller's.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any await.
+    /// The future may be dropped at any await.
     ///
     /// # Errors
     ///
-    /// When the answer cannot be told now; the caller gets 503, and nothing changes.
+    /// If the decision cannot be made now. The caller gets 503, and nothing changes.
     async fn admit(
         &self,
         subject: &Subject,
@@ -78,8 +87,8 @@ impl<T: AccountGate + ?Sized> AccountGate for Arc<T> {
     }
 }
 
-/// What an [`AccountGate`] says: admitted, with what the next access token and the answer that carries it are to say, or
-/// refused.
+/// The decision of an [`AccountGate`]: admitted, with additions to the next access token and its
+/// response, or refused.
 #[derive(Clone)]
 pub struct Admission(Result<Admitted, Rejection>);
 
@@ -91,21 +100,22 @@ struct Admitted {
 }
 
 impl Admission {
-    /// The account may be used as before.
+    /// Admits the account: it may be used as before.
     #[must_use]
     pub fn admitted() -> Self {
         Self(Ok(Admitted::default()))
     }
 
-    /// It may not. The reason goes to the observer alone; the caller gets `invalid_grant`, as for any refresh token that
-    /// is not valid. Nothing is revoked: once the account is admitted again, the refresh token is good again.
+    /// Refuses the account. The reason goes only to the observer; the caller gets `invalid_grant`,
+    /// as for any invalid refresh token. Nothing is revoked: once the account is admitted again,
+    /// the refresh token is valid again.
     #[must_use]
     pub fn refused(reason: Rejection) -> Self {
         Self(Err(reason))
     }
 
-    /// The most that the access token may be for now; see [`Login::scope`](crate::Login::scope). Of no effect when
-    /// refused.
+    /// Limits the scope of the access token that is issued now; see
+    /// [`Login::scope`](crate::Login::scope). It has no effect on a refusal.
     #[must_use]
     pub fn scope(mut self, most: Scope) -> Self {
         if let Ok(admitted) = &mut self.0 {
@@ -114,8 +124,8 @@ impl Admission {
         self
     }
 
-    /// A claim for the access token, as [`Login::claim`](crate::Login::claim) has it. Claims of the login are not carried
-    /// over: what was true then need not be true now. Of no effect when refused.
+    /// Adds a claim to the access token; see [`Login::claim`](crate::Login::claim). Claims of the
+    /// login are not carried over, since they may no longer be true. It has no effect on a refusal.
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         if let Ok(admitted) = &mut self.0 {
@@ -124,9 +134,9 @@ impl Admission {
         self
     }
 
-    /// Adds a member to the answer of a refresh; for the names that become 500 `server_error` see
-    /// [`Login::member`](crate::Login::member). Members of the login are not carried over. Of no effect when refused, and at
-    /// introspection.
+    /// Adds a member to the response of a refresh. [`Login::member`](crate::Login::member) lists
+    /// the names that become 500 `server_error`. Members of the login are not carried over. It has
+    /// no effect on a refusal or at introspection.
     #[must_use]
     pub fn member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         if let Ok(admitted) = &mut self.0 {
@@ -135,7 +145,7 @@ impl Admission {
         self
     }
 
-    /// As if the subject had just logged in.
+    /// The admission as an accepted login of this subject.
     pub(crate) fn into_accepted(self, subject: Subject) -> Result<Accepted, Rejection> {
         let Admitted { scope, claims, members } = self.0?;
         Ok(Accepted { subject, second_factor: false, scope, claims, members })
@@ -146,7 +156,8 @@ impl Admission {
     }
 }
 
-/// What the state alone says. An account with a second factor is admitted: it was asked for that at its login.
+/// Decides by the account state alone. An account with a second factor is admitted, because the
+/// factor was required at its login.
 #[cfg(feature = "argon2")]
 impl From<crate::password::AccountState> for Admission {
     fn from(state: crate::password::AccountState) -> Self {
@@ -159,7 +170,7 @@ impl From<crate::password::AccountState> for Admission {
 
 impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Claims are the host's, and may be private.
+        // Claims belong to the host and may be private.
         match &self.0 {
             Ok(_) => f.write_str("Admitted"),
             Err(reason) => f.debug_tuple("Refused").field(reason).finish(),
@@ -177,7 +188,7 @@ mod tests {
         let refused = |state: AccountState| Admission::from(state).rejection();
         for (state, rejection) in [
             (AccountState::Active, None),
-            (AccountState::SecondFactorRequired, None), // it was asked for that when it logged in
+            (AccountState::SecondFactorRequired, None), // the factor was required at the login
             (AccountState::Disabled, Some(Rejection::Disabled)),
             (AccountState::Locked, Some(Rejection::Locked)),
             (AccountState::Expired, Some(Rejection::Expired)),

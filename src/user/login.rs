@@ -1,3 +1,6 @@
+//! The outcome of a resource owner's login (RFC 6749 section 4.3), as the host's
+//! [`UserAuthenticator`](crate::UserAuthenticator) returns it.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,7 +10,7 @@ use crate::error::Rejection;
 use crate::types::identifier::Subject;
 use crate::types::scope::Scope;
 
-/// What became of a login: accepted, rejected, or more needed.
+/// The outcome of a login: accepted, rejected, or another step needed.
 #[derive(Clone)]
 pub struct Login(Outcome);
 
@@ -18,11 +21,11 @@ pub(crate) enum Outcome {
     MoreNeeded { code: Arc<str>, members: Map<String, Value> },
 }
 
-/// A resource owner who has logged in, and what the host says of it.
+/// A resource owner who has logged in, with the host's additions to the token and the response.
 #[derive(Clone)]
 pub(crate) struct Accepted {
     pub(crate) subject: Subject,
-    /// Whether the host says that the user's second factor was right.
+    /// Whether the host has verified the user's second factor.
     #[cfg_attr(not(feature = "argon2"), expect(dead_code))]
     pub(crate) second_factor: bool,
     pub(crate) scope: Option<Scope>,
@@ -31,8 +34,10 @@ pub(crate) struct Accepted {
 }
 
 impl Login {
-    /// The credentials are right and the account may log in. The subject becomes the token's `sub`: an identifier
-    /// that never changes, never the name that was typed.
+    /// Accepts the login: the credentials are right and the account may log in.
+    ///
+    /// `subject` becomes the token's `sub`. It must be an identifier that never changes, never the
+    /// name that was typed.
     #[must_use]
     pub fn accepted(subject: impl Into<Subject>) -> Self {
         let (claims, members) = (Map::new(), Map::new());
@@ -40,7 +45,7 @@ impl Login {
         Self(Outcome::Accepted(Accepted { subject, second_factor, scope: None, claims, members }))
     }
 
-    /// Accepted, and the second factor was right too.
+    /// Accepts the login, with a verified second factor.
     #[cfg(feature = "argon2")]
     pub(crate) fn accepted_with_second_factor(subject: Subject) -> Self {
         let mut login = Self::accepted(subject);
@@ -50,30 +55,31 @@ impl Login {
         login
     }
 
-    /// The login fails. The reason goes to the observer alone; the caller gets `invalid_grant`, in the same bytes for
-    /// every reason.
+    /// Rejects the login. The reason goes only to the observer; the caller gets `invalid_grant`,
+    /// with the same bytes for every reason.
     #[must_use]
     pub fn rejected(reason: Rejection) -> Self {
         Self(Outcome::Rejected(reason))
     }
 
-    /// The credentials are right, but another step comes before a token, such as a second factor. The caller gets 403
-    /// with this error code; add with [`member`](Self::member) what the client needs to go on.
+    /// Asks for another step before a token is issued, such as a second factor. The credentials are
+    /// right. The caller gets 403 with this error code; use [`member`](Self::member) to add what
+    /// the client needs to continue.
     ///
-    /// It counts as a success: what was counted against the name in a row is cleared. So never answer a *wrong* second
-    /// factor with it, or whoever has the password may guess factors without end: that is
-    /// [`rejected`](Self::rejected).
+    /// This outcome counts as a success: it clears the name's count of consecutive failures. Never
+    /// return it for a *wrong* second factor, or an attacker who has the password may guess factors
+    /// without limit; return [`rejected`](Self::rejected) instead.
     ///
-    /// The code is of the characters `!`, `#` to `[` and `]` to `~`, and none of the codes that RFC 6749 defines;
-    /// another one becomes 500 `server_error`.
+    /// `code` may hold the characters `!`, `#` to `[` and `]` to `~`, and must not be an error code
+    /// that RFC 6749 defines. Any other code becomes 500 `server_error`.
     #[must_use]
     pub fn more_needed(code: impl Into<Arc<str>>) -> Self {
         Self(Outcome::MoreNeeded { code: code.into(), members: Map::new() })
     }
 
-    /// The most that this user may grant. The token gets what was asked for *and* lies within this scope; where
-    /// nothing is left of what was asked for, the caller gets `invalid_scope`. It never widens anything. Of no effect
-    /// unless accepted.
+    /// Limits the scope that this user may grant. The token gets the part of the requested scope
+    /// that lies within this scope; if nothing is left, the caller gets `invalid_scope`. It never
+    /// widens the scope, and has no effect unless the login is accepted.
     #[must_use]
     pub fn scope(mut self, scope: Scope) -> Self {
         if let Outcome::Accepted(accepted) = &mut self.0 {
@@ -82,9 +88,10 @@ impl Login {
         self
     }
 
-    /// A claim for the access token; of two with the same name the last one counts. One that the issuer sets itself, or
-    /// that says something that was not verified, becomes 500 `server_error`: `iss`, `sub`, `aud`, `client_id`, `scope`,
-    /// `iat`, `exp`, `nbf`, `jti`, `sid`, `cnf`, `act`, `may_act`. Of no effect unless accepted.
+    /// Adds a claim to the access token; for a repeated name the last value counts. A claim that
+    /// the issuer sets itself, or that would state something unverified, becomes 500
+    /// `server_error`: `iss`, `sub`, `aud`, `client_id`, `scope`, `iat`, `exp`, `nbf`, `jti`,
+    /// `sid`, `cnf`, `act`, `may_act`. It has no effect unless the login is accepted.
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         if let Outcome::Accepted(accepted) = &mut self.0 {
@@ -93,10 +100,11 @@ impl Login {
         self
     }
 
-    /// A member for the answer, of success or of [`more_needed`](Self::more_needed); of two with the same name the last
-    /// one counts. One that the engine sets itself becomes 500 `server_error`: `access_token`, `token_type`,
-    /// `expires_in`, `refresh_token`, `scope`, `error`, `error_description`, `error_uri`, `issued_token_type`. Of no
-    /// effect when rejected.
+    /// Adds a member to the response of an accepted login or of [`more_needed`](Self::more_needed);
+    /// for a repeated name the last value counts. A member that the engine sets itself becomes 500
+    /// `server_error`: `access_token`, `token_type`, `expires_in`, `refresh_token`, `scope`,
+    /// `error`, `error_description`, `error_uri`, `issued_token_type`. It has no effect on a
+    /// rejected login.
     #[must_use]
     pub fn member(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         match &mut self.0 {
@@ -108,7 +116,7 @@ impl Login {
         self
     }
 
-    /// Whether a token may follow.
+    /// Whether the login is accepted, so that a token may follow.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         matches!(self.0, Outcome::Accepted(_))
@@ -121,7 +129,7 @@ impl Login {
         }
     }
 
-    /// Narrows the scope further, whatever was said of it before.
+    /// Narrows the scope further, in addition to any limit set before.
     #[cfg(feature = "argon2")]
     pub(crate) fn within(mut self, most: &Scope) -> Self {
         if let Outcome::Accepted(Accepted { scope, .. }) = &mut self.0 {
@@ -143,7 +151,7 @@ impl Login {
 
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Claims and members are the host's, and may be private.
+        // Claims and members belong to the host and may be private.
         match &self.0 {
             Outcome::Accepted(accepted) => {
                 f.debug_tuple("Accepted").field(&accepted.subject).finish()

@@ -1,4 +1,5 @@
-//! Who logs in: the resource owner.
+//! The resource owner (RFC 6749 section 4.3): authentication at the token endpoint, and the
+//! account's state after the login.
 
 mod authenticator;
 mod gate;

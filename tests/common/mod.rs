@@ -1,6 +1,9 @@
-//! What the tests of the library stand on: an engine with a known world around it, and every event it reported.
+//! What all tests share: an engine with known clients, users and clock, and all the events that it
+//! reports.
 #![allow(dead_code)] // each test file uses its part
 
+pub mod fakes;
+pub mod private_keys;
 pub mod sessions;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,15 +24,17 @@ use serde_json::Value;
 pub const ISSUER: &str = "https://id.example.com";
 pub const AUDIENCE: &str = "https://api.example.com";
 pub const FORM: &str = "application/x-www-form-urlencoded";
-/// A request of `web` for `alice` that is in order.
+/// The `client_assertion_type` of RFC 7523 section 2.2, as a form has it.
+pub const JWT_BEARER: &str = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+/// A valid request of `web` for `alice`.
 pub const GOOD: &str = "grant_type=password&username=alice&password=wonderland&scope=profile";
 
 pub fn noon() -> Timestamp {
     Timestamp::from_unix_seconds(1_800_000_000)
 }
 
-/// Remembers every event as the line it prints, but for the one that says that a request came without an address, as
-/// most do here.
+/// Keeps the printed line of every event, except the one that says that requests have no peer
+/// address: most requests of these tests have none.
 #[derive(Clone, Default)]
 pub struct Events(Arc<Mutex<Vec<String>>>);
 
@@ -94,7 +99,7 @@ impl UserAuthenticator for Users {
     }
 }
 
-/// `web` (either way of sending the secret), `mobile` (public), and `idle` (may use no grant).
+/// `web` (secret by Basic or in the body), `mobile` (public), and `idle` (may use no grant).
 pub fn clients() -> InMemoryClients {
     let scope = || "profile orders:read".parse().unwrap();
     let secret = ClientSecret::digest_of("web-secret");
@@ -142,7 +147,7 @@ impl World {
         Self::in_environment(users, |environment| environment, configure)
     }
 
-    /// In other surroundings than the manual clock and the observer that remembers.
+    /// Lets the test replace the manual clock and the observer, and add randomness.
     pub fn in_environment(
         users: Users,
         surroundings: impl FnOnce(Environment) -> Environment,
@@ -158,12 +163,12 @@ impl World {
         Self { grant, clients, users, events, clock, keys }
     }
 
-    /// A form of `web`, by Basic.
+    /// Sends a form as `web`, by Basic.
     pub async fn post(&self, form: &str) -> Answer {
         self.send(&[("authorization", &basic("web", "web-secret"))], form).await
     }
 
-    /// A form as it is, with these headers besides the content type.
+    /// Sends a form with these headers and the content type.
     pub async fn send(&self, headers: &[(&str, &str)], form: &str) -> Answer {
         let headers = headers.iter().copied().chain([("content-type", FORM)]);
         let headers = headers.map(|(name, value)| (name, value.as_bytes()));
@@ -175,7 +180,7 @@ pub fn basic(id: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))
 }
 
-/// An answer in the three parts that are compared byte for byte.
+/// An answer, in the three parts that tests compare byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
@@ -205,7 +210,7 @@ impl Answer {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| &**value)
     }
 
-    /// Status and error code, as a table writes them.
+    /// Asserts the status and the error code.
     #[track_caller]
     pub fn is(&self, status: u16, error: &str) {
         assert_eq!(
@@ -234,7 +239,7 @@ impl Answer {
     }
 }
 
-/// A segment of a JWT as JSON.
+/// One segment of a JWT, decoded from JSON.
 pub fn segment(token: &str, index: usize) -> Value {
     let segment = token.split('.').nth(index).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(segment).unwrap()).unwrap()

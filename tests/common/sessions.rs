@@ -1,4 +1,4 @@
-//! An engine with refresh tokens, and what its endpoints answer.
+//! An engine with refresh tokens, and requests to all of its endpoints.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub fn keys() -> RefreshKeys {
 
 type Judge = dyn Fn(&Subject) -> Result<Admission, BoxError> + Send + Sync;
 
-/// A gate that a test scripts, and which remembers in which tenant it was asked last.
+/// An account gate that a test scripts, and which remembers the tenant of the last call.
 #[derive(Clone)]
 pub struct Gate {
     judge: Arc<Mutex<Box<Judge>>>,
@@ -64,8 +64,9 @@ impl AccountGate for Gate {
     }
 }
 
-/// `app` and `other` are confidential, `phone` is public, and all may refresh; `keeper` keeps its refresh tokens;
-/// `reports` is a resource server without any grant, and `narrow` one for another audience.
+/// `app` and `other` are confidential and `phone` is public; all three may refresh. `keeper` keeps
+/// its refresh token (no rotation). `reports` is a resource server without a grant, `narrow` is one
+/// for another audience, and `plain` may use the password grant only.
 pub fn register(clients: &InMemoryClients) {
     let both = [Grant::Password, Grant::RefreshToken];
     let scope = || "profile orders:read offline_access".parse().unwrap();
@@ -123,7 +124,7 @@ impl Sessions {
         Self { world, gate }
     }
 
-    /// A form of this client, which is public if its name is `phone`.
+    /// Sends a form as this client, which is public if it is `phone`.
     pub async fn ask(&self, client: &str, form: &str) -> Answer {
         let (headers, form) = by(client, form);
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -156,7 +157,7 @@ impl Sessions {
         about(&self.world, &headers, &form, endpoint).await
     }
 
-    /// A verifier in the same process, which knows what was revoked.
+    /// A verifier in the same process, which sees what was revoked.
     pub fn verifier(&self) -> AccessTokenVerifier {
         verifier(&self.world.keys)
             .environment(
@@ -198,7 +199,7 @@ pub async fn about(world: &World, headers: &[(&str, &str)], form: &str, endpoint
     }
 }
 
-/// What a client has after a login or a refresh.
+/// The tokens of a client after a login or a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
     pub access: String,

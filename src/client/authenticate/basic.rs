@@ -6,23 +6,25 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::client::authenticate::ClientIds;
 use crate::http;
 use crate::http::form;
 use crate::types::limits::RequestLimits;
 use crate::types::secret::Secret;
 
-/// Basic credentials that are well-formed. Nothing in them is verified.
+/// Well-formed Basic credentials. Nothing in them is verified.
 pub(crate) struct Basic {
     text: Zeroizing<String>,
     /// The position of the first colon.
     colon: usize,
-    /// The readings of the identifier; empty where there is but one, which stands in the text.
+    /// The readings of the identifier. Empty if it has no escapes: then its only reading is in
+    /// `text`.
     ids: Vec<String>,
 }
 
 impl Basic {
-    /// Reads base64 in its canonical form with padding, of VSCHAR (RFC 6749 appendix A), whose
-    /// identifier has at least one reading. `None` for anything else.
+    /// Parses the credentials: canonical base64 with padding of VSCHAR text (RFC 6749 appendix A),
+    /// in which the identifier has at least one reading. `None` for anything else.
     pub(super) fn parse(header: &[u8]) -> Option<Self> {
         let encoded = http::credentials(header, b"basic")?;
         if encoded.len() > RequestLimits::BASIC.div_ceil(3) * 4 {
@@ -43,7 +45,7 @@ impl Basic {
         Some(Self { text, colon, ids })
     }
 
-    /// The readings of an identifier as [`Self::ids`] keeps them; `None` if there are none.
+    /// The readings of an identifier in the form of [`Self::ids`]; `None` if it has none.
     fn ids_in(raw: &str) -> Option<Vec<String>> {
         let ids = readings(raw, RequestLimits::CLIENT_ID);
         let mut ids = ids.iter().flatten().map(Secret::expose);
@@ -54,17 +56,19 @@ impl Basic {
         }
     }
 
-    /// Every client that the identifier may mean. Raw.
-    pub(super) fn client_ids(&self) -> impl Iterator<Item = &str> {
-        let raw = self.text.get(..self.colon).filter(|_| self.ids.is_empty());
-        raw.into_iter().chain(self.ids.iter().map(String::as_str))
+    /// The clients that the identifier may mean. Raw.
+    pub(super) fn client_ids(&self) -> ClientIds<'_> {
+        match &*self.ids {
+            [] => [self.text.get(..self.colon), None, None],
+            ids => std::array::from_fn(|index| ids.get(index).map(String::as_str)),
+        }
     }
 
     pub(super) fn may_mean(&self, client_id: &str) -> bool {
-        self.client_ids().any(|id| id == client_id)
+        self.client_ids().contains(&Some(client_id))
     }
 
-    /// Keeps only the reading that is this client; `None` if none is.
+    /// Keeps only the reading that is this client; `None` if no reading is.
     pub(super) fn narrowed_to(mut self, client_id: &str) -> Option<Self> {
         if !self.may_mean(client_id) {
             return None;
@@ -73,17 +77,18 @@ impl Basic {
         Some(self)
     }
 
-    /// The secret, not decoded.
+    /// The secret as it was sent, not decoded.
     pub(super) fn secret(&self) -> &str {
         self.text.get(self.colon + 1..).unwrap_or_default()
     }
 }
 
 /// The readings of one half of Basic credentials, each once: form-decoded (RFC 6749 section 2.3.1);
-/// unchanged, since many clients do not encode; and percent-decoded with `+` kept, since some encode
-/// that way. A reading that is empty, too long, or not of VSCHAR (RFC 6749 appendix A) is left out.
+/// unchanged, because many clients do not encode; and percent-decoded with `+` kept, because some
+/// clients encode that way. A reading that is empty, too long, or not VSCHAR (RFC 6749 appendix A)
+/// is left out.
 ///
-/// `half` is of VSCHAR.
+/// `half` must be VSCHAR.
 pub(super) fn readings(half: &str, limit: usize) -> [Option<Secret<'_>>; 3] {
     let fits = |text: &str| (1..=limit).contains(&text.len());
     let decoded = |decode: fn(&[u8]) -> Result<Cow<'_, str>, form::BadEncoding>| {

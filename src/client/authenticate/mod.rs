@@ -34,7 +34,7 @@ use crate::types::identifier::ClientId;
 /// A client that has authenticated, or a public client that has named itself. Only the engine can
 /// make one.
 ///
-/// Where an [`AccountGate`](crate::AccountGate) is asked at introspection, it is the client that the
+/// When an [`AccountGate`](crate::AccountGate) is asked at introspection, it is the client that the
 /// token was issued to, with the method that it is registered for.
 #[derive(Clone)]
 pub struct AuthenticatedClient {
@@ -79,7 +79,7 @@ impl fmt::Debug for AuthenticatedClient {
     }
 }
 
-/// What a request presents to authenticate its client. Well-formed, and not verified.
+/// What a request presents to authenticate its client. It is well-formed, but not verified.
 pub(crate) enum Credential<'r> {
     Secret(SecretCredential<'r>),
     Assertion(Box<AssertionCredential<'r>>),
@@ -87,12 +87,13 @@ pub(crate) enum Credential<'r> {
 }
 
 impl<'r> Credential<'r> {
-    /// The credential of a request: by exactly one mechanism (RFC 6749 section 2.3).
+    /// Reads the credential of a request, which must use exactly one mechanism (RFC 6749 section
+    /// 2.3).
     ///
     /// # Errors
     ///
-    /// [`RequestFault`] where there are several or they contradict each other, [`ClientFault`]
-    /// where there is none that can be read.
+    /// [`RequestFault`] if there are several credentials or they contradict each other,
+    /// [`ClientFault`] if there is none that can be read.
     pub(crate) fn of(request: &'r TokenRequest<'_>) -> Result<Self, Reason> {
         let authorization = match request.authorization {
             Header::Absent => None,
@@ -131,20 +132,18 @@ impl<'r> Credential<'r> {
         }
     }
 
-    /// Every client that the request may mean, each once: several only where the identifier in a
-    /// Basic header has several readings. Never none, at most three. Raw.
+    /// The clients that the request may mean, each once. There are several only if the identifier
+    /// in a Basic header has several readings: at least one, at most three. Raw.
     pub(crate) fn client_ids(&self) -> impl Iterator<Item = &str> {
-        let (secret, assertion, public) = match self {
-            Self::Secret(secret) => (Some(secret), None, None),
-            Self::Assertion(assertion) => (None, Some(assertion), None),
-            Self::Public(public) => (None, None, Some(public)),
+        let ids: ClientIds<'_> = match self {
+            Self::Secret(secret) => secret.client_ids(),
+            Self::Assertion(assertion) => [Some(assertion.client_id()), None, None],
+            Self::Public(public) => public.client_ids(),
         };
-        let ids = secret.into_iter().flat_map(SecretCredential::client_ids);
-        let ids = ids.chain(assertion.into_iter().map(|assertion| assertion.client_id()));
-        ids.chain(public.into_iter().flat_map(PublicCredential::client_ids))
+        ids.into_iter().flatten()
     }
 
-    /// Whether there is something that could have been guessed, so that failures are counted.
+    /// Whether the credential could have been guessed, so that failures are counted.
     pub(crate) fn can_be_guessed(&self) -> bool {
         match self {
             Self::Secret(_) | Self::Assertion(_) => true,
@@ -153,7 +152,10 @@ impl<'r> Credential<'r> {
     }
 }
 
-/// What credentials are verified with, at one request.
+/// The clients that a request may mean: one for each reading of its client identifier.
+type ClientIds<'a> = [Option<&'a str>; 3];
+
+/// What the credential of one request is verified with.
 pub(crate) struct Authenticator<'a> {
     pub(crate) clients: &'a dyn ClientStore,
     /// The methods that the server allows.
@@ -183,8 +185,8 @@ impl Authenticator<'_> {
         }
     }
 
-    /// The client of this identifier. The comparison here is for stores that ignore case or
-    /// trailing spaces.
+    /// Finds the client with this identifier. It compares the identifier again, because a store may
+    /// ignore case or trailing spaces.
     async fn find(&self, claimed: &str) -> Result<Option<Client>, Refusal> {
         let found =
             self.clients.find(claimed, self.context).await.or_fault(ServerFault::ClientStore)?;
@@ -211,15 +213,15 @@ impl Authenticator<'_> {
         Ok(AuthenticatedClient { client, method })
     }
 
-    /// Looks up and judges each of these clients. It never stops early: how much is looked up
-    /// depends on the request alone, and not on what is found.
+    /// Looks up and judges each of these clients. It never stops early, so the number of look-ups
+    /// depends only on the request, and not on which clients exist.
     async fn one_of<'c>(
         &self,
-        ids: impl Iterator<Item = &'c str>,
+        ids: ClientIds<'c>,
         mut judge: impl FnMut(Option<Client>) -> Result<AuthenticatedClient, ClientFault>,
     ) -> Result<Found<'c>, Refusal> {
         let mut found = Found::None { claimed: "", fault: ClientFault::Unidentified };
-        for (position, claimed) in ids.enumerate() {
+        for (position, claimed) in ids.into_iter().flatten().enumerate() {
             let judged = judge(self.find(claimed).await?);
             found = match (judged, found) {
                 (Ok(client), Found::None { .. }) => Found::One(client),
@@ -247,12 +249,12 @@ impl Authenticator<'_> {
 /// Which of the clients that a request may mean has authenticated.
 enum Found<'c> {
     One(AuthenticatedClient),
-    /// None. This one and its fault say the most to an administrator.
+    /// None has. This client and fault are the most useful to an administrator.
     None {
         claimed: &'c str,
         fault: ClientFault,
     },
-    /// Two or more, so that it cannot be told which one is meant.
+    /// Two or more have, so it is unknown which one is meant.
     Several {
         claimed: &'c str,
     },
@@ -269,9 +271,9 @@ impl Found<'_> {
     }
 }
 
-/// Whether an administrator who looks for a mistake is better told of `fault` than of `former`: a
-/// registered client whose secret is wrong comes before one that is refused anyway, and that before
-/// one that does not exist.
+/// Whether `fault` is more useful than `former` to an administrator who looks for a mistake. A
+/// registered client with a wrong secret is the most useful; a client that is refused for another
+/// reason comes next; a client that does not exist comes last.
 fn tells_more(fault: ClientFault, former: ClientFault) -> bool {
     let rank = |fault: ClientFault| match fault {
         ClientFault::Unknown => 0,

@@ -1,24 +1,24 @@
-//! Public clients (`none`): a request that names its client and presents nothing to verify.
+//! Public clients (method `none`): the request names its client and presents nothing to verify.
 
 use crate::client::AuthenticationMethod;
 use crate::client::authenticate::basic::Basic;
-use crate::client::authenticate::{AuthenticatedClient, Authenticator};
+use crate::client::authenticate::{AuthenticatedClient, Authenticator, ClientIds};
 use crate::refusal::Refusal;
 
 /// The identifier of a public client, from `client_id` in the body. Two widely used programs send
-/// Basic credentials with an empty secret for a public client, which have no other meaning.
+/// Basic credentials with an empty secret for a public client instead; such credentials have no
+/// other meaning.
 pub(crate) enum PublicCredential<'r> {
     Body(&'r str),
     BasicWithoutSecret(Basic),
 }
 
 impl PublicCredential<'_> {
-    pub(super) fn client_ids(&self) -> impl Iterator<Item = &str> {
-        let (body, basic) = match self {
-            Self::Body(client_id) => (Some(*client_id), None),
-            Self::BasicWithoutSecret(basic) => (None, Some(basic)),
-        };
-        body.into_iter().chain(basic.into_iter().flat_map(Basic::client_ids))
+    pub(super) fn client_ids(&self) -> ClientIds<'_> {
+        match self {
+            Self::Body(client_id) => [Some(*client_id), None, None],
+            Self::BasicWithoutSecret(basic) => basic.client_ids(),
+        }
     }
 
     pub(super) async fn authenticate(

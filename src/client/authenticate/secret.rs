@@ -1,10 +1,11 @@
-//! Client secrets (`client_secret_basic`, `client_secret_post`), compared in constant time.
+//! Client secrets (`client_secret_basic`, `client_secret_post`; RFC 6749 section 2.3.1), compared
+//! in constant time.
 
 use async_trait::async_trait;
 use subtle::Choice;
 
 use crate::client::authenticate::basic::{Basic, readings};
-use crate::client::authenticate::{AuthenticatedClient, Authenticator, Found};
+use crate::client::authenticate::{AuthenticatedClient, Authenticator, ClientIds, Found};
 use crate::client::{AuthenticationMethod, Client, ClientSecret};
 use crate::error::{ClientFault, Overloaded, ServerFault};
 use crate::event::{Event, EventKind};
@@ -28,17 +29,16 @@ enum SlowCandidate {
 }
 
 impl SecretCredential<'_> {
-    pub(super) fn client_ids(&self) -> impl Iterator<Item = &str> {
-        let (post, basic) = match self {
-            Self::Post { client_id, .. } => (Some(*client_id), None),
-            Self::Basic(basic) => (None, Some(basic)),
-        };
-        post.into_iter().chain(basic.into_iter().flat_map(Basic::client_ids))
+    pub(super) fn client_ids(&self) -> ClientIds<'_> {
+        match self {
+            Self::Basic(basic) => basic.client_ids(),
+            Self::Post { client_id, .. } => [Some(*client_id), None, None],
+        }
     }
 
     /// Verifies the secret against the registration of every client that the identifier may mean.
-    /// If it is right for two of them, neither is taken. A secret that is stored as a slow hash is
-    /// compared only if no digest matches.
+    /// If it is right for two of them, neither is accepted. A secret that is stored as a slow hash
+    /// is compared only if no digest matches.
     pub(super) async fn authenticate(
         &self,
         authenticator: &Authenticator<'_>,
@@ -60,8 +60,8 @@ impl SecretCredential<'_> {
             Err(ClientFault::Secret)
         });
         let found = found.await?;
-        // Of two slow hashes neither is compared, or one request could cost as many as it has
-        // readings.
+        // If two clients have a slow hash, neither hash is compared. Otherwise one request could
+        // cost as many hashes as its identifier has readings.
         let (candidate, refusal) = match (found, slow) {
             (Found::One(client), _) => return Ok(client),
             (Found::None { claimed, .. }, SlowCandidate::Several) => {
@@ -95,7 +95,7 @@ impl SecretCredential<'_> {
         }
     }
 
-    /// Whether the secret is one of these. Compares every reading with every one of them.
+    /// Whether the secret matches one of these. It compares every reading with every one of them.
     fn matches_any(&self, secrets: &[ClientSecret], now: Timestamp) -> Choice {
         self.readings().iter().flatten().fold(Choice::from(0), |found, reading| {
             let digest = sha256(reading.expose().as_bytes());
@@ -116,8 +116,8 @@ impl SecretCredential<'_> {
             None => Comparison::Different,
         };
         if comparison == Comparison::Unusable {
-            // Only the observer learns that the registration is at fault, or the caller would learn
-            // that there is such a client.
+            // Only the observer learns that the registration is at fault. Otherwise the caller
+            // would learn that the client exists.
             let kind = EventKind::ServerFault(ServerFault::ClientRegistration);
             let event = Event::in_context(kind, authenticator.context);
             authenticator
@@ -126,7 +126,7 @@ impl SecretCredential<'_> {
         Ok(comparison == Comparison::Same)
     }
 
-    /// Stops at the first reading that matches.
+    /// Compares the readings one after another. It stops at the first one that matches.
     async fn compare_slowly(
         &self,
         phc: Option<&str>,
@@ -143,9 +143,9 @@ impl SecretCredential<'_> {
     }
 }
 
-/// The secrets to compare with, never none: an unknown client, or one without a secret, costs the
-/// comparison that a known one costs. Nobody knows a text whose digest is the decoy's. The slow
-/// hash has its decoy in [`SlowSecrets::compare`].
+/// The secrets to compare with; at least one. An unknown client, or one without a secret, gets a
+/// decoy, so that it costs the same comparison as a known client. Nobody knows a text with the
+/// decoy's digest. For slow hashes, [`SlowSecrets::compare`] has its own decoy.
 fn secrets_to_compare(client: Option<&Client>) -> &[ClientSecret] {
     static DECOY: [ClientSecret; 1] = [ClientSecret::from_sha256([0; 32])];
     let registered = client.map(|client| client.authentication().secrets());
@@ -155,8 +155,8 @@ fn secrets_to_compare(client: Option<&Client>) -> &[ClientSecret] {
 /// Verifies secrets that are stored as slow hashes, at bounded cost.
 #[async_trait]
 pub(crate) trait SlowSecrets: Send + Sync {
-    /// Compares a secret with a hash in the PHC form. Without one, or with one that is not
-    /// accepted, a decoy is hashed, which nothing matches.
+    /// Compares a secret with a hash in PHC format. If there is no hash, or one that is not
+    /// accepted, it hashes a decoy that nothing matches.
     async fn compare(&self, phc: Option<&str>, secret: &str) -> Result<Comparison, Overloaded>;
 }
 
@@ -187,7 +187,7 @@ mod tests {
     use crate::state::transaction::{Backend, State};
     use crate::types::context::RequestContext;
 
-    /// Counts how often it is asked, and matches nothing.
+    /// Counts the comparisons, and matches nothing.
     #[derive(Default)]
     struct Counting(AtomicUsize);
 
@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    /// Requirement 38: what a wrong secret costs does not tell whether there is such a client.
+    /// The cost of a wrong secret must not reveal whether the client exists.
     #[tokio::test]
     async fn a_wrong_secret_costs_the_same_whoever_the_client_is() {
         let secret = ClientSecret::digest_of("right");
@@ -237,7 +237,7 @@ mod tests {
                     token_endpoint: "",
                     endpoint: "",
                     algorithms: &[],
-                    longest_life: Duration::ZERO,
+                    max_lifetime: Duration::ZERO,
                     now,
                 },
                 used: &used,

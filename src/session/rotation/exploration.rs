@@ -1,6 +1,7 @@
-//! The machine beside a reference that remembers everything, through all short histories and many long ones: honest
-//! clients in several tabs, answers that were lost, thieves with a token of any generation, log-outs, revocations, keys
-//! that change over inside the window, clocks that step back.
+//! Tests of refresh token rotation against a reference that remembers everything, over all short
+//! histories and many long ones: honest clients in several tabs, lost answers, thieves with a token
+//! of any generation, log-outs, revocations, keys that are rotated inside the retry window, and
+//! clocks that step back.
 
 use std::collections::HashSet;
 
@@ -18,7 +19,7 @@ fn holder() -> Holder {
     Holder { tenant: "t".into(), client: "c".into(), binding: Vec::new() }
 }
 
-fn family(idle: Option<u64>) -> Session {
+fn session(idle: Option<u64>) -> Session {
     let granted = ("a b".parse().unwrap(), vec!["https://api.example.com".to_owned()]);
     Session::new(
         holder(),
@@ -32,29 +33,30 @@ fn family(idle: Option<u64>) -> Session {
 
 #[derive(Debug, Clone, Copy)]
 enum Happens {
-    /// Somebody uses the token so many generations before the newest one.
+    /// Uses the token this many generations before the newest one.
     Use(u64),
-    /// With another secret than it has.
+    /// Uses a token of that generation with a wrong secret.
     Forge(u64),
-    /// Somebody uses one that was never issued.
+    /// Uses a token that was never issued.
     UseOfLater,
     OtherClient,
     Passes(u64),
     SetBack(u64),
     Revoke,
-    SubjectEpoch,
-    /// The next step of a key's rotation: published, signing, alone.
+    LogOut,
+    /// The next step of a key rotation: the new key is published, then signs, then is alone.
     NextKeys,
 }
 
-/// What would be remembered if nothing were ever forgotten.
+/// The reference, which forgets nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Reference {
-    /// The digest of each generation.
+    /// The digest of the token of each generation.
     chain: Vec<SecretDigest>,
-    /// When each was followed.
+    /// When each generation was succeeded.
     followed: Vec<u64>,
-    /// So many of them were out of the window once: a clock that is set back does not bring them in again.
+    /// How many of them have been out of the retry window once: a clock that is set back does not
+    /// bring them in again.
     over: usize,
     repeats: u32,
     revoked: bool,
@@ -71,7 +73,7 @@ struct Both {
     keys: usize,
 }
 
-/// By the keys of this step of their rotation.
+/// The possible successors of a token, under the keys at this step of their rotation.
 fn successors(keys: usize, of: &SecretDigest) -> Vec<SecretDigest> {
     let keys: &[u8] = [&[1][..], &[1, 2], &[2, 1], &[2]][keys.min(3)];
     keys.iter().map(|key| sha256(&[&[*key], &of[..]].concat())).collect()
@@ -79,7 +81,7 @@ fn successors(keys: usize, of: &SecretDigest) -> Vec<SecretDigest> {
 
 impl Both {
     fn new(rule: SessionRule) -> Self {
-        let machine = family(rule.idle);
+        let machine = session(rule.idle);
         let reference = Reference {
             chain: vec![machine.current],
             followed: Vec::new(),
@@ -117,7 +119,7 @@ impl Both {
                 self.machine.revoke(self.now);
                 self.reference.revoked = true;
             }
-            Happens::SubjectEpoch => self.reference.logged_out = 6,
+            Happens::LogOut => self.reference.logged_out = 6,
             Happens::NextKeys => self.keys += 1,
         }
         self.what_never_changes();
@@ -140,7 +142,7 @@ impl Both {
         }
     }
 
-    /// What is refused has changed nothing.
+    /// Presents a token that must be refused, and checks that nothing changed.
     fn unchanged(
         &mut self,
         generation: u64,
@@ -154,7 +156,8 @@ impl Both {
         assert_eq!(self.machine, before);
     }
 
-    /// With the current generation it shows; with an older one it is as good as the token itself, since its tag is right.
+    /// Presents a token with a wrong secret. The current generation is compared with its stored
+    /// digest. An older one counts like the real token, since its tag is right.
     fn forge(&mut self, behind: u64) {
         if behind == 0 {
             self.unchanged(self.machine.generation, [0xfe; 32], &holder(), TokenFault::Forged);
@@ -162,7 +165,7 @@ impl Both {
             let generation = self.machine.generation - behind;
             let is_recent = self.expected(usize::try_from(generation).unwrap()) != Step::Reused;
             let step = self.step(generation, [0xfe; 32], &holder());
-            // What came just before the current one is known, and this is not it.
+            // The digest of the previous generation is stored, and this is not it.
             let expected = if behind > 1 && is_recent {
                 Step::Busy(Contention::Straggler)
             } else {
@@ -182,7 +185,7 @@ impl Both {
         assert_eq!(step, expected, "{generation} of {self:?}");
         match step {
             Step::Rotated => {
-                // There is one successor of a token, and it is what its first key makes.
+                // A token has one successor, which its first key makes.
                 self.reference.chain.push(successors(self.keys, &digest)[0]);
                 let over = |time: &u64| time.abs_diff(self.now) >= self.rule.window;
                 let last = self.reference.followed.iter().rposition(over);
@@ -256,7 +259,7 @@ fn explore(rule: SessionRule, depth: usize) -> usize {
         Happens::Passes(3),
         Happens::SetBack(2),
         Happens::Revoke,
-        Happens::SubjectEpoch,
+        Happens::LogOut,
         Happens::NextKeys,
     ];
     let mut seen = HashSet::new();
@@ -310,8 +313,7 @@ fn histories() -> impl Strategy<Value = Vec<Happens>> {
         1 => (0_u64..4).prop_map(Happens::SetBack),
         1 => Just(Happens::NextKeys),
     ];
-    let rare =
-        prop_oneof![60 => happens, 1 => Just(Happens::Revoke), 1 => Just(Happens::SubjectEpoch)];
+    let rare = prop_oneof![60 => happens, 1 => Just(Happens::Revoke), 1 => Just(Happens::LogOut)];
     vec(rare, 1..60)
 }
 
@@ -326,7 +328,8 @@ proptest! {
     ) {
         let mut both = Both::new(SessionRule { window, repeats, idle, rotates: true });
         for happens in history {
-            // More rotations within one window than are told apart: then the oldest count as used long ago.
+            // With more rotations within one window than are recorded, the oldest count as used
+            // long ago, which the reference does not do. Let time pass instead.
             let recent = both.reference.followed.len() - both.reference.over;
             if recent < Session::RECENT {
                 both.go(happens);
@@ -337,19 +340,19 @@ proptest! {
     }
 }
 
-/// There is one form of a family: whatever can be read is just what would have been written.
+/// Each session has exactly one encoding: bytes that can be decoded encode to the same bytes.
 #[test]
 fn a_row_with_another_byte_is_another_family_or_none() {
-    let mut family = family(Some(9));
-    family.follow(&[[3; 32]], &rule(), 1_001);
-    let bytes = to_bytes(&family);
+    let mut session = session(Some(9));
+    session.follow(&[[3; 32]], &rule(), 1_001);
+    let bytes = to_bytes(&session);
     let mut readable = 0;
     for index in 0..bytes.len() {
         for byte in 0..=u8::MAX {
             let mut other = bytes.clone();
             other[index] = byte;
-            if let Ok(family) = from_bytes::<Session>(&other) {
-                assert_eq!(to_bytes(&family), other, "{index}: {byte}");
+            if let Ok(session) = from_bytes::<Session>(&other) {
+                assert_eq!(to_bytes(&session), other, "{index}: {byte}");
                 readable += 1;
             }
         }
@@ -359,26 +362,26 @@ fn a_row_with_another_byte_is_another_family_or_none() {
 
 #[test]
 fn the_stored_bytes_stay_the_same_from_version_to_version() {
-    let mut family = family(Some(9));
-    family.audiences.push("https://api.example.com".into());
-    family.follow(&[[3; 32]], &rule(), 1_001);
-    family.follow(&[[4; 32]], &rule(), 1_002);
-    family.repeats = 2;
+    let mut session = session(Some(9));
+    session.audiences.push("https://api.example.com".into());
+    session.follow(&[[3; 32]], &rule(), 1_001);
+    session.follow(&[[4; 32]], &rule(), 1_002);
+    session.repeats = 2;
     assert_eq!(
-        hex(&family),
+        hex(&session),
         "010174016306757365722d31000503612062021768747470733a2f2f6170692e6578616d706c652e636f6d1768747470733a2f2f6170692e6578616d706c652e636f6d020404040404040404040404040404040404040404040404040404040404040404030303030303030303030303030303030303030303030303030303030303030302e907ea0702a4080000"
     );
-    family.revoke(1_003);
-    family.idle_expiry = None;
+    session.revoke(1_003);
+    session.idle_expiry = None;
     assert_eq!(
-        hex(&family),
+        hex(&session),
         "010174016306757365722d31000503612062021768747470733a2f2f6170692e6578616d706c652e636f6d1768747470733a2f2f6170692e6578616d706c652e636f6d020404040404040404040404040404040404040404040404040404040404040404030303030303030303030303030303030303030303030303030303030303030302e907ea0702a40800ec07"
     );
 }
 
 #[test]
 fn a_row_that_was_cut_or_prolonged_is_not_readable() {
-    let mut bytes = to_bytes(&family(Some(9)));
+    let mut bytes = to_bytes(&session(Some(9)));
     for cut in 0..bytes.len() {
         assert!(from_bytes::<Session>(&bytes[..cut]).is_err(), "{cut}");
     }
@@ -386,7 +389,7 @@ fn a_row_that_was_cut_or_prolonged_is_not_readable() {
     assert!(from_bytes::<Session>(&bytes).is_err());
 }
 
-/// A clock that stands still orders nothing: generations do.
+/// Generations order the tokens even if the clock stands still.
 #[test]
 fn three_rotations_in_one_instant_and_the_first_token_shows_its_theft() {
     let mut both = Both::new(SessionRule { window: 0, ..rule() });

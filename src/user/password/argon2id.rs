@@ -1,3 +1,8 @@
+//! Argon2id ([RFC 9106]): the cost parameters, the hashing of new passwords, and the verification
+//! of stored hashes.
+//!
+//! [RFC 9106]: https://www.rfc-editor.org/rfc/rfc9106
+
 use std::fmt;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
@@ -21,7 +26,7 @@ pub struct Argon2Parameters {
     pub memory_kib: u32,
     /// Passes over the memory.
     pub passes: u32,
-    /// Lanes. They are computed one after the other.
+    /// Lanes. They are computed one after another.
     pub lanes: u32,
 }
 
@@ -39,8 +44,8 @@ impl Default for Argon2Parameters {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HashError {
-    /// Empty, longer than a login may send, or with a control character that a login must not send (RFC 6749
-    /// appendix A.16): nobody could ever log in with it.
+    /// The password is empty, longer than a login may send, or holds a control character that a
+    /// login must not send (RFC 6749 appendix A.16). Nobody could ever log in with it.
     #[error("the password is empty, too long, or holds a control character")]
     Unusable,
     /// The parameters are outside what Argon2 allows.
@@ -49,7 +54,7 @@ pub enum HashError {
     /// The random generator failed.
     #[error("the random generator failed")]
     Randomness,
-    /// The hashing threads have more work than they can do in time.
+    /// The hashing threads have more work than they can finish in time.
     #[error("password hashing is overloaded")]
     Overloaded,
 }
@@ -63,16 +68,18 @@ impl From<RandomnessError> for HashError {
 impl Argon2Parameters {
     const OUTPUT: usize = 32;
 
-    /// Memory in KiB, passes over it, and lanes.
+    /// The parameters from memory in KiB, passes over it, and lanes.
     #[must_use]
     pub const fn new(memory_kib: u32, passes: u32, lanes: u32) -> Self {
         Self { memory_kib, passes, lanes }
     }
 
-    /// Hashes a password for storing, as a PHC string with a random salt: `$argon2id$v=19$m=19456,t=2,p=1$…$…`.
+    /// Hashes a password for storage, as a PHC string with a random salt:
+    /// `$argon2id$v=19$m=19456,t=2,p=1$…$…`.
     ///
-    /// It keeps the calling thread busy (about 20 ms with the defaults, in an optimised build) and is meant for
-    /// enrolment tools and seeding; in a server use [`HashedPasswords::hash`](crate::HashedPasswords::hash).
+    /// It blocks the calling thread (about 20 ms with the defaults, in an optimised build) and is
+    /// meant for enrolment tools and seeding. In a server use
+    /// [`HashedPasswords::hash`](crate::HashedPasswords::hash).
     ///
     /// ```
     /// use password_grant::password::Argon2Parameters;
@@ -84,8 +91,8 @@ impl Argon2Parameters {
     ///
     /// # Errors
     ///
-    /// For a password that no login could send (empty, over 1,024 bytes, control characters), for parameters out of
-    /// range, or when the system's random generator fails.
+    /// If no login could send the password (empty, over 1,024 bytes, control characters), if the
+    /// parameters are out of range, or if the system's random generator fails.
     pub fn hash(&self, password: &str) -> Result<String, HashError> {
         check_new_password(password, RequestLimits::default().password)?;
         self.hash_in(&mut Memory::new(), password, &SystemRandom::new())
@@ -112,7 +119,7 @@ impl Argon2Parameters {
         Ok(hash.to_string())
     }
 
-    /// Memory times passes: what a hash costs whoever computes it.
+    /// Memory times passes: the cost of computing the hash.
     pub(crate) fn work(&self) -> u64 {
         work(self.memory_kib, self.passes)
     }
@@ -122,14 +129,14 @@ impl Argon2Parameters {
     }
 }
 
-/// Whether a login could send this password.
+/// Checks that a login could send this password.
 pub(crate) fn check_new_password(password: &str, limit: usize) -> Result<(), HashError> {
     let usable =
         !password.is_empty() && password.len() <= limit && form::is_unicode_no_crlf(password);
     if usable { Ok(()) } else { Err(HashError::Unusable) }
 }
 
-/// The most that a stored hash may cost: what lies beyond is refused before anything is allocated.
+/// The highest cost of a stored hash. A hash beyond it is refused before anything is allocated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ceiling {
     pub(crate) memory_kib: u32,
@@ -138,7 +145,7 @@ pub(crate) struct Ceiling {
     pub(crate) lanes: u32,
 }
 
-/// An Argon2id hash as it was stored, checked so that verifying it stays within the ceiling.
+/// An Argon2id hash as stored, checked to be within the ceiling.
 #[derive(Clone)]
 pub(crate) struct StoredHash {
     version: Version,
@@ -148,7 +155,7 @@ pub(crate) struct StoredHash {
 }
 
 impl StoredHash {
-    /// `None` for anything but an Argon2id hash within the ceiling.
+    /// Returns `None` for anything but an Argon2id hash within the ceiling.
     pub(crate) fn parse(phc: &str, ceiling: Ceiling) -> Option<Self> {
         let hash = PasswordHash::new(phc).ok()?;
         if hash.algorithm != Algorithm::Argon2id.ident() {
@@ -163,7 +170,8 @@ impl StoredHash {
         affordable.then_some(Self { version, params, salt, expected })
     }
 
-    /// Hashes the password and compares, in the thread's memory. Without memory there is no answer.
+    /// Hashes the password in the thread's memory and compares the result in constant time. Fails
+    /// with [`Overloaded`] if the memory cannot be allocated.
     pub(crate) fn verify(&self, memory: &mut Memory, password: &str) -> Result<bool, Overloaded> {
         let mut buffer = Zeroizing::new([0; Output::MAX_LENGTH]);
         let expected = self.expected.as_bytes();
@@ -184,8 +192,9 @@ impl StoredHash {
         }
     }
 
-    /// Whether it is cheaper to attack than a hash with these parameters: less memory times passes, an older version,
-    /// a shorter output. One with less of the one and more of the other is left alone.
+    /// Whether this hash is cheaper to attack than one with `current`: it has less memory times
+    /// passes, an older version, or a shorter output. Less memory with more passes, or the reverse,
+    /// is not weaker if the product is not less.
     pub(crate) fn is_weaker_than(&self, current: Argon2Parameters) -> bool {
         self.version != Version::V0x13
             || self.cost().work() < current.work()
@@ -203,7 +212,7 @@ fn work(memory_kib: u32, passes: u32) -> u64 {
     u64::from(memory_kib) * u64::from(passes)
 }
 
-/// One Argon2id hash, in memory that is exchanged for more where it does not suffice.
+/// Computes one Argon2id hash, and replaces `memory` with a larger one where it does not suffice.
 fn compute(
     memory: &mut Memory,
     version: Version,
@@ -214,7 +223,8 @@ fn compute(
 ) -> Result<(), HashError> {
     let blocks = params.block_count();
     if memory.len() < blocks {
-        // The old memory goes first and nothing is allocated in advance: the budget counts every byte.
+        // The budget counts every byte, so the old memory is freed first and nothing is allocated
+        // in reserve.
         *memory = Memory::new();
         memory.try_reserve_exact(blocks).map_err(|_| HashError::Overloaded)?;
         memory.resize(blocks, Block::default());

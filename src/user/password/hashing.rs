@@ -1,4 +1,4 @@
-//! The threads that hash passwords: few, dedicated, each with its own memory, behind a bounded queue.
+//! The password hashing threads: few, dedicated, each with its own memory, behind a bounded queue.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -12,10 +12,10 @@ use crate::environment::RandomnessError;
 use crate::error::Overloaded;
 use crate::time::{Clock, Timestamp};
 
-/// The blocks that one thread hashes in, kept from one hash to the next.
+/// The blocks that one thread hashes in. They are kept from one hash to the next.
 pub(crate) type Memory = Vec<Block>;
 
-/// Hands work to the hashing threads. They end when the last handle is dropped.
+/// Queues work for the hashing threads. The threads end when the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct HashingThreads {
     queue: SyncSender<Job>,
@@ -24,28 +24,29 @@ pub(crate) struct HashingThreads {
 }
 
 struct Job {
-    /// Returns without hashing if nobody waits for the result any more.
+    /// Does nothing if nobody waits for the result any more.
     work: Box<dyn FnOnce(&mut Memory) + Send>,
     deadline: Timestamp,
 }
 
-/// The hashing threads cannot be had as configured.
+/// The hashing threads cannot be set up as configured.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HashingConfigError {
-    /// Threads times memory is more than the budget.
+    /// The number of threads times the memory of one exceeds the budget.
     #[error(
         "{threads} hashing threads of {memory_kib} KiB exceed the memory budget of {budget_kib} KiB"
     )]
     MemoryBudget {
-        /// How many threads were asked for.
+        /// The number of threads.
         threads: usize,
-        /// What one may use, in KiB.
+        /// The memory that one thread may use, in KiB.
         memory_kib: u32,
-        /// What all may use together, in KiB.
+        /// The memory that all threads together may use, in KiB.
         budget_kib: u64,
     },
-    /// The decoy that stands in for unknown users does not behave as a real hash would.
+    /// The decoy hash, which is verified in place of an unknown user's, does not behave as a real
+    /// hash would.
     #[error("the password hash that stands in for unknown users failed its test")]
     Decoy,
     /// The parameters are outside what Argon2 allows.
@@ -60,7 +61,8 @@ pub enum HashingConfigError {
 }
 
 impl HashingThreads {
-    /// `waiting` jobs may queue, each for at most `queue_timeout`. The first thread goes on in this memory.
+    /// Starts the threads. At most `waiting` jobs may queue, each for at most `queue_timeout`. The
+    /// first thread takes over `memory`.
     pub(crate) fn start(
         threads: usize,
         waiting: usize,
@@ -82,12 +84,14 @@ impl HashingThreads {
 
     /// Runs `work` on one of the threads.
     ///
-    /// Whoever drops the returned future gives up the result. Work that has begun goes on until it is done: the
-    /// thread is its permit, so there is never more of it than there are threads.
+    /// # Cancel safety
+    ///
+    /// Dropping the future discards the result. Work that has begun runs to its end: each thread is
+    /// a permit, so there is never more work in progress than there are threads.
     ///
     /// # Errors
     ///
-    /// At once when the queue is full; later when the deadline passed before a thread was free.
+    /// Immediately if the queue is full; later if the deadline passes before a thread is free.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Memory) -> T + Send + 'static,
@@ -95,7 +99,7 @@ impl HashingThreads {
         let (answer, answered) = oneshot::channel();
         let work = move |memory: &mut Memory| {
             if !answer.is_canceled() {
-                // The receiver may have gone away meanwhile.
+                // The receiver may be gone by now.
                 let _ = answer.send(work(memory));
             }
         };
@@ -113,7 +117,7 @@ fn serve(jobs: &Mutex<Receiver<Job>>, clock: &dyn Clock, mut memory: Memory) {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
         if clock.now() < job.deadline {
-            // A panic costs its own job, whose waiter sees the channel close, and not the thread.
+            // A panic ends its own job, whose waiter sees the channel close, but not the thread.
             let _ = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut memory)));
         }
     }

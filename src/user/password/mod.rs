@@ -1,4 +1,4 @@
-//! Passwords of a user table, verified at a bounded and equal cost.
+//! Password verification for a user table with Argon2id hashes, at a bounded and equal cost.
 
 mod argon2id;
 mod hashing;
@@ -31,36 +31,52 @@ pub use crate::user::password::store::{AccountState, User, UserStore};
 
 /// Verifies passwords against a [`UserStore`], at a bounded and equal cost.
 ///
-/// * **Equal**: every attempt costs exactly one Argon2id verification, on the same path. A name that nobody has, a
-///   user without a password, a disabled one and a hash that is refused are no faster than a wrong password. For users
-///   whose hash has other parameters than the current ones this cannot hold: those whose hash is weaker (less memory
-///   times passes) are rehashed when they log in, and for a table that mixes them there is
+/// * **Equal**: every attempt costs exactly one Argon2id verification, on the same path. An unknown
+///   name, a user without a password, a disabled user and a refused hash are no faster than a wrong
+///   password. This cannot hold for users whose hash has other parameters than the current ones.
+///   Users whose hash is weaker (less memory times passes) are rehashed when they log in; for a
+///   table that mixes parameters, use
 ///   [`min_failure_time`](crate::PasswordGrantBuilder::min_failure_time).
-/// * **Bounded**: hashing happens on a few threads of its own, one a core unless told otherwise, each with memory that
-///   it keeps. What they cannot take on within their queue and their queue_timeout is refused at once with 503. An async
-///   worker never hashes, and a caller who goes away frees no place before the work is done.
+/// * **Bounded**: hashing runs on a few dedicated threads, one per core by default, each with
+///   memory that it keeps. A password is refused with 503: at once if the queue is full, or when no
+///   thread is free within the queue timeout. An async worker never hashes, and a caller that goes
+///   away frees no place before its work is done.
 ///
-/// Stored hashes are Argon2id PHC strings with a salt of at most 48 bytes and an output of at most 64, within the memory,
-/// the work (memory times passes) and the lanes of [`strongest_stored`](HashedPasswordsBuilder::strongest_stored). Whoever
-/// has another one cannot log in, and the observer is told ([`EventKind::StoredHashRefused`](crate::event::EventKind)).
+/// Stored hashes are Argon2id PHC strings with a salt of at most 48 bytes and an output of at most
+/// 64 bytes, within the memory, the work (memory times passes) and the lanes of
+/// [`strongest_stored`](HashedPasswordsBuilder::strongest_stored). A user with any other hash
+/// cannot log in, and the observer receives
+/// [`EventKind::StoredHashRefused`](crate::event::EventKind).
 ///
-/// Passwords are compared as they come, byte for byte. Some systems type `é` as one character and others as two, so bring
-/// them into one Unicode form (NFC) when they are set, and in your clients before they are sent.
+/// Passwords are compared byte for byte, as they arrive. Some systems type `é` as one character and
+/// others as two, so bring passwords into one Unicode form (NFC) when they are set, and in your
+/// clients before they are sent.
 ///
-/// Clones are cheap and share the threads: give one to the engine, and keep one for [`hash`](Self::hash)ing at enrolment.
+/// Clones are cheap and share the threads: give one to the engine, and keep one to
+/// [`hash`](Self::hash) new passwords at enrolment.
 ///
 /// ```
 /// # use password_grant::{BoxError, RequestContext, User, UserStore, async_trait};
 /// # struct Db;
 /// # #[async_trait]
 /// # impl UserStore for Db {
-/// #     async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> { Ok(None) }
-/// #     async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> { Ok(()) }
+/// #     async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
+/// #         Ok(None)
+/// #     }
+/// #     async fn update_hash(
+/// #         &self,
+/// #         _: &User,
+/// #         _: &str,
+/// #         _: &RequestContext,
+/// #     ) -> Result<(), BoxError> {
+/// #         Ok(())
+/// #     }
 /// # }
 /// use password_grant::HashedPasswords;
 /// use std::time::Duration;
 ///
-/// let users = HashedPasswords::builder(Db).threads(2).queue_timeout(Duration::from_secs(2)).build()?;
+/// let users =
+///     HashedPasswords::builder(Db).threads(2).queue_timeout(Duration::from_secs(2)).build()?;
 /// # Ok::<(), password_grant::password::HashingConfigError>(())
 /// ```
 #[derive(Clone)]
@@ -74,20 +90,21 @@ pub struct HashedPasswords {
     environment: Environment,
 }
 
-/// How long a login waits for its password to be hashed anew and stored.
+/// The timeout for rehashing a password and storing the new hash during a login.
 const REHASH_WITHIN: Duration = Duration::from_secs(2);
 
 impl HashedPasswords {
-    /// With the defaults. Starts the hashing threads, and hashes three times to make and try the decoy.
+    /// Verifies passwords of this table, with the default settings. Starts the hashing threads, and
+    /// hashes three times to make and test the decoy.
     ///
     /// # Errors
     ///
-    /// When a thread cannot be started or the random generator fails.
+    /// If a thread cannot be started or the random generator fails.
     pub fn new(users: impl UserStore) -> Result<Self, HashingConfigError> {
         Self::builder(users).build()
     }
 
-    /// To choose what differs from the defaults.
+    /// A builder, to change the defaults.
     pub fn builder(users: impl UserStore) -> HashedPasswordsBuilder {
         HashedPasswordsBuilder {
             users: Arc::new(users),
@@ -102,15 +119,16 @@ impl HashedPasswords {
         }
     }
 
-    /// Hashes a new password for storing, on the hashing threads.
+    /// Hashes a new password for storage, on the hashing threads.
     ///
     /// # Errors
     ///
-    /// For a password that no login could send, when the threads are overloaded, or the random generator fails.
+    /// If no login could send the password, if the threads are overloaded, or if the random
+    /// generator fails.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up the hash, nothing else.
+    /// Dropping the future discards the hash and has no other effect.
     pub async fn hash(&self, password: &str) -> Result<String, HashError> {
         check_new_password(password, self.password_limit)?;
         self.hash_unchecked(password).await
@@ -131,15 +149,15 @@ impl HashedPasswords {
         Ok(right)
     }
 
-    /// The hash to verify against, or why there is none.
+    /// The hash to verify against, or the reason why there is none.
     fn stored_hash(&self, user: Option<&User>) -> Result<StoredHash, Rejection> {
         let user = user.ok_or(Rejection::UnknownUser)?;
         let phc = user.password_hash().ok_or(Rejection::NoPassword)?;
         StoredHash::parse(phc, self.ceiling).ok_or(Rejection::UnusableHash)
     }
 
-    /// What becomes of a user whose password is right. The account's state is judged here, whatever the host's hook
-    /// does, and so is the most that the user may grant.
+    /// Decides the login of a user whose password is right. The account state and the user's scope
+    /// limit apply whatever the host's hook returns.
     async fn accept(&self, user: &User, attempt: &LoginAttempt<'_>) -> Result<Login, BoxError> {
         let login = user.login();
         if !matches!(
@@ -164,8 +182,8 @@ impl HashedPasswords {
         })
     }
 
-    /// A password that is right and stored too cheaply is stored anew. Whatever goes wrong, the login goes on: an
-    /// error, a panic, a database that does not answer.
+    /// Rehashes a correct password whose stored hash is too weak. The login continues whatever
+    /// fails: an error, a panic, or a database that does not answer.
     async fn strengthen(&self, user: &User, password: &str, context: &RequestContext) {
         let subject = user.subject();
         let store = async {
@@ -200,7 +218,7 @@ impl UserAuthenticator for HashedPasswords {
         let user = self.users.find(attempt.username(), attempt.context()).await?;
         let stored = self.stored_hash(user.as_ref());
 
-        // One verification for everyone, before anything is decided.
+        // Every attempt verifies one hash before any decision, so that all cost the same.
         let compared = stored.as_ref().unwrap_or(&self.decoy).clone();
         let right = self.verify(compared, password).await?;
 
@@ -260,65 +278,68 @@ pub struct HashedPasswordsBuilder {
 }
 
 impl HashedPasswordsBuilder {
-    /// What new hashes cost. Default 19 MiB, two passes, one lane.
+    /// The cost of new hashes. Default: 19 MiB, two passes, one lane.
     pub fn parameters(mut self, parameters: Argon2Parameters) -> Self {
         self.parameters = parameters;
         self
     }
 
-    /// The most that a stored hash may cost: its memory, its work and its lanes. A stronger one is refused before anything
-    /// is allocated. Passes are not bounded by themselves, but memory times passes is: with the default of 64 MiB, four
-    /// passes and 16 lanes, 16 MiB may have sixteen. What the current [`parameters`](Self::parameters) cost is allowed
-    /// anyway.
+    /// The highest cost of a stored hash, in memory, work and lanes. A stronger hash is refused
+    /// before anything is allocated. Passes alone are not bounded, but memory times passes is: with
+    /// the default of 64 MiB, four passes and 16 lanes, a hash of 16 MiB may have 16 passes. The
+    /// cost of the current [`parameters`](Self::parameters) is always allowed.
     pub fn strongest_stored(mut self, strongest: Argon2Parameters) -> Self {
         self.strongest = Some(strongest);
         self
     }
 
-    /// How many threads hash. Default one a core, as far as the memory budget goes.
+    /// The number of hashing threads. Default: one per core, as far as the memory budget allows.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads.max(1));
         self
     }
 
-    /// How many passwords may wait for a thread, at most 65,536. Default 64 a thread.
+    /// How many passwords may wait for a thread, at most 65,536. Default: 64 per thread.
     pub fn queue(mut self, waiting: usize) -> Self {
         self.queue = Some(waiting.clamp(1, 65_536));
         self
     }
 
-    /// How long a password may wait for a thread before it is refused with 503. Default 5 s.
+    /// How long a password may wait for a thread before it is refused with 503. Default: 5 seconds.
     pub fn queue_timeout(mut self, queue_timeout: Duration) -> Self {
         self.queue_timeout = queue_timeout;
         self
     }
 
-    /// What all threads together may use, in KiB: threads times the memory of the strongest stored hash. Default
-    /// 1 GiB. A thread holds no more than the strongest hash it has met.
+    /// The memory budget of all threads together, in KiB. The number of threads times the memory of
+    /// the strongest stored hash must not exceed it. Default: 1 GiB. A thread holds no more memory
+    /// than the largest hash that it has computed.
     pub fn memory_budget_kib(mut self, budget: u64) -> Self {
         self.memory_budget_kib = budget;
         self
     }
 
-    /// Bytes of a new password; give the same as for logins ([`RequestLimits::password`]). Default 1,024.
+    /// The longest new password, in bytes; set the same limit as for logins
+    /// ([`RequestLimits::password`]). Default: 1,024.
     pub fn password_limit(mut self, bytes: usize) -> Self {
         self.password_limit =
             RequestLimits { password: bytes, ..RequestLimits::default() }.within_bounds().password;
         self
     }
 
-    /// The clock, the source of randomness and the observer; see [`Environment`](crate::Environment).
+    /// The clock, the source of randomness and the observer; see
+    /// [`Environment`](crate::Environment).
     pub fn environment(mut self, environment: &Environment) -> Self {
         self.environment = environment.clone();
         self
     }
 
-    /// Checks the budget, makes and tries the decoy, and starts the threads.
+    /// Checks the memory budget, makes and tests the decoy, and starts the threads.
     ///
     /// # Errors
     ///
-    /// When threads times memory exceed the budget, the parameters are out of range, the random generator fails, or a
-    /// thread cannot be started.
+    /// If the threads' memory exceeds the budget, the parameters are out of range, the random
+    /// generator fails, the decoy fails its test, or a thread cannot be started.
     pub fn build(self) -> Result<HashedPasswords, HashingConfigError> {
         let ceiling = self.ceiling();
         let threads = self.affordable_threads(ceiling)?;
@@ -380,8 +401,9 @@ impl fmt::Debug for HashedPasswordsBuilder {
     }
 }
 
-/// The hash that stands in for users who have none: of a password that nobody knows, with the current parameters.
-/// It is tried, since one that did not parse would answer at once and so tell that the user is unknown.
+/// Makes the decoy that is verified in place of a missing hash: the hash of a random password that
+/// nobody knows, with the current parameters. It is tested, because a decoy that did not parse
+/// would answer at once and so reveal that the user is unknown.
 fn decoy(
     memory: &mut Memory,
     parameters: Argon2Parameters,

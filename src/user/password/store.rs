@@ -1,3 +1,6 @@
+//! The host's user table: the trait to look users up and to replace their hashes, and a user with
+//! its account state.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,16 +16,19 @@ use crate::user::login::Login;
 
 /// A table of users with Argon2id password hashes.
 ///
-/// Hashes of any other kind, bcrypt and Argon2i among them, and Argon2id beyond the bounds of [`HashedPasswords`](crate::HashedPasswords), are never
-/// right; the observer is told ([`EventKind::StoredHashRefused`](crate::event::EventKind)).
+/// A hash of any other kind, including bcrypt and Argon2i, or an Argon2id hash beyond the bounds of
+/// [`HashedPasswords`](crate::HashedPasswords) never matches; the observer receives
+/// [`EventKind::StoredHashRefused`](crate::event::EventKind).
 ///
 /// ```
 /// use password_grant::password::AccountState;
 /// use password_grant::{BoxError, RequestContext, User, UserStore, async_trait};
 /// # struct Db; struct Row { id: String, password_hash: Option<String>, active: bool }
 /// # impl Db {
-/// #   async fn user_named(&self, _: &str) -> Result<Option<Row>, BoxError> { Ok(None) }
-/// #   async fn replace_hash(&self, _: &str, _: &str, _: Option<&str>) -> Result<(), BoxError> { Ok(()) }
+/// #     async fn user_named(&self, _: &str) -> Result<Option<Row>, BoxError> { Ok(None) }
+/// #     async fn replace_hash(&self, _: &str, _: &str, _: Option<&str>) -> Result<(), BoxError> {
+/// #         Ok(())
+/// #     }
 /// # }
 ///
 /// #[async_trait]
@@ -35,7 +41,12 @@ use crate::user::login::Login;
 ///         }))
 ///     }
 ///
-///     async fn update_hash(&self, user: &User, new_hash: &str, _: &RequestContext) -> Result<(), BoxError> {
+///     async fn update_hash(
+///         &self,
+///         user: &User,
+///         new_hash: &str,
+///         _: &RequestContext,
+///     ) -> Result<(), BoxError> {
 ///         // UPDATE users SET password_hash = $new WHERE id = $id AND password_hash = $old
 ///         self.replace_hash(user.subject().as_str(), new_hash, user.password_hash()).await
 ///     }
@@ -43,37 +54,39 @@ use crate::user::login::Login;
 /// ```
 #[async_trait]
 pub trait UserStore: Send + Sync + 'static {
-    /// The user of this name, in the tenant that the context names. Users of every state: whether one may log in is
-    /// decided after the password.
+    /// Looks up the user of this name, in the tenant of the context. Return users of every state:
+    /// the state is checked after the password.
     ///
-    /// `username` is as typed: 1 to 320 bytes, without control characters other than TAB, not trimmed, not folded.
+    /// `username` is as typed: 1 to 320 bytes, without control characters other than TAB, neither
+    /// trimmed nor case-folded.
     ///
     /// # Errors
     ///
-    /// When the answer cannot be told now; the caller gets 503. A name that nobody has is `Ok(None)`.
+    /// If the lookup cannot be done now; the caller gets 503. An unknown name is `Ok(None)`.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any await, as may [`accept`](Self::accept): what that consumes, such as a one-time code, is consumed
-    /// though no token may follow.
+    /// The future may be dropped at any await, as may that of [`accept`](Self::accept): what
+    /// `accept` consumes, such as a one-time code, is consumed even if no token follows.
     async fn find(
         &self,
         username: &str,
         context: &RequestContext,
     ) -> Result<Option<User>, BoxError>;
 
-    /// Stores a stronger hash of the same password, which has just been proved right.
+    /// Stores a stronger hash of the same password, which has just been verified.
     ///
-    /// Replace the hash only where it still is [`user.password_hash()`](User::password_hash), or a password that was
-    /// changed meanwhile comes back.
+    /// Replace the hash only if it still is [`user.password_hash()`](User::password_hash).
+    /// Otherwise the old password would return if it was changed in the meantime.
     ///
     /// # Errors
     ///
-    /// A failure is observed, and the login goes on; so do a panic, and an answer that takes more than two seconds.
+    /// A failure is reported to the observer, and the login continues. The same applies to a panic,
+    /// and to an answer that takes more than two seconds.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any await: let the replacement be one statement.
+    /// The future may be dropped at any await, so make the replacement one statement.
     async fn update_hash(
         &self,
         user: &User,
@@ -81,27 +94,49 @@ pub trait UserStore: Send + Sync + 'static {
         context: &RequestContext,
     ) -> Result<(), BoxError>;
 
-    /// What becomes of a user whose password is right. Override it to add claims to `login`, to narrow its scope, or to
-    /// ask for a second factor with [`Login::more_needed`].
+    /// Decides the login of a user whose password is right. Override it to add claims to `login`,
+    /// to narrow its scope, or to ask for a second factor with [`Login::more_needed`].
     ///
-    /// Called for [`Active`](AccountState::Active) users with an accepted login, and for those with
-    /// [`SecondFactorRequired`](AccountState::SecondFactorRequired) with a rejected one, which only
-    /// [`User::second_factor_passed`] turns into an accepted one. For a factor that is wrong return the login as it came: it
-    /// counts as a failure, which [`Login::more_needed`] does not. Users in any other state are rejected before. Whatever
-    /// is returned, a token's scope stays within [`User::scope`], and a login of another subject is an error.
+    /// It is called for [`Active`](AccountState::Active) users with an accepted login, and for
+    /// users with [`SecondFactorRequired`](AccountState::SecondFactorRequired) with a rejected
+    /// login, which only [`User::second_factor_passed`] turns into an accepted one. If the factor
+    /// is wrong, return `login` unchanged: this counts as a failure, while [`Login::more_needed`]
+    /// does not. Users in any other state are rejected before. Whatever is returned, the token's
+    /// scope stays within [`User::scope`], and a login of another subject is an error.
     ///
     /// ```
     /// # use password_grant::password::AccountState;
-    /// # use password_grant::{BoxError, Login, LoginAttempt, RequestContext, User, UserStore, async_trait};
+    /// # use password_grant::{
+    /// #     BoxError, Login, LoginAttempt, RequestContext, User, UserStore, async_trait,
+    /// # };
     /// # struct Db;
-    /// # impl Db { async fn role(&self, _: &str) -> Result<String, BoxError> { Ok("staff".into()) } }
+    /// # impl Db {
+    /// #     async fn role(&self, _: &str) -> Result<String, BoxError> {
+    /// #         Ok("staff".into())
+    /// #     }
+    /// # }
     /// # #[async_trait]
     /// # impl UserStore for Db {
-    /// #   async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> { Ok(None) }
-    /// #   async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> { Ok(()) }
-    /// async fn accept(&self, user: &User, _: &LoginAttempt<'_>, login: Login) -> Result<Login, BoxError> {
+    /// #     async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
+    /// #         Ok(None)
+    /// #     }
+    /// #     async fn update_hash(
+    /// #         &self,
+    /// #         _: &User,
+    /// #         _: &str,
+    /// #         _: &RequestContext,
+    /// #     ) -> Result<(), BoxError> {
+    /// #         Ok(())
+    /// #     }
+    /// async fn accept(
+    ///     &self,
+    ///     user: &User,
+    ///     _: &LoginAttempt<'_>,
+    ///     login: Login,
+    /// ) -> Result<Login, BoxError> {
     ///     if user.account_state() == AccountState::SecondFactorRequired {
-    ///         return Ok(Login::more_needed("mfa_required")); // none was sent; a wrong one is `Ok(login)`
+    ///         // none was sent; a wrong one is `Ok(login)`
+    ///         return Ok(Login::more_needed("mfa_required"));
     ///     }
     ///     Ok(login.claim("role", self.role(user.subject().as_str()).await?))
     /// }
@@ -110,7 +145,7 @@ pub trait UserStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When the answer cannot be told now; the caller gets 503.
+    /// If the decision cannot be made now; the caller gets 503.
     async fn accept(
         &self,
         user: &User,
@@ -170,7 +205,7 @@ impl<T: UserStore + ?Sized> UserStore for Arc<T> {
     }
 }
 
-/// A user as the host has stored it.
+/// A user as stored by the host.
 #[derive(Clone)]
 pub struct User {
     subject: Subject,
@@ -183,24 +218,24 @@ pub struct User {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum AccountState {
-    /// It may.
+    /// The account may log in.
     #[default]
     Active,
-    /// It was switched off.
+    /// The account is disabled.
     Disabled,
-    /// It was locked.
+    /// The account is locked.
     Locked,
-    /// It, or its password, has expired.
+    /// The account or its password has expired.
     Expired,
-    /// Its password must be changed first.
+    /// The password must be changed first.
     PasswordChangeRequired,
-    /// It has a second factor, which this grant alone would bypass: rejected, unless [`UserStore::accept`] asks for
-    /// that factor.
+    /// The account has a second factor, which this grant alone would bypass. The login is rejected
+    /// unless [`UserStore::accept`] asks for that factor.
     SecondFactorRequired,
 }
 
 impl AccountState {
-    /// Why it may not log in with its password alone, if it may not.
+    /// Why the account may not log in with its password alone; `None` if it may.
     pub(crate) fn rejection(self) -> Option<Rejection> {
         match self {
             Self::Active => None,
@@ -214,28 +249,29 @@ impl AccountState {
 }
 
 impl User {
-    /// An active user: the subject is the table's immutable key, the hash a PHC string as
-    /// [`Argon2Parameters::hash`](crate::password::Argon2Parameters::hash) makes, or nothing for a user without a password.
+    /// An active user. `subject` is the table's immutable key. `password_hash` is a PHC string as
+    /// [`Argon2Parameters::hash`](crate::password::Argon2Parameters::hash) makes, or `None` for a
+    /// user without a password.
     #[must_use]
     pub fn new(subject: impl Into<Subject>, password_hash: Option<String>) -> Self {
         Self { subject: subject.into(), password_hash, state: AccountState::Active, scope: None }
     }
 
-    /// The state of the account.
+    /// Sets the state of the account.
     #[must_use]
     pub fn state(mut self, state: AccountState) -> Self {
         self.state = state;
         self
     }
 
-    /// The most that this user may grant; see [`Login::scope`].
+    /// Limits the scope that this user may grant; see [`Login::scope`].
     #[must_use]
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scope = Some(scope);
         self
     }
 
-    /// Who it is.
+    /// The user's subject.
     #[must_use]
     pub fn subject(&self) -> &Subject {
         &self.subject
@@ -247,25 +283,26 @@ impl User {
         self.password_hash.as_deref()
     }
 
-    /// The most that the user may grant, if it was said.
+    /// The limit of the scope that the user may grant, if one is set.
     pub(crate) fn most_scope(&self) -> Option<&Scope> {
         self.scope.as_ref()
     }
 
-    /// The state of the account that was given.
+    /// The state of the account.
     #[must_use]
     pub fn account_state(&self) -> AccountState {
         self.state
     }
 
-    /// An accepted login of this user, whose second factor [`UserStore::accept`] has found right. The only way to a
-    /// token for a user with [`SecondFactorRequired`](AccountState::SecondFactorRequired).
+    /// An accepted login of this user, to be returned by [`UserStore::accept`] once it has verified
+    /// the second factor. This is the only way to a token for a user with
+    /// [`SecondFactorRequired`](AccountState::SecondFactorRequired).
     #[must_use]
     pub fn second_factor_passed(&self) -> Login {
         Login::accepted_with_second_factor(self.subject.clone())
     }
 
-    /// What the state alone makes of a right password.
+    /// The login of a user whose password is right, by the account state alone.
     pub(crate) fn login(&self) -> Login {
         match self.state.rejection() {
             None => Login::accepted(self.subject.clone()),

@@ -1,4 +1,5 @@
-//! The JWT of a client assertion (RFC 7523 section 3): read strictly, then verified claim by claim.
+//! The JWT of a client assertion (RFC 7523 section 3): parsed strictly, then verified claim by
+//! claim.
 
 use std::time::Duration;
 
@@ -13,12 +14,13 @@ use crate::types::limits::RequestLimits;
 
 /// The registered `client_assertion_type` (RFC 7523 section 2.2).
 pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// What some deployed clients send in its place.
+/// What some deployed clients send instead.
 pub(crate) const JWT_BEARER_ALIAS: &str = "jwt_bearer";
-/// The `typ` of a client assertion (draft-ietf-oauth-rfc7523bis). Nothing else that we sign or accept has it.
+/// The `typ` of a client assertion (draft-ietf-oauth-rfc7523bis). No other token that this crate
+/// signs or accepts has it.
 pub(crate) const ASSERTION_TYPE: &str = "client-authentication+jwt";
 
-/// Bytes of a `jti`.
+/// The longest `jti`, in bytes.
 const ID: usize = 256;
 
 /// A well-formed client assertion. Nothing in it is verified.
@@ -28,34 +30,36 @@ pub(crate) struct UnverifiedAssertion<'r> {
     client_id: String,
 }
 
-/// What an assertion is verified against besides its client's registration.
+/// What an assertion is verified against, in addition to its client's registration.
 pub(crate) struct Expectations<'a> {
-    /// The audience that assertions must be for. From the configuration, never from the request.
+    /// The audience that assertions must have. It comes from the configuration, never from the
+    /// request.
     pub(crate) issuer: &'a str,
     pub(crate) token_endpoint: &'a str,
     /// The URL of the endpoint that was called.
     pub(crate) endpoint: &'a str,
-    /// The algorithms that the server takes.
+    /// The algorithms that the server accepts.
     pub(crate) algorithms: &'a [Algorithm],
     /// How far ahead `exp` may lie.
-    pub(crate) longest_life: Duration,
+    pub(crate) max_lifetime: Duration,
     pub(crate) now: Timestamp,
 }
 
-/// How far the clocks of client and server may be apart.
+/// The most by which the clocks of client and server may differ.
 pub(crate) const SKEW: Duration = Duration::from_secs(30);
 
 /// What is needed of a verified assertion to use it once.
 pub(crate) struct VerifiedAssertion {
     pub(crate) id: String,
-    /// Until when it would be taken again, by a clock that is behind by as much as it may be.
+    /// Until when the assertion would be accepted again: its `exp` plus the clock skew.
     pub(crate) end: Timestamp,
-    /// It is for our issuer alone, as it should be.
+    /// Whether its only audience is this server's issuer, as it should be.
     pub(crate) is_for_issuer_alone: bool,
 }
 
 impl<'r> UnverifiedAssertion<'r> {
-    /// `None` if the text is longer than 8 KiB or is not a JWT with a subject, read strictly.
+    /// Parses an assertion strictly. `None` if the text is longer than 8 KiB, or is not a JWT with
+    /// a subject.
     pub(crate) fn parse(text: &'r str) -> Option<Self> {
         if text.len() > RequestLimits::ASSERTION {
             return None;
@@ -66,7 +70,7 @@ impl<'r> UnverifiedAssertion<'r> {
         Some(Self { jws, claims, client_id })
     }
 
-    /// The client that it claims to be from (`sub`). Raw.
+    /// The client that the assertion claims to be from (`sub`). Raw.
     pub(crate) fn client_id(&self) -> &str {
         &self.client_id
     }
@@ -75,17 +79,19 @@ impl<'r> UnverifiedAssertion<'r> {
         self.jws.algorithm
     }
 
-    /// Whether none of these keys has the name that the assertion names its key by.
+    /// Whether the assertion names a key, and none of these keys has that name.
     pub(crate) fn names_none_of(&self, keys: &VerificationKeys) -> bool {
         !keys.knows(self.jws.key_name())
     }
 
-    /// Whether it may have been signed with a key that cannot be used: it names that one, or none.
+    /// Whether the assertion may have been signed with this key, which cannot be used: it names
+    /// that key, or no key at all.
     pub(crate) fn may_mean(&self, unusable: &UnusableKey) -> bool {
         self.jws.key_name().kid.is_none_or(|said| unusable.kid() == Some(said))
     }
 
-    /// Everything but whether it was seen before: type, algorithm, signature, then each claim.
+    /// Verifies type, algorithm and signature, and then each claim: everything except that the
+    /// assertion was not used before.
     pub(crate) fn verify(
         &self,
         registered: &AssertionRegistration,
@@ -131,7 +137,8 @@ impl<'r> UnverifiedAssertion<'r> {
         }
     }
 
-    /// `exp` is there and neither past nor too far ahead; `nbf` and `iat`, if there, are not ahead.
+    /// Verifies that `exp` is present and neither past nor too far ahead, and that `nbf` and `iat`,
+    /// if present, are not in the future. Returns when the assertion stops being accepted.
     fn times(&self, expected: &Expectations<'_>) -> Result<Timestamp, ClientFault> {
         let date = |claim: &str| match self.claims.get(claim) {
             None => Ok(None),
@@ -144,7 +151,7 @@ impl<'r> UnverifiedAssertion<'r> {
             date.is_some_and(|date| Timestamp::from_unix_seconds(date.rounded_up()) > latest)
         };
         let expired = end.plus(SKEW) <= expected.now;
-        let too_long = end > latest.plus(expected.longest_life);
+        let too_long = end > latest.plus(expected.max_lifetime);
         if expired || too_long || ahead(date("nbf")?) || ahead(date("iat")?) {
             return Err(ClientFault::AssertionTime);
         }
@@ -152,8 +159,10 @@ impl<'r> UnverifiedAssertion<'r> {
     }
 }
 
-/// An assertion that is for others too could be used by them (RFC 7523bis section 4), so it should be for our issuer
-/// alone. Some deployed clients name an endpoint, and may be registered for that.
+/// Whether a client that is registered for [`AssertionCompatibility::EndpointAudience`] may use
+/// these audiences. For all other clients the only audience must be this server's issuer, because
+/// any other audience could use the assertion here (RFC 7523bis section 4). Some deployed clients
+/// name an endpoint instead.
 fn is_for_an_endpoint(
     audiences: &[&str],
     registered: &AssertionRegistration,
@@ -164,7 +173,8 @@ fn is_for_an_endpoint(
         && audiences.iter().any(|audience| ours.contains(audience))
 }
 
-/// Absent or `JWT` too, as RFC 7523bis has it; never the type of something else that we sign.
+/// Whether the `typ` is that of a client assertion. `JWT` is accepted too, as RFC 7523bis does; the
+/// type of any other token that this crate signs never is.
 fn is_assertion_type(typ: &str) -> bool {
     let short = match typ.get(..12) {
         Some(prefix) if prefix.eq_ignore_ascii_case("application/") => {

@@ -1,5 +1,5 @@
 //! Client assertions (`private_key_jwt`, `client_secret_jwt`; RFC 7521, RFC 7523): the credential,
-//! its keys, and its single use. The JWT itself is read and judged in [`jwt`].
+//! its keys, and its single use. [`jwt`] parses and verifies the JWT itself.
 
 mod jwt;
 
@@ -13,7 +13,7 @@ use crate::client::authenticate::assertion::jwt::{
 };
 use crate::client::authenticate::basic::Basic;
 use crate::client::authenticate::{AuthenticatedClient, Authenticator};
-use crate::client::jwks::Wanted;
+use crate::client::jwks::Freshness;
 use crate::client::replay::{Use, UseKeys, use_once};
 use crate::client::{
     AssertionCompatibility, AssertionKeys, AuthenticationMethod, Client, ClientAuthentication,
@@ -27,10 +27,11 @@ use crate::state::key::Purpose;
 use crate::state::transaction::State;
 use crate::types::identifier::ClientId;
 
-/// An assertion, and what came with it that only some clients may send.
+/// An assertion, and what came with it that only clients with an [`AssertionCompatibility`] may
+/// send.
 pub(crate) struct AssertionCredential<'r> {
     assertion: UnverifiedAssertion<'r>,
-    /// The type is spelt as some deployed clients spell it.
+    /// Whether the `client_assertion_type` is spelt as some deployed clients spell it.
     is_alias: bool,
     alongside: Alongside,
 }
@@ -98,8 +99,8 @@ impl<'r> AssertionCredential<'r> {
         }
     }
 
-    /// An odd spelling of the type, and a second mechanism, are for clients that are registered for
-    /// them.
+    /// Checks that the client is registered for the alias of the type, and for a Basic header in
+    /// addition to the assertion, if the request has these.
     fn check_compatibility(
         &self,
         registered: Option<&ClientAuthentication>,
@@ -120,8 +121,8 @@ impl<'r> AssertionCredential<'r> {
         }
     }
 
-    /// Verifies signature and claims, and then that the assertion is used for the first time:
-    /// nothing that is not verified is stored.
+    /// Verifies signature and claims first, and then that the assertion was not used before:
+    /// nothing unverified is stored.
     async fn verify(
         &self,
         client: &AuthenticatedClient,
@@ -135,7 +136,7 @@ impl<'r> AssertionCredential<'r> {
         };
         let verified = self.assertion.verify(registered, &keys, &authenticator.assertions);
         if let Err(ClientFault::AssertionSignature | ClientFault::AssertionAlgorithm) = verified {
-            // At most one, so that bad assertions cannot fill a log.
+            // At most one event for each request, so that bad assertions cannot fill a log.
             let meant = keys.unusable().iter().find(|key| self.assertion.may_mean(key));
             meant.into_iter().for_each(|key| authenticator.key_passed_over(key, client.id()));
         }
@@ -154,8 +155,8 @@ impl<'r> AssertionCredential<'r> {
         Ok(())
     }
 
-    /// The keys that the client publishes; fetched again if the assertion names one that is not
-    /// among them.
+    /// The keys that the client publishes. They are fetched again if the assertion names one that
+    /// is not among them.
     async fn published_keys(
         &self,
         uri: &str,
@@ -166,9 +167,9 @@ impl<'r> AssertionCredential<'r> {
             .published
             .ok_or("there is no JwksSource")
             .or_fault(ServerFault::JwksSource)?;
-        let mut had = source.at(uri, Wanted::Recent).await.or_fault(ServerFault::JwksSource)?;
+        let mut had = source.at(uri, Freshness::Recent).await.or_fault(ServerFault::JwksSource)?;
         if self.assertion.names_none_of(&had.keys) {
-            had = source.at(uri, Wanted::Newer).await.or_fault(ServerFault::JwksSource)?;
+            had = source.at(uri, Freshness::Newer).await.or_fault(ServerFault::JwksSource)?;
         }
         if had.just_fetched {
             had.keys
@@ -187,15 +188,15 @@ impl Authenticator<'_> {
     }
 }
 
-/// The assertions that were used: each is good for one request (RFC 7523 section 3).
+/// The assertions that were used. Each is valid for one request (RFC 7523 section 3).
 pub(crate) struct UsedAssertions {
     pub(crate) state: Arc<State>,
-    /// How many of one client's are remembered at once.
+    /// How many used assertions of one client are remembered at once.
     pub(crate) most: u64,
 }
 
 impl UsedAssertions {
-    /// Clocks of one deployment are at most this far apart.
+    /// The most by which the clocks of one deployment may differ.
     const MARGIN: Duration = Duration::from_secs(60);
 
     async fn once(

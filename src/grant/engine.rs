@@ -1,0 +1,137 @@
+//! The engine behind [`PasswordGrant`](crate::PasswordGrant): its parts, the edge at which what a
+//! request ends with is reported and converted.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::client::Grant;
+use crate::client::authenticate::UsedAssertions;
+use crate::client::jwks::PublishedKeys;
+use crate::endpoint::metadata::{Endpoints, Metadata};
+use crate::error::{Reason, ServerFault, TokenError};
+use crate::event::{self, Event, EventKind};
+use crate::future::catch_panic;
+use crate::grant::builder::Settings;
+use crate::http::{HttpRequest, HttpResponse};
+use crate::limiter::AttemptLimiter;
+use crate::refusal::Refusal;
+use crate::request::{Endpoint, TokenRequest};
+use crate::response::TokenResponse;
+use crate::session::{Revocations, Sessions};
+use crate::time::Timestamp;
+use crate::token::jti::TokenIds;
+use crate::types::context::RequestContext;
+
+pub(crate) struct Engine {
+    pub(crate) settings: Settings,
+    pub(crate) realm: Arc<str>,
+    /// `None` if the host has switched the limits off.
+    pub(crate) limiter: Option<AttemptLimiter>,
+    pub(crate) used_assertions: UsedAssertions,
+    pub(crate) published: Option<PublishedKeys>,
+    /// `None` if refresh tokens are off.
+    pub(crate) sessions: Option<Sessions>,
+    pub(crate) grants: Vec<Grant>,
+    pub(crate) revocations: Revocations,
+    pub(crate) token_ids: TokenIds,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) metadata: Metadata,
+    /// Number of requests that came without their caller's address.
+    pub(crate) missing_addresses: AtomicU64,
+}
+
+/// The one place where the outcome of a request is reported to the observer and converted into an
+/// answer.
+impl Engine {
+    pub(super) fn parse<'a>(
+        &self,
+        parsed: &mut TokenRequest<'a>,
+        request: &HttpRequest<'a>,
+        endpoint: Endpoint,
+    ) -> Result<(), TokenError> {
+        let parsed = parsed.parse(request, endpoint, &self.settings.limits);
+        parsed.map_err(|fault| self.refuse(fault.into(), &request.context, None, None))
+    }
+
+    /// The answer to a request. A panic in the host's code becomes a server fault.
+    pub(super) async fn answered<T: Into<HttpResponse>>(
+        &self,
+        context: &RequestContext,
+        future: Pin<&mut impl Future<Output = Result<T, TokenError>>>,
+    ) -> HttpResponse {
+        match catch_panic(future).await {
+            Some(answer) => answer.map_or_else(Into::into, Into::into),
+            None => self.refuse(ServerFault::Panic.into(), context, None, None).into(),
+        }
+    }
+
+    pub(super) async fn handle(
+        &self,
+        request: &mut TokenRequest<'_>,
+    ) -> Result<TokenResponse, TokenError> {
+        let started = self.settings.environment.clock.now();
+        match self.grant(request, started).await {
+            Ok(response) => Ok(response),
+            Err(refusal) => {
+                let username = request.username();
+                let refusal = self.with_wait_for_refresh(refusal, request);
+                let error = self.refuse(refusal, &request.context, username, Some(started));
+                self.hold_back(&error, started).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Reports a refusal of an endpoint that has no grants, and converts it.
+    pub(crate) fn conclude<T>(
+        &self,
+        outcome: Result<T, Refusal>,
+        context: &RequestContext,
+        started: Timestamp,
+    ) -> Result<T, TokenError> {
+        outcome.map_err(|refusal| self.refuse(refusal, context, None, Some(started)))
+    }
+
+    /// Reports a refusal to the observer and converts it into the answer, which tells the caller
+    /// only what it may know.
+    fn refuse(
+        &self,
+        refusal: Refusal,
+        context: &RequestContext,
+        username: Option<&str>,
+        started: Option<Timestamp>,
+    ) -> TokenError {
+        let event = refusal.event();
+        let concerns_login = matches!(
+            event.kind,
+            EventKind::LoginRejected(_) | EventKind::MoreNeeded | EventKind::AttemptDenied(_)
+        );
+        self.observe(&Event {
+            username: username.filter(|_| concerns_login),
+            elapsed: started.map(|started| self.settings.environment.clock.now().since(started)),
+            context: Some(context),
+            ..event
+        });
+        refusal.into_error(&self.realm)
+    }
+
+    pub(crate) fn observe(&self, event: &Event<'_>) {
+        event::observe(&*self.settings.environment.observer, event);
+    }
+
+    /// Delays the answer to a failed login until the minimum failure time after its start, so that
+    /// the response time does not tell the cause. A failed client authentication is delayed too if
+    /// it can cost a slow hash.
+    async fn hold_back(&self, error: &TokenError, started: Timestamp) {
+        let held_back = match error.reason() {
+            Reason::Login(_) => true,
+            Reason::Client(_) => self.settings.slow_secrets.is_some(),
+            _ => false,
+        };
+        if let Some(floor) = self.settings.min_failure_time.filter(|_| held_back) {
+            let passed = self.settings.environment.clock.now().since(started);
+            self.settings.environment.clock.sleep(floor.saturating_sub(passed)).await;
+        }
+    }
+}

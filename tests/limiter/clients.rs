@@ -1,0 +1,109 @@
+//! The limit of clients whose authentication fails, a client and an address.
+
+use password_grant::limiter::{AttemptCount, LimitKey};
+use password_grant::state::InMemoryState;
+use password_grant::testing::InMemoryTokens;
+use password_grant::token::OpaqueIssuer;
+use password_grant::{Client, ClientSecret, Environment, Grant, PasswordGrant, RequestContext};
+
+use crate::common::fakes::{ConstantRandomness, ScriptedClients};
+use crate::common::{GOOD, ISSUER, Users, World};
+use crate::support::{
+    ALICE, EITHER, HOME, Waits, count, from, post, post_as, post_as_mobile, standing, world_over,
+};
+
+/// Requirement 41: a client that fails too often has to wait at this address, and only there.
+#[tokio::test]
+async fn a_client_that_fails_too_often_from_an_address_waits_there_and_only_there() {
+    // Clients are counted in a few groups, which a random key chooses. This key puts these three in
+    // groups of their own.
+    for state in EITHER {
+        let world = World::in_environment(
+            Users::default(),
+            |own| own.randomness(ConstantRandomness(7)),
+            state,
+        );
+        let home = from(HOME);
+        let fail = async |client: &str| post_as(&world.grant, &home, (client, "guess"), GOOD).await;
+        for client in ["web", "unknown"] {
+            for _ in 0..20 {
+                fail(client).await.is(401, "invalid_client");
+            }
+            fail(client).await.waits(60);
+        }
+        // Even the right secret is refused now, and a client that does not exist gets the same
+        // answer.
+        let refusal = post(&world.grant, &home, GOOD).await;
+        assert_eq!(refusal, fail("unknown").await);
+        assert!(world.events.last().starts_with("client \"unknown\" denied"));
+        post(&world.grant, &from("192.0.2.2"), GOOD).await.is_granted();
+        post_as(&world.grant, &home, ("idle", "idle-secret"), GOOD)
+            .await
+            .is(400, "unauthorized_client");
+        // Clients have keys of their own: no user name was charged, and nobody logged in.
+        assert_eq!(count(&world.grant, ALICE, &home).await, AttemptCount::default());
+        let web = LimitKey::Client { client_id: "web" };
+        assert_eq!(count(&world.grant, web, &home).await.in_window, 20);
+        world.grant.reset_attempts(web, &home).await.unwrap();
+        post(&world.grant, &home, GOOD).await.is_granted();
+    }
+}
+
+/// A client over its limit is refused before it is looked up.
+#[tokio::test]
+async fn a_client_that_waits_costs_no_look_up() {
+    let clients = ScriptedClients::new(|id, _| {
+        let web = Client::confidential("web", ClientSecret::digest_of("web-secret"));
+        Ok((id == "web").then(|| web.grants([Grant::Password]).build()))
+    });
+    let tokens = OpaqueIssuer::new(InMemoryTokens::new(), "https://api.example.com");
+    let builder = PasswordGrant::builder(ISSUER, clients.clone(), Users::default(), tokens);
+    let grant =
+        builder.environment(&Environment::new().observer(()).clock(standing())).build().unwrap();
+    for _ in 0..40 {
+        post_as(&grant, &from(HOME), ("web", "guess"), GOOD).await;
+    }
+    assert_eq!(clients.take_asked().len(), 20);
+}
+
+/// Requirement 92: one caller that invents identifiers takes a bounded number of rows.
+#[tokio::test]
+async fn unknown_clients_without_number_take_a_bounded_number_of_rows() {
+    let (world, state) = world_over(Users::default(), InMemoryState::new());
+    for number in 0..5_000 {
+        post_as(&world.grant, &from(HOME), (&format!("client{number}"), "guess"), GOOD).await;
+    }
+    assert!(state.len() <= 256, "{}", state.len());
+}
+
+/// Without an address the limit would be the client's as a whole, and anybody could lock an
+/// application out. A public client has no secret that could be guessed.
+#[tokio::test]
+async fn nobody_can_lock_an_application_out() {
+    let world = World::default();
+    for _ in 0..200 {
+        post_as(&world.grant, &RequestContext::new(), ("web", "guess"), GOOD)
+            .await
+            .is(401, "invalid_client");
+    }
+    world.post(GOOD).await.is_granted();
+
+    let home = from(HOME);
+    for _ in 0..30 {
+        post_as(&world.grant, &home, ("mobile", "guess"), GOOD).await;
+    }
+    post_as_mobile(&world.grant, &home).await.is_granted();
+}
+
+/// A client that authenticates is not charged, however often it calls.
+#[tokio::test]
+async fn a_client_that_authenticates_is_not_counted() {
+    let world = World::default();
+    let home = from(HOME);
+    for _ in 0..100 {
+        post(&world.grant, &home, GOOD).await.is_granted();
+    }
+    let web = LimitKey::Client { client_id: "web" };
+    assert_eq!(count(&world.grant, web, &home).await, AttemptCount::default());
+    assert_eq!(count(&world.grant, LimitKey::Source, &home).await, AttemptCount::default());
+}

@@ -1,0 +1,162 @@
+//! Addresses and devices from which a user has logged in before keep a limit of their own.
+
+use std::time::Duration;
+
+use password_grant::limiter::{AttemptCount, LimitKey};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::common::{GOOD, Users, World};
+use crate::support::{ALICE, BURST, EITHER, HOME, Waits, count, from, post, post_as_mobile, wrong};
+
+/// Requirement 95, incident I8: guesses from elsewhere do not lock the owner out at home.
+#[tokio::test]
+async fn whoever_attacks_from_elsewhere_for_a_day_does_not_delay_the_owner_at_home() {
+    for state in EITHER {
+        let world = World::with_clock(Users::default(), state);
+        let home = from(HOME);
+        post(&world.grant, &home, GOOD).await.is_granted();
+        assert!(world.events.lines().iter().any(|line| line.ends_with("from a new origin")));
+
+        let mut denied = 0;
+        for minute in 0..24 * 60 {
+            let elsewhere = from(&format!("198.51.{}.{}", minute / 250, minute % 250));
+            denied += usize::from(post(&world.grant, &elsewhere, &wrong()).await.status == 429);
+            if minute % 60 == 0 {
+                post(&world.grant, &home, GOOD).await.is_granted();
+            }
+            world.clock.advance(Duration::from_secs(60));
+        }
+        assert!(denied > 1000, "{denied}");
+        post(&world.grant, &from("203.0.113.1"), GOOD).await.is(429, "temporarily_unavailable");
+        post(&world.grant, &home, GOOD).await.is_granted();
+    }
+}
+
+/// Guesses from a known device are counted there, and there are no more of them than elsewhere.
+#[tokio::test]
+async fn a_known_origin_has_a_burst_of_its_own_and_no_more() {
+    let world = World::default();
+    let home = from(HOME);
+    post(&world.grant, &home, GOOD).await.is_granted();
+    for _ in 0..BURST {
+        post(&world.grant, &home, &wrong()).await.is(400, "invalid_grant");
+    }
+    post(&world.grant, &home, GOOD).await.waits(1);
+    assert_eq!(count(&world.grant, ALICE, &home).await.failures, 0);
+    let at_home = LimitKey::KnownOrigin { username: "Alice", client_id: "web" };
+    assert_eq!(count(&world.grant, at_home, &home).await.failures, 10);
+
+    // A device is known for one client: another client at the same address is not known.
+    post_as_mobile(&world.grant, &home).await.is_granted();
+
+    // A host that distrusts the device can have it forgotten.
+    world.grant.reset_attempts(at_home, &home).await.unwrap();
+    assert_eq!(count(&world.grant, at_home, &home).await, AttemptCount::default());
+    world.events.lines().iter().find(|line| *line == "attempts on KnownOrigin reset").unwrap();
+}
+
+/// A device is known for ninety days from the last login, and failures do not prolong that.
+#[tokio::test]
+async fn an_origin_is_forgotten_when_nobody_logs_in_from_it() {
+    let world = World::default();
+    let (home, elsewhere) = (from(HOME), from("203.0.113.1"));
+    let day = Duration::from_secs(86_400);
+    let spend = async || {
+        for _ in 0..BURST {
+            post(&world.grant, &elsewhere, &wrong()).await;
+        }
+        post(&world.grant, &elsewhere, &wrong()).await.is(429, "temporarily_unavailable");
+    };
+    post(&world.grant, &home, GOOD).await.is_granted();
+    world.clock.advance(day * 89);
+    spend().await;
+    post(&world.grant, &home, GOOD).await.is_granted();
+    world.clock.advance(day * 89);
+    post(&world.grant, &home, &wrong()).await.is(400, "invalid_grant");
+    world.clock.advance(day);
+    spend().await;
+    post(&world.grant, &home, GOOD).await.is(429, "temporarily_unavailable");
+}
+
+/// A device that the host names is known at any address, and does not use up the entry of the
+/// address.
+#[tokio::test]
+async fn the_host_can_name_an_origin_of_its_own() {
+    let world = World::default();
+    let home = from(HOME);
+    let device = |address: &str| from(address).with_device("device-7");
+    post(&world.grant, &device(HOME), GOOD).await.is_granted();
+    for _ in 0..=BURST {
+        post(&world.grant, &from("203.0.113.1"), &wrong()).await;
+    }
+    post(&world.grant, &from("203.0.113.2"), GOOD).await.is(429, "temporarily_unavailable");
+    post(&world.grant, &from("203.0.113.2").with_device("device-8"), GOOD)
+        .await
+        .is(429, "temporarily_unavailable");
+    post(&world.grant, &device("203.0.113.2"), GOOD).await.is_granted();
+    post(&world.grant, &home, GOOD).await.is_granted();
+}
+
+#[derive(Debug, Clone)]
+enum Happens {
+    Guess(u8),
+    Owner { right: bool },
+    Minutes(u64),
+}
+
+fn day() -> impl Strategy<Value = Vec<Happens>> {
+    let happens = prop_oneof![
+        12 => any::<u8>().prop_map(Happens::Guess),
+        2 => Just(Happens::Owner { right: true }),
+        2 => Just(Happens::Owner { right: false }),
+        3 => (0_u64..200).prop_map(Happens::Minutes),
+    ];
+    vec(happens, 1..300)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever happens elsewhere, in any order: an owner who mistypes less often than the burst
+    /// never waits at home, and away from home nobody gets more attempts than the limits allow.
+    #[test]
+    fn nothing_that_happens_elsewhere_delays_an_owner_at_home(history in day()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let world = World::default();
+            let home = from(HOME);
+            post(&world.grant, &home, GOOD).await.is_granted();
+            let (mut in_a_row, mut guesses_since_a_day) = (0, Vec::new());
+            let mut now = 0;
+            for happens in history {
+                match happens {
+                    Happens::Minutes(minutes) => {
+                        now += minutes;
+                        world.clock.advance(Duration::from_secs(60 * minutes));
+                    }
+                    Happens::Guess(from_where) => {
+                        let elsewhere = from(&format!("198.51.100.{from_where}"));
+                        let answer = post(&world.grant, &elsewhere, &wrong()).await;
+                        if answer.status == 400 {
+                            guesses_since_a_day.push(now);
+                        }
+                    }
+                    // After nine mistakes in a row nobody has to wait yet.
+                    Happens::Owner { right: false } if in_a_row < BURST - 1 => {
+                        post(&world.grant, &home, &wrong()).await.is(400, "invalid_grant");
+                        in_a_row += 1;
+                    }
+                    Happens::Owner { .. } => {
+                        post(&world.grant, &home, GOOD).await.is_granted();
+                        in_a_row = 0;
+                    }
+                }
+            }
+            for start in &guesses_since_a_day {
+                let day = *start..start + 24 * 60;
+                let within = guesses_since_a_day.iter().filter(|at| day.contains(at)).count();
+                assert!(within <= 200 + 96, "{within}");
+            }
+        });
+    }
+}
