@@ -379,7 +379,7 @@ impl Options {
         let mut key =
             AssertionKey::from_pem(read(file)?).map_err(|error| format!("{file}: {error}"))?;
         if let Some(kid) = &self.kid {
-            key = key.kid(kid);
+            key = key.with_kid(kid);
         }
         if let Some(file) = &self.certificate {
             let certificate = CertificateDer::from_pem_slice(&read(file)?)

@@ -13,21 +13,23 @@
 //!
 //! # The traits you implement
 //!
-//! | trait | methods | what it is for | required |
+//! | trait | required methods | what it is for | needed |
 //! | --- | ---: | --- | --- |
 //! | [`ClientStore`] | 1 | finds a registered client | yes, or [`InMemoryClients`](testing::InMemoryClients) |
 //! | [`UserStore`] | 2 | finds a user and stores a new password hash, under [`HashedPasswords`] | this one |
 //! | [`UserAuthenticator`] | 1 | judges user name and password in your own way | or this one |
 //! | [`TokenIssuer`] | 1 | makes access tokens | no: [`JwtIssuer`], [`OpaqueIssuer`](token::OpaqueIssuer) |
-//! | [`AccountGate`] | 1 | says at each refresh whether the account may still be used | with [`RefreshTokens`] |
+//! | [`AccountGate`] | 1 | says at refresh and introspection whether the account may be used | with [`RefreshTokens`] |
 //! | [`Observer`] | 1 | receives [`Event`]s, for an audit log and metrics | no |
 //! | [`StateStore`](state::StateStore) | 2 | shares state between several instances | no |
 //! | [`AccountNames`](limiter::AccountNames) | 1 | names an account whose user has several names | no |
 //! | [`JwksSource`](assertion::JwksSource) | 1 | fetches the keys that clients publish | no |
 //! | [`TokenStore`](token::TokenStore) | 2 | keeps opaque access tokens | no |
+//! | [`TokenLookup`](resource::TokenLookup), [`IntrospectionTransport`](resource::IntrospectionTransport) | 1, 1 | tell a verifier what a token says | no |
+//! | [`SigningKey`](jose::SigningKey) | 3 | signs elsewhere, such as in a hardware module | no |
 //! | [`Clock`], [`SecureRandom`](environment::SecureRandom) | 2, 1 | replace the system's, in an [`Environment`] | no |
 //!
-//! Each of them is implemented for an `Arc` of itself. "Not found" is a value; an error is your
+//! Each but `SigningKey` is implemented for an `Arc` of itself. "Not found" is a value; an error is your
 //! own, with `?`.
 //!
 //! # How a request is answered

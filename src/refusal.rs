@@ -9,19 +9,18 @@ use serde_json::{Map, Value};
 
 use crate::error::{BoxError, LimitKind, Reason, ServerFault, TokenError};
 use crate::event::{Event, EventKind};
-use crate::types::identifier::{ClientId, SessionId};
+use crate::types::identifier::{ClientId, SessionId, Subject};
 
-/// Why a request is refused. In a box, because every function of the engine may return one.
-#[derive(Debug)]
+/// Why a request is refused. Boxed, to keep every `Result<_, Refusal>` small.
 pub(crate) struct Refusal(Box<Details>);
 
-#[derive(Debug)]
 struct Details {
     reason: Reason,
     cause: Option<BoxError>,
     /// The authenticated client; where none has authenticated, the one that the request claimed.
     client_id: Option<ClientId>,
     session_id: Option<SessionId>,
+    subject: Option<Subject>,
     retry_after: Option<Duration>,
     members: Map<String, Value>,
 }
@@ -34,6 +33,7 @@ impl Refusal {
             cause: None,
             client_id: None,
             session_id: None,
+            subject: None,
             retry_after: None,
             members: Map::new(),
         }))
@@ -49,6 +49,11 @@ impl Refusal {
     /// Names the client, unless the refusal already names one.
     pub(crate) fn of_client(mut self, client_id: &ClientId) -> Self {
         self.0.client_id.get_or_insert_with(|| client_id.clone());
+        self
+    }
+
+    pub(crate) fn of_subject(mut self, subject: &str) -> Self {
+        self.0.subject = Some(subject.into());
         self
     }
 
@@ -80,14 +85,14 @@ impl Refusal {
         &self.0.reason
     }
 
-    /// The claimed client, where the client authentication failed.
+    /// The client that the refusal names: authenticated, or else the one that the request claimed.
     pub(crate) fn client_id(&self) -> Option<&ClientId> {
         self.0.client_id.as_ref()
     }
 
     /// The event that reports this refusal.
     pub(crate) fn event(&self) -> Event<'_> {
-        let Details { reason, cause, client_id, session_id, retry_after, .. } = &*self.0;
+        let Details { reason, cause, client_id, session_id, subject, retry_after, .. } = &*self.0;
         let kind = match reason {
             Reason::Request(fault) => EventKind::RequestRefused(*fault),
             Reason::Client(fault) => EventKind::ClientRefused(*fault),
@@ -106,6 +111,7 @@ impl Refusal {
         Event {
             client_id: client_id.as_ref(),
             session_id: session_id.as_ref(),
+            subject: subject.as_ref(),
             code,
             retry_after: *retry_after,
             cause: cause.as_deref().map(|cause| cause as _),

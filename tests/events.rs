@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex};
 
 use common::{FORM, GOOD, Users, World, basic};
 use password_grant::error::{LimitKind, RequestFault, ServerFault};
-use password_grant::event::{EventKind, EventLevel, TracingObserver};
-use password_grant::{Event, HttpRequest, Login, Observer, Rejection};
+use password_grant::event::{AccessFault, EventKind, EventLevel, TracingObserver};
+use password_grant::resource::BearerRequest;
+use password_grant::{
+    AccessTokenVerifier, Algorithm, Environment, Event, HttpRequest, Login, Observer, Rejection,
+};
 
 /// Collects the text that `tracing` writes.
 #[derive(Clone, Default)]
@@ -163,11 +166,48 @@ fn the_level_says_who_has_to_act() {
     for (kind, level) in [
         (EventKind::ServerFault(ServerFault::StateStore), EventLevel::Error),
         (EventKind::NoPeerAddress, EventLevel::Error),
+        (EventKind::AccessRefused(AccessFault::ServerFault), EventLevel::Error),
+        (EventKind::AccessRefused(AccessFault::Scope), EventLevel::Warn),
         (EventKind::ServerFault(ServerFault::RefreshContended), EventLevel::Warn),
         (EventKind::RequestRefused(RequestFault::Method), EventLevel::Warn),
         (EventKind::TokenIssued, EventLevel::Info),
         (EventKind::AttemptAdmitted(LimitKind::Account), EventLevel::Debug),
     ] {
         assert_eq!(kind.level(), level, "{kind}");
+    }
+}
+
+/// A resource server's events say whose token was refused, where the token is genuine.
+#[tokio::test]
+async fn a_refused_access_says_whose_token_it_was() {
+    #[derive(Clone, Default)]
+    struct Refused(Arc<Mutex<Vec<String>>>);
+    impl Observer for Refused {
+        fn observe(&self, event: &Event<'_>) {
+            let text = |text: Option<&str>| text.unwrap_or("-").to_owned();
+            self.0.lock().unwrap().push(format!(
+                "{:?} {} {} {}",
+                event.kind,
+                text(event.subject.map(AsRef::as_ref)),
+                text(event.client_id.map(AsRef::as_ref)),
+                text(event.scope.map(password_grant::Scope::as_str)),
+            ));
+        }
+    }
+    let (world, refused) = (World::default(), Refused::default());
+    let token = world.post(GOOD).await.access_token();
+    let keys = world.keys.verification_keys().unwrap();
+    let verifier =
+        AccessTokenVerifier::new(common::ISSUER, common::AUDIENCE, [Algorithm::Es256], keys)
+            .unwrap()
+            .environment(&Environment::new().clock(world.clock.clone()).observer(refused.clone()));
+    for (token, expected) in [
+        (&*token, "AccessRefused(Scope) user-1 web profile"),
+        ("nonsense", "AccessRefused(NotOurs) - - -"),
+    ] {
+        let header = format!("Bearer {token}");
+        let request = BearerRequest::new([("authorization", header.as_bytes())], None);
+        verifier.authorize(request, "orders:read").await.unwrap_err();
+        assert_eq!(refused.0.lock().unwrap().pop().as_deref(), Some(expected));
     }
 }

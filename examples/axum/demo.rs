@@ -101,6 +101,6 @@ pub async fn open_shop(options: SqliteConnectOptions, backend: &JwkSet) -> Resul
 /// The public key of the client `backend`. A real server has only this half, which the client's
 /// owner has sent.
 pub fn read_backend_key(folder: &str) -> Result<JwkSet, BoxError> {
-    let key = AssertionKey::from_pem(read(folder, "backend-es256.pem")?)?.kid("backend-1");
+    let key = AssertionKey::from_pem(read(folder, "backend-es256.pem")?)?.with_kid("backend-1");
     Ok(key.public_jwk().into_iter().collect())
 }

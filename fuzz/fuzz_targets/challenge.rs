@@ -10,10 +10,14 @@ use password_grant::resource::BearerRequest;
 
 fuzz_target!(|texts: (&str, &str)| {
     let (realm, scope) = texts;
-    let refusal = support::now(support::verifier(realm).authorize(BearerRequest::new([], None), scope));
+    let refusal =
+        support::now(support::verifier(realm).authorize(BearerRequest::new([], None), scope));
     let refusal = refusal.expect_err("there is no token");
     let header = refusal.header("www-authenticate").expect("a 401 has a challenge");
-    let value = header.strip_prefix("Bearer realm=\"").and_then(|rest| rest.strip_suffix('"')).expect("one parameter");
+    let value = header
+        .strip_prefix("Bearer realm=\"")
+        .and_then(|rest| rest.strip_suffix('"'))
+        .expect("one parameter");
     let mut bytes = value.bytes();
     while let Some(byte) = bytes.next() {
         assert!(matches!(byte, b' '..=b'~') && byte != b'"', "{header:?}");

@@ -13,8 +13,16 @@ fuzz_target!(|body: &[u8]| {
     if TokenRequest::from_http(&HttpRequest::new("POST", None, headers, body)).is_err() {
         return;
     }
-    let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(body).expect("the oracle accepts everything");
-    let single: Vec<_> =
-        pairs.iter().map(|(name, _)| name).filter(|name| *name != "resource" && *name != "audience").collect();
-    assert_eq!(single.iter().collect::<BTreeSet<_>>().len(), single.len(), "a repeated name was accepted");
+    let pairs: Vec<(String, String)> =
+        serde_urlencoded::from_bytes(body).expect("the oracle accepts everything");
+    let single: Vec<_> = pairs
+        .iter()
+        .map(|(name, _)| name)
+        .filter(|name| *name != "resource" && *name != "audience")
+        .collect();
+    assert_eq!(
+        single.iter().collect::<BTreeSet<_>>().len(),
+        single.len(),
+        "a repeated name was accepted"
+    );
 });

@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use password_grant::jose::{Jwk, JwkSet, VerificationKeys};
 use password_grant::SigningKeys;
+use password_grant::jose::{Jwk, JwkSet, VerificationKeys};
 
 fuzz_target!(|json: &[u8]| {
     let _ = SigningKeys::from_pem(json);

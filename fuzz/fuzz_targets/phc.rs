@@ -9,7 +9,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use libfuzzer_sys::fuzz_target;
 use password_grant::password::Argon2Parameters;
-use password_grant::{BoxError, Client, Environment, HashedPasswords, HttpRequest, PasswordGrant, RequestContext, User, UserStore, async_trait};
+use password_grant::{
+    BoxError, Client, Environment, HashedPasswords, HttpRequest, PasswordGrant, RequestContext,
+    User, UserStore, async_trait,
+};
 
 #[derive(Clone, Default)]
 struct OneHash(Arc<Mutex<String>>);
@@ -31,8 +34,12 @@ fuzz_target!(|stored: &str| {
         let mut cheap = Argon2Parameters::default();
         (cheap.memory_kib, cheap.passes) = (64, 1);
         let store = OneHash::default();
-        let users = HashedPasswords::builder(store.clone()).parameters(cheap).strongest_stored(cheap).threads(1);
-        let users = users.environment(&Environment::new().observer(())).build().expect("one thread");
+        let users = HashedPasswords::builder(store.clone())
+            .parameters(cheap)
+            .strongest_stored(cheap)
+            .threads(1);
+        let users =
+            users.environment(&Environment::new().observer(())).build().expect("one thread");
         (store, support::engine(Client::public("mobile"), users))
     });
     *hash.0.lock().expect("nothing panics") = stored.to_owned();

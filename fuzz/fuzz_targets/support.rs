@@ -8,7 +8,11 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 
 use password_grant::testing::InMemoryClients;
-use password_grant::{AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, Environment, Grant, JwtIssuer, Login, LoginAttempt, PasswordGrant, Rejection, SigningKeys, UserAuthenticator, async_trait};
+use password_grant::{
+    AccessTokenVerifier, Algorithm, BoxError, Client, ClientBuilder, ClientSecret, Environment,
+    Grant, JwtIssuer, Login, LoginAttempt, PasswordGrant, Rejection, SigningKeys,
+    UserAuthenticator, async_trait,
+};
 
 const ISSUER: &str = "https://id.example.com";
 const AUDIENCE: &str = "https://api.example.com";
@@ -32,7 +36,7 @@ pub fn grant() -> &'static PasswordGrant {
     })
 }
 
-pub fn engine(client: Client, users: impl UserAuthenticator) -> PasswordGrant {
+pub fn engine(client: ClientBuilder, users: impl UserAuthenticator) -> PasswordGrant {
     let client = client.grants([Grant::Password]).scope("profile".parse().expect("a scope"));
     let tokens = JwtIssuer::new(SigningKeys::generate().expect("randomness"), AUDIENCE);
     let builder = PasswordGrant::builder(ISSUER, InMemoryClients::new([client]), users, tokens);
@@ -41,8 +45,10 @@ pub fn engine(client: Client, users: impl UserAuthenticator) -> PasswordGrant {
 
 pub fn verifier(issuer: &str) -> AccessTokenVerifier {
     static KEYS: OnceLock<SigningKeys> = OnceLock::new();
-    let keys = KEYS.get_or_init(|| SigningKeys::generate().expect("randomness")).verification_keys();
-    let verifier = AccessTokenVerifier::new(issuer, AUDIENCE, [Algorithm::Es256], keys.expect("a public key"));
+    let keys =
+        KEYS.get_or_init(|| SigningKeys::generate().expect("randomness")).verification_keys();
+    let verifier =
+        AccessTokenVerifier::new(issuer, AUDIENCE, [Algorithm::Es256], keys.expect("a public key"));
     verifier.expect("a key for the algorithm").environment(&Environment::new().observer(()))
 }
 

@@ -30,7 +30,7 @@ use crate::types::secret::Secret;
 /// use password_grant::assertion::{AssertionKey, ClientAssertion};
 ///
 /// # let pem = std::fs::read("examples/keys/backend-es256.pem")?;
-/// let key = AssertionKey::from_pem(pem)?.kid("backend-1");
+/// let key = AssertionKey::from_pem(pem)?.with_kid("backend-1");
 /// let assertions = ClientAssertion::new("backend", "https://id.example.com", key);
 ///
 /// let parameters =
@@ -154,7 +154,7 @@ impl AssertionKey {
     /// The `kid` under which the server knows the key. If an assertion names no key, the server
     /// uses the only key that fits.
     #[must_use]
-    pub fn kid(mut self, kid: impl Into<String>) -> Self {
+    pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
         self.kid = Some(kid.into());
         self
     }

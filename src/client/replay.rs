@@ -22,14 +22,14 @@ pub(crate) enum Use {
 /// The keys of the two rows that a use writes.
 #[derive(Clone, Copy)]
 pub(crate) struct UseKeys {
-    pub(crate) thing: RowKey<Used>,
+    pub(crate) value: RowKey<Used>,
     /// The row that counts the used values of the owner.
-    pub(crate) count: RowKey<Alive>,
+    pub(crate) count: RowKey<UseCounts>,
 }
 
 impl UseKeys {
     pub(crate) fn both(self) -> [StateKey; 2] {
-        [self.thing.into(), self.count.into()]
+        [self.value.into(), self.count.into()]
     }
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn use_once(
     end: u64,
     most: u64,
 ) -> Result<Use, BoxError> {
-    if tx.contains(keys.thing)? {
+    if tx.contains(keys.value)? {
         return Ok(Use::Seen);
     }
     let (mut alive, now) = (tx.get(keys.count)?.unwrap_or_default(), tx.now().unix_millis());
@@ -52,7 +52,7 @@ pub(crate) fn use_once(
     }
     let last = alive.add(end);
     let life = |end: u64| Duration::from_millis(end.saturating_sub(now).max(1));
-    tx.put(keys.thing, &Used, life(end))?;
+    tx.put(keys.value, &Used, life(end))?;
     tx.put(keys.count, &alive, life(last))?;
     Ok(Use::First)
 }
@@ -72,11 +72,11 @@ impl Stored for Used {
 
 /// The number of remembered values of an owner, by the minute in which they end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Alive(Vec<(u64, u32)>);
+pub(crate) struct UseCounts(Vec<(u64, u32)>);
 
 const MINUTE: u64 = 60_000;
 
-impl Alive {
+impl UseCounts {
     fn forget(&mut self, now: u64) {
         self.0.retain(|(minute, _)| now < minute.saturating_mul(MINUTE));
     }
@@ -98,7 +98,7 @@ impl Alive {
 
 /// Takes twelve bytes for each minute. There are few minutes, because an assertion is valid for an
 /// hour at most.
-impl Stored for Alive {
+impl Stored for UseCounts {
     const NAME: &'static str = "the count of used assertions";
 
     fn encode(&self, bytes: &mut Vec<u8>) {
@@ -128,8 +128,8 @@ mod tests {
         fn uses(&self, id: u32, seconds: u64, most: u64) -> Use {
             use crate::Clock;
             let end = self.clock.now().plus(Duration::from_secs(seconds)).unix_millis();
-            let thing = self.keys.row(Purpose::Assertion, &[&id.to_le_bytes()]);
-            let keys = UseKeys { thing, count: self.keys.row(Purpose::AssertionCount, &[]) };
+            let value = self.keys.row(Purpose::Assertion, &[&id.to_le_bytes()]);
+            let keys = UseKeys { value, count: self.keys.row(Purpose::AssertionCount, &[]) };
             self.state.run(&keys.both(), |tx| use_once(tx, keys, end, most)).unwrap()
         }
     }
@@ -155,19 +155,19 @@ mod tests {
     fn the_stored_bytes_stay_the_same_from_version_to_version() {
         assert_eq!(hex(&Used), "01");
         assert_eq!(
-            hex(&Alive(vec![(30_000_000, 7), (30_000_001, u32::MAX)])),
+            hex(&UseCounts(vec![(30_000_000, 7), (30_000_001, u32::MAX)])),
             "0180c3c901000000000700000081c3c90100000000ffffffff"
         );
     }
 
     #[test]
     fn a_count_is_read_as_it_was_written_and_nothing_else_is() {
-        let alive = Alive(vec![(30_000_000, 7), (30_000_001, u32::MAX)]);
+        let alive = UseCounts(vec![(30_000_000, 7), (30_000_001, u32::MAX)]);
         let bytes = to_bytes(&alive);
         assert_eq!(from_bytes(&bytes), Ok(alive));
         for cut in (0..bytes.len()).filter(|cut| cut % 12 != 1) {
-            assert!(from_bytes::<Alive>(&bytes[..cut]).is_err(), "{cut}");
+            assert!(from_bytes::<UseCounts>(&bytes[..cut]).is_err(), "{cut}");
         }
-        assert!(from_bytes::<Alive>(&[2]).is_err());
+        assert!(from_bytes::<UseCounts>(&[2]).is_err());
     }
 }

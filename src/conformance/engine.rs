@@ -300,7 +300,7 @@ pub(super) fn assertions_used_once(fixture: &impl Fixture) -> Outcome {
     Ok(())
 }
 
-pub(super) fn refresh_families(fixture: &impl Fixture) -> Outcome {
+pub(super) fn refresh_rotation(fixture: &impl Fixture) -> Outcome {
     let users = Users::default();
     let instances: [_; INSTANCES] = Instance::several(fixture);
     let engines = engines(&instances, &users, LONG_ENOUGH)?;

@@ -121,7 +121,7 @@ pub enum Check {
     AssertionsUsedOnce,
     /// Of several simultaneous uses of one refresh token, one is accepted, and the others end its
     /// session.
-    RefreshFamilies,
+    RefreshRotation,
     /// After a log-out no session continues that existed before it or came from a login in
     /// progress, on any instance.
     LogOuts,
@@ -146,7 +146,7 @@ impl Check {
         Self::AttemptLimiter,
         Self::AttemptLimiterUnderFaults,
         Self::AssertionsUsedOnce,
-        Self::RefreshFamilies,
+        Self::RefreshRotation,
         Self::LogOuts,
     ];
 }
@@ -185,7 +185,7 @@ pub fn check(fixture: &impl Fixture, check: Check) -> Result<(), Violation> {
         Check::AttemptLimiter => engine::attempt_limiter(fixture),
         Check::AttemptLimiterUnderFaults => engine::attempt_limiter_under_faults(fixture),
         Check::AssertionsUsedOnce => engine::assertions_used_once(fixture),
-        Check::RefreshFamilies => engine::refresh_families(fixture),
+        Check::RefreshRotation => engine::refresh_rotation(fixture),
         Check::LogOuts => engine::log_outs(fixture),
     };
     outcome.map_err(|what| Violation { check, what })

@@ -64,10 +64,7 @@ impl Engine {
                 let subject = &found.session.subject.as_str().into();
                 let event =
                     Event::in_context(EventKind::TokenRevoked, context).with_client(client.id());
-                self.observe(&Event {
-                    session_id: Some(&found.session_id),
-                    ..event.with_subject(subject)
-                });
+                self.observe(&event.with_session(&found.session_id).with_subject(subject));
                 Ok(Revoked)
             }
         }

@@ -45,7 +45,7 @@ pub enum ErrorCode {
     /// A store or the password hashing cannot answer now (503), or there were too many attempts
     /// (429). Sent with `Retry-After`.
     TemporarilyUnavailable,
-    /// A code of the host's: another step is needed before a token is issued. 403.
+    /// The host's code, from [`Login::more_needed`](crate::Login::more_needed). 403.
     Host(Arc<str>),
 }
 

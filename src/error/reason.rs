@@ -154,9 +154,9 @@ pub enum NotAllowed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// No user has this name.
+    /// No user has this name, or it is not known whether one has. The default log masks the name.
     UnknownUser,
-    /// The password is wrong.
+    /// The user exists, and the password is wrong. The default log holds the name whole.
     WrongPassword,
     /// The user has no password to log in with.
     NoPassword,
@@ -275,7 +275,7 @@ pub enum ServerFault {
 }
 
 impl ServerFault {
-    fn is_ours_alone(self) -> bool {
+    fn is_internal_error(self) -> bool {
         matches!(self, Self::TokenIssuer | Self::HostMember | Self::Panic)
     }
 }
@@ -320,7 +320,7 @@ impl Reason {
             Self::TooManyAttempts(_) => {
                 (429, Code::TemporarilyUnavailable, "Too many attempts, try again later")
             }
-            Self::ServerFault(trouble) if trouble.is_ours_alone() => {
+            Self::ServerFault(fault) if fault.is_internal_error() => {
                 (500, Code::ServerError, "The server could not complete the request")
             }
             Self::ServerFault(_) => (
@@ -390,8 +390,8 @@ impl From<TokenFault> for Reason {
 }
 
 impl From<ServerFault> for Reason {
-    fn from(trouble: ServerFault) -> Self {
-        Self::ServerFault(trouble)
+    fn from(fault: ServerFault) -> Self {
+        Self::ServerFault(fault)
     }
 }
 

@@ -18,6 +18,22 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// The facts that are known, with the user name as in [`loggable_username`](Event::loggable_username).
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("kind", &self.kind)
+            .field("client_id", &self.client_id)
+            .field("username", &self.loggable_username())
+            .field("subject", &self.subject)
+            .field("session_id", &self.session_id)
+            .field("token_id", &self.token_id)
+            .field("cause", &self.cause)
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One line for a person, in which text that a caller typed is quoted and escaped, and the user
 /// name stands as [`loggable_username`](Event::loggable_username) says.
 impl fmt::Display for Event<'_> {

@@ -60,7 +60,7 @@ pub(crate) fn default_observer() -> Arc<dyn Observer> {
 /// Identifiers that the caller typed (`username`, and `client_id` of a client that has not
 /// authenticated) are raw. [`Display`](std::fmt::Display) writes one line in which such text is
 /// quoted and escaped, so that it cannot break or forge a line of a log.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Event<'a> {
     /// What happened.
@@ -252,7 +252,9 @@ impl EventKind {
         match self {
             // A client that retries more often than it helps; nothing is wrong here.
             Self::ServerFault(ServerFault::RefreshContended) => EventLevel::Warn,
-            Self::ServerFault(_) | Self::NoPeerAddress => EventLevel::Error,
+            Self::ServerFault(_)
+            | Self::AccessRefused(AccessFault::ServerFault)
+            | Self::NoPeerAddress => EventLevel::Error,
             // An anonymous request, which is told what it lacks.
             Self::AccessRefused(AccessFault::NoToken)
             | Self::AttemptAdmitted(_)
@@ -332,6 +334,10 @@ impl<'a> Event<'a> {
     /// Says that the user name was looked up, and whether it is that of an account.
     pub(crate) fn with_user_found(self, user_found: bool) -> Self {
         Self { user_found, ..self }
+    }
+
+    pub(crate) fn with_session(self, session_id: &'a SessionId) -> Self {
+        Self { session_id: Some(session_id), ..self }
     }
 
     pub(crate) fn with_subject(self, subject: &'a Subject) -> Self {

@@ -82,6 +82,19 @@ impl EventKind {
     }
 }
 
+impl EventKind {
+    /// What the reason alone does not say: why an account was refused, or the host's own reason.
+    #[must_use]
+    pub fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::LoginRejected(Rejection::Other(text))
+            | Self::TokenRefused(TokenFault::Account(Rejection::Other(text))) => Some(text),
+            Self::TokenRefused(TokenFault::Account(rejection)) => Some(rejection.name()),
+            _ => None,
+        }
+    }
+}
+
 /// The name in words: `login rejected`. With the parameters of a hash that was computed.
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -189,7 +202,7 @@ impl TokenFault {
             Self::Reused => "reused",
             Self::Ahead => "ahead",
             Self::Forged => "forged",
-            Self::Account(rejection) => rejection.name(),
+            Self::Account(_) => "account_refused",
         }
     }
 }
@@ -280,7 +293,7 @@ mod tests {
             (
                 EventKind::TokenRefused(TokenFault::Account(Rejection::Locked)),
                 "token_refused",
-                Some("locked"),
+                Some("account_refused"),
             ),
             (
                 EventKind::AttemptDenied(LimitKind::KnownOrigin),
@@ -295,6 +308,9 @@ mod tests {
         ] {
             assert_eq!((kind.name(), kind.reason()), (name, reason));
         }
+        let refused = TokenFault::Account(Rejection::Locked);
+        assert_eq!(EventKind::TokenRefused(refused).detail(), Some("locked"));
+        assert_eq!(EventKind::LoginRejected(Rejection::Other("own")).detail(), Some("own"));
         assert_eq!(EventKind::LoginAccepted.to_string(), "login accepted");
     }
 }

@@ -8,11 +8,11 @@ use crate::types::scope::Scope;
 /// kind. The default observer.
 ///
 /// The message is the name of the event in words. The facts are fields, each present where it is
-/// known: `event` and `reason` (the stable names), `client`, `username` (as
+/// known: `event` and `reason` (the stable names), `detail`, `client`, `username` (as
 /// [`Event::loggable_username`] gives it), `subject`, `session`, `token` (the `jti`), `scope`,
 /// `code`, `address`, `tenant`, `retry_after` (seconds), `milliseconds` (from the start of the
-/// request), `error`, and `failures` of an alarm. All text that a caller typed stands in
-/// fields of type string, which subscribers quote and escape.
+/// request), `error`, and `failures` of an alarm. All text that a caller typed stands in fields of
+/// type string, which subscribers quote and escape.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct TracingObserver;
@@ -44,6 +44,7 @@ macro_rules! record {
             tracing::Level::$level,
             event = event.kind.name(),
             reason = event.kind.reason(),
+            detail = event.kind.detail(),
             client = event.client_id.map(AsRef::<str>::as_ref),
             username = event.loggable_username().as_deref(),
             subject = event.subject.map(AsRef::<str>::as_ref),

@@ -31,7 +31,7 @@ use crate::types::token::LIFETIMES;
 use crate::user::UserAuthenticator;
 
 /// The longest lifetime that a host can allow client assertions.
-const HOUR: Duration = Duration::from_secs(3_600);
+const MAX_ASSERTION_LIFETIME: Duration = Duration::from_secs(3_600);
 
 /// Configures a [`PasswordGrant`].
 #[must_use]
@@ -127,7 +127,7 @@ impl PasswordGrantBuilder {
                 .into_iter()
                 .chain(Algorithm::SYMMETRIC)
                 .collect(),
-            max_assertion_lifetime: HOUR,
+            max_assertion_lifetime: MAX_ASSERTION_LIFETIME,
             slow_secrets: None,
             scopes: None,
             access_token_lifetime: Duration::from_secs(600),
@@ -216,8 +216,8 @@ impl PasswordGrantBuilder {
     /// of them: choose more than the slowest hash takes under load. With
     /// [`slow_client_secrets`](Self::slow_client_secrets) it also delays the answer to a client
     /// that did not authenticate. Off by default.
-    pub fn min_failure_time(mut self, floor: Duration) -> Self {
-        self.settings.min_failure_time = Some(floor);
+    pub fn min_failure_time(mut self, time: Duration) -> Self {
+        self.settings.min_failure_time = Some(time);
         self
     }
 
@@ -230,8 +230,8 @@ impl PasswordGrantBuilder {
 
     /// How far in the future the `exp` of a client assertion may lie. Default and maximum: one
     /// hour.
-    pub fn max_assertion_lifetime(mut self, life: Duration) -> Self {
-        self.settings.max_assertion_lifetime = life.min(HOUR);
+    pub fn max_assertion_lifetime(mut self, lifetime: Duration) -> Self {
+        self.settings.max_assertion_lifetime = lifetime.min(MAX_ASSERTION_LIFETIME);
         self
     }
 

@@ -41,7 +41,11 @@ impl Engine {
                 limiter.wrong_secret(registered, context);
             }
             for claimed in credential.client_ids() {
-                limiter.client_failed(claimed, context).await?;
+                if let Err(uncounted) = limiter.client_failed(claimed, context).await {
+                    // The answer is the server fault, which must not hide what was refused.
+                    self.observe(&Event { context: Some(context), ..refusal.event() });
+                    return Err(uncounted.of_client(&claimed.into()));
+                }
             }
         }
         authenticated

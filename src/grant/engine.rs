@@ -1,5 +1,5 @@
-//! The engine behind [`PasswordGrant`](crate::PasswordGrant): its parts, the edge at which what a
-//! request ends with is reported and converted.
+//! The engine behind [`PasswordGrant`](crate::PasswordGrant): its parts, and the edge at which a
+//! refusal is observed and converted.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -41,8 +41,7 @@ pub(crate) struct Engine {
     pub(crate) missing_addresses: AtomicU64,
 }
 
-/// The one place where the outcome of a request is reported to the observer and converted into an
-/// answer.
+/// The one place where a refusal is reported to the observer and converted into an answer.
 impl Engine {
     pub(super) fn parse<'a>(
         &self,

@@ -43,11 +43,11 @@ impl Engine {
     pub(super) async fn issue(
         &self,
         granted: Granted<'_>,
-        beginning: LoginEpoch,
+        login_epoch: LoginEpoch,
     ) -> Result<TokenResponse, Refusal> {
         let new = self.new_session(&granted)?;
         if new.is_none() {
-            self.outlast_log_out(beginning, &granted.accepted.subject).await?;
+            self.outlast_log_out(login_epoch, &granted.accepted.subject).await?;
         }
         let session_id = new.as_ref().map(|(_, new)| &new.session_id);
         let mut id = [0; TokenIds::LENGTH];
@@ -55,10 +55,10 @@ impl Engine {
         let access_token = self.make_token(&granted, token_id, session_id).await?;
         let session = match new {
             Some((sessions, new)) => {
-                Some(self.begin_session(sessions, new, &granted, beginning).await?)
+                Some(self.begin_session(sessions, new, &granted, login_epoch).await?)
             }
             None => {
-                self.not_logged_out_since(beginning, &granted.accepted.subject).await?;
+                self.not_logged_out_since(login_epoch, &granted.accepted.subject).await?;
                 None
             }
         };
@@ -140,11 +140,11 @@ impl Engine {
         sessions: &Sessions,
         new: NewSession,
         granted: &Granted<'_>,
-        beginning: LoginEpoch,
+        login_epoch: LoginEpoch,
     ) -> Result<IssuedSession, Refusal> {
         let Granted { client, scope, accepted, context, .. } = granted;
         let what = (scope.clone(), granted.audiences.to_vec());
-        let (holder, epoch) = (holder(client, context), beginning.number());
+        let (holder, epoch) = (holder(client, context), login_epoch.number());
         let created =
             sessions.create(new, holder, &accepted.subject, epoch, what, granted.lifetime);
         let created = Box::pin(created).await.or_fault(ServerFault::StateStore)?;
@@ -152,10 +152,7 @@ impl Engine {
         if let Some(session_id) = replaced.as_ref() {
             let event =
                 Event::in_context(EventKind::SessionReplaced, context).with_client(client.id());
-            self.observe(&Event {
-                session_id: Some(session_id),
-                ..event.with_subject(&accepted.subject)
-            });
+            self.observe(&event.with_session(session_id).with_subject(&accepted.subject));
         }
         Ok(session)
     }

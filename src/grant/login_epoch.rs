@@ -29,7 +29,7 @@ const SLEEPS: usize = 4;
 
 impl Engine {
     /// Reads the last log-out of any subject. To be called before the credentials are judged.
-    pub(crate) async fn beginning(&self) -> Result<LoginEpoch, Refusal> {
+    pub(crate) async fn login_epoch(&self) -> Result<LoginEpoch, Refusal> {
         let last = self.revocations.last_log_out().await;
         last.map(LoginEpoch).or_fault(ServerFault::StateStore)
     }
@@ -74,7 +74,7 @@ impl Engine {
         LoginEpoch(last): LoginEpoch,
         subject: &Subject,
     ) -> Result<(), Refusal> {
-        if self.beginning().await?.0 != last {
+        if self.login_epoch().await?.0 != last {
             self.own_log_out(last, subject).await?;
         }
         Ok(())

@@ -50,13 +50,11 @@ use crate::user::UserAuthenticator;
 /// #[async_trait]
 /// impl UserAuthenticator for OneUser {
 ///     async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
-///         // an example only
-///         let right =
-///             attempt.username() == "alice" && attempt.password().expose() == "wonderland";
-///         Ok(if right {
-///             Login::accepted("user-1")
-///         } else {
-///             Login::rejected(Rejection::WrongPassword)
+///         // An example only: see `HashedPasswords`.
+///         Ok(match (attempt.username(), attempt.password().expose()) {
+///             ("alice", "wonderland") => Login::accepted("user-1"),
+///             ("alice", _) => Login::rejected(Rejection::WrongPassword),
+///             _ => Login::rejected(Rejection::UnknownUser),
 ///         })
 ///     }
 /// }
@@ -176,10 +174,16 @@ impl PasswordGrant {
     /// ([`TokenDetails::session_id`](crate::token::TokenDetails::session_id)).
     ///
     /// ```
-    /// # use password_grant::{assertion::*, error::*, event::*, jose::*, resource::*, state::*, *};
-    /// # async fn log_out(grant: PasswordGrant, token: VerifiedToken) -> Result<(), BoxError> {
+    /// use std::net::IpAddr;
+    ///
+    /// use password_grant::{BoxError, PasswordGrant, RequestContext, VerifiedToken};
+    ///
+    /// # async fn log_out(
+    /// #     grant: PasswordGrant, token: VerifiedToken, peer: IpAddr,
+    /// # ) -> Result<(), BoxError> {
     /// if let Some(session) = &token.session_id {
-    ///     grant.end_session(session, &RequestContext::new()).await?;
+    ///     let context = RequestContext::new().with_peer(peer); // the address in the event
+    ///     grant.end_session(session, &context).await?;
     /// }
     /// # Ok(()) }
     /// ```
@@ -203,7 +207,7 @@ impl PasswordGrant {
         let event = Event::in_context(EventKind::TokenRevoked, context)
             .with_client(client_id)
             .with_subject(subject);
-        self.0.observe(&Event { session_id: Some(session_id), ..event });
+        self.0.observe(&event.with_session(session_id));
         Ok(true)
     }
 
@@ -226,10 +230,16 @@ impl PasswordGrant {
     /// `context` only reaches the observer.
     ///
     /// ```
-    /// # use password_grant::{assertion::*, error::*, event::*, jose::*, resource::*, state::*, *};
-    /// # async fn changed(grant: PasswordGrant, token: VerifiedToken) -> Result<(), BoxError> {
+    /// use std::net::IpAddr;
+    ///
+    /// use password_grant::{BoxError, PasswordGrant, RequestContext, VerifiedToken};
+    ///
+    /// # async fn changed(
+    /// #     grant: PasswordGrant, token: VerifiedToken, peer: IpAddr,
+    /// # ) -> Result<(), BoxError> {
     /// // UPDATE users SET password_hash = …, and then
-    /// grant.log_out_everywhere(&token.subject, &RequestContext::new()).await?;
+    /// let context = RequestContext::new().with_peer(peer); // the address in the event
+    /// grant.log_out_everywhere(&token.subject, &context).await?;
     /// # Ok(()) }
     /// ```
     ///

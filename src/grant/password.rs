@@ -3,7 +3,7 @@
 
 use crate::client::AuthenticatedClient;
 use crate::error::Reason;
-use crate::event::EventKind;
+use crate::event::{Event, EventKind};
 use crate::grant::engine::Engine;
 use crate::grant::issue::Granted;
 use crate::grant::policy;
@@ -32,15 +32,22 @@ impl Engine {
         let lifetime = policy::lifetime_for(client, self.settings.access_token_lifetime)?;
         let (username, password) = policy::credentials_in(request, password)?;
 
-        let beginning = self.beginning().await?;
+        let login_epoch = self.login_epoch().await?;
         let attempt = Attempt { username, client_id: client.id(), context };
         let reservation = self.reserve(&attempt).await?;
         let login = LoginAttempt { username, password, scope: &scope, client, context };
         let login = self.settings.users.authenticate(login).await;
         let login = login.map_err(|cause| Refusal::fault(policy::fault_of(&cause), cause));
         let settled = self.settle(reservation, judged(&login), &attempt).await;
-        let login = login?;
-        settled?;
+        let login = match (login, settled) {
+            (Ok(login), settled) => settled.map(|()| login)?,
+            (Err(failed), Ok(())) => return Err(failed),
+            (Err(failed), Err(unsettled)) => {
+                // The attempt stays counted as a failure, which the observer should know too.
+                self.observe(&Event { context: Some(context), ..unsettled.event() });
+                return Err(failed);
+            }
+        };
         let accepted = accept(login)?;
         self.observe(&attempt.event(EventKind::LoginAccepted).with_subject(&accepted.subject));
 
@@ -49,7 +56,7 @@ impl Engine {
         let (username, audiences) = (Some(username), &*audiences);
         let granted =
             Granted { client, username, audiences, lifetime, scope, accepted, context, started };
-        self.issue(granted, beginning).await
+        self.issue(granted, login_epoch).await
     }
 
     /// Counts the attempt in the limiter before the user is looked up.

@@ -10,6 +10,7 @@ use crate::client::{AuthenticatedClient, Grant};
 use crate::error::{
     BoxError, ErrorCode, NotAllowed, Overloaded, Reason, RequestFault, ServerFault,
 };
+use crate::refusal::Refusal;
 use crate::request::{Parameter, TokenRequest};
 use crate::response::is_host_member;
 use crate::token::is_host_claim;
@@ -38,7 +39,7 @@ pub(crate) fn scope_for(
     request: &TokenRequest<'_>,
     client: &AuthenticatedClient,
     known_to_server: Option<&Scope>,
-) -> Result<Scope, Reason> {
+) -> Result<Scope, Refusal> {
     let registration = client.registration();
     let (registered, default) = (registration.scope(), registration.default_scope());
     let allowed = |scope: &Scope| {
@@ -56,7 +57,10 @@ pub(crate) fn scope_for(
             Err(NotAllowed::NoDefaultScope.into())
         }
         None if allowed(default) => Ok(default.clone()),
-        None => Err(ServerFault::ClientRegistration.into()),
+        None => Err(Refusal::fault(
+            ServerFault::ClientRegistration,
+            "the client's default scope is not within its scope, or within the server's",
+        )),
     }
 }
 
@@ -176,10 +180,14 @@ pub(crate) fn check_host_values(accepted: &Accepted) -> Result<(), Reason> {
 pub(crate) fn lifetime_for(
     client: &AuthenticatedClient,
     default: Duration,
-) -> Result<Duration, Reason> {
+) -> Result<Duration, Refusal> {
     let lifetime = client.registration().access_token_lifetime().unwrap_or(default);
     let whole = Duration::from_secs(lifetime.as_secs());
-    if LIFETIMES.contains(&whole) { Ok(whole) } else { Err(ServerFault::ClientRegistration.into()) }
+    if LIFETIMES.contains(&whole) {
+        return Ok(whole);
+    }
+    let cause = "the lifetime of the client's access tokens is not from a second to 366 days";
+    Err(Refusal::fault(ServerFault::ClientRegistration, cause))
 }
 
 /// Checks a request that the host may have parsed itself: deserialising found no fault, and the

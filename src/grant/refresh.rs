@@ -15,7 +15,7 @@ use crate::session::{Intent, IssuedSession, Sessions, holder};
 use crate::time::Timestamp;
 use crate::token::jti::TokenIds;
 use crate::types::context::RequestContext;
-use crate::types::identifier::Subject;
+use crate::types::identifier::{SessionId, Subject};
 use crate::user::Accepted;
 
 impl Engine {
@@ -37,18 +37,9 @@ impl Engine {
         let used = sessions.read(presented.expose()).ok_or(TokenFault::NotOurs)?;
         let (holder, treatment) =
             (holder(client, context), (client.registration().rotates_refresh_tokens(), lifetime));
-        let refused = |reason: Reason| Refusal::new(reason).of_session(&used.session_id);
-        let good = |(step, session): (Step, Option<Session>)| match (step, session) {
-            (Step::Rotated | Step::Repeated(_) | Step::Kept, Some(session)) => Ok((step, session)),
-            (Step::Refused(fault), _) => Err(refused(fault.into())),
-            (Step::Reused, _) => Err(refused(TokenFault::Reused.into())),
-            (Step::Busy(Contention::ForeignSuccessor), _) => {
-                Err(refused(ServerFault::RefreshKeyMissing.into()))
-            }
-            _ => Err(refused(ServerFault::RefreshContended.into())),
-        };
         let looked_at = sessions.step(&used, &holder, treatment, Intent::Look).await;
-        let (_, session) = good(looked_at.or_fault(ServerFault::StateStore)?)?;
+        let looked_at = looked_at.or_fault(ServerFault::StateStore)?;
+        let (_, session) = usable(looked_at, &used.session_id)?;
 
         let scope = policy::refreshed_scope(
             request,
@@ -61,7 +52,8 @@ impl Engine {
             policy::refreshed_audiences(request, &session.audiences, client, own_audience)?;
         let accepted =
             self.admit(sessions, &session.subject.as_str().into(), client, context).await;
-        let accepted = accepted.map_err(|refusal| refusal.of_session(&used.session_id))?;
+        let accepted = accepted
+            .map_err(|refusal| refusal.of_session(&used.session_id).of_subject(&session.subject))?;
         let scope = policy::final_scope(scope, &accepted)?;
         policy::check_host_values(&accepted)?;
 
@@ -74,7 +66,7 @@ impl Engine {
 
         let taking = Intent::Take { subject: &session.subject, timeout: sessions.timeout() };
         let taken = sessions.step(&used, &holder, treatment, taking).await;
-        let token = match good(taken.or_fault(ServerFault::StateStore)?)?.0 {
+        let token = match usable(taken.or_fault(ServerFault::StateStore)?, &used.session_id)?.0 {
             Step::Kept => Some(presented.into_owned()),
             Step::Repeated(index) => sessions.successor(&used, index),
             _ => sessions.successor(&used, 0),
@@ -111,4 +103,27 @@ impl Engine {
         let accepted = admission.or_fault(ServerFault::AccountGate)?.into_accepted(subject.clone());
         accepted.map_err(|rejection| TokenFault::Account(rejection).into())
     }
+}
+
+/// The step and its session, if the token may be used.
+fn usable(
+    (step, session): (Step, Option<Session>),
+    session_id: &SessionId,
+) -> Result<(Step, Session), Refusal> {
+    let (reason, session): (Reason, _) = match (step, session) {
+        (step @ (Step::Rotated | Step::Repeated(_) | Step::Kept), Some(session)) => {
+            return Ok((step, session));
+        }
+        (Step::Refused(fault), session) => (fault.into(), session),
+        (Step::Reused, session) => (TokenFault::Reused.into(), session),
+        (Step::Busy(Contention::ForeignSuccessor), session) => {
+            (ServerFault::RefreshKeyMissing.into(), session)
+        }
+        (_, session) => (ServerFault::RefreshContended.into(), session),
+    };
+    let refusal = Refusal::new(reason).of_session(session_id);
+    Err(match session {
+        Some(session) => refusal.of_subject(&session.subject),
+        None => refusal,
+    })
 }

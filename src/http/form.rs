@@ -43,10 +43,12 @@ fn unescaped(encoded: &[u8], plus: u8) -> Result<Cow<'_, str>, BadEncoding> {
     }
 }
 
-/// Encodes one text so that form decoding and percent decoding give the same result.
-pub(crate) fn encode(text: &str) -> Result<String, EncodeError> {
+/// Encodes one text so that form decoding and percent decoding give the same result, and leaves
+/// the unreserved characters of RFC 3986 as they are, for servers that do not decode.
+pub(crate) fn encode(text: &str) -> Result<Zeroizing<String>, EncodeError> {
     let pair = Zeroizing::new(encode_pairs(&[("", text)])?);
-    Ok(pair.strip_prefix('=').unwrap_or_default().replace('+', "%20"))
+    let encoded = pair.trim_start_matches('=');
+    Ok(Zeroizing::new(encoded.replace('+', "%20").replace("%7E", "~").replace('*', "%2A")))
 }
 
 /// Encodes a form.

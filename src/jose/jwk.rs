@@ -301,27 +301,37 @@ impl<'a> Members<'a> {
     }
 
     /// The key in the data model of jsonwebtoken. The model accepts private members and does not
-    /// say which member is wrong, so both are checked here first.
+    /// say which member is wrong, so both are checked here first. Only the members that belong to
+    /// the kind of the key are read.
     fn model(&self) -> Result<model::Jwk, KeyError> {
         const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-        const TEXTS: [&str; 10] =
-            ["use", "kty", "crv", "x", "y", "n", "e", "kid", "x5t", "x5t#S256"];
         if PRIVATE.iter().any(|member| self.get(member).is_some()) {
             return Err(KeyError::Private);
         }
+        self.check_purpose()?;
+        let numbers: &[&'static str] = match (self.text("kty")?, self.text("crv")?) {
+            (Some("OKP"), Some(_)) => &["crv", "x"],
+            (Some("EC"), Some(_)) => &["crv", "x", "y"],
+            (Some("RSA"), None) => &["n", "e"],
+            (Some(_), _) => return Err(KeyError::Unsupported),
+            (None, _) => return Err(KeyError::Malformed("kty")),
+        };
         let mut read = Map::new();
-        for name in TEXTS {
+        for name in ["kty"].iter().chain(numbers).chain(&["kid", "x5t", "x5t#S256"]) {
             if let Some(text) = self.text(name)? {
-                read.insert(name.to_owned(), text.into());
+                read.insert((*name).to_owned(), text.into());
             }
         }
-        if let Some(operations) = self.get("key_ops") {
-            let operations = operations.as_array().ok_or(KeyError::Purpose)?;
-            let texts =
-                operations.iter().filter(|operation| operation.is_string()).cloned().collect();
-            read.insert("key_ops".to_owned(), Value::Array(texts));
-        }
         serde_json::from_value(Value::Object(read)).map_err(|_| KeyError::Unsupported)
+    }
+
+    /// Checks that the key is for verifying signatures, by `use` and `key_ops`.
+    fn check_purpose(&self) -> Result<(), KeyError> {
+        let for_signatures = self.text("use")?.is_none_or(|usage| usage == "sig");
+        let for_verifying = self.get("key_ops").is_none_or(|operations| {
+            operations.as_array().is_some_and(|list| list.iter().any(|entry| entry == "verify"))
+        });
+        if for_signatures && for_verifying { Ok(()) } else { Err(KeyError::Purpose) }
     }
 }
 

@@ -56,7 +56,7 @@ impl AttemptLimiter {
         let (account, peer) = (self.account_key(&named, context), context.peer());
         let mut keys = Vec::with_capacity(4);
         keys.push((LimitKind::Account, account));
-        if self.origin_memory > 0 {
+        if self.known_origin_ttl > 0 {
             let origins = self.origin_keys(&named, client_id.as_str(), context);
             keys.extend(origins.into_iter().flatten().map(|key| (LimitKind::KnownOrigin, key)));
         }

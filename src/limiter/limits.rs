@@ -237,7 +237,7 @@ impl AttemptLimits {
         }
     }
 
-    pub(crate) fn origin_memory(&self) -> u64 {
+    pub(crate) fn known_origin_ttl(&self) -> u64 {
         millis(self.known_origins)
     }
 

@@ -49,7 +49,7 @@ pub(crate) struct AttemptLimiter {
     network: Rule,
     client: Rule,
     /// How long an origin stays known after a login from it, in milliseconds.
-    origin_memory: u64,
+    known_origin_ttl: u64,
     names: Option<Arc<dyn AccountNames>>,
     state: Arc<State>,
     timeout: Duration,
@@ -100,7 +100,7 @@ impl AttemptLimiter {
             source: limits.source_rule(),
             network: limits.network_rule(),
             client: limits.client_rule(),
-            origin_memory: limits.origin_memory(),
+            known_origin_ttl: limits.known_origin_ttl(),
             names,
             state,
             timeout: limits.max_timeout(),
@@ -169,7 +169,7 @@ impl AttemptLimiter {
     ) -> Result<(), Refusal> {
         let Judged { outcome, user_found } = judged;
         let remembered: &[BucketKey] = match outcome {
-            Outcome::Success if self.origin_memory > 0 => &reservation.origins,
+            Outcome::Success if self.known_origin_ttl > 0 => &reservation.origins,
             _ => &[],
         };
         let mut settled = self.try_to_settle(&reservation, outcome, remembered).await;
@@ -302,7 +302,7 @@ impl AttemptLimiter {
                 }
                 if remember {
                     settled.new_origin |= !bucket.is_known(now);
-                    bucket.know(now, self.origin_memory);
+                    bucket.know(now, self.known_origin_ttl);
                 }
                 if bucket.is_locked() {
                     settled.locked = Some(counted);

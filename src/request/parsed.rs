@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 use crate::request::{Endpoint, Seen, TokenRequest, decoded_elsewhere};
 use crate::types::limits::RequestLimits;
@@ -48,6 +48,9 @@ struct SecretText(Secret<'static>);
 
 impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
+        // serde's own error would quote a value of another type, which may be a password.
+        let text = String::deserialize(deserializer);
+        text.map(|text| Self(Secret::new(text)))
+            .map_err(|_| Error::custom("the value of a parameter is not text"))
     }
 }

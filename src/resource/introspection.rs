@@ -150,8 +150,7 @@ pub struct IntrospectedTokens {
 }
 
 enum Credentials {
-    /// The value of the `Authorization` header.
-    Header(Secret<'static>),
+    Basic { client_id: String, client_secret: Secret<'static> },
     Parameters(Box<Parameters>),
 }
 
@@ -184,7 +183,9 @@ impl IntrospectedTokens {
         client_secret: &str,
         transport: impl IntrospectionTransport,
     ) -> Self {
-        let credentials = Credentials::Header(basic(client_id, client_secret));
+        let (client_id, client_secret) = (client_id.to_owned(), client_secret.to_owned());
+        let credentials =
+            Credentials::Basic { client_id, client_secret: Secret::new(client_secret) };
         Self::with_credentials(url.into(), credentials, transport)
     }
 
@@ -280,13 +281,16 @@ impl TokenLookup for IntrospectedTokens {
 impl IntrospectedTokens {
     async fn ask(&self, token: &str) -> Result<(u16, Vec<u8>), BoxError> {
         let (authorization, further) = match &self.credentials {
-            Credentials::Header(header) => (Some(header.expose()), Vec::new()),
+            Credentials::Basic { client_id, client_secret } => {
+                (Some(basic(client_id, client_secret.expose())?), Vec::new())
+            }
             Credentials::Parameters(parameters) => (None, parameters()?),
         };
         let own = [("token_type_hint", "access_token"), ("token", token)];
         let further = further.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let pairs: Vec<_> = own.into_iter().chain(further).collect();
         let form = Secret::new(form::encode_pairs(&pairs)?);
+        let authorization = authorization.as_ref().map(Secret::expose);
         self.transport.post(&self.url, authorization, form.expose()).await
     }
 
@@ -318,12 +322,10 @@ impl IntrospectedTokens {
 
 /// The value of an `Authorization` header for HTTP Basic. Identifier and secret are form-encoded
 /// (RFC 6749 section 2.3.1).
-fn basic(client_id: &str, client_secret: &str) -> Secret<'static> {
-    // Encoding a string never fails.
-    let half = |text| Secret::new(form::encode(text).unwrap_or_default());
-    let pair =
-        Secret::new(format!("{}:{}", half(client_id).expose(), half(client_secret).expose()));
-    Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())))
+fn basic(client_id: &str, client_secret: &str) -> Result<Secret<'static>, BoxError> {
+    let (client_id, client_secret) = (form::encode(client_id)?, form::encode(client_secret)?);
+    let pair = Secret::new(format!("{}:{}", &*client_id, &*client_secret));
+    Ok(Secret::new(format!("Basic {}", STANDARD.encode(pair.expose()))))
 }
 
 /// Reads an introspection response (RFC 7662 section 2.2), strictly typed.

@@ -203,9 +203,9 @@ impl AccessTokenVerifier {
     ) -> Result<VerifiedToken, HttpResponse> {
         let token = match request.into().token() {
             Ok(token) => self.read(token).await,
-            Err(fault) => Err(fault),
+            Err(fault) => Err(fault.into()),
         };
-        token.map_err(|fault| self.refuse(fault, ""))
+        token.map_err(|refusal| self.answer(&refusal, ""))
     }
 
     /// Verifies a request to a route that requires this scope: one scope token, or several with a
@@ -225,7 +225,7 @@ impl AccessTokenVerifier {
         request: impl Into<BearerRequest<'r>>,
         scope: &str,
     ) -> Result<VerifiedToken, HttpResponse> {
-        self.judge(request.into(), scope).await.map_err(|fault| self.refuse(fault, scope))
+        self.judge(request.into(), scope).await.map_err(|refusal| self.answer(&refusal, scope))
     }
 
     /// Verifies a token (raw) that the host did not receive in a header.
@@ -238,48 +238,48 @@ impl AccessTokenVerifier {
     ///
     /// Nothing is changed, so the future may be dropped at any time.
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, AccessFault> {
-        self.read(token).await.inspect_err(|fault| self.observe(*fault))
+        self.read(token).await.map_err(|refusal| {
+            self.observe(&refusal);
+            refusal.fault
+        })
     }
 
-    async fn read(&self, token: &str) -> Result<VerifiedToken, AccessFault> {
+    async fn read(&self, token: &str) -> Result<VerifiedToken, Refusal> {
         if !is_b64token(token) {
-            return Err(AccessFault::NotOurs);
+            return Err(AccessFault::NotOurs.into());
         }
         let details = match &self.source {
             Source::Signature { algorithms, keys } => read_jwt(token, algorithms, keys)?,
             Source::Lookup(lookup) => match lookup.look_up(token).await {
                 Ok(found) => found.ok_or(AccessFault::NotOurs)?,
-                Err(cause) => return Err(self.server_fault(&cause)),
+                Err(cause) => return Err(Refusal::server_fault(cause)),
             },
         };
-        self.check(&details)?;
+        if let Err(fault) = self.check(&details) {
+            return Err(Refusal::of_token(fault, details));
+        }
         if let Some(revocations) = &self.revocations {
             match revocations.status(&details).await {
-                Ok(status) if status.fault.is_some() => return Err(AccessFault::Revoked),
+                Ok(status) if status.fault.is_some() => {
+                    return Err(Refusal::of_token(AccessFault::Revoked, details));
+                }
                 Ok(_) => {}
-                Err(cause) => return Err(self.server_fault(&cause)),
+                Err(cause) => return Err(Refusal::server_fault(cause)),
             }
         }
         Ok(VerifiedToken(details))
-    }
-
-    /// Reports the fault here, where its cause is known.
-    fn server_fault(&self, cause: &BoxError) -> AccessFault {
-        let event = Event::new(EventKind::AccessRefused(AccessFault::ServerFault));
-        event::observe(&*self.environment.observer, &event.with_cause(&**cause));
-        AccessFault::ServerFault
     }
 
     async fn judge(
         &self,
         request: BearerRequest<'_>,
         scope: &str,
-    ) -> Result<VerifiedToken, AccessFault> {
+    ) -> Result<VerifiedToken, Refusal> {
         let token = self.read(request.token()?).await?;
         // An invalid scope, such as an empty setting, is never satisfied.
         let sufficient =
             is_scope(scope) && scope.split(' ').all(|needed| token.scope.contains(needed));
-        if sufficient { Ok(token) } else { Err(AccessFault::Scope) }
+        if sufficient { Ok(token) } else { Err(Refusal::of_token(AccessFault::Scope, token.0)) }
     }
 
     fn check(&self, details: &TokenDetails) -> Result<(), AccessFault> {
@@ -310,18 +310,26 @@ impl AccessTokenVerifier {
         Ok(())
     }
 
-    /// A failed look-up was already reported with its cause.
-    fn observe(&self, fault: AccessFault) {
-        if fault != AccessFault::ServerFault {
-            event::observe(
-                &*self.environment.observer,
-                &Event::new(EventKind::AccessRefused(fault)),
-            );
-        }
+    fn observe(&self, refusal: &Refusal) {
+        let details = refusal.details.as_deref();
+        event::observe(
+            &*self.environment.observer,
+            &Event {
+                subject: details.map(|details| &details.subject),
+                client_id: details.map(|details| &details.client_id),
+                session_id: details.and_then(|details| details.session_id.as_ref()),
+                token_id: details.map(|details| details.token_id.as_str()),
+                scope: details.map(|details| &details.scope),
+                cause: refusal.cause.as_deref().map(|cause| cause as _),
+                ..Event::new(EventKind::AccessRefused(refusal.fault))
+            },
+        );
     }
 
-    fn refuse(&self, fault: AccessFault, scope: &str) -> HttpResponse {
-        self.observe(fault);
+    /// Observes a refusal and makes the response of it: the one place where both happen.
+    fn answer(&self, refusal: &Refusal, scope: &str) -> HttpResponse {
+        self.observe(refusal);
+        let fault = refusal.fault;
         let (status, error, description) = match fault {
             AccessFault::NoToken => {
                 return HttpResponse::empty(401)
@@ -347,7 +355,7 @@ impl AccessTokenVerifier {
                 (401, "invalid_token", "The access token is expired, malformed, or not valid here")
             }
         };
-        let body = serde_json::to_vec(&Refused { error, error_description: description })
+        let body = serde_json::to_vec(&ErrorBody { error, error_description: description })
             .unwrap_or_default();
         let answer = HttpResponse::private_json(status, body);
         if status == 503 {
@@ -362,8 +370,32 @@ impl AccessTokenVerifier {
     }
 }
 
+/// Why a request is refused, and what is known about its token.
+struct Refusal {
+    fault: AccessFault,
+    /// What the token says, if it is genuine.
+    details: Option<Box<TokenDetails>>,
+    cause: Option<BoxError>,
+}
+
+impl Refusal {
+    fn of_token(fault: AccessFault, details: TokenDetails) -> Self {
+        Self { fault, details: Some(Box::new(details)), cause: None }
+    }
+
+    fn server_fault(cause: BoxError) -> Self {
+        Self { fault: AccessFault::ServerFault, details: None, cause: Some(cause) }
+    }
+}
+
+impl From<AccessFault> for Refusal {
+    fn from(fault: AccessFault) -> Self {
+        Self { fault, details: None, cause: None }
+    }
+}
+
 #[derive(Serialize)]
-struct Refused {
+struct ErrorBody {
     error: &'static str,
     error_description: &'static str,
 }

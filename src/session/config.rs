@@ -118,15 +118,15 @@ impl RefreshTokens {
 
     /// How long after its login a session ends, however it is used. From a minute to 400 days.
     /// Default 30 days.
-    pub fn absolute_lifetime(mut self, life: Duration) -> Self {
-        self.absolute_lifetime = life;
+    pub fn absolute_lifetime(mut self, lifetime: Duration) -> Self {
+        self.absolute_lifetime = lifetime;
         self
     }
 
     /// How long a session lasts without being used. A minute or more. If it is not set, only
     /// [`absolute_lifetime`](Self::absolute_lifetime) ends a session.
-    pub fn idle_lifetime(mut self, life: Duration) -> Self {
-        self.idle_lifetime = Some(life);
+    pub fn idle_lifetime(mut self, lifetime: Duration) -> Self {
+        self.idle_lifetime = Some(lifetime);
         self
     }
 
@@ -156,11 +156,11 @@ impl RefreshTokens {
             (self.window <= 10 * minute, "the retry window must be ten minutes or less"),
             (
                 (minute..=MAX_LIFETIME).contains(&self.absolute_lifetime),
-                "the absolute life must be between a minute and 400 days",
+                "the absolute lifetime must be between a minute and 400 days",
             ),
             (
                 self.idle_lifetime.is_none_or(|life| life >= minute),
-                "the idle life must be a minute or more",
+                "the idle lifetime must be a minute or more",
             ),
             (
                 (1..=SessionIndex::MOST).contains(&self.sessions),

@@ -95,7 +95,7 @@ pub(crate) fn log_out(
 }
 
 /// Moves the date of the subject's last log-out, if there is one, forward to `now`, in both rows.
-pub(crate) fn date(
+pub(crate) fn redate(
     tx: &mut Transaction<'_>,
     keys: SubjectEpochKeys,
     now: u64,
@@ -190,7 +190,7 @@ mod tests {
         );
         assert_eq!(memory.log_out("bob").at, 1_700_000_000_000);
         let bob = memory.keys("bob");
-        let date = |now| memory.state.run(&bob.both(), |tx| date(tx, bob, now));
+        let date = |now| memory.state.run(&bob.both(), |tx| redate(tx, bob, now));
         date(first.at + 1).unwrap();
         assert_eq!((memory.of("bob").at, memory.last().at), (first.at + 1, first.at + 1));
         date(first.at).unwrap();

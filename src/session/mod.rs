@@ -26,7 +26,7 @@ pub use crate::session::token::RefreshKeys;
 use crate::session::token::{RawSessionId, RefreshToken, SECRET, TokenSecret};
 use crate::state::StateKey;
 use crate::state::transaction::Transaction;
-use crate::time::{Clock, Timestamp};
+use crate::time::{Clock, DEPLOYMENT_SKEW, Timestamp};
 use crate::types::context::RequestContext;
 use crate::types::identifier::{SessionId, Subject};
 use crate::types::scope::Scope;
@@ -65,7 +65,7 @@ pub(crate) struct NewSession {
 }
 
 /// A refresh token that was presented, and the tokens that may succeed it.
-pub(super) struct Used {
+pub(super) struct PresentedToken {
     token: RefreshToken,
     /// The session's identifier, as in the `sid` claim of its access tokens.
     pub(super) session_id: SessionId,
@@ -129,8 +129,7 @@ impl Sessions {
         granted: (Scope, Vec<String>),
         access_token_lifetime: Duration,
     ) -> Result<Option<(IssuedSession, Option<SessionId>)>, BoxError> {
-        let list_key =
-            self.revocations.sessions_key(&holder.tenant, &holder.client, subject.as_str());
+        let list_key = self.revocations.index_key(&holder.tenant, &holder.client, subject.as_str());
         let (absolute, idle) =
             (millis(self.config.absolute_lifetime), self.config.idle_lifetime.map(millis));
         let session_key = self.revocations.session_key(&session_id);
@@ -207,17 +206,20 @@ impl Sessions {
     /// the lifetime of its access tokens and the clock margin. Sessions that end sooner stay in the
     /// index.
     fn index_ttl(&self, access_token_lifetime: Duration) -> Duration {
-        self.config.absolute_lifetime.saturating_add(access_token_lifetime).saturating_add(MARGIN)
+        self.config
+            .absolute_lifetime
+            .saturating_add(access_token_lifetime)
+            .saturating_add(DEPLOYMENT_SKEW)
     }
 
     /// The most rounds in which a login looks for the session that it replaces.
     const ROUNDS: u32 = 100;
 
     /// Parses a refresh token; `None` if none of our keys has made it.
-    pub(super) fn read(&self, text: &str) -> Option<Used> {
+    pub(super) fn read(&self, text: &str) -> Option<PresentedToken> {
         let token = self.config.keys.read(text)?;
         let successors = self.config.keys.successors(&token);
-        Some(Used {
+        Some(PresentedToken {
             session_id: token.session.to_session_id().ok()?,
             digest: token.secret.digest(),
             digests: successors.iter().map(TokenSecret::digest).collect(),
@@ -230,7 +232,7 @@ impl Sessions {
     /// ends the session whatever the intent is.
     pub(super) async fn step(
         &self,
-        used: &Used,
+        used: &PresentedToken,
         holder: &Holder,
         (rotates, access_token_lifetime): (bool, Duration),
         intent: Intent<'_>,
@@ -301,7 +303,7 @@ impl Sessions {
     }
 
     /// The text of the successor at `index`, as the step has decided.
-    pub(super) fn successor(&self, used: &Used, index: usize) -> Option<Secret<'static>> {
+    pub(super) fn successor(&self, used: &PresentedToken, index: usize) -> Option<Secret<'static>> {
         let generation = used.token.generation.saturating_add(1);
         self.config.keys.write(index, used.token.session, generation, used.successors.get(index)?)
     }
@@ -349,7 +351,7 @@ impl Sessions {
     ) -> Result<Option<(bool, Session)>, BoxError> {
         let Some(known) = self.session(session_id).await? else { return Ok(None) };
         let Session { holder: Holder { tenant, client, .. }, subject, .. } = &known;
-        let list_key = self.revocations.sessions_key(tenant, client, subject);
+        let list_key = self.revocations.index_key(tenant, client, subject);
         let session_key = self.revocations.session_key(session_id);
         let step = |tx: &mut Transaction<'_>| {
             let (Some(mut session), now) = (tx.get(session_key)?, tx.now().unix_millis()) else {
@@ -396,7 +398,7 @@ pub(crate) async fn log_out(
     let (state, now) = (&revocations.state, clock.now().unix_millis());
     state.run(&keys.both(), |tx| epoch::log_out(tx, keys, now)).await?;
     let now = clock.now().unix_millis();
-    state.run(&keys.both(), |tx| epoch::date(tx, keys, now)).await
+    state.run(&keys.both(), |tx| epoch::redate(tx, keys, now)).await
 }
 
 /// The holder of the tokens of a client that has authenticated in this context.
@@ -408,14 +410,11 @@ pub(crate) fn holder(client: &AuthenticatedClient, context: &RequestContext) -> 
     }
 }
 
-/// The most by which clocks may differ.
-const MARGIN: Duration = Duration::from_secs(60);
-
 /// TTL of a session's row. The row outlives the session by the lifetime of its access tokens, whose
 /// verification reads it.
 fn ttl(session: &Session, now: u64, access_token_lifetime: Duration) -> Duration {
     let left = Duration::from_millis(session.absolute_expiry().saturating_sub(now));
-    left.saturating_add(access_token_lifetime).saturating_add(MARGIN)
+    left.saturating_add(access_token_lifetime).saturating_add(DEPLOYMENT_SKEW)
 }
 
 fn millis(span: Duration) -> u64 {

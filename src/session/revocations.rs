@@ -148,7 +148,7 @@ impl Revocations {
     }
 
     /// Key of the row that lists a subject's sessions through a client.
-    pub(crate) fn sessions_key(
+    pub(crate) fn index_key(
         &self,
         tenant: &str,
         client: &str,

@@ -103,3 +103,9 @@ impl<T: Clock + ?Sized> Clock for Arc<T> {
         (**self).sleep(span)
     }
 }
+
+/// The most by which the clocks of the instances and stores of one deployment may differ.
+pub(crate) const DEPLOYMENT_SKEW: Duration = Duration::from_secs(60);
+
+/// The most by which the clocks of a client and this server may differ.
+pub(crate) const CLIENT_SKEW: Duration = Duration::from_secs(30);

@@ -15,7 +15,7 @@ use crate::time::{BoxFuture, Clock, Timestamp};
 /// starts at the first sleep.
 #[derive(Clone, Default)]
 pub struct SystemClock {
-    timer: Arc<Mutex<Option<mpsc::Sender<Alarm>>>>,
+    timer: Arc<Mutex<Option<mpsc::Sender<Wake>>>>,
 }
 
 impl SystemClock {
@@ -25,7 +25,7 @@ impl SystemClock {
         Self::default()
     }
 
-    fn set(&self, alarm: Alarm) {
+    fn set(&self, alarm: Wake) {
         let mut timer = self.timer.lock().unwrap_or_else(PoisonError::into_inner);
         if timer.is_none() {
             let (sender, receiver) = mpsc::channel();
@@ -51,7 +51,7 @@ impl Clock for SystemClock {
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
         let (ring, rung) = oneshot::channel();
         if let Some(at) = Instant::now().checked_add(span) {
-            self.set(Alarm { at, ring });
+            self.set(Wake { at, ring });
             Box::pin(async { rung.await.unwrap_or_default() })
         } else {
             Box::pin(std::future::pending())
@@ -65,36 +65,36 @@ impl fmt::Debug for SystemClock {
     }
 }
 
-struct Alarm {
+struct Wake {
     at: Instant,
     ring: oneshot::Sender<()>,
 }
 
 /// The earliest alarm is the greatest, because a `BinaryHeap` returns its greatest element first.
-impl Ord for Alarm {
+impl Ord for Wake {
     fn cmp(&self, other: &Self) -> Ordering {
         other.at.cmp(&self.at)
     }
 }
 
-impl PartialOrd for Alarm {
+impl PartialOrd for Wake {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Alarm {
+impl PartialEq for Wake {
     fn eq(&self, other: &Self) -> bool {
         self.at == other.at
     }
 }
 
-impl Eq for Alarm {}
+impl Eq for Wake {}
 
 /// Runs until every clock that could set an alarm is dropped. Sleeps that are still open end then.
-fn ring_alarms(incoming: &mpsc::Receiver<Alarm>) {
+fn ring_alarms(incoming: &mpsc::Receiver<Wake>) {
     const FEW: usize = 1024;
-    let (mut alarms, mut full) = (BinaryHeap::<Alarm>::new(), FEW);
+    let (mut alarms, mut full) = (BinaryHeap::<Wake>::new(), FEW);
     loop {
         let now = Instant::now();
         while alarms.peek().is_some_and(|next| next.at <= now) {

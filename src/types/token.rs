@@ -31,7 +31,6 @@ impl AccessToken {
     /// [`InvalidToken`] for any other text, because no client could send it back.
     ///
     /// [RFC 6750 section 2.1]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
-    /// [RFC 6750 section 2.1]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
     pub fn new(token: impl Into<String>) -> Result<Self, InvalidToken> {
         let token = token.into();
         if is_b64token(&token) { Ok(Self(token.into_bytes())) } else { Err(InvalidToken) }

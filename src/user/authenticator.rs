@@ -34,7 +34,8 @@ use crate::user::login::Login;
 ///     async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
 ///         Ok(match self.bind(attempt.username(), attempt.password().expose()).await? {
 ///             Some(entry_uuid) => Login::accepted(entry_uuid),
-///             None => Login::rejected(Rejection::WrongPassword),
+///             // The directory does not say whether there is such a user.
+///             None => Login::rejected(Rejection::UnknownUser),
 ///         })
 ///     }
 /// }
@@ -112,7 +113,7 @@ impl LoginAttempt<'_> {
         self.client
     }
 
-    /// The context of the request: peer address, tenant and the host's own value.
+    /// The context of the request: peer address, tenant, device and the host's own value.
     #[must_use]
     pub fn context(&self) -> &RequestContext {
         self.context

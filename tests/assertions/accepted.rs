@@ -53,7 +53,7 @@ async fn an_assertion_made_by_another_implementation_is_taken() {
         };
         let encoding = encoding.unwrap();
         let world =
-            world_of(&AssertionKey::from_pem_for(algorithm, &pem).unwrap().kid("backend-1"));
+            world_of(&AssertionKey::from_pem_for(algorithm, &pem).unwrap().with_kid("backend-1"));
         for kid in [None, Some("backend-1".to_owned())] {
             ask(&world, &sign(name, &encoding, kid)).await.is_granted();
         }
@@ -81,7 +81,7 @@ async fn an_assertion_made_by_another_implementation_is_taken() {
 #[test]
 fn what_is_built_is_read_by_another_implementation() {
     use jsonwebtoken::{Algorithm as Name, DecodingKey, Validation};
-    let key = AssertionKey::from_pem(ed25519()).unwrap().kid("backend-1");
+    let key = AssertionKey::from_pem(ed25519()).unwrap().with_kid("backend-1");
     let assertion = ClientAssertion::new("backend", ISSUER, key.clone()).sign().unwrap();
     let jwk: jsonwebtoken::jwk::Jwk =
         serde_json::from_value(json!(key.public_jwk().unwrap())).unwrap();

@@ -132,27 +132,27 @@ async fn keys_are_named_by_kid_or_by_certificate_or_not_at_all() {
             .insert(client("backend", ClientAuthentication::private_key_jwt(&public).unwrap()));
         world
     };
-    let jwk = key(&one).kid("one").public_jwk().unwrap().with_certificate(certificate);
+    let jwk = key(&one).with_kid("one").public_jwk().unwrap().with_certificate(certificate);
     let world = World::default();
-    let public = set([jwk, key(&two).kid("two").public_jwk().unwrap()]);
+    let public = set([jwk, key(&two).with_kid("two").public_jwk().unwrap()]);
     world
         .clients
         .insert(client("backend", ClientAuthentication::private_key_jwt(&public).unwrap()));
     for signer in [
-        key(&one).kid("one"),
-        key(&two).kid("two"),
+        key(&one).with_kid("one"),
+        key(&two).with_kid("two"),
         key(&one).certificate(certificate),
         key(&one).certificate_by_sha1(certificate),
-        key(&one).certificate(certificate).certificate_by_sha1(certificate).kid("one"),
+        key(&one).certificate(certificate).certificate_by_sha1(certificate).with_kid("one"),
     ] {
         ask(&world, &assertions(&world, &signer).sign().unwrap()).await.is_granted();
     }
     for signer in [
         key(&one),
-        key(&one).kid("two"),
+        key(&one).with_kid("two"),
         key(&two).certificate(certificate),
         key(&one).certificate(b"another"),
-        key(&two).kid("two").certificate(certificate),
+        key(&two).with_kid("two").certificate(certificate),
     ] {
         let answer = ask(&world, &assertions(&world, &signer).sign().unwrap()).await;
         is_refused(&answer, &world, "AssertionSignature", &signer);

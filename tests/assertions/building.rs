@@ -20,7 +20,7 @@ fn an_assertion_says_what_the_specifications_want() {
     let now = noon().unix_seconds();
     let certificate = b"DER";
     let key = AssertionKey::from_pem(ed25519()).unwrap();
-    let built = ClientAssertion::new("backend", ISSUER, key.clone().kid("backend-1"))
+    let built = ClientAssertion::new("backend", ISSUER, key.clone().with_kid("backend-1"))
         .environment(&Environment::new().clock(clock.clone()));
     let assertion = built.sign().unwrap();
     assert_eq!(

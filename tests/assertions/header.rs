@@ -8,7 +8,7 @@ use crate::support::{Forge, ask, claims, is_refused, world_of};
 #[tokio::test]
 async fn an_assertion_is_refused_for_every_header_that_is_not_right() {
     let forge = Forge::new();
-    let world = world_of(&forge.key().kid("backend-1"));
+    let world = world_of(&forge.key().with_kid("backend-1"));
     let jwk = json!(forge.key().public_jwk().unwrap());
     for (reason, header) in [
         ("AssertionMalformed", json!({})),

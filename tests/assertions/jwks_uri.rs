@@ -25,7 +25,7 @@ fn publishing_world(source: &PublishedKeys) -> World {
 
 #[tokio::test]
 async fn keys_that_a_client_publishes_are_fetched_and_kept() {
-    let (one, two) = (Forge::new().key().kid("one"), Forge::new().key().kid("two"));
+    let (one, two) = (Forge::new().key().with_kid("one"), Forge::new().key().with_kid("two"));
     let source = PublishedKeys::at(JWKS_URI);
     publish(&source, &[&one]);
     let world = publishing_world(&source);
@@ -92,7 +92,7 @@ async fn a_key_that_is_named_by_an_unknown_thumbprint_alone_is_asked_for_anew() 
     // If the `kid` is known, the set is not fetched for the thumbprint.
     world.clock.advance(Duration::from_secs(60));
     let kid = two.public_jwk().unwrap().kid().to_owned();
-    send(&two.clone().kid(kid).certificate(b"DER")).await.is_granted();
+    send(&two.clone().with_kid(kid).certificate(b"DER")).await.is_granted();
     send(&two).await.is_granted();
     assert_eq!(source.take_fetched(), 0);
 }
@@ -147,10 +147,10 @@ async fn a_document_that_is_no_key_set_authenticates_nobody() {
     let key = Forge::new().key();
     let private = json!({ "kty": "OKP", "crv": "Ed25519", "x": "AAAA", "d": "AAAA" });
     let many: Vec<_> = (0..21)
-        .map(|number| json!(key.clone().kid(number.to_string()).public_jwk().unwrap()))
+        .map(|number| json!(key.clone().with_kid(number.to_string()).public_jwk().unwrap()))
         .collect();
-    let alike =
-        [&key, &Forge::new().key()].map(|key| json!(key.clone().kid("one").public_jwk().unwrap()));
+    let alike = [&key, &Forge::new().key()]
+        .map(|key| json!(key.clone().with_kid("one").public_jwk().unwrap()));
     for document in [
         "not JSON".to_owned(),
         "{}".to_owned(),

@@ -90,12 +90,13 @@ fn a_key_set_that_was_written_is_read_back_as_it_was() {
     let certificate = b"the DER of a certificate";
     let mut keys: Vec<Jwk> = Vec::new();
     for (number, (algorithm, pem)) in private_keys().into_iter().enumerate() {
-        let key = AssertionKey::from_pem_for(algorithm, pem).unwrap().kid(format!("key-{number}"));
+        let key =
+            AssertionKey::from_pem_for(algorithm, pem).unwrap().with_kid(format!("key-{number}"));
         keys.push(key.public_jwk().unwrap());
         let named = key
             .certificate(certificate)
             .certificate_by_sha1(certificate)
-            .kid(format!("named-{number}"));
+            .with_kid(format!("named-{number}"));
         keys.push(named.public_jwk().unwrap());
     }
     // An RSA key that names no algorithm is for both, RS256 and PS256.

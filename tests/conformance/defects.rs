@@ -126,8 +126,8 @@ const FOUND: &[(Defect, Check, &str)] = &[
     (KeepsItsLockWhenDropped, Check::DroppedCalls, "no answer came within 10s"),
     (LosesUpdates, Check::LostUpdates, "of 200 additions 1 were counted"),
     (LosesUpdates, Check::AttemptLimiter, "10 guesses may be verified, and"),
-    (ComparesBeforeItWrites, Check::RefreshFamilies, "one use of a refresh token is good"),
-    (LosesUpdates, Check::RefreshFamilies, "one use of a refresh token is good"),
+    (ComparesBeforeItWrites, Check::RefreshRotation, "one use of a refresh token is good"),
+    (LosesUpdates, Check::RefreshRotation, "one use of a refresh token is good"),
     (LosesUpdates, Check::AttemptLimiterUnderFaults, "guesses were verified"),
     (
         LosesRowsOnRestart,

@@ -71,7 +71,7 @@ fn each_way_of_saying_who_the_client_is_gets_a_token_that_opens_the_resources() 
     let server = axum().start();
     let key = AssertionKey::from_pem(std::fs::read(key_file()).expect("a key"))
         .expect("a key")
-        .kid("backend-1");
+        .with_kid("backend-1");
     let generate = || {
         ClientAssertion::new("backend", &*server.url, key.clone()).sign().expect("an assertion")
             + "\n"

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use password_grant::assertion::{AssertionKey, ClientAssertion};
 use password_grant::event::AccessFault;
 use password_grant::resource::{BearerRequest, IntrospectedTokens, IntrospectionTransport};
@@ -109,6 +111,34 @@ async fn a_resource_server_can_ask_instead_of_checking_signatures() {
         AccessFault::NotOurs,
         "revoked at once"
     );
+}
+
+/// The identifier and the secret are encoded so that servers which decode and servers which do not
+/// mostly read the same, and `~` and `*` are the ones that encoders differ in.
+#[tokio::test]
+async fn its_basic_credentials_are_read_alike_by_servers_that_decode_and_those_that_do_not() {
+    struct Sent(Arc<Mutex<Option<String>>>);
+    #[async_trait]
+    impl IntrospectionTransport for Sent {
+        async fn post(
+            &self,
+            _: &str,
+            authorization: Option<&str>,
+            _: &str,
+        ) -> Result<(u16, Vec<u8>), BoxError> {
+            *self.0.lock().unwrap() = authorization.map(str::to_owned);
+            Ok((200, br#"{"active":false}"#.to_vec()))
+        }
+    }
+    let sent = Arc::new(Mutex::new(None));
+    let url = "https://id.example.com/oauth/introspect";
+    let tokens = IntrospectedTokens::basic(url, "client~a", "Qq8~x*y z+%:ä", Sent(sent.clone()));
+    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens)
+        .environment(&Environment::new().observer(()));
+    verifier.verify("token").await.unwrap_err();
+    let header = sent.lock().unwrap().clone().unwrap();
+    let pair = STANDARD.decode(header.strip_prefix("Basic ").unwrap()).unwrap();
+    assert_eq!(String::from_utf8(pair).unwrap(), "client~a:Qq8~x%2Ay%20z%2B%25%3A%C3%A4");
 }
 
 #[tokio::test]

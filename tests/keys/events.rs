@@ -89,9 +89,9 @@ async fn the_observer_is_told_why_a_registered_key_was_passed_over_when_it_is_wa
     let unusable = keys.unusable()[0].kid().unwrap().to_owned();
     for (key, told) in [
         (AssertionKey::from_pem(&rsa).unwrap(), true),
-        (AssertionKey::from_pem(&rsa).unwrap().kid(unusable), true),
+        (AssertionKey::from_pem(&rsa).unwrap().with_kid(unusable), true),
         (AssertionKey::from_pem(ed25519()).unwrap(), true), // it could be any
-        (AssertionKey::from_pem(&rsa).unwrap().kid("another"), false),
+        (AssertionKey::from_pem(&rsa).unwrap().with_kid("another"), false),
     ] {
         ask(&world, &key).await.is(401, "invalid_client");
         let lines = std::mem::take(&mut *observer.0.lock().unwrap());

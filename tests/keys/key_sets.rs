@@ -89,6 +89,25 @@ fn a_leaked_private_key_or_a_malformed_document_refuses_the_whole_set() {
     }
 }
 
+/// A member that does not belong to the kind of a key is not read, whatever it is.
+#[test]
+fn members_of_other_kinds_are_ignored() {
+    let (ec, rsa) = (ec(&ECDSA_P256_SHA256_FIXED_SIGNING), rsa());
+    for (algorithm, pem, member) in [
+        (Algorithm::Rs256, &rsa, "x"),
+        (Algorithm::Rs256, &rsa, "y"),
+        (Algorithm::Es256, &ec, "n"),
+        (Algorithm::Es256, &ec, "x5c"),
+    ] {
+        for value in [json!(1), json!([]), json!("text")] {
+            set([with(jwk(algorithm, pem), member, value.clone())])
+                .unwrap_or_else(|fault| panic!("{algorithm} {member} {value}: {fault}"));
+        }
+    }
+    let crossed = set([with(jwk(Algorithm::Rs256, &rsa), "crv", "P-256")]).unwrap_err();
+    assert!(crossed.to_string().contains("not supported"), "{crossed}");
+}
+
 #[tokio::test]
 async fn members_and_entries_that_are_null_are_ignored() {
     let pem = ed25519();
@@ -137,9 +156,9 @@ async fn only_what_is_really_ambiguous_is_refused() {
     for (algorithm, pem) in
         [(Algorithm::Rs256, &rsa), (Algorithm::Es256, &p256), (Algorithm::EdDsa, &ed)]
     {
-        ask(&world, &key(algorithm, pem).kid("2026")).await.is_granted();
+        ask(&world, &key(algorithm, pem).with_kid("2026")).await.is_granted();
         ask(&world, &key(algorithm, pem)).await.is_granted();
-        ask(&world, &key(algorithm, pem).kid("2025")).await.is(401, "invalid_client");
+        ask(&world, &key(algorithm, pem).with_kid("2025")).await.is(401, "invalid_client");
     }
     // The same entry twice, or the same key under two names, is only one key.
     let certified = with(named(Algorithm::EdDsa, &ed, "one"), "x5t", "thumbprint");
@@ -154,7 +173,7 @@ async fn only_what_is_really_ambiguous_is_refused() {
     ] {
         let world = world_of(entries);
         ask(&world, &key(Algorithm::EdDsa, &ed)).await.is_granted();
-        ask(&world, &key(Algorithm::EdDsa, &ed).kid("one")).await.is_granted();
+        ask(&world, &key(Algorithm::EdDsa, &ed).with_kid("one")).await.is_granted();
         ask(&world, &key(Algorithm::EdDsa, &other_ed)).await.is(401, "invalid_client");
     }
     let whole = without(named(Algorithm::Rs256, &rsa, "one"), "alg");
@@ -174,7 +193,7 @@ async fn only_what_is_really_ambiguous_is_refused() {
         assert_eq!(set(entries).unwrap_err(), KeyError::RepeatedKid);
     }
     let apart = [named(Algorithm::Rs256, &rsa, "one"), named(Algorithm::Ps256, &other_rsa, "one")];
-    ask(&world_of(apart), &key(Algorithm::Ps256, &other_rsa).kid("one")).await.is_granted();
+    ask(&world_of(apart), &key(Algorithm::Ps256, &other_rsa).with_kid("one")).await.is_granted();
     // An assertion without a `kid` is refused if two keys fit.
     let world =
         world_of([named(Algorithm::EdDsa, &ed, "one"), named(Algorithm::EdDsa, &other_ed, "two")]);

@@ -18,15 +18,15 @@ async fn a_shared_secret_without_a_name_is_meant_by_every_name() {
     let key = || AssertionKey::from_secret(secret).unwrap();
     for named in [
         key(),
-        key().kid("any"), // as a widely used example sends
-        key().kid(""),
+        key().with_kid("any"), // as a widely used example sends
+        key().with_kid(""),
         key().certificate(b"a certificate that nobody registered"),
-        key().kid("any").certificate_by_sha1(b"another"),
+        key().with_kid("any").certificate_by_sha1(b"another"),
     ] {
         ask(&world, &named).await.is_granted();
     }
     let wrong = AssertionKey::from_secret("another-secret-another-secret-0123").unwrap();
-    for named in [wrong.clone(), wrong.kid("any")] {
+    for named in [wrong.clone(), wrong.with_kid("any")] {
         ask(&world, &named).await.is(401, "invalid_client");
     }
 }
@@ -35,19 +35,19 @@ async fn a_shared_secret_without_a_name_is_meant_by_every_name() {
 async fn a_thumbprint_counts_where_the_key_has_one() {
     let (one, two) = (ed25519(), ed25519());
     let key = |pem: &str| AssertionKey::from_pem(pem).unwrap();
-    let plain = |pem: &str, kid: &str| json!(key(pem).kid(kid).public_jwk().unwrap());
+    let plain = |pem: &str, kid: &str| json!(key(pem).with_kid(kid).public_jwk().unwrap());
     let certified = |pem: &str, kid: &str, der: &[u8]| {
-        json!(key(pem).kid(kid).public_jwk().unwrap().with_certificate(der))
+        json!(key(pem).with_kid(kid).public_jwk().unwrap().with_certificate(der))
     };
 
     // Keys without a thumbprint: one in the assertion is ignored, and a `kid` is compared as
     // always.
     let world = world_of([plain(&one, "one"), plain(&two, "two")]);
     for (signer, granted) in [
-        (key(&one).kid("one").certificate(b"DER"), true),
-        (key(&two).kid("two").certificate_by_sha1(b"DER"), true),
-        (key(&one).kid("two").certificate(b"DER"), false),
-        (key(&one).kid("three").certificate(b"DER"), false),
+        (key(&one).with_kid("one").certificate(b"DER"), true),
+        (key(&two).with_kid("two").certificate_by_sha1(b"DER"), true),
+        (key(&one).with_kid("two").certificate(b"DER"), false),
+        (key(&one).with_kid("three").certificate(b"DER"), false),
         (key(&one).certificate(b"DER"), false), // either could be meant
     ] {
         assert_eq!(ask(&world, &signer).await.status == 200, granted, "{signer:?}");
@@ -56,10 +56,10 @@ async fn a_thumbprint_counts_where_the_key_has_one() {
     let world = world_of([certified(&one, "one", b"DER"), plain(&two, "two")]);
     for (signer, granted) in [
         (key(&one).certificate(b"DER"), true),
-        (key(&one).kid("one").certificate(b"other"), false),
+        (key(&one).with_kid("one").certificate(b"other"), false),
         (key(&one).certificate(b"other"), false),
         (key(&two).certificate(b"other"), true), // the only one that it could mean
-        (key(&two).kid("two").certificate(b"DER"), false),
+        (key(&two).with_kid("two").certificate(b"DER"), false),
         (key(&two).certificate(b"DER"), false),
     ] {
         assert_eq!(ask(&world, &signer).await.status == 200, granted, "{signer:?}");

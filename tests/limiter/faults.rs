@@ -86,6 +86,34 @@ async fn a_client_that_cannot_be_counted_is_not_authenticated() {
     assert!(world.users.asked() == 0);
 }
 
+/// The server fault that a request ends with does not hide what was refused, or what stays counted.
+#[tokio::test]
+async fn a_count_that_cannot_be_written_hides_no_other_event() {
+    let fails_from = |number: usize| {
+        FaultyStore::new(
+            move |call| {
+                if call >= number { StoreFault::Fails } else { StoreFault::None }
+            },
+        )
+    };
+    let world = over(fails_from(1));
+    post_as(&world.grant, &from(HOME), ("web", "guess"), GOOD)
+        .await
+        .is(503, "temporarily_unavailable");
+    let lines = world.events.lines();
+    assert_eq!(lines[0], r#"client "web" not authenticated: Secret"#, "{lines:?}");
+    assert!(lines[1].starts_with(r#"server fault: StateStore with client "web""#), "{lines:?}");
+
+    let users = Users::who(|_| Err("the user table is down".into()));
+    let world = World::with(users, |builder| builder.shared_state(fails_from(3), secret()));
+    let form = format!("{GOOD}&client_id=mobile");
+    world.send(&[], &form).await.is(503, "temporarily_unavailable");
+    let lines = world.events.lines();
+    let faults: Vec<_> = lines.iter().filter(|line| line.starts_with("server fault")).collect();
+    assert!(faults[0].starts_with("server fault: StateStore"), "{lines:?}");
+    assert!(faults[1].starts_with("server fault: UserAuthenticator"), "{lines:?}");
+}
+
 /// A conflict is tried again. Permanent conflicts, or no answer at all, become an error in the end.
 #[tokio::test]
 async fn a_store_in_conflict_is_asked_again_and_one_without_answer_is_given_up() {

@@ -2,7 +2,7 @@
 //!
 //! A request presents one [`Credential`]. The client that it names is looked up, the credential is
 //! verified against the client's registration, and the result is an [`AuthenticatedClient`] or the
-//! fault. Every fault becomes the same 401 `invalid_client`.
+//! fault. Every `ClientFault` becomes the same 401 `invalid_client`.
 
 mod assertion;
 mod basic;
@@ -227,7 +227,7 @@ impl Authenticator<'_> {
                 (Ok(client), Found::None { .. }) => Found::One(client),
                 (Ok(_), Found::One(_) | Found::Several { .. }) => Found::Several { claimed },
                 (Err(fault), Found::None { fault: former, .. })
-                    if position == 0 || tells_more(fault, former) =>
+                    if position == 0 || is_more_specific(fault, former) =>
                 {
                     Found::None { claimed, fault }
                 }
@@ -274,7 +274,7 @@ impl Found<'_> {
 /// Whether `fault` is more useful than `former` to an administrator who looks for a mistake. A
 /// registered client with a wrong secret is the most useful; a client that is refused for another
 /// reason comes next; a client that does not exist comes last.
-fn tells_more(fault: ClientFault, former: ClientFault) -> bool {
+fn is_more_specific(fault: ClientFault, former: ClientFault) -> bool {
     let rank = |fault: ClientFault| match fault {
         ClientFault::Unknown => 0,
         ClientFault::Secret => 2,

@@ -9,7 +9,7 @@ use crate::client::{AssertionCompatibility, AssertionRegistration};
 use crate::error::ClientFault;
 use crate::jose::compact::Compact;
 use crate::jose::{Algorithm, NumericDate, UnusableKey, VerificationKeys};
-use crate::time::Timestamp;
+use crate::time::{CLIENT_SKEW, Timestamp};
 use crate::types::limits::RequestLimits;
 
 /// The registered `client_assertion_type` (RFC 7523 section 2.2).
@@ -44,9 +44,6 @@ pub(crate) struct Expectations<'a> {
     pub(crate) max_lifetime: Duration,
     pub(crate) now: Timestamp,
 }
-
-/// The most by which the clocks of client and server may differ.
-pub(crate) const SKEW: Duration = Duration::from_secs(30);
 
 /// What is needed of a verified assertion to use it once.
 pub(crate) struct VerifiedAssertion {
@@ -146,16 +143,16 @@ impl<'r> UnverifiedAssertion<'r> {
         };
         let end = date("exp")?.ok_or(ClientFault::AssertionTime)?;
         let end = Timestamp::from_unix_seconds(end.rounded_down());
-        let latest = expected.now.plus(SKEW);
+        let latest = expected.now.plus(CLIENT_SKEW);
         let ahead = |date: Option<NumericDate>| {
             date.is_some_and(|date| Timestamp::from_unix_seconds(date.rounded_up()) > latest)
         };
-        let expired = end.plus(SKEW) <= expected.now;
+        let expired = end.plus(CLIENT_SKEW) <= expected.now;
         let too_long = end > latest.plus(expected.max_lifetime);
         if expired || too_long || ahead(date("nbf")?) || ahead(date("iat")?) {
             return Err(ClientFault::AssertionTime);
         }
-        Ok(end.plus(SKEW))
+        Ok(end.plus(CLIENT_SKEW))
     }
 }
 

@@ -4,7 +4,6 @@
 mod jwt;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 pub(crate) use jwt::{ASSERTION_TYPE, Expectations, JWT_BEARER};
 
@@ -25,6 +24,7 @@ use crate::refusal::{OrFault, Refusal};
 use crate::request::{Parameter, TokenRequest};
 use crate::state::key::Purpose;
 use crate::state::transaction::State;
+use crate::time::DEPLOYMENT_SKEW;
 use crate::types::identifier::ClientId;
 
 /// An assertion, and what came with it that only clients with an [`AssertionCompatibility`] may
@@ -167,17 +167,19 @@ impl<'r> AssertionCredential<'r> {
             .published
             .ok_or("there is no JwksSource")
             .or_fault(ServerFault::JwksSource)?;
-        let mut had = source.at(uri, Freshness::Recent).await.or_fault(ServerFault::JwksSource)?;
-        if self.assertion.names_none_of(&had.keys) {
-            had = source.at(uri, Freshness::Newer).await.or_fault(ServerFault::JwksSource)?;
+        let mut fetched =
+            source.at(uri, Freshness::Recent).await.or_fault(ServerFault::JwksSource)?;
+        if self.assertion.names_none_of(&fetched.keys) {
+            fetched = source.at(uri, Freshness::Newer).await.or_fault(ServerFault::JwksSource)?;
         }
-        if had.just_fetched {
-            had.keys
+        if fetched.just_fetched {
+            fetched
+                .keys
                 .unusable()
                 .iter()
                 .for_each(|key| authenticator.key_passed_over(key, client_id));
         }
-        Ok(had.keys)
+        Ok(fetched.keys)
     }
 }
 
@@ -196,9 +198,6 @@ pub(crate) struct UsedAssertions {
 }
 
 impl UsedAssertions {
-    /// The most by which the clocks of one deployment may differ.
-    const MARGIN: Duration = Duration::from_secs(60);
-
     async fn once(
         &self,
         issuer: &str,
@@ -207,13 +206,13 @@ impl UsedAssertions {
     ) -> Result<Use, BoxError> {
         let (issuer, client) = (issuer.as_bytes(), client.as_str().as_bytes());
         let keys = UseKeys {
-            thing: self
+            value: self
                 .state
                 .keys
                 .row(Purpose::Assertion, &[issuer, client, verified.id.as_bytes()]),
             count: self.state.keys.row(Purpose::AssertionCount, &[issuer, client]),
         };
-        let end = verified.end.plus(Self::MARGIN).unix_millis();
+        let end = verified.end.plus(DEPLOYMENT_SKEW).unix_millis();
         self.state.run(&keys.both(), |tx| use_once(tx, keys, end, self.most)).await
     }
 }
