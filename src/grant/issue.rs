@@ -10,7 +10,7 @@ use crate::grant::engine::Engine;
 use crate::grant::login_epoch::LoginEpoch;
 use crate::refusal::{OrFault, Refusal};
 use crate::response::TokenResponse;
-use crate::session::{IssuedSession, NewSession, Sessions, holder};
+use crate::session::{Created, IssuedSession, NewSession, SessionGrant, Sessions, holder};
 use crate::time::Timestamp;
 use crate::token::Authorization;
 use crate::token::jti::TokenIds;
@@ -143,17 +143,26 @@ impl Engine {
         login_epoch: LoginEpoch,
     ) -> Result<IssuedSession, Refusal> {
         let Granted { client, scope, accepted, context, .. } = granted;
-        let what = (scope.clone(), granted.audiences.to_vec());
-        let (holder, epoch) = (holder(client, context), login_epoch.number());
-        let created =
-            sessions.create(new, holder, &accepted.subject, epoch, what, granted.lifetime);
-        let created = Box::pin(created).await.or_fault(ServerFault::StateStore)?;
-        let (session, replaced) = created.ok_or(ServerFault::LoggedOutMeanwhile)?;
-        if let Some(session_id) = replaced.as_ref() {
+        let created = sessions.create(
+            new,
+            SessionGrant {
+                holder: holder(client, context),
+                subject: &accepted.subject,
+                epoch: login_epoch.number(),
+                scope: scope.clone(),
+                audiences: granted.audiences.to_vec(),
+                access_token_lifetime: granted.lifetime,
+            },
+        );
+        let (issued, replaced) = match Box::pin(created).await.or_fault(ServerFault::StateStore)? {
+            Created::Session { issued, replaced } => (issued, replaced),
+            Created::LoggedOut => return Err(ServerFault::LoggedOutMeanwhile.into()),
+        };
+        if let Some(session_id) = &replaced {
             let event =
                 Event::in_context(EventKind::SessionReplaced, context).with_client(client.id());
             self.observe(&event.with_session(session_id).with_subject(&accepted.subject));
         }
-        Ok(session)
+        Ok(issued)
     }
 }

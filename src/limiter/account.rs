@@ -78,7 +78,7 @@ impl<T: AccountNames + ?Sized> AccountNames for Arc<T> {
 
 /// The user name without what look-ups commonly ignore: case, compatibility forms, white space
 /// around it and the amount of white space within it.
-pub(crate) fn folded(username: &str) -> Cow<'_, str> {
+pub(super) fn folded(username: &str) -> Cow<'_, str> {
     let is_folded = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
     if username.bytes().all(is_folded) {
         return Cow::Borrowed(username);
@@ -102,7 +102,7 @@ fn words(text: &str) -> String {
 
 /// The part of an address that one party holds alone: all of an IPv4 address, the first 64 bits of
 /// an IPv6 address. The first byte tells the two apart.
-pub(crate) fn source(peer: IpAddr) -> [u8; 9] {
+pub(super) fn source(peer: IpAddr) -> [u8; 9] {
     match peer.to_canonical() {
         IpAddr::V4(address) => {
             let [a, b, c, d] = address.octets();
@@ -117,7 +117,7 @@ pub(crate) fn source(peer: IpAddr) -> [u8; 9] {
 
 /// The part of an IPv6 address that is assigned to a site: the first 48 bits, which hold 65,536
 /// sources. `None` for an IPv4 address.
-pub(crate) fn network(peer: IpAddr) -> Option<[u8; 6]> {
+pub(super) fn network(peer: IpAddr) -> Option<[u8; 6]> {
     match peer.to_canonical() {
         IpAddr::V4(_) => None,
         IpAddr::V6(address) => {

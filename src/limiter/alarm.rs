@@ -11,7 +11,7 @@ use crate::types::identifier::ClientId;
 /// Counts failures that no single limiter key shows: guesses spread over many accounts or many
 /// addresses. It raises an alarm and blocks nothing, since it could only block everybody. Each
 /// instance of the engine counts for itself.
-pub(crate) struct Alarms {
+pub(super) struct Alarms {
     threshold: u32,
     counts: Mutex<HashMap<(Alarm, Option<ClientId>), Count>>,
 }
@@ -24,7 +24,7 @@ struct Count {
 impl Alarms {
     const WINDOW: Duration = Duration::from_secs(600);
 
-    pub(crate) fn new(threshold: u32) -> Self {
+    pub(super) fn new(threshold: u32) -> Self {
         Self { threshold, counts: Mutex::default() }
     }
 
@@ -32,7 +32,7 @@ impl Alarms {
     /// happens at most once a window.
     ///
     /// Only pass registered clients: each has a count of its own, which is never removed.
-    pub(crate) fn count(
+    pub(super) fn count(
         &self,
         alarm: Alarm,
         client: Option<&ClientId>,

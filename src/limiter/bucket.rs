@@ -6,7 +6,7 @@ use crate::state::codec::{Reader, Stored, write_number, write_optional};
 /// The counts under one limiter key. Times are in milliseconds since 1970, by the clock of the
 /// store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Bucket {
+pub(super) struct Bucket {
     /// A number from a random start, which distinguishes this row from an earlier one under the
     /// same key: a reservation of another epoch is ignored.
     epoch: u64,
@@ -36,7 +36,7 @@ struct Open {
 
 /// One attempt's charge to one bucket, which is needed to settle it there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KeyReservation {
+pub(super) struct KeyReservation {
     epoch: u64,
     seq: u64,
     window_no: u64,
@@ -46,7 +46,7 @@ impl Bucket {
     /// The most open attempts that a bucket records.
     const OPEN: usize = 512;
 
-    pub(crate) fn new(epoch: u64, now: u64) -> Self {
+    pub(super) fn new(epoch: u64, now: u64) -> Self {
         Self {
             epoch,
             next: 0,
@@ -63,25 +63,25 @@ impl Bucket {
     }
 
     /// Failures in a row, including open attempts.
-    pub(crate) fn failures(&self) -> u32 {
+    pub(super) fn failures(&self) -> u32 {
         u32::try_from(self.consecutive.len()).unwrap_or(u32::MAX)
     }
 
     /// Attempts in this window and the one before it.
-    pub(crate) fn in_window(&self) -> u32 {
+    pub(super) fn in_window(&self) -> u32 {
         self.rolling.saturating_add(self.rolling_before)
     }
 
-    pub(crate) fn is_locked(&self) -> bool {
+    pub(super) fn is_locked(&self) -> bool {
         self.locked_at.is_some()
     }
 
-    pub(crate) fn is_known(&self, now: u64) -> bool {
+    pub(super) fn is_known(&self, now: u64) -> bool {
         now < self.known_until
     }
 
     /// Makes this key a known origin for the next `span` milliseconds.
-    pub(crate) fn know(&mut self, now: u64, span: u64) {
+    pub(super) fn know(&mut self, now: u64, span: u64) {
         self.known_until = now.saturating_add(span);
     }
 
@@ -93,7 +93,7 @@ impl Bucket {
     /// store the bucket in that case, whatever it decides, or every wait would begin again at each
     /// attempt.
     #[must_use]
-    pub(crate) fn catch_up(&mut self, rule: &Rule, now: u64) -> bool {
+    pub(super) fn catch_up(&mut self, rule: &Rule, now: u64) -> bool {
         let latest = now.saturating_add(rule.attempt_timeout);
         let stored = [self.window_start, self.last_admitted, self.locked_at.unwrap_or(0)];
         let set_back = stored.into_iter().any(|time| time > now)
@@ -125,7 +125,7 @@ impl Bucket {
 
     /// How long until the next attempt is admitted, in milliseconds; `None` if it is admitted at
     /// once. Call [`catch_up`](Self::catch_up) first.
-    pub(crate) fn wait(&self, rule: &Rule, now: u64) -> Option<u64> {
+    pub(super) fn wait(&self, rule: &Rule, now: u64) -> Option<u64> {
         let mut until = 0;
         if rule.consecutive_limit.is_some_and(|limit| self.failures() >= limit) {
             until = self.locked_at.unwrap_or(self.last_admitted).saturating_add(rule.window);
@@ -142,7 +142,7 @@ impl Bucket {
     }
 
     /// Whether only open attempts, which may still succeed, keep the bucket from admitting another.
-    pub(crate) fn is_contended(&self, rule: &Rule) -> bool {
+    pub(super) fn is_contended(&self, rule: &Rule) -> bool {
         let is_open = |seq: &u64| self.open.binary_search_by_key(seq, |open| open.seq).is_ok();
         let settled = self.consecutive.iter().filter(|seq| !is_open(seq)).count();
         let open_in_window = self
@@ -156,7 +156,7 @@ impl Bucket {
     }
 
     /// Counts one attempt, as open and as a failure.
-    pub(crate) fn charge(&mut self, rule: &Rule, now: u64) -> KeyReservation {
+    pub(super) fn charge(&mut self, rule: &Rule, now: u64) -> KeyReservation {
         let reserved =
             KeyReservation { epoch: self.epoch, seq: self.next, window_no: self.window_no };
         self.next = self.next.saturating_add(1);
@@ -183,7 +183,7 @@ impl Bucket {
     /// Settles an attempt. Returns whether the bucket changed.
     ///
     /// Only the first settlement takes back what the attempt has counted in its window.
-    pub(crate) fn settle(
+    pub(super) fn settle(
         &mut self,
         reserved: KeyReservation,
         outcome: Outcome,
@@ -218,7 +218,7 @@ impl Bucket {
     }
 
     /// How long the row still differs from an absent one, in milliseconds; `None` if it does not.
-    pub(crate) fn ttl(&self, rule: &Rule, now: u64) -> Option<u64> {
+    pub(super) fn ttl(&self, rule: &Rule, now: u64) -> Option<u64> {
         let mut end = self.known_until;
         if !self.consecutive.is_empty() {
             end = end.max(self.locked_at.unwrap_or(self.last_admitted).saturating_add(rule.window));

@@ -242,7 +242,7 @@ impl Both {
     }
 
     fn attempt(&mut self) {
-        let mut charged = [ChargedKey::new(&self.rule, self.machine.clone())];
+        let mut charged = [ChargedKey::new((), &self.rule, self.machine.clone())];
         let decision = reserve(self.now, &mut charged);
         let [ChargedKey { bucket: caught_up, set_back, .. }] = charged;
         if set_back {
@@ -253,7 +253,7 @@ impl Both {
             Decision::Admitted(reserved) => {
                 assert_eq!(expected, "admitted");
                 self.machine = caught_up;
-                self.reserved.extend(reserved);
+                self.reserved.extend(reserved.into_iter().map(|((), reserved)| reserved));
                 self.ended.push(None);
                 if let Some(admitted) = &mut self.admitted {
                     admitted.push(self.now);
@@ -274,7 +274,7 @@ impl Both {
         let admitted_after = |span: u64| {
             let now = self.now + span;
             matches!(
-                reserve(now, &mut [ChargedKey::new(&self.rule, bucket.clone())]),
+                reserve(now, &mut [ChargedKey::new((), &self.rule, bucket.clone())]),
                 Decision::Admitted(_)
             )
         };
@@ -430,7 +430,7 @@ proptest! {
             bucket
         };
         let mut charged =
-            [filled(spent), filled(other)].map(|bucket| ChargedKey::new(&rule, bucket));
+            [filled(spent), filled(other)].map(|bucket| ChargedKey::new((), &rule, bucket));
         let before = charged.clone().map(|charged| charged.bucket.in_window());
         let admitted = matches!(reserve(now, &mut charged), Decision::Admitted(_));
         prop_assert_eq!(admitted, spent < 2 && other < 2);

@@ -201,7 +201,7 @@ impl AttemptLimits {
     }
 
     /// For user names, from known origins and from elsewhere.
-    pub(crate) fn account_rule(&self) -> Rule {
+    pub(super) fn account_rule(&self) -> Rule {
         let (first, longest) = self.waits;
         Rule {
             burst: self.burst,
@@ -212,15 +212,15 @@ impl AttemptLimits {
         }
     }
 
-    pub(crate) fn source_rule(&self) -> Rule {
+    pub(super) fn source_rule(&self) -> Rule {
         self.rule(self.source, Duration::from_secs(60))
     }
 
-    pub(crate) fn network_rule(&self) -> Rule {
+    pub(super) fn network_rule(&self) -> Rule {
         self.rule(self.network, Duration::from_secs(1))
     }
 
-    pub(crate) fn client_rule(&self) -> Rule {
+    pub(super) fn client_rule(&self) -> Rule {
         self.rule(self.client, Duration::from_secs(60))
     }
 
@@ -237,7 +237,7 @@ impl AttemptLimits {
         }
     }
 
-    pub(crate) fn known_origin_ttl(&self) -> u64 {
+    pub(super) fn known_origin_ttl(&self) -> u64 {
         millis(self.known_origins)
     }
 
@@ -245,7 +245,7 @@ impl AttemptLimits {
         self.timeout
     }
 
-    pub(crate) fn alarm_threshold(&self) -> u32 {
+    pub(super) fn alarm_threshold(&self) -> u32 {
         self.alarm
     }
 }

@@ -65,18 +65,18 @@ pub(crate) struct AttemptLimiter {
 /// a failure.
 #[must_use]
 pub(crate) struct Reservation {
-    charged: Vec<(LimitKind, BucketKey, KeyReservation)>,
+    charged: Vec<((LimitKind, BucketKey), KeyReservation)>,
     /// The origins of the attempt, which become known if it succeeds.
     origins: Vec<BucketKey>,
     /// The attempt is the only failure that is counted in a row on its account key, or on the known
     /// origin that was charged in its place.
-    first: bool,
+    is_only_failure: bool,
 }
 
 enum Reserved {
     Admitted(Reservation),
-    Denied { counted: LimitKind, wait: Duration },
-    Contended { counted: LimitKind, key: BucketKey },
+    Denied { kind: LimitKind, wait: Duration },
+    Contended { kind: LimitKind, key: BucketKey },
 }
 
 /// What changed in the buckets of an attempt when it was settled.
@@ -122,37 +122,35 @@ impl AttemptLimiter {
     /// fails.
     pub(crate) async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Reservation, Refusal> {
         let keys = self.keys_of(attempt).await.or_fault(ServerFault::AccountNames)?;
-        let denied =
-            |counted, wait| Refusal::new(Reason::TooManyAttempts(counted)).retry_after(wait);
+        let denied = |kind, wait| Refusal::new(Reason::TooManyAttempts(kind)).retry_after(wait);
         let mut waiting = None;
-        for round in 0.. {
+        let mut round = 0;
+        loop {
             match self.try_to_reserve(&keys).await.or_fault(ServerFault::StateStore)? {
                 Reserved::Admitted(reservation) => {
-                    let counted = reservation
-                        .charged
-                        .first()
-                        .map_or(LimitKind::Account, |(counted, ..)| *counted);
-                    self.observe(&attempt.event(EventKind::AttemptAdmitted(counted)));
+                    let first = reservation.charged.first();
+                    let kind = first.map_or(LimitKind::Account, |((kind, _), _)| *kind);
+                    self.observe(&attempt.event(EventKind::AttemptAdmitted(kind)));
                     return Ok(reservation);
                 }
-                Reserved::Denied { counted, wait } => return Err(denied(counted, wait)),
-                Reserved::Contended { counted, key } => {
+                Reserved::Denied { kind, wait } => return Err(denied(kind, wait)),
+                Reserved::Contended { kind, key } => {
                     let now = self.state.clock.now();
                     if waiting.is_none() {
-                        self.observe(&attempt.event(EventKind::AttemptWaits(counted)));
+                        self.observe(&attempt.event(EventKind::AttemptWaits(kind)));
                         let deadline = now.plus(self.timeout);
                         waiting = self.waiters.join(key.into()).map(|place| (place, deadline));
                     }
                     if waiting.as_ref().is_none_or(|(_, deadline)| *deadline <= now) {
-                        return Err(denied(counted, Duration::from_secs(1)));
+                        return Err(denied(kind, Duration::from_secs(1)));
                     }
                     self.state
                         .pause(Duration::from_millis(10), round, Duration::from_millis(200))
                         .await;
+                    round += 1;
                 }
             }
         }
-        Err(ServerFault::StateStore.into()) // not reached: the deadline ends the loop before
     }
 
     /// Settles an attempt with its outcome.
@@ -189,12 +187,12 @@ impl AttemptLimiter {
         if settled.new_origin {
             self.observe(&attempt.event(EventKind::NewOrigin));
         }
-        if let (Outcome::Failure, Some(counted)) = (outcome, settled.locked) {
+        if let (Outcome::Failure, Some(kind)) = (outcome, settled.locked) {
             self.observe(
-                &attempt.event(EventKind::AccountLocked(counted)).with_user_found(user_found),
+                &attempt.event(EventKind::AccountLocked(kind)).with_user_found(user_found),
             );
         }
-        if outcome == Outcome::Failure && reservation.first {
+        if outcome == Outcome::Failure && reservation.is_only_failure {
             self.raise(Alarm::ManyAccounts, Some(attempt.client_id), attempt.context);
             self.raise(Alarm::ManyAccounts, None, attempt.context);
         }
@@ -204,62 +202,54 @@ impl AttemptLimiter {
     async fn try_to_reserve(&self, limited: &LimiterKeys) -> Result<Reserved, BoxError> {
         let keys: Vec<StateKey> = limited.iter().map(|(_, key)| (*key).into()).collect();
         let step = |tx: &mut Transaction<'_>| {
-            let now = tx.now().unix_millis();
-            let mut known = known_origin(limited, tx)?;
-            // A known origin is charged instead of the account.
-            let name = known
-                .as_ref()
-                .map(|(key, _)| *key)
-                .or_else(|| limited.first().map(|(_, key)| *key));
-            let is_charged = |(counted, key): &&(LimitKind, BucketKey)| match counted {
-                LimitKind::Account | LimitKind::KnownOrigin => Some(*key) == name,
-                LimitKind::Source | LimitKind::Network | LimitKind::Client => true,
-            };
-            let chosen: Vec<(LimitKind, BucketKey)> =
-                limited.iter().filter(is_charged).copied().collect();
-            let mut charged = Vec::with_capacity(chosen.len());
-            for (counted, key) in &chosen {
-                let bucket = match known.take_if(|(known, _)| known == key) {
-                    Some((_, bucket)) => bucket,
-                    None => self.bucket(tx, *key)?,
-                };
-                charged.push(ChargedKey::new(self.rule(*counted), bucket));
-            }
-            let decision = reserve(now, &mut charged);
-            for ((_, key), ChargedKey { rule, bucket, set_back }) in chosen.iter().zip(&charged) {
+            let mut charged = self.charged(limited, tx)?;
+            let decision = reserve(tx.now().unix_millis(), &mut charged);
+            for ChargedKey { key: (_, key), rule, bucket, set_back } in &charged {
                 if *set_back || matches!(decision, Decision::Admitted(_)) {
                     write(tx, *key, bucket, rule)?;
                 }
             }
-            let counted =
-                |bucket: usize| chosen.get(bucket).copied().ok_or("a decision about no bucket");
-            match decision {
-                Decision::Admitted(reserved) => {
-                    let reserved = chosen
-                        .iter()
-                        .zip(reserved)
-                        .map(|((counted, key), reserved)| (*counted, *key, reserved));
-                    let origins =
-                        limited.iter().filter(|(counted, _)| *counted == LimitKind::KnownOrigin);
-                    Ok(Reserved::Admitted(Reservation {
-                        charged: reserved.collect(),
-                        origins: origins.map(|(_, key)| *key).collect(),
-                        first: charged
-                            .first()
-                            .is_some_and(|charged| charged.bucket.failures() == 1),
-                    }))
+            Ok(match decision {
+                Decision::Admitted(reserved) => Reserved::Admitted(Reservation {
+                    charged: reserved,
+                    origins: origins(limited).collect(),
+                    is_only_failure: charged.first().is_some_and(|key| key.bucket.failures() == 1),
+                }),
+                Decision::Denied { wait, key: (kind, _) } => {
+                    Reserved::Denied { kind, wait: Duration::from_millis(wait) }
                 }
-                Decision::Denied { wait, bucket } => {
-                    let (counted, _) = counted(bucket)?;
-                    Ok(Reserved::Denied { counted, wait: Duration::from_millis(wait) })
-                }
-                Decision::Contended { bucket } => {
-                    let (counted, key) = counted(bucket)?;
-                    Ok(Reserved::Contended { counted, key })
-                }
-            }
+                Decision::Contended { key: (kind, key) } => Reserved::Contended { kind, key },
+            })
         };
         self.state.run(&keys, step).await
+    }
+
+    /// The buckets that an attempt is charged to. A known origin is charged instead of the account.
+    fn charged(
+        &self,
+        limited: &LimiterKeys,
+        tx: &Transaction<'_>,
+    ) -> Result<Vec<ChargedKey<'_, (LimitKind, BucketKey)>>, BoxError> {
+        let mut known = known_origin(limited, tx)?;
+        let name = match &known {
+            Some((key, _)) => Some(*key),
+            None => limited.first().map(|(_, key)| *key),
+        };
+        let mut charged = Vec::with_capacity(limited.len());
+        for (kind, key) in limited {
+            let is_charged = match kind {
+                LimitKind::Account | LimitKind::KnownOrigin => Some(*key) == name,
+                LimitKind::Source | LimitKind::Network | LimitKind::Client => true,
+            };
+            if is_charged {
+                let bucket = match known.take_if(|(known, _)| known == key) {
+                    Some((_, bucket)) => bucket,
+                    None => self.bucket(tx, *key)?,
+                };
+                charged.push(ChargedKey::new((*kind, *key), self.rule(*kind), bucket));
+            }
+        }
+        Ok(charged)
     }
 
     async fn try_to_settle(
@@ -269,12 +259,12 @@ impl AttemptLimiter {
         remembered: &[BucketKey],
     ) -> Result<Settled, BoxError> {
         let is_charged =
-            |key: &&BucketKey| reservation.charged.iter().any(|(_, charged, _)| charged == *key);
+            |key: &&BucketKey| reservation.charged.iter().any(|((_, charged), _)| charged == *key);
         let buckets = || {
             let charged = reservation
                 .charged
                 .iter()
-                .map(|(counted, key, reserved)| (*counted, *key, Some(*reserved)));
+                .map(|((kind, key), reserved)| (*kind, *key, Some(*reserved)));
             let new = remembered
                 .iter()
                 .filter(|key| !is_charged(key))
@@ -285,8 +275,8 @@ impl AttemptLimiter {
         let step = |tx: &mut Transaction<'_>| {
             let now = tx.now().unix_millis();
             let mut settled = Settled::default();
-            for (counted, key, reserved) in buckets() {
-                let (rule, remember) = (self.rule(counted), remembered.contains(&key));
+            for (kind, key, reserved) in buckets() {
+                let (rule, remember) = (self.rule(kind), remembered.contains(&key));
                 let stored = tx.get(key)?;
                 if stored.is_none() && !remember {
                     continue;
@@ -305,7 +295,7 @@ impl AttemptLimiter {
                     bucket.know(now, self.known_origin_ttl);
                 }
                 if bucket.is_locked() {
-                    settled.locked = Some(counted);
+                    settled.locked = Some(kind);
                 }
                 if changed {
                     write(tx, key, &bucket, rule)?;
@@ -316,8 +306,8 @@ impl AttemptLimiter {
         self.state.run(&keys, step).await
     }
 
-    fn rule(&self, counted: LimitKind) -> &Rule {
-        match counted {
+    fn rule(&self, kind: LimitKind) -> &Rule {
+        match kind {
             LimitKind::Account | LimitKind::KnownOrigin => &self.account,
             LimitKind::Source => &self.source,
             LimitKind::Network => &self.network,
@@ -348,12 +338,18 @@ impl AttemptLimiter {
     }
 }
 
+/// The keys of the attempt's origins.
+fn origins(limited: &LimiterKeys) -> impl Iterator<Item = BucketKey> {
+    let origins = limited.iter().filter(|(kind, _)| *kind == LimitKind::KnownOrigin);
+    origins.map(|(_, key)| *key)
+}
+
 /// The first of the attempt's origins that is known, with its bucket.
 fn known_origin(
     limited: &LimiterKeys,
     tx: &Transaction<'_>,
 ) -> Result<Option<(BucketKey, Bucket)>, BoxError> {
-    for (_, key) in limited.iter().filter(|(counted, _)| *counted == LimitKind::KnownOrigin) {
+    for (_, key) in limited.iter().filter(|(kind, _)| *kind == LimitKind::KnownOrigin) {
         if let Some(bucket) = tx.get(*key)?.filter(|bucket| bucket.is_known(tx.now().unix_millis()))
         {
             return Ok(Some((*key, bucket)));

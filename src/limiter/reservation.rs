@@ -17,69 +17,70 @@
 //! The tests in `exploration.rs` compare it with a naive reference, over all short histories and
 //! many long ones.
 
-use std::cmp::Reverse;
-
 use crate::limiter::bucket::{Bucket, KeyReservation};
 use crate::limiter::rule::Rule;
 
-/// Whether an attempt is admitted.
+/// Whether an attempt is admitted. `K` names a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Decision {
-    /// The attempt is reserved on every bucket: one reservation for each, in their order.
-    Admitted(Vec<KeyReservation>),
+pub(super) enum Decision<K> {
+    /// The attempt is reserved on every bucket, in their order.
+    Admitted(Vec<(K, KeyReservation)>),
     /// The attempt is over a limit. No bucket was charged.
     Denied {
         /// Milliseconds until every bucket that denies would admit the attempt.
         wait: u64,
-        /// The index of the bucket with the longest wait.
-        bucket: usize,
+        /// The bucket with the longest wait.
+        key: K,
     },
     /// The attempt is over a limit only because of open attempts, which may still succeed. No
     /// bucket was charged.
     Contended {
-        /// The index of the first bucket with such attempts.
-        bucket: usize,
+        /// The first bucket with such attempts.
+        key: K,
     },
 }
 
 /// A bucket that an attempt is about to be charged to.
 #[derive(Debug, Clone)]
-pub(crate) struct ChargedKey<'a> {
-    pub(crate) rule: &'a Rule,
-    pub(crate) bucket: Bucket,
+pub(super) struct ChargedKey<'a, K> {
+    pub(super) key: K,
+    pub(super) rule: &'a Rule,
+    pub(super) bucket: Bucket,
     /// The clock was set back, so the bucket must be stored even if the attempt is not admitted.
-    pub(crate) set_back: bool,
+    pub(super) set_back: bool,
 }
 
-impl<'a> ChargedKey<'a> {
-    pub(crate) fn new(rule: &'a Rule, bucket: Bucket) -> Self {
-        Self { rule, bucket, set_back: false }
+impl<'a, K> ChargedKey<'a, K> {
+    pub(super) fn new(key: K, rule: &'a Rule, bucket: Bucket) -> Self {
+        Self { key, rule, bucket, set_back: false }
     }
 }
 
 /// Reserves an attempt on all of these buckets, or on none. `now` is in milliseconds since 1970.
-pub(crate) fn reserve(now: u64, charged: &mut [ChargedKey<'_>]) -> Decision {
-    let (mut denied, mut contended) = (None, None);
-    for (index, ChargedKey { rule, bucket, set_back }) in charged.iter_mut().enumerate() {
+pub(super) fn reserve<K: Copy>(now: u64, charged: &mut [ChargedKey<'_, K>]) -> Decision<K> {
+    let (mut longest, mut contended) = (None, None);
+    for ChargedKey { key, rule, bucket, set_back } in charged.iter_mut() {
         *set_back = bucket.catch_up(rule, now);
         match bucket.wait(rule, now) {
             None => {}
             Some(_) if bucket.is_contended(rule) => {
-                contended.get_or_insert(index);
+                contended.get_or_insert(*key);
             }
-            Some(wait) => denied = denied.max(Some((wait, Reverse(index)))),
+            Some(wait) if longest.is_none_or(|(longest, _)| wait > longest) => {
+                longest = Some((wait, *key));
+            }
+            Some(_) => {}
         }
     }
-    if let Some((wait, Reverse(bucket))) = denied {
-        return Decision::Denied { wait, bucket };
+    if let Some((wait, key)) = longest {
+        return Decision::Denied { wait, key };
     }
-    if let Some(bucket) = contended {
-        return Decision::Contended { bucket };
+    if let Some(key) = contended {
+        return Decision::Contended { key };
     }
-    Decision::Admitted(
-        charged
-            .iter_mut()
-            .map(|ChargedKey { rule, bucket, .. }| bucket.charge(rule, now))
-            .collect(),
-    )
+    let reserved = charged.iter_mut().map(|charged| {
+        let ChargedKey { key, rule, bucket, .. } = charged;
+        (*key, bucket.charge(rule, now))
+    });
+    Decision::Admitted(reserved.collect())
 }

@@ -2,22 +2,22 @@
 
 /// The limits of one kind of key. Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rule {
+pub(super) struct Rule {
     /// Failures in a row before the first wait.
-    pub(crate) burst: u32,
+    pub(super) burst: u32,
     /// The first wait; each further failure doubles it.
-    pub(crate) base: u64,
+    pub(super) base: u64,
     /// The longest wait.
-    pub(crate) cap: u64,
+    pub(super) cap: u64,
     /// Failures in a row that lock the key. If `None`, only failures in a window are counted, and
     /// none in a row.
-    pub(crate) consecutive_limit: Option<u32>,
+    pub(super) consecutive_limit: Option<u32>,
     /// Failures in a window from which only one attempt per `cap` is admitted.
-    pub(crate) rolling_limit: u32,
+    pub(super) rolling_limit: u32,
     /// The window of `rolling_limit`, and how long a locked key stays locked.
-    pub(crate) window: u64,
+    pub(super) window: u64,
     /// How long an attempt may stay open. An attempt that is settled later takes back less.
-    pub(crate) attempt_timeout: u64,
+    pub(super) attempt_timeout: u64,
 }
 
 impl Rule {
@@ -29,7 +29,7 @@ impl Rule {
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Outcome {
+pub(super) enum Outcome {
     /// The credentials were right.
     Success,
     /// The credentials were wrong, or the login was rejected for another reason.

@@ -8,7 +8,7 @@ use crate::state::StateKey;
 /// The attempts that wait for others to be settled. Their number is bounded, so that nobody can
 /// fill the process with waiting requests.
 #[derive(Default)]
-pub(crate) struct Waiters(Mutex<Counts>);
+pub(super) struct Waiters(Mutex<Counts>);
 
 #[derive(Default)]
 struct Counts {
@@ -22,7 +22,7 @@ impl Waiters {
 
     /// Joins the attempts that wait for this key, until the returned value is dropped. `None` if
     /// too many wait already.
-    pub(crate) fn join(&self, key: StateKey) -> Option<Waiting<'_>> {
+    pub(super) fn join(&self, key: StateKey) -> Option<Waiting<'_>> {
         let mut counts = self.counts();
         let each = counts.each.get(&key).copied().unwrap_or(0);
         if counts.all >= Self::ALL || each >= Self::EACH {
@@ -39,7 +39,7 @@ impl Waiters {
 }
 
 /// One waiting attempt.
-pub(crate) struct Waiting<'a> {
+pub(super) struct Waiting<'a> {
     waiters: &'a Waiters,
     key: StateKey,
 }

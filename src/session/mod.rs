@@ -20,12 +20,14 @@ use crate::client::{AuthenticatedClient, Grant};
 use crate::environment::SecureRandom;
 use crate::error::{BoxError, TokenFault};
 pub use crate::session::config::RefreshTokens;
+use crate::session::epoch::SubjectEpoch;
+use crate::session::index::SessionIndex;
 pub use crate::session::revocations::Revocations;
 use crate::session::rotation::{Holder, Presented, SecretDigest, Session, SessionRule, Step};
 pub use crate::session::token::RefreshKeys;
 use crate::session::token::{RawSessionId, RefreshToken, SECRET, TokenSecret};
 use crate::state::StateKey;
-use crate::state::transaction::Transaction;
+use crate::state::transaction::{RowKey, Transaction};
 use crate::time::{Clock, DEPLOYMENT_SKEW, Timestamp};
 use crate::types::context::RequestContext;
 use crate::types::identifier::{SessionId, Subject};
@@ -46,15 +48,46 @@ pub(crate) struct IssuedSession {
     pub(crate) token: Secret<'static>,
 }
 
+/// What a session is created for: the client and what it was granted.
+pub(crate) struct SessionGrant<'a> {
+    pub(crate) holder: Holder,
+    pub(crate) subject: &'a Subject,
+    /// The number of the last log-out when the login began.
+    pub(crate) epoch: u64,
+    pub(crate) scope: Scope,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) access_token_lifetime: Duration,
+}
+
+/// The result of creating a session.
+pub(crate) enum Created {
+    Session {
+        issued: IssuedSession,
+        /// The session that was ended for it.
+        replaced: Option<SessionId>,
+    },
+    /// The subject was logged out everywhere after the login began.
+    LoggedOut,
+}
+
 /// The result of one attempt to create a session.
 enum Creation {
     /// The session was created. `replaces` is whether it replaced another one that was stored.
-    Begun { replaces: bool },
-    /// The subject was logged out everywhere after the login began.
+    Begun {
+        replaces: bool,
+    },
     LoggedOut,
     /// The subject's oldest session, which must be replaced, is not the one that was assumed. Try
     /// again with this one, or with none.
     Replaces(Option<[u8; 16]>),
+}
+
+/// The rows of a session that is created.
+#[derive(Clone, Copy)]
+struct CreationKeys {
+    session: RowKey<Session>,
+    epoch: RowKey<SubjectEpoch>,
+    index: RowKey<SessionIndex>,
 }
 
 /// A session that is not stored yet: its identifier, and the secret of its first refresh token.
@@ -118,23 +151,23 @@ impl Sessions {
     }
 
     /// Creates a session. It replaces the subject's oldest session through this client if there are
-    /// too many; the result then names the replaced one. `None` if the subject was logged out after
-    /// `epoch`. An existing row is never overwritten.
+    /// too many. An existing row is never overwritten.
     pub(super) async fn create(
         &self,
         NewSession { id, secret, session_id }: NewSession,
-        holder: Holder,
-        subject: &Subject,
-        epoch: u64,
-        granted: (Scope, Vec<String>),
-        access_token_lifetime: Duration,
-    ) -> Result<Option<(IssuedSession, Option<SessionId>)>, BoxError> {
-        let list_key = self.revocations.index_key(&holder.tenant, &holder.client, subject.as_str());
-        let (absolute, idle) =
-            (millis(self.config.absolute_lifetime), self.config.idle_lifetime.map(millis));
-        let session_key = self.revocations.session_key(&session_id);
-        let subject_key = self.revocations.epoch_keys(subject.as_str()).own;
-        let (state, most) = (&self.revocations.state, self.config.sessions);
+        granted: SessionGrant<'_>,
+    ) -> Result<Created, BoxError> {
+        let SessionGrant { holder, subject, epoch, scope, audiences, access_token_lifetime } =
+            granted;
+        let (revocations, state) = (&self.revocations, &self.revocations.state);
+        let keys = CreationKeys {
+            session: revocations.session_key(&session_id),
+            epoch: revocations.epoch_keys(subject.as_str()).own,
+            index: revocations.index_key(&holder.tenant, &holder.client, subject.as_str()),
+        };
+        let digest = secret.digest();
+        let subject = subject.to_string();
+        let mut session = Session::new(holder, subject, epoch, scope, audiences, digest);
         // Usually no session has to be replaced. Otherwise the first round finds out which one.
         let mut surplus = None;
         for round in 0..Self::ROUNDS {
@@ -142,51 +175,57 @@ impl Sessions {
                 state.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await;
             }
             let replaced = surplus.map(|id| RawSessionId(id).to_session_id()).transpose()?;
-            let replaced_key =
-                replaced.as_ref().map(|replaced| self.revocations.session_key(replaced));
-            let mut keys = vec![session_key.into(), subject_key.into(), list_key.into()];
-            keys.extend(replaced_key.map(StateKey::from));
+            let replaced_key = replaced.as_ref().map(|replaced| revocations.session_key(replaced));
+            let mut named = vec![keys.session.into(), keys.epoch.into(), keys.index.into()];
+            named.extend(replaced_key.map(StateKey::from));
             let create = |tx: &mut Transaction<'_>| {
-                let now = tx.now().unix_millis();
-                let mut list = tx.get(list_key)?.unwrap_or_default();
-                if tx.get(subject_key)?.unwrap_or_default().number > epoch {
+                let mut index = tx.get(keys.index)?.unwrap_or_default();
+                if tx.get(keys.epoch)?.unwrap_or_default().number > epoch {
                     return Ok(Creation::LoggedOut);
                 }
-                if list.surplus(most) != surplus {
-                    return Ok(Creation::Replaces(list.surplus(most)));
+                let oldest = index.surplus(self.config.sessions);
+                if oldest != surplus {
+                    return Ok(Creation::Replaces(oldest));
                 }
-                if tx.contains(session_key)? {
-                    return Err("the random generator has repeated itself".into());
-                }
-                let ends =
-                    (now.saturating_add(absolute), idle.map(|idle| now.saturating_add(idle)));
-                let (holder, subject, granted) =
-                    (holder.clone(), subject.to_string(), granted.clone());
-                let session = Session::new(holder, subject, epoch, granted, secret.digest(), ends);
-                list.add(id.0, most);
-                tx.put(session_key, &session, ttl(&session, now, access_token_lifetime))?;
-                tx.put(list_key, &list, self.index_ttl(access_token_lifetime))?;
+                index.add(id.0, self.config.sessions);
+                tx.put(keys.index, &index, self.index_ttl(access_token_lifetime))?;
+                self.begin(tx, keys.session, &mut session, access_token_lifetime)?;
                 let replaces = replaced_key.map_or(Ok(false), |key| tx.contains(key))?;
                 replaced_key.map_or(Ok(()), |key| tx.delete(key))?;
                 Ok(Creation::Begun { replaces })
             };
-            match state.run(&keys, create).await? {
+            match state.run(&named, create).await? {
                 Creation::Begun { replaces } => {
-                    let token = self
-                        .config
-                        .keys
-                        .write(0, id, 0, &secret)
-                        .ok_or("there is no key for refresh tokens")?;
-                    return Ok(Some((
-                        IssuedSession { id: session_id, token },
-                        replaced.filter(|_| replaces),
-                    )));
+                    let token = self.config.keys.write(0, id, 0, &secret);
+                    let token = token.ok_or("there is no key for refresh tokens")?;
+                    let issued = IssuedSession { id: session_id, token };
+                    return Ok(Created::Session {
+                        issued,
+                        replaced: replaced.filter(|_| replaces),
+                    });
                 }
-                Creation::LoggedOut => return Ok(None),
+                Creation::LoggedOut => return Ok(Created::LoggedOut),
                 Creation::Replaces(oldest) => surplus = oldest,
             }
         }
         Err("too many logins of the same user at once".into())
+    }
+
+    /// Writes the row of a session that begins now.
+    fn begin(
+        &self,
+        tx: &mut Transaction<'_>,
+        key: RowKey<Session>,
+        session: &mut Session,
+        access_token_lifetime: Duration,
+    ) -> Result<(), BoxError> {
+        if tx.contains(key)? {
+            return Err("the random generator has repeated itself".into());
+        }
+        let now = tx.now().unix_millis();
+        let idle = self.config.idle_lifetime.map(millis);
+        session.begin(now, millis(self.config.absolute_lifetime), idle);
+        tx.put(key, session, ttl(session, now, access_token_lifetime))
     }
 
     /// Makes a session's identifier and first secret. Nothing is written yet.

@@ -113,13 +113,14 @@ impl Session {
     /// The most rotations within one retry window that are recorded.
     const RECENT: usize = 64;
 
+    /// A session that has not begun: it expires at once, until [`begin`](Self::begin) says when.
     pub(crate) fn new(
         holder: Holder,
         subject: String,
         epoch: u64,
-        (scope, audiences): (Scope, Vec<String>),
+        scope: Scope,
+        audiences: Vec<String>,
         first: SecretDigest,
-        (absolute_expiry, idle_expiry): (u64, Option<u64>),
     ) -> Self {
         Self {
             holder,
@@ -132,10 +133,16 @@ impl Session {
             previous: [0; 32],
             rotations: Vec::new(),
             repeats: 0,
-            absolute_expiry,
-            idle_expiry,
+            absolute_expiry: 0,
+            idle_expiry: None,
             revoked_at: None,
         }
+    }
+
+    /// Begins the session now. Lifetimes and times are in milliseconds.
+    pub(crate) fn begin(&mut self, now: u64, absolute_lifetime: u64, idle_lifetime: Option<u64>) {
+        self.absolute_expiry = now.saturating_add(absolute_lifetime);
+        self.idle_expiry = idle_lifetime.map(|lifetime| now.saturating_add(lifetime));
     }
 
     /// Why the session has ended, if it has. `logged_out` is the number of its subject's last

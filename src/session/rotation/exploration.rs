@@ -20,15 +20,11 @@ fn holder() -> Holder {
 }
 
 fn session(idle: Option<u64>) -> Session {
-    let granted = ("a b".parse().unwrap(), vec!["https://api.example.com".to_owned()]);
-    Session::new(
-        holder(),
-        "user-1".into(),
-        5,
-        granted,
-        [7; 32],
-        (1_000 + ABSOLUTE, idle.map(|idle| 1_000 + idle)),
-    )
+    let audiences = vec!["https://api.example.com".to_owned()];
+    let scope = "a b".parse().unwrap();
+    let mut session = Session::new(holder(), "user-1".into(), 5, scope, audiences, [7; 32]);
+    session.begin(1_000, ABSOLUTE, idle);
+    session
 }
 
 #[derive(Debug, Clone, Copy)]
