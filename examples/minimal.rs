@@ -1,9 +1,7 @@
 use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::{
-    Router, body::HttpBody, body::to_bytes, response::Response, routing::any, routing::get,
-};
+use axum::{Router, body::to_bytes, response::Response, routing::any, routing::get};
 use password_grant::testing::InMemoryClients;
 use password_grant::{
     AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, Grant, HashedPasswords,
@@ -21,29 +19,20 @@ impl UserStore for Users {
         Ok((username == "alice").then(|| User::new("user-1", Some(phc.into()))))
     }
 
-    async fn update_hash(
-        &self,
-        _: &User,
-        _new_hash: &str,
-        _: &RequestContext,
-    ) -> Result<(), BoxError> {
+    async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
         Ok(()) // UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3
     }
 }
 
 type App = (PasswordGrant, AccessTokenVerifier);
+type Peer = ConnectInfo<SocketAddr>;
 
-async fn token(
-    State((grant, _)): State<App>,
-    peer: ConnectInfo<SocketAddr>,
-    request: Request,
-) -> Response {
+async fn token(State((grant, _)): State<App>, peer: Peer, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let fits = body.size_hint().lower() <= grant.body_limit() as u64; // by its Content-Length
-    let body = if fits { to_bytes(body, grant.body_limit()).await.ok() } else { None };
+    let body = to_bytes(body, grant.body_limit()).await;
     let http = match &body {
-        Some(body) => HttpRequest::from_parts(&parts, body),
-        None => HttpRequest::from_parts(&parts, &[]).body_too_large(),
+        Ok(body) => HttpRequest::from_parts(&parts, body),
+        Err(_) => HttpRequest::from_parts(&parts, &[]).body_too_large(),
     };
     grant.token(http.peer(peer.ip())).await.into()
 }

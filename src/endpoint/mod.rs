@@ -43,6 +43,6 @@ fn is_own(
     client: &AuthenticatedClient,
     context: &RequestContext,
 ) -> bool {
-    let same_tenant = tenant.is_none_or(|tenant| tenant == context.tenant().unwrap_or_default());
+    let same_tenant = tenant.is_none_or(|tenant| tenant == context.tenant_or_default());
     details.client_id == *client.id() && same_tenant
 }

@@ -8,7 +8,7 @@ use crate::grant::engine::Engine;
 use crate::http::HttpResponse;
 use crate::refusal::{OrFault, Refusal};
 use crate::request::TokenRequest;
-use crate::session::{self, RefreshKeys, Revocations, Sessions};
+use crate::session::{self, Ending, RefreshKeys, Revocations, Sessions};
 use crate::time::Timestamp;
 use crate::types::context::RequestContext;
 
@@ -56,11 +56,11 @@ impl Engine {
         let holder = session::holder(client, context);
         let found = sessions.revoke(token, &holder).await;
         match found.or_fault(ServerFault::StateStore)? {
-            None => Ok(Revoked),
-            Some((false, found)) => {
+            Ending::NoSuchSession => Ok(Revoked),
+            Ending::OtherHolder(found) => {
                 Err(Refusal::new(TokenFault::OtherClient).of_session(&found.session_id))
             }
-            Some((true, found)) => {
+            Ending::Ended(found) => {
                 let subject = &found.session.subject.as_str().into();
                 let event =
                     Event::in_context(EventKind::TokenRevoked, context).with_client(client.id());

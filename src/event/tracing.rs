@@ -1,6 +1,7 @@
 //! Events as structured records of `tracing`.
 
 use crate::event::{Event, EventKind, EventLevel, Observer};
+use crate::time::millis;
 use crate::types::context::RequestContext;
 use crate::types::scope::Scope;
 
@@ -55,9 +56,7 @@ macro_rules! record {
             address = context.and_then(RequestContext::peer).map(tracing::field::display),
             tenant = context.and_then(RequestContext::tenant),
             retry_after = event.retry_after.map(|wait| wait.as_secs()),
-            milliseconds = event
-                .elapsed
-                .map(|elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+            milliseconds = event.elapsed.map(millis),
             error = event.cause.map(ToString::to_string),
             failures = event.kind.failures(),
             "{}",

@@ -25,7 +25,7 @@ use crate::limiter::{AttemptCount, LimitKey};
 use crate::refusal::Refusal;
 use crate::request::{Endpoint, TokenRequest};
 use crate::response::TokenResponse;
-use crate::session::{self, Revocations};
+use crate::session::{self, Ending, Found, Revocations};
 use crate::time::Timestamp;
 use crate::token::TokenIssuer;
 use crate::types::context::RequestContext;
@@ -201,7 +201,9 @@ impl PasswordGrant {
         context: &RequestContext,
     ) -> Result<bool, BoxError> {
         let Some(sessions) = &self.0.sessions else { return Ok(false) };
-        let Some((_, session)) = sessions.end(session_id, None).await? else { return Ok(false) };
+        let Ending::Ended(Found { session, .. }) = sessions.end(session_id, None).await? else {
+            return Ok(false);
+        };
         let (client_id, subject) =
             (&session.holder.client.as_str().into(), &session.subject.as_str().into());
         let event = Event::in_context(EventKind::TokenRevoked, context)

@@ -11,7 +11,7 @@ use crate::refusal::{OrFault, Refusal};
 use crate::request::{Parameter, TokenRequest};
 use crate::response::TokenResponse;
 use crate::session::rotation::{Contention, Session, Step};
-use crate::session::{Intent, IssuedSession, Sessions, holder};
+use crate::session::{Intent, IssuedSession, RefreshTerms, Sessions, holder};
 use crate::time::Timestamp;
 use crate::token::jti::TokenIds;
 use crate::types::context::RequestContext;
@@ -35,9 +35,12 @@ impl Engine {
         let lifetime = policy::lifetime_for(client, self.settings.access_token_lifetime)?;
 
         let used = sessions.read(presented.expose()).ok_or(TokenFault::NotOurs)?;
-        let (holder, treatment) =
-            (holder(client, context), (client.registration().rotates_refresh_tokens(), lifetime));
-        let looked_at = sessions.step(&used, &holder, treatment, Intent::Look).await;
+        let holder = holder(client, context);
+        let terms = RefreshTerms {
+            rotates: client.registration().rotates_refresh_tokens(),
+            access_token_lifetime: lifetime,
+        };
+        let looked_at = sessions.step(&used, &holder, terms, Intent::Look).await;
         let looked_at = looked_at.or_fault(ServerFault::StateStore)?;
         let (_, session) = usable(looked_at, &used.session_id)?;
 
@@ -65,7 +68,7 @@ impl Engine {
         let access_token = self.make_token(&granted, token_id, Some(&used.session_id)).await?;
 
         let taking = Intent::Take { subject: &session.subject, timeout: sessions.timeout() };
-        let taken = sessions.step(&used, &holder, treatment, taking).await;
+        let taken = sessions.step(&used, &holder, terms, taking).await;
         let token = match usable(taken.or_fault(ServerFault::StateStore)?, &used.session_id)?.0 {
             Step::Kept => Some(presented.into_owned()),
             Step::Repeated(index) => sessions.successor(&used, index),

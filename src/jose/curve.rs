@@ -41,6 +41,12 @@ impl Curve {
         }
     }
 
+    /// The two coordinates of an uncompressed point, which starts with one byte for its form.
+    pub(crate) fn coordinates(self, point: &[u8]) -> (&[u8], &[u8]) {
+        let both = point.get(1..).unwrap_or_default();
+        both.split_at_checked(self.coordinate()).unwrap_or_default()
+    }
+
     /// The algorithms of keys on this curve: exactly one (RFC 7518 section 3.4).
     pub(crate) const fn algorithms(self) -> &'static [Algorithm] {
         match self {

@@ -374,7 +374,7 @@ impl Material {
                 vec![("crv", "Ed25519".into()), ("kty", "OKP".into()), ("x", encode(x))]
             }
             Self::Ec { curve, point } => {
-                let (x, y) = point.get(1..).unwrap_or_default().split_at(curve.coordinate());
+                let (x, y) = curve.coordinates(point);
                 vec![
                     ("crv", curve.name().into()),
                     ("kty", "EC".into()),

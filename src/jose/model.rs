@@ -121,7 +121,7 @@ impl From<&Jwk> for model::Jwk {
                 x: encode(x),
             }),
             Numbers::Ec(curve, point) => {
-                let (x, y) = point.get(1..).unwrap_or_default().split_at(curve.coordinate());
+                let (x, y) = curve.coordinates(point);
                 let curve = match curve {
                     Curve::P256 => EllipticCurve::P256,
                     Curve::P384 => EllipticCurve::P384,

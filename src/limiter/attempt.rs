@@ -2,7 +2,7 @@
 
 use crate::error::Rejection;
 use crate::event::{Event, EventKind};
-use crate::limiter::rule::Outcome;
+use crate::limiter::rule::AttemptOutcome;
 use crate::refusal::Refusal;
 use crate::types::context::RequestContext;
 use crate::types::identifier::ClientId;
@@ -26,7 +26,7 @@ impl<'a> Attempt<'a> {
 /// How an attempt counts, once it has been judged.
 #[derive(Clone, Copy)]
 pub(crate) struct Judged {
-    pub(super) outcome: Outcome,
+    pub(super) outcome: AttemptOutcome,
     /// Whether the user name is known to be that of an account.
     pub(super) user_found: bool,
 }
@@ -38,11 +38,11 @@ pub(crate) fn judged(login: &Result<Login, Refusal>) -> Judged {
     match login {
         Ok(login) => match login.rejection() {
             Some(rejection) => Judged {
-                outcome: Outcome::Failure,
+                outcome: AttemptOutcome::Failure,
                 user_found: rejection != Rejection::UnknownUser,
             },
-            None => Judged { outcome: Outcome::Success, user_found: true },
+            None => Judged { outcome: AttemptOutcome::Success, user_found: true },
         },
-        Err(_) => Judged { outcome: Outcome::Inconclusive, user_found: false },
+        Err(_) => Judged { outcome: AttemptOutcome::Inconclusive, user_found: false },
     }
 }

@@ -1,6 +1,6 @@
 //! The counts under one limiter key, and their stored form: the row of the attempt limiter.
 
-use crate::limiter::rule::{Outcome, Rule};
+use crate::limiter::rule::{AttemptOutcome, Rule};
 use crate::state::codec::{Reader, Stored, write_number, write_optional};
 
 /// The counts under one limiter key. Times are in milliseconds since 1970, by the clock of the
@@ -186,7 +186,7 @@ impl Bucket {
     pub(super) fn settle(
         &mut self,
         reserved: KeyReservation,
-        outcome: Outcome,
+        outcome: AttemptOutcome,
         rule: &Rule,
     ) -> bool {
         if self.epoch != reserved.epoch {
@@ -198,13 +198,13 @@ impl Bucket {
         match outcome {
             // Attempts that were reserved after this one may be somebody else's, so they still
             // count.
-            Outcome::Success => self.consecutive.retain(|seq| *seq > reserved.seq),
-            Outcome::Inconclusive if was_open => {
+            AttemptOutcome::Success => self.consecutive.retain(|seq| *seq > reserved.seq),
+            AttemptOutcome::Inconclusive if was_open => {
                 self.consecutive.retain(|seq| *seq != reserved.seq)
             }
-            Outcome::Inconclusive | Outcome::Failure => {}
+            AttemptOutcome::Inconclusive | AttemptOutcome::Failure => {}
         }
-        if was_open && outcome != Outcome::Failure {
+        if was_open && outcome != AttemptOutcome::Failure {
             match self.window_no.checked_sub(reserved.window_no) {
                 Some(0) => self.rolling = self.rolling.saturating_sub(1),
                 Some(1) => self.rolling_before = self.rolling_before.saturating_sub(1),
@@ -361,7 +361,7 @@ mod tests {
         let mut bucket = Bucket::new(7, 1_000);
         for now in [1_000, 1_000_000] {
             let reserved = bucket.charge(&rule, now);
-            bucket.settle(reserved, Outcome::Failure, &rule);
+            bucket.settle(reserved, AttemptOutcome::Failure, &rule);
             bucket.charge(&rule, now);
         }
         let bytes = to_bytes(&bucket);
@@ -420,9 +420,9 @@ mod tests {
             (0..3_000).map(|_| bucket.charge(&rule, 1_800_000_000_000)).collect();
         assert!(to_bytes(&bucket).len() < 16 * 1024, "{}", to_bytes(&bucket).len());
         assert_eq!(bucket.in_window(), 3_000);
-        bucket.settle(reserved[0], Outcome::Inconclusive, &rule);
+        bucket.settle(reserved[0], AttemptOutcome::Inconclusive, &rule);
         assert_eq!(bucket.in_window(), 3_000);
-        bucket.settle(reserved[2_999], Outcome::Inconclusive, &rule);
+        bucket.settle(reserved[2_999], AttemptOutcome::Inconclusive, &rule);
         assert_eq!(bucket.in_window(), 2_999);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::{LimitKind, Reason, ServerFault};
 use crate::event::Alarm;
-use crate::limiter::rule::Outcome;
+use crate::limiter::rule::AttemptOutcome;
 use crate::limiter::{AttemptLimiter, write};
 use crate::refusal::{OrFault, Refusal};
 use crate::state::transaction::Transaction;
@@ -57,7 +57,7 @@ impl AttemptLimiter {
             let (mut bucket, now) = (self.bucket(tx, key)?, tx.now().unix_millis());
             let _ = bucket.catch_up(&self.client, now);
             let reserved = bucket.charge(&self.client, now);
-            bucket.settle(reserved, Outcome::Failure, &self.client);
+            bucket.settle(reserved, AttemptOutcome::Failure, &self.client);
             write(tx, key, &bucket, &self.client)
         };
         self.state.run(&[key.into()], step).await.or_fault(ServerFault::StateStore)

@@ -11,7 +11,7 @@ use crate::state::codec::{from_bytes, to_bytes};
 
 use crate::limiter::bucket::{Bucket, KeyReservation};
 use crate::limiter::reservation::{ChargedKey, Decision, reserve};
-use crate::limiter::rule::{Outcome, Rule};
+use crate::limiter::rule::{AttemptOutcome, Rule};
 
 /// Small numbers, so that short histories reach every limit.
 fn small() -> Rule {
@@ -151,16 +151,16 @@ impl Reference {
         "admitted"
     }
 
-    fn settle(&mut self, rule: &Rule, number: usize, outcome: Outcome) {
+    fn settle(&mut self, rule: &Rule, number: usize, outcome: AttemptOutcome) {
         let was_open = std::mem::replace(&mut self.attempts[number].open, false);
         match outcome {
-            Outcome::Success => {
+            AttemptOutcome::Success => {
                 self.attempts[..=number].iter_mut().for_each(|attempt| attempt.stands = false)
             }
-            Outcome::Inconclusive if was_open => self.attempts[number].stands = false,
+            AttemptOutcome::Inconclusive if was_open => self.attempts[number].stands = false,
             _ => {}
         }
-        if was_open && outcome != Outcome::Failure {
+        if was_open && outcome != AttemptOutcome::Failure {
             self.attempts[number].counts = false;
         }
         if rule.consecutive_limit.is_some_and(|limit| self.failures() < limit) {
@@ -174,7 +174,7 @@ impl Reference {
 enum Happens {
     Attempt,
     /// Settles the attempt that was admitted this many before the last one, possibly again.
-    Settle(usize, Outcome),
+    Settle(usize, AttemptOutcome),
     Passes(u64),
     /// The clock is set back.
     SetBack(u64),
@@ -192,7 +192,7 @@ struct Both {
     /// hold for a clock that moves forward.
     admitted: Option<Vec<u64>>,
     /// The outcome of each attempt, if it was settled.
-    ended: Vec<Option<Outcome>>,
+    ended: Vec<Option<AttemptOutcome>>,
 }
 
 impl Both {
@@ -222,7 +222,7 @@ impl Both {
                 self.machine.settle(self.reserved[number], outcome, &self.rule);
                 self.reference.settle(&self.rule, number, outcome);
                 // The first settlement counts, except that a success counts whenever it comes.
-                if outcome == Outcome::Success || self.ended[number].is_none() {
+                if outcome == AttemptOutcome::Success || self.ended[number].is_none() {
                     self.ended[number] = Some(outcome);
                 }
             }
@@ -295,9 +295,9 @@ impl Both {
         let first = self
             .ended
             .iter()
-            .rposition(|ended| *ended == Some(Outcome::Success))
+            .rposition(|ended| *ended == Some(AttemptOutcome::Success))
             .map_or(0, |right| right + 1);
-        let taken_back = |number: usize| self.ended[number] == Some(Outcome::Inconclusive);
+        let taken_back = |number: usize| self.ended[number] == Some(AttemptOutcome::Inconclusive);
         let standing: Vec<usize> = (first..=last).filter(|number| !taken_back(*number)).collect();
         // Failures in a row are forgotten once a whole window has passed without an attempt.
         let forgotten = |pair: &[usize]| admitted[pair[1]] - admitted[pair[0]] >= rule.window;
@@ -317,7 +317,8 @@ impl Both {
     /// Checks the bound on any span of one window, for the attempts that were not taken back.
     fn check_window(&self, admitted: &[u64]) {
         let rule = &self.rule;
-        let kept = |number: &usize| matches!(self.ended[*number], None | Some(Outcome::Failure));
+        let kept =
+            |number: &usize| matches!(self.ended[*number], None | Some(AttemptOutcome::Failure));
         let kept: Vec<u64> =
             (0..admitted.len()).filter(kept).map(|number| admitted[number]).collect();
         for start in &kept {
@@ -331,7 +332,7 @@ impl Both {
 /// All steps of the short histories. Settlements are of the last two attempts, including late and
 /// repeated ones.
 fn choices() -> Vec<Happens> {
-    let outcomes = [Outcome::Success, Outcome::Failure, Outcome::Inconclusive];
+    let outcomes = [AttemptOutcome::Success, AttemptOutcome::Failure, AttemptOutcome::Inconclusive];
     let settle = |before: usize| outcomes.map(|outcome| Happens::Settle(before, outcome));
     let mut choices =
         vec![Happens::Attempt, Happens::Passes(1), Happens::Passes(4), Happens::SetBack(2)];
@@ -375,9 +376,9 @@ fn every_short_history_goes_as_the_rules_say() {
 
 fn histories() -> impl Strategy<Value = Vec<Happens>> {
     let outcome = prop_oneof![
-        1 => Just(Outcome::Success),
-        6 => Just(Outcome::Failure),
-        1 => Just(Outcome::Inconclusive)
+        1 => Just(AttemptOutcome::Success),
+        6 => Just(AttemptOutcome::Failure),
+        1 => Just(AttemptOutcome::Inconclusive)
     ];
     let happens = prop_oneof![
         8 => Just(Happens::Attempt),
@@ -425,7 +426,7 @@ proptest! {
             let mut bucket = Bucket::new(1, now);
             for _ in 0..attempts {
                 let reserved = bucket.charge(&rule, now);
-                bucket.settle(reserved, Outcome::Failure, &rule);
+                bucket.settle(reserved, AttemptOutcome::Failure, &rule);
             }
             bucket
         };
@@ -448,12 +449,12 @@ fn what_is_taken_back_and_what_is_not() {
     let second = bucket.charge(&rule, 0);
     assert_eq!((bucket.failures(), bucket.in_window()), (2, 2), "not settled is failed");
 
-    bucket.settle(first, Outcome::Success, &rule);
+    bucket.settle(first, AttemptOutcome::Success, &rule);
     assert_eq!((bucket.failures(), bucket.in_window()), (1, 1), "the second began after the first");
-    bucket.settle(first, Outcome::Success, &rule);
+    bucket.settle(first, AttemptOutcome::Success, &rule);
     assert_eq!((bucket.failures(), bucket.in_window()), (1, 1), "taken back once");
 
-    bucket.settle(second, Outcome::Inconclusive, &rule);
+    bucket.settle(second, AttemptOutcome::Inconclusive, &rule);
     assert_eq!(
         (bucket.failures(), bucket.in_window()),
         (0, 0),
@@ -461,8 +462,8 @@ fn what_is_taken_back_and_what_is_not() {
     );
 
     let third = bucket.charge(&rule, 0);
-    bucket.settle(third, Outcome::Failure, &rule);
-    bucket.settle(third, Outcome::Inconclusive, &rule);
+    bucket.settle(third, AttemptOutcome::Failure, &rule);
+    bucket.settle(third, AttemptOutcome::Inconclusive, &rule);
     assert_eq!(
         (bucket.failures(), bucket.in_window()),
         (1, 1),
@@ -471,7 +472,7 @@ fn what_is_taken_back_and_what_is_not() {
 
     let mut another_row = Bucket::new(2, 0);
     let [.., of_another_row] = [(); 5].map(|()| another_row.charge(&rule, 0));
-    assert!(!bucket.settle(of_another_row, Outcome::Success, &rule));
+    assert!(!bucket.settle(of_another_row, AttemptOutcome::Success, &rule));
     assert_eq!(
         bucket.failures(),
         1,

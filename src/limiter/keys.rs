@@ -147,5 +147,5 @@ impl AttemptLimiter {
 }
 
 fn tenant(context: &RequestContext) -> &[u8] {
-    context.tenant().unwrap_or_default().as_bytes()
+    context.tenant_or_default().as_bytes()
 }

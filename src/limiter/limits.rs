@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::limiter::rule::Rule;
+use crate::time::millis;
 
 /// The limits of the attempt limiter. It is on by default, with these numbers:
 ///
@@ -248,8 +249,4 @@ impl AttemptLimits {
     pub(super) fn alarm_threshold(&self) -> u32 {
         self.alarm
     }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

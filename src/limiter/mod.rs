@@ -34,7 +34,7 @@ pub use crate::limiter::keys::LimitKey;
 use crate::limiter::keys::{BucketKey, LimiterKeys};
 pub use crate::limiter::limits::AttemptLimits;
 use crate::limiter::reservation::{ChargedKey, Decision, reserve};
-use crate::limiter::rule::{Outcome, Rule};
+use crate::limiter::rule::{AttemptOutcome, Rule};
 use crate::limiter::waiting::Waiters;
 use crate::refusal::{OrFault, Refusal};
 use crate::state::transaction::{State, Transaction};
@@ -167,7 +167,7 @@ impl AttemptLimiter {
     ) -> Result<(), Refusal> {
         let Judged { outcome, user_found } = judged;
         let remembered: &[BucketKey] = match outcome {
-            Outcome::Success if self.known_origin_ttl > 0 => &reservation.origins,
+            AttemptOutcome::Success if self.known_origin_ttl > 0 => &reservation.origins,
             _ => &[],
         };
         let mut settled = self.try_to_settle(&reservation, outcome, remembered).await;
@@ -187,12 +187,12 @@ impl AttemptLimiter {
         if settled.new_origin {
             self.observe(&attempt.event(EventKind::NewOrigin));
         }
-        if let (Outcome::Failure, Some(kind)) = (outcome, settled.locked) {
+        if let (AttemptOutcome::Failure, Some(kind)) = (outcome, settled.locked) {
             self.observe(
                 &attempt.event(EventKind::AccountLocked(kind)).with_user_found(user_found),
             );
         }
-        if outcome == Outcome::Failure && reservation.is_only_failure {
+        if outcome == AttemptOutcome::Failure && reservation.is_only_failure {
             self.raise(Alarm::ManyAccounts, Some(attempt.client_id), attempt.context);
             self.raise(Alarm::ManyAccounts, None, attempt.context);
         }
@@ -255,7 +255,7 @@ impl AttemptLimiter {
     async fn try_to_settle(
         &self,
         reservation: &Reservation,
-        outcome: Outcome,
+        outcome: AttemptOutcome,
         remembered: &[BucketKey],
     ) -> Result<Settled, BoxError> {
         let is_charged =
@@ -286,8 +286,9 @@ impl AttemptLimiter {
                 if let Some(reserved) = reserved {
                     // A success must not clear the failures of other keys that are counted in the
                     // same row.
-                    let shared_success = outcome == Outcome::Success && tx.is_shared(key)?;
-                    let outcome = if shared_success { Outcome::Inconclusive } else { outcome };
+                    let shared_success = outcome == AttemptOutcome::Success && tx.is_shared(key)?;
+                    let outcome =
+                        if shared_success { AttemptOutcome::Inconclusive } else { outcome };
                     changed |= bucket.settle(reserved, outcome, rule);
                 }
                 if remember {

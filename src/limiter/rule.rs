@@ -29,7 +29,7 @@ impl Rule {
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Outcome {
+pub(super) enum AttemptOutcome {
     /// The credentials were right.
     Success,
     /// The credentials were wrong, or the login was rejected for another reason.

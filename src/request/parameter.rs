@@ -39,7 +39,7 @@ enum Grammar {
     Opaque,
 }
 
-struct Rule {
+struct ParameterRule {
     at: At,
     grammar: Grammar,
     /// Whether it is a credential, which must not be in the URI, where logs and histories keep it
@@ -65,11 +65,11 @@ macro_rules! parameters {
                 }
             }
 
-            fn rule(self) -> Rule {
+            fn rule(self) -> ParameterRule {
                 let (at, grammar, is_credential) = match self {
                     $(Self::$variant => ($at, $grammar, $credential),)+
                 };
-                Rule { at, grammar, is_credential }
+                ParameterRule { at, grammar, is_credential }
             }
         }
     };

@@ -28,7 +28,7 @@ pub use crate::session::token::RefreshKeys;
 use crate::session::token::{RawSessionId, RefreshToken, SECRET, TokenSecret};
 use crate::state::StateKey;
 use crate::state::transaction::{RowKey, Transaction};
-use crate::time::{Clock, DEPLOYMENT_SKEW, Timestamp};
+use crate::time::{Clock, DEPLOYMENT_SKEW, Timestamp, millis};
 use crate::types::context::RequestContext;
 use crate::types::identifier::{SessionId, Subject};
 use crate::types::scope::Scope;
@@ -273,14 +273,14 @@ impl Sessions {
         &self,
         used: &PresentedToken,
         holder: &Holder,
-        (rotates, access_token_lifetime): (bool, Duration),
+        terms: RefreshTerms,
         intent: Intent<'_>,
     ) -> Result<(Step, Option<Session>), BoxError> {
         let rule = SessionRule {
             window: millis(self.config.window),
             repeats: self.config.repeats,
             idle: self.config.idle_lifetime.map(millis),
-            rotates,
+            rotates: terms.rotates,
         };
         let presented = Presented {
             generation: used.token.generation,
@@ -292,7 +292,7 @@ impl Sessions {
                 let before = session.clone();
                 let step = session.use_token(presented, holder, logged_out, &rule, now);
                 let writes = step == Step::Reused || intent.takes() && *session != before;
-                (step, writes.then_some(access_token_lifetime))
+                (step, writes.then_some(terms.access_token_lifetime))
             })
             .await
             .map(|seen| {
@@ -348,7 +348,23 @@ impl Sessions {
     }
 }
 
-/// The session of a token that was presented for introspection or revocation.
+/// How a client's tokens are refreshed.
+#[derive(Clone, Copy)]
+pub(crate) struct RefreshTerms {
+    /// Whether a refresh yields a new refresh token.
+    pub(crate) rotates: bool,
+    pub(crate) access_token_lifetime: Duration,
+}
+
+/// What came of a request to end a session.
+pub(crate) enum Ending {
+    NoSuchSession,
+    /// The session belongs to another client or tenant and goes on.
+    OtherHolder(Found),
+    Ended(Found),
+}
+
+/// A session, and the identifier that it was found by.
 pub(crate) struct Found {
     pub(crate) session_id: SessionId,
     pub(crate) session: Session,
@@ -368,49 +384,43 @@ impl Sessions {
         Ok(found.map(|(_, session)| Found { session_id: used.session_id, session }))
     }
 
-    /// Ends the session of this token, of any generation, if the session belongs to this holder:
-    /// the flag says whether it does. `None` if there is nothing to revoke.
-    pub(crate) async fn revoke(
-        &self,
-        text: &str,
-        holder: &Holder,
-    ) -> Result<Option<(bool, Found)>, BoxError> {
-        let Some(token) = self.config.keys.read(text) else { return Ok(None) };
-        let session_id = token.session.to_session_id()?;
-        let ended = self.end(&session_id, Some(holder)).await?;
-        Ok(ended.map(|(own, session)| (own, Found { session_id, session })))
+    /// Ends the session of this token, of any generation, if the session belongs to this holder.
+    pub(crate) async fn revoke(&self, text: &str, holder: &Holder) -> Result<Ending, BoxError> {
+        let Some(token) = self.config.keys.read(text) else { return Ok(Ending::NoSuchSession) };
+        self.end(&token.session.to_session_id()?, Some(holder)).await
     }
 
     /// Ends a session, and removes it from the session index. If a holder is named, the session
-    /// must belong to it: the flag says whether it does. `None` if there is no such session.
+    /// must belong to it.
     pub(crate) async fn end(
         &self,
         session_id: &SessionId,
         holder: Option<&Holder>,
-    ) -> Result<Option<(bool, Session)>, BoxError> {
-        let Some(known) = self.session(session_id).await? else { return Ok(None) };
+    ) -> Result<Ending, BoxError> {
+        let Some(known) = self.session(session_id).await? else { return Ok(Ending::NoSuchSession) };
         let Session { holder: Holder { tenant, client, .. }, subject, .. } = &known;
         let list_key = self.revocations.index_key(tenant, client, subject);
         let session_key = self.revocations.session_key(session_id);
         let step = |tx: &mut Transaction<'_>| {
             let (Some(mut session), now) = (tx.get(session_key)?, tx.now().unix_millis()) else {
-                return Ok(None);
+                return Ok(Ending::NoSuchSession);
             };
             let own = holder.is_none_or(|holder| session.holder == *holder);
-            if own {
-                session.revoke(now);
-                // Tokens of a session without a row are refused as unknown, so the row need not
-                // outlive the session.
-                tx.put(session_key, &session, ttl(&session, now, Duration::ZERO))?;
-                // A session index that cannot be read must not prevent ending the session.
-                if let (Ok(Some(mut list)), Some(id)) =
-                    (tx.get(list_key), RawSessionId::from_text(session_id.as_str()))
-                    && list.remove(id.0)
-                {
-                    tx.put(list_key, &list, self.index_ttl(Duration::ZERO))?;
-                }
+            if !own {
+                return Ok(Ending::OtherHolder(Found { session_id: session_id.clone(), session }));
             }
-            Ok(Some((own, session)))
+            session.revoke(now);
+            // Tokens of a session without a row are refused as unknown, so the row need not outlive
+            // the session.
+            tx.put(session_key, &session, ttl(&session, now, Duration::ZERO))?;
+            // A session index that cannot be read must not prevent ending the session.
+            if let (Ok(Some(mut list)), Some(id)) =
+                (tx.get(list_key), RawSessionId::from_text(session_id.as_str()))
+                && list.remove(id.0)
+            {
+                tx.put(list_key, &list, self.index_ttl(Duration::ZERO))?;
+            }
+            Ok(Ending::Ended(Found { session_id: session_id.clone(), session }))
         };
         self.revocations.state.run(&[session_key.into(), list_key.into()], step).await
     }
@@ -443,7 +453,7 @@ pub(crate) async fn log_out(
 /// The holder of the tokens of a client that has authenticated in this context.
 pub(crate) fn holder(client: &AuthenticatedClient, context: &RequestContext) -> Holder {
     Holder {
-        tenant: context.tenant().unwrap_or_default().to_owned(),
+        tenant: context.tenant_or_default().to_owned(),
         client: client.id().to_string(),
         binding: Vec::new(),
     }
@@ -454,10 +464,6 @@ pub(crate) fn holder(client: &AuthenticatedClient, context: &RequestContext) -> 
 fn ttl(session: &Session, now: u64, access_token_lifetime: Duration) -> Duration {
     let left = Duration::from_millis(session.absolute_expiry().saturating_sub(now));
     left.saturating_add(access_token_lifetime).saturating_add(DEPLOYMENT_SKEW)
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// When a session expires, in whole seconds since 1970.

@@ -329,7 +329,10 @@ impl Rows {
     }
 }
 
+/// Visits to other rows that a new row costs on average while the store has room: a shard of `n`
+/// rows is cleared after `n / 4` new ones.
 const LOOKS: usize = 4;
+/// The same while the store is full, and a new row needs the place of an expired one.
 const LOOKS_WHEN_FULL: usize = 256;
 
 fn shard_of(key: StateKey) -> usize {

@@ -37,8 +37,7 @@ impl Timestamp {
     /// Whole milliseconds since 1970, rounded down.
     #[must_use]
     pub const fn unix_millis(self) -> u64 {
-        let millis = self.0.as_millis();
-        if millis > u64::MAX as u128 { u64::MAX } else { millis as u64 }
+        millis(self.0)
     }
 
     /// The time this many whole milliseconds after 1970.
@@ -64,6 +63,12 @@ impl Timestamp {
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
+}
+
+/// The whole milliseconds of this span.
+pub(crate) const fn millis(span: Duration) -> u64 {
+    let millis = span.as_millis();
+    if millis > u64::MAX as u128 { u64::MAX } else { millis as u64 }
 }
 
 impl From<SystemTime> for Timestamp {

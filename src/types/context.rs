@@ -83,6 +83,11 @@ impl RequestContext {
         self.tenant.as_deref()
     }
 
+    /// The tenant as keys and rows write it: the empty text stands for no tenant.
+    pub(crate) fn tenant_or_default(&self) -> &str {
+        self.tenant().unwrap_or_default()
+    }
+
     /// The identifier of the caller's device, as the host has verified it.
     #[must_use]
     pub fn device(&self) -> Option<&str> {

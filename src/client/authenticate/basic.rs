@@ -17,8 +17,8 @@ pub(crate) struct Basic {
     text: Zeroizing<String>,
     /// The position of the first colon.
     colon: usize,
-    /// The readings of the identifier. Empty if it has no escapes: then its only reading is in
-    /// `text`.
+    /// The readings of the identifier, as [`readings`] gives them. Empty if it has no escapes: then
+    /// its only reading is in `text`.
     ids: Vec<String>,
 }
 
