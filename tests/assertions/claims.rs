@@ -1,10 +1,14 @@
 //! The claims of an assertion (RFC 7523 section 3).
 
+use std::time::Duration;
+
+use password_grant::ClientAuthentication;
 use serde_json::{Value, json};
 
-use crate::common::{GOOD, ISSUER, noon};
+use crate::common::{GOOD, ISSUER, Users, World, noon};
 use crate::support::{
-    Forge, TOKEN_ENDPOINT, ask, claims, claims_with, claims_without, is_refused, world_of,
+    Forge, TOKEN_ENDPOINT, ask, claims, claims_with, claims_without, client, is_refused, set,
+    world_of,
 };
 
 /// Requirements 51 to 58; incidents C2, C9, C18, C20, C23.
@@ -94,6 +98,24 @@ async fn an_assertion_is_refused_for_every_claim_that_is_not_right() {
     assert_eq!(ask(&world, &forge.claims(&stranger)).await, refusal);
     assert_eq!(world.send(&[], &format!("{GOOD}&client_id=stranger")).await, refusal);
     ask(&world, &forge.claims(&claims())).await.is_granted();
+}
+
+/// The skew of 30 s comes on top, as it does with the hour.
+#[tokio::test]
+async fn a_host_can_shorten_the_hour_but_not_lengthen_it() {
+    let forge = Forge::new();
+    let now = noon().unix_seconds();
+    for (minutes, longest) in [(5, 330), (60, 3_630), (90, 3_630)] {
+        let world = World::with(Users::default(), |builder| {
+            builder.max_assertion_lifetime(Duration::from_secs(60 * minutes))
+        });
+        let keys = ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap();
+        world.clients.insert(client("backend", keys));
+        let longer = claims_with("exp", now + longest + 1);
+        is_refused(&ask(&world, &forge.claims(&longer)).await, &world, "AssertionTime", &minutes);
+        let allowed = claims_with("exp", now + longest);
+        ask(&world, &forge.claims(&allowed)).await.is_granted();
+    }
 }
 
 #[tokio::test]

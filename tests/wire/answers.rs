@@ -1,6 +1,6 @@
 //! The answers: headers, fixed descriptions, and the first fault in a fixed order.
 
-use crate::common::{Answer, FORM, GOOD, Users, World};
+use crate::common::{Answer, FORM, GOOD, Users, World, basic};
 use crate::support::raw;
 
 /// The order in which faults are found is fixed, so that a request always gets the same answer.
@@ -63,6 +63,28 @@ async fn no_answer_may_be_stored_and_every_answer_is_json() {
             "{answer:?}"
         );
         assert!(answer.json().is_object());
+    }
+}
+
+/// Above all no header that lets pages of other origins read an answer (RFC 9700 section 2.6): that
+/// is for the host to decide.
+#[tokio::test]
+async fn no_answer_has_a_header_beyond_the_endpoints_own() {
+    let world = World::default();
+    let origin = ("origin", "https://elsewhere.example.com");
+    let authorization = basic("web", "web-secret");
+    let good = [("content-type", FORM), ("authorization", &*authorization), origin];
+    let preflight = [origin, ("access-control-request-method", "POST")];
+    let answers = [
+        raw(&world, "POST", None, &good, GOOD.as_bytes()).await,
+        raw(&world, "OPTIONS", None, &preflight, b"").await,
+        raw(&world, "GET", None, &[origin], b"").await,
+        world.send(&[origin], GOOD).await,
+    ];
+    assert_eq!(answers.each_ref().map(|answer| answer.status), [200, 405, 405, 401]);
+    let known = ["content-type", "cache-control", "pragma", "www-authenticate", "allow"];
+    for (name, _) in answers.iter().flat_map(|answer| &answer.headers) {
+        assert!(known.contains(&&**name), "{name}");
     }
 }
 

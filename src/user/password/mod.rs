@@ -425,3 +425,23 @@ fn decoy(
         .filter(|decoy| matches!(decoy.verify(memory, "not the password"), Ok(false)))
         .ok_or(HashingConfigError::Decoy)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::SystemRandom;
+
+    /// A decoy that a login would refuse unread, since it costs more than stored hashes may, would
+    /// answer at once.
+    #[test]
+    fn a_decoy_that_would_not_be_verified_stops_the_start() {
+        let parameters = Argon2Parameters { memory_kib: 64, passes: 2, lanes: 1 };
+        let decoy_within = |work| {
+            let ceiling = Ceiling { memory_kib: 64, work, lanes: 1 };
+            decoy(&mut Memory::new(), parameters, ceiling, &SystemRandom::new())
+        };
+        assert!(decoy_within(parameters.work()).is_ok());
+        let refused = decoy_within(parameters.work() - 1).err();
+        assert!(matches!(refused, Some(HashingConfigError::Decoy)), "{refused:?}");
+    }
+}
