@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::client::authenticate::{SlowSecrets, UsedAssertions};
+use crate::client::authenticate::UsedAssertions;
 use crate::client::jwks::PublishedKeys;
 use crate::client::{AuthenticationMethod, ClientStore, JwksSource};
 use crate::endpoint::metadata::{Endpoints, Metadata, is_reserved_metadata};
 use crate::environment::{Environment, RandomnessError};
 use crate::error::BoxError;
-use crate::grant::engine::Engine;
+use crate::grant::engine::{Engine, Settings};
 use crate::grant::{PasswordGrant, grants_on};
 use crate::jose::Algorithm;
 use crate::limiter::{AccountNames, AttemptLimiter, AttemptLimits};
@@ -49,23 +49,6 @@ pub struct PasswordGrantBuilder {
     introspection_endpoint: Option<String>,
     jwks_uri: Option<String>,
     metadata: Map<String, Value>,
-}
-
-/// The settings that the engine keeps once it is built.
-pub(crate) struct Settings {
-    pub(crate) issuer: String,
-    pub(crate) clients: Arc<dyn ClientStore>,
-    pub(crate) users: Arc<dyn UserAuthenticator>,
-    pub(crate) tokens: Arc<dyn TokenIssuer>,
-    pub(crate) environment: Environment,
-    pub(crate) limits: RequestLimits,
-    pub(crate) authentication_methods: Vec<AuthenticationMethod>,
-    pub(crate) assertion_algorithms: Vec<Algorithm>,
-    pub(crate) max_assertion_lifetime: Duration,
-    pub(crate) slow_secrets: Option<Arc<dyn SlowSecrets>>,
-    pub(crate) scopes: Option<Scope>,
-    pub(crate) access_token_lifetime: Duration,
-    pub(crate) min_failure_time: Option<Duration>,
 }
 
 /// Where the engine keeps its state.

@@ -4,24 +4,30 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use crate::client::Grant;
-use crate::client::authenticate::UsedAssertions;
+use crate::client::authenticate::{SlowSecrets, UsedAssertions};
 use crate::client::jwks::PublishedKeys;
+use crate::client::{AuthenticationMethod, ClientStore, Grant};
 use crate::endpoint::metadata::{Endpoints, Metadata};
+use crate::environment::Environment;
 use crate::error::{Reason, ServerFault, TokenError};
 use crate::event::{self, Event, EventKind};
 use crate::future::catch_panic;
-use crate::grant::builder::Settings;
 use crate::http::{HttpRequest, HttpResponse};
+use crate::jose::Algorithm;
 use crate::limiter::AttemptLimiter;
 use crate::refusal::Refusal;
 use crate::request::{Endpoint, TokenRequest};
 use crate::response::TokenResponse;
 use crate::session::{Revocations, Sessions};
 use crate::time::Timestamp;
+use crate::token::TokenIssuer;
 use crate::token::jti::TokenIds;
 use crate::types::context::RequestContext;
+use crate::types::limits::RequestLimits;
+use crate::types::scope::Scope;
+use crate::user::UserAuthenticator;
 
 pub(crate) struct Engine {
     pub(crate) settings: Settings,
@@ -39,6 +45,23 @@ pub(crate) struct Engine {
     pub(crate) metadata: Metadata,
     /// Number of requests that came without their caller's address.
     pub(crate) missing_addresses: AtomicU64,
+}
+
+/// The host's settings that the engine uses as they are.
+pub(crate) struct Settings {
+    pub(crate) issuer: String,
+    pub(crate) clients: Arc<dyn ClientStore>,
+    pub(crate) users: Arc<dyn UserAuthenticator>,
+    pub(crate) tokens: Arc<dyn TokenIssuer>,
+    pub(crate) environment: Environment,
+    pub(crate) limits: RequestLimits,
+    pub(crate) authentication_methods: Vec<AuthenticationMethod>,
+    pub(crate) assertion_algorithms: Vec<Algorithm>,
+    pub(crate) max_assertion_lifetime: Duration,
+    pub(crate) slow_secrets: Option<Arc<dyn SlowSecrets>>,
+    pub(crate) scopes: Option<Scope>,
+    pub(crate) access_token_lifetime: Duration,
+    pub(crate) min_failure_time: Option<Duration>,
 }
 
 /// The one place where a refusal is reported to the observer and converted into an answer.
