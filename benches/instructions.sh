@@ -4,6 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# At least as many as sessions are allowed, so that each login counted replaces one.
 short=200
 long=1200
 program=$(cargo bench --no-run --bench instructions --message-format=json 2>/dev/null |

@@ -1,7 +1,9 @@
 use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::{Router, body::to_bytes, response::Response, routing::any, routing::get};
+use axum::{
+    Router, body::HttpBody, body::to_bytes, response::Response, routing::any, routing::get,
+};
 use password_grant::testing::InMemoryClients;
 use password_grant::{
     AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, Grant, HashedPasswords,
@@ -29,10 +31,11 @@ type Peer = ConnectInfo<SocketAddr>;
 
 async fn token(State((grant, _)): State<App>, peer: Peer, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, grant.body_limit()).await;
+    let fits = body.size_hint().lower() <= grant.body_limit() as u64; // by its Content-Length
+    let body = if fits { to_bytes(body, grant.body_limit()).await.ok() } else { None };
     let http = match &body {
-        Ok(body) => HttpRequest::from_parts(&parts, body),
-        Err(_) => HttpRequest::from_parts(&parts, &[]).body_too_large(),
+        Some(body) => HttpRequest::from_parts(&parts, body),
+        None => HttpRequest::from_parts(&parts, &[]).body_too_large(),
     };
     grant.token(http.peer(peer.ip())).await.into()
 }

@@ -34,8 +34,8 @@ pub(super) struct Granted<'a> {
 }
 
 impl Engine {
-    /// Issues an access token, and begins a session if there is to be a refresh token. `beginning`
-    /// was read before the credentials were judged.
+    /// Issues an access token, and begins a session if there is to be a refresh token.
+    /// `login_epoch` was read before the credentials were judged.
     ///
     /// The session comes last, so that no session begins or is replaced for a token that could not
     /// be made. A token without a session is dated before the engine checks whether its subject was
@@ -132,7 +132,7 @@ impl Engine {
         Ok(Some((sessions, new)))
     }
 
-    /// Begins a session. If the subject was logged out after `beginning`, the login is refused,
+    /// Begins a session. If the subject was logged out after `login_epoch`, the login is refused,
     /// since the password may have been the former one. Over a shared store it may instead get a
     /// session that has already ended.
     async fn begin_session(

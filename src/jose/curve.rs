@@ -41,7 +41,8 @@ impl Curve {
         }
     }
 
-    /// The two coordinates of an uncompressed point, which starts with one byte for its form.
+    /// The two coordinates of an uncompressed point, which starts with one byte for its form. Both
+    /// are empty if it is too short, which `Jwk::ec` has ruled out.
     pub(crate) fn coordinates(self, point: &[u8]) -> (&[u8], &[u8]) {
         let both = point.get(1..).unwrap_or_default();
         both.split_at_checked(self.coordinate()).unwrap_or_default()

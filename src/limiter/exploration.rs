@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use crate::state::codec::{from_bytes, to_bytes};
 
 use crate::limiter::bucket::{Bucket, KeyReservation};
-use crate::limiter::reservation::{ChargedKey, Decision, reserve};
+use crate::limiter::reservation::{ChargedBucket, Decision, reserve};
 use crate::limiter::rule::{AttemptOutcome, Rule};
 
 /// Small numbers, so that short histories reach every limit.
@@ -242,9 +242,9 @@ impl Both {
     }
 
     fn attempt(&mut self) {
-        let mut charged = [ChargedKey::new((), &self.rule, self.machine.clone())];
+        let mut charged = [ChargedBucket::new((), &self.rule, self.machine.clone())];
         let decision = reserve(self.now, &mut charged);
-        let [ChargedKey { bucket: caught_up, set_back, .. }] = charged;
+        let [ChargedBucket { bucket: caught_up, set_back, .. }] = charged;
         if set_back {
             self.machine = caught_up.clone();
         }
@@ -274,7 +274,7 @@ impl Both {
         let admitted_after = |span: u64| {
             let now = self.now + span;
             matches!(
-                reserve(now, &mut [ChargedKey::new((), &self.rule, bucket.clone())]),
+                reserve(now, &mut [ChargedBucket::new((), &self.rule, bucket.clone())]),
                 Decision::Admitted(_)
             )
         };
@@ -431,7 +431,7 @@ proptest! {
             bucket
         };
         let mut charged =
-            [filled(spent), filled(other)].map(|bucket| ChargedKey::new((), &rule, bucket));
+            [filled(spent), filled(other)].map(|bucket| ChargedBucket::new((), &rule, bucket));
         let before = charged.clone().map(|charged| charged.bucket.in_window());
         let admitted = matches!(reserve(now, &mut charged), Decision::Admitted(_));
         prop_assert_eq!(admitted, spent < 2 && other < 2);

@@ -33,7 +33,7 @@ use crate::limiter::bucket::{Bucket, KeyReservation};
 pub use crate::limiter::keys::LimitKey;
 use crate::limiter::keys::{BucketKey, LimiterKeys};
 pub use crate::limiter::limits::AttemptLimits;
-use crate::limiter::reservation::{ChargedKey, Decision, reserve};
+use crate::limiter::reservation::{ChargedBucket, Decision, reserve};
 use crate::limiter::rule::{AttemptOutcome, Rule};
 use crate::limiter::waiting::Waiters;
 use crate::refusal::{OrFault, Refusal};
@@ -202,9 +202,9 @@ impl AttemptLimiter {
     async fn try_to_reserve(&self, limited: &LimiterKeys) -> Result<Reserved, BoxError> {
         let keys: Vec<StateKey> = limited.iter().map(|(_, key)| (*key).into()).collect();
         let step = |tx: &mut Transaction<'_>| {
-            let mut charged = self.charged(limited, tx)?;
+            let mut charged = self.buckets_for(limited, tx)?;
             let decision = reserve(tx.now().unix_millis(), &mut charged);
-            for ChargedKey { key: (_, key), rule, bucket, set_back } in &charged {
+            for ChargedBucket { key: (_, key), rule, bucket, set_back } in &charged {
                 if *set_back || matches!(decision, Decision::Admitted(_)) {
                     write(tx, *key, bucket, rule)?;
                 }
@@ -213,7 +213,9 @@ impl AttemptLimiter {
                 Decision::Admitted(reserved) => Reserved::Admitted(Reservation {
                     charged: reserved,
                     origins: origins(limited).collect(),
-                    is_only_failure: charged.first().is_some_and(|key| key.bucket.failures() == 1),
+                    is_only_failure: charged
+                        .first()
+                        .is_some_and(|first| first.bucket.failures() == 1),
                 }),
                 Decision::Denied { wait, key: (kind, _) } => {
                     Reserved::Denied { kind, wait: Duration::from_millis(wait) }
@@ -225,11 +227,11 @@ impl AttemptLimiter {
     }
 
     /// The buckets that an attempt is charged to. A known origin is charged instead of the account.
-    fn charged(
+    fn buckets_for(
         &self,
         limited: &LimiterKeys,
         tx: &Transaction<'_>,
-    ) -> Result<Vec<ChargedKey<'_, (LimitKind, BucketKey)>>, BoxError> {
+    ) -> Result<Vec<ChargedBucket<'_, (LimitKind, BucketKey)>>, BoxError> {
         let mut known = known_origin(limited, tx)?;
         let name = match &known {
             Some((key, _)) => Some(*key),
@@ -246,7 +248,7 @@ impl AttemptLimiter {
                     Some((_, bucket)) => bucket,
                     None => self.bucket(tx, *key)?,
                 };
-                charged.push(ChargedKey::new((*kind, *key), self.rule(*kind), bucket));
+                charged.push(ChargedBucket::new((*kind, *key), self.rule(*kind), bucket));
             }
         }
         Ok(charged)
@@ -350,10 +352,10 @@ fn known_origin(
     limited: &LimiterKeys,
     tx: &Transaction<'_>,
 ) -> Result<Option<(BucketKey, Bucket)>, BoxError> {
-    for (_, key) in limited.iter().filter(|(kind, _)| *kind == LimitKind::KnownOrigin) {
-        if let Some(bucket) = tx.get(*key)?.filter(|bucket| bucket.is_known(tx.now().unix_millis()))
+    for key in origins(limited) {
+        if let Some(bucket) = tx.get(key)?.filter(|bucket| bucket.is_known(tx.now().unix_millis()))
         {
-            return Ok(Some((*key, bucket)));
+            return Ok(Some((key, bucket)));
         }
     }
     Ok(None)

@@ -42,7 +42,7 @@ pub(super) enum Decision<K> {
 
 /// A bucket that an attempt is about to be charged to.
 #[derive(Debug, Clone)]
-pub(super) struct ChargedKey<'a, K> {
+pub(super) struct ChargedBucket<'a, K> {
     pub(super) key: K,
     pub(super) rule: &'a Rule,
     pub(super) bucket: Bucket,
@@ -50,16 +50,16 @@ pub(super) struct ChargedKey<'a, K> {
     pub(super) set_back: bool,
 }
 
-impl<'a, K> ChargedKey<'a, K> {
+impl<'a, K> ChargedBucket<'a, K> {
     pub(super) fn new(key: K, rule: &'a Rule, bucket: Bucket) -> Self {
         Self { key, rule, bucket, set_back: false }
     }
 }
 
 /// Reserves an attempt on all of these buckets, or on none. `now` is in milliseconds since 1970.
-pub(super) fn reserve<K: Copy>(now: u64, charged: &mut [ChargedKey<'_, K>]) -> Decision<K> {
+pub(super) fn reserve<K: Copy>(now: u64, charged: &mut [ChargedBucket<'_, K>]) -> Decision<K> {
     let (mut longest, mut contended) = (None, None);
-    for ChargedKey { key, rule, bucket, set_back } in charged.iter_mut() {
+    for ChargedBucket { key, rule, bucket, set_back } in charged.iter_mut() {
         *set_back = bucket.catch_up(rule, now);
         match bucket.wait(rule, now) {
             None => {}
@@ -79,7 +79,7 @@ pub(super) fn reserve<K: Copy>(now: u64, charged: &mut [ChargedKey<'_, K>]) -> D
         return Decision::Contended { key };
     }
     let reserved = charged.iter_mut().map(|charged| {
-        let ChargedKey { key, rule, bucket, .. } = charged;
+        let ChargedBucket { key, rule, bucket, .. } = charged;
         (*key, bucket.charge(rule, now))
     });
     Decision::Admitted(reserved.collect())

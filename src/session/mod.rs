@@ -52,7 +52,7 @@ pub(crate) struct IssuedSession {
 pub(crate) struct SessionGrant<'a> {
     pub(crate) holder: Holder,
     pub(crate) subject: &'a Subject,
-    /// The number of the last log-out when the login began.
+    /// The number of the last log-out everywhere, of any subject, when the login began.
     pub(crate) epoch: u64,
     pub(crate) scope: Scope,
     pub(crate) audiences: Vec<String>,
@@ -70,12 +70,11 @@ pub(crate) enum Created {
     LoggedOut,
 }
 
-/// The result of one attempt to create a session.
-enum Creation {
+/// The result of one round of [`Sessions::create`].
+enum CreationRound {
     /// The session was created. `replaces` is whether it replaced another one that was stored.
-    Begun {
-        replaces: bool,
-    },
+    Begun { replaces: bool },
+    /// As in [`Created`].
     LoggedOut,
     /// The subject's oldest session, which must be replaced, is not the one that was assumed. Try
     /// again with this one, or with none.
@@ -86,7 +85,7 @@ enum Creation {
 #[derive(Clone, Copy)]
 struct CreationKeys {
     session: RowKey<Session>,
-    epoch: RowKey<SubjectEpoch>,
+    log_out: RowKey<SubjectEpoch>,
     index: RowKey<SessionIndex>,
 }
 
@@ -162,7 +161,7 @@ impl Sessions {
         let (revocations, state) = (&self.revocations, &self.revocations.state);
         let keys = CreationKeys {
             session: revocations.session_key(&session_id),
-            epoch: revocations.epoch_keys(subject.as_str()).own,
+            log_out: revocations.epoch_keys(subject.as_str()).own,
             index: revocations.index_key(&holder.tenant, &holder.client, subject.as_str()),
         };
         let digest = secret.digest();
@@ -176,26 +175,26 @@ impl Sessions {
             }
             let replaced = surplus.map(|id| RawSessionId(id).to_session_id()).transpose()?;
             let replaced_key = replaced.as_ref().map(|replaced| revocations.session_key(replaced));
-            let mut named = vec![keys.session.into(), keys.epoch.into(), keys.index.into()];
+            let mut named = vec![keys.session.into(), keys.log_out.into(), keys.index.into()];
             named.extend(replaced_key.map(StateKey::from));
             let create = |tx: &mut Transaction<'_>| {
                 let mut index = tx.get(keys.index)?.unwrap_or_default();
-                if tx.get(keys.epoch)?.unwrap_or_default().number > epoch {
-                    return Ok(Creation::LoggedOut);
+                if tx.get(keys.log_out)?.unwrap_or_default().number > epoch {
+                    return Ok(CreationRound::LoggedOut);
                 }
                 let oldest = index.surplus(self.config.sessions);
                 if oldest != surplus {
-                    return Ok(Creation::Replaces(oldest));
+                    return Ok(CreationRound::Replaces(oldest));
                 }
                 index.add(id.0, self.config.sessions);
                 tx.put(keys.index, &index, self.index_ttl(access_token_lifetime))?;
                 self.begin(tx, keys.session, &mut session, access_token_lifetime)?;
                 let replaces = replaced_key.map_or(Ok(false), |key| tx.contains(key))?;
                 replaced_key.map_or(Ok(()), |key| tx.delete(key))?;
-                Ok(Creation::Begun { replaces })
+                Ok(CreationRound::Begun { replaces })
             };
             match state.run(&named, create).await? {
-                Creation::Begun { replaces } => {
+                CreationRound::Begun { replaces } => {
                     let token = self.config.keys.write(0, id, 0, &secret);
                     let token = token.ok_or("there is no key for refresh tokens")?;
                     let issued = IssuedSession { id: session_id, token };
@@ -204,8 +203,8 @@ impl Sessions {
                         replaced: replaced.filter(|_| replaces),
                     });
                 }
-                Creation::LoggedOut => return Ok(Created::LoggedOut),
-                Creation::Replaces(oldest) => surplus = oldest,
+                CreationRound::LoggedOut => return Ok(Created::LoggedOut),
+                CreationRound::Replaces(oldest) => surplus = oldest,
             }
         }
         Err("too many logins of the same user at once".into())
@@ -223,8 +222,7 @@ impl Sessions {
             return Err("the random generator has repeated itself".into());
         }
         let now = tx.now().unix_millis();
-        let idle = self.config.idle_lifetime.map(millis);
-        session.begin(now, millis(self.config.absolute_lifetime), idle);
+        session.begin(now, self.config.absolute_lifetime, self.config.idle_lifetime);
         tx.put(key, session, ttl(session, now, access_token_lifetime))
     }
 
@@ -359,7 +357,7 @@ pub(crate) struct RefreshTerms {
 /// What came of a request to end a session.
 pub(crate) enum Ending {
     NoSuchSession,
-    /// The session belongs to another client or tenant and goes on.
+    /// The session belongs to another holder and goes on.
     OtherHolder(Found),
     Ended(Found),
 }
@@ -390,8 +388,8 @@ impl Sessions {
         self.end(&token.session.to_session_id()?, Some(holder)).await
     }
 
-    /// Ends a session, and removes it from the session index. If a holder is named, the session
-    /// must belong to it.
+    /// Ends a session, and removes it from the session index. If a holder is named, nothing is
+    /// changed unless the session belongs to it.
     pub(crate) async fn end(
         &self,
         session_id: &SessionId,
@@ -399,7 +397,7 @@ impl Sessions {
     ) -> Result<Ending, BoxError> {
         let Some(known) = self.session(session_id).await? else { return Ok(Ending::NoSuchSession) };
         let Session { holder: Holder { tenant, client, .. }, subject, .. } = &known;
-        let list_key = self.revocations.index_key(tenant, client, subject);
+        let index_key = self.revocations.index_key(tenant, client, subject);
         let session_key = self.revocations.session_key(session_id);
         let step = |tx: &mut Transaction<'_>| {
             let (Some(mut session), now) = (tx.get(session_key)?, tx.now().unix_millis()) else {
@@ -414,15 +412,15 @@ impl Sessions {
             // the session.
             tx.put(session_key, &session, ttl(&session, now, Duration::ZERO))?;
             // A session index that cannot be read must not prevent ending the session.
-            if let (Ok(Some(mut list)), Some(id)) =
-                (tx.get(list_key), RawSessionId::from_text(session_id.as_str()))
-                && list.remove(id.0)
+            if let (Ok(Some(mut index)), Some(id)) =
+                (tx.get(index_key), RawSessionId::from_text(session_id.as_str()))
+                && index.remove(id.0)
             {
-                tx.put(list_key, &list, self.index_ttl(Duration::ZERO))?;
+                tx.put(index_key, &index, self.index_ttl(Duration::ZERO))?;
             }
             Ok(Ending::Ended(Found { session_id: session_id.clone(), session }))
         };
-        self.revocations.state.run(&[session_key.into(), list_key.into()], step).await
+        self.revocations.state.run(&[session_key.into(), index_key.into()], step).await
     }
 
     async fn session(&self, session_id: &SessionId) -> Result<Option<Session>, BoxError> {

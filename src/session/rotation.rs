@@ -13,10 +13,13 @@
 #[cfg(test)]
 mod exploration;
 
+use std::time::Duration;
+
 use subtle::ConstantTimeEq;
 
 use crate::error::TokenFault;
 use crate::state::codec::{Reader, Stored, write_bytes, write_number, write_optional};
+use crate::time::millis;
 use crate::types::scope::Scope;
 
 /// SHA-256 of the secret in a refresh token. No token can be made from a stored digest.
@@ -113,7 +116,8 @@ impl Session {
     /// The most rotations within one retry window that are recorded.
     const RECENT: usize = 64;
 
-    /// A session that has not begun: it expires at once, until [`begin`](Self::begin) says when.
+    /// A session that has not begun. It counts as expired until [`begin`](Self::begin) says when it
+    /// expires.
     pub(crate) fn new(
         holder: Holder,
         subject: String,
@@ -139,10 +143,16 @@ impl Session {
         }
     }
 
-    /// Begins the session now. Lifetimes and times are in milliseconds.
-    pub(crate) fn begin(&mut self, now: u64, absolute_lifetime: u64, idle_lifetime: Option<u64>) {
-        self.absolute_expiry = now.saturating_add(absolute_lifetime);
-        self.idle_expiry = idle_lifetime.map(|lifetime| now.saturating_add(lifetime));
+    /// Begins the session now, whatever an earlier call has set: a transaction calls it again after
+    /// a conflict.
+    pub(crate) fn begin(
+        &mut self,
+        now: u64,
+        absolute_lifetime: Duration,
+        idle_lifetime: Option<Duration>,
+    ) {
+        self.absolute_expiry = now.saturating_add(millis(absolute_lifetime));
+        self.idle_expiry = idle_lifetime.map(|lifetime| now.saturating_add(millis(lifetime)));
     }
 
     /// Why the session has ended, if it has. `logged_out` is the number of its subject's last

@@ -23,7 +23,8 @@ fn session(idle: Option<u64>) -> Session {
     let audiences = vec!["https://api.example.com".to_owned()];
     let scope = "a b".parse().unwrap();
     let mut session = Session::new(holder(), "user-1".into(), 5, scope, audiences, [7; 32]);
-    session.begin(1_000, ABSOLUTE, idle);
+    let ends = (Duration::from_millis(ABSOLUTE), idle.map(Duration::from_millis));
+    session.begin(1_000, ends.0, ends.1);
     session
 }
 
