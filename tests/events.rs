@@ -120,7 +120,9 @@ async fn the_log_has_a_field_for_each_fact_so_that_a_pipeline_can_filter() {
 async fn a_name_that_was_not_found_is_masked_in_the_log_and_whole_for_an_observer() {
     let typed = "grant_type=password&username=hunter2%E2%82%AC&password=";
     let forms: Vec<String> = (0..110).map(|guess| format!("{typed}{guess}")).collect();
-    let forms: Vec<&str> = forms.iter().map(String::as_str).chain([GOOD]).collect();
+    let not_allowed = GOOD.replace("scope=profile", "scope=admin");
+    let other = [GOOD, &not_allowed, "grant_type=magic&username=alice&password=wonderland"];
+    let forms: Vec<&str> = forms.iter().map(String::as_str).chain(other).collect();
     let (lines, both) = logged(&forms).await;
     let log = lines.join("\n");
     assert!(!log.contains("hunter2"), "{log}");
@@ -134,6 +136,22 @@ async fn a_name_that_was_not_found_is_masked_in_the_log_and_whole_for_an_observe
             told.iter().any(|(own, name)| *own == kind && name.as_deref() == Some("hunter2€")),
             "{kind}"
         );
+    }
+    // Only the events of a login hold what was typed.
+    let told = both.0.lock().unwrap();
+    for (kind, _) in told.iter().filter(|(_, name)| name.is_some()) {
+        let of_a_login = [
+            "login_accepted",
+            "login_rejected",
+            "attempt_admitted",
+            "attempt_denied",
+            "token_issued",
+            "new_origin",
+        ];
+        assert!(of_a_login.contains(&kind.name()), "{kind}");
+    }
+    for refused in ["request_refused", "not_allowed"] {
+        assert!(told.iter().any(|(kind, _)| kind.name() == refused), "{refused}");
     }
     assert!(
         lines

@@ -305,7 +305,7 @@ impl ClientAssertion {
     ///
     /// # Errors
     ///
-    /// As [`sign`](Self::sign).
+    /// As [`sign`](Self::sign), or if the form cannot be encoded.
     pub fn form<'p>(
         &self,
         parameters: impl IntoIterator<Item = (&'p str, &'p str)>,

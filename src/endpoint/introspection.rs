@@ -91,7 +91,7 @@ impl Engine {
     ) -> Result<Introspection, TokenError> {
         let started = self.settings.environment.clock.now();
         let introspected = self.introspect_token(request, started).await;
-        self.conclude(introspected, &request.context, started)
+        self.conclude(introspected, &request.context, started).await
     }
 
     async fn introspect_token(

@@ -26,7 +26,7 @@ impl Engine {
     pub(crate) async fn revoke(&self, request: &TokenRequest<'_>) -> Result<Revoked, TokenError> {
         let started = self.settings.environment.clock.now();
         let revoked = self.revoke_token(request, started).await;
-        self.conclude(revoked, &request.context, started)
+        self.conclude(revoked, &request.context, started).await
     }
 
     async fn revoke_token(
@@ -87,6 +87,10 @@ impl Engine {
                 Some(session_id) => refusal.of_session(session_id),
                 None => refusal,
             });
+        }
+        if details.token_id.is_empty() {
+            let cause = "a token without an identifier cannot be revoked";
+            return Err(Refusal::fault(ServerFault::TokenLookup, cause));
         }
         self.revocations.revoke(&details).await.or_fault(ServerFault::StateStore)?;
         self.observe(&Event {

@@ -11,8 +11,9 @@ pub trait SecureRandom: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`RandomnessError`] if it cannot. Then no engine is built, no opaque token is issued and no
-    /// password is hashed. It must never use anything weaker instead.
+    /// [`RandomnessError`] if it cannot. Then no engine is built, no session begins, and no opaque
+    /// token, client secret, assertion or password hash is made. It must never use anything weaker
+    /// instead.
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError>;
 }
 

@@ -17,8 +17,8 @@ pub enum Reason {
     NotAllowed(NotAllowed),
     /// The resource owner did not log in. All of these get the same response.
     Login(Rejection),
-    /// The refresh token, or the token to be revoked, is not one that this client may use. All of
-    /// these get the same response.
+    /// The refresh token may not be used by this client, or the token to be revoked is another
+    /// client's. All of these get the same response.
     Token(TokenFault),
     /// The host asked for another step before a token is issued. The text is its error code.
     MoreNeeded(Arc<str>),
@@ -29,7 +29,14 @@ pub enum Reason {
     ServerFault(ServerFault),
 }
 
-/// What is wrong with a request, or missing from it, before anybody is looked up.
+/// What is wrong with a request, or missing from it: 400 `invalid_request` (RFC 6749 section 5.2),
+/// but 405 for [`Method`](Self::Method), 413 for [`BodyTooLarge`](Self::BodyTooLarge),
+/// `invalid_scope` for [`Scope`](Self::Scope) and `unsupported_grant_type` for
+/// [`GrantTypeUnknown`](Self::GrantTypeUnknown).
+///
+/// What is malformed is found before anybody is looked up. That the grant type is missing or
+/// unknown, or a parameter that the grant needs is missing, is found once the client has
+/// authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestFault {
@@ -177,9 +184,11 @@ pub enum Rejection {
 }
 
 /// Why a refresh token is refused, or why a token is not active or cannot be revoked. The reason is
-/// private, and all of them get the same response: 400 `invalid_grant` from the token and the
-/// revocation endpoint, `{"active":false}` from introspection, and 401 `invalid_token` from a
-/// verifier.
+/// private. All of them get the same response: 400 `invalid_grant` from the token endpoint (RFC 6749
+/// section 5.2), `{"active":false}` from introspection (RFC 7662 section 2.2), and 401
+/// `invalid_token` from a verifier (RFC 6750 section 3.1). The revocation endpoint refuses
+/// [`OtherClient`](Self::OtherClient) alone, with 400 `invalid_grant`; for any other token that
+/// cannot be used it answers 200 (RFC 7009 section 2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenFault {

@@ -65,8 +65,9 @@ pub(crate) fn default_observer() -> Arc<dyn Observer> {
 pub struct Event<'a> {
     /// What happened.
     pub kind: EventKind,
-    /// The authenticated client. Raw for [`EventKind::ClientRefused`] and
-    /// [`EventKind::ClientDenied`]: the identifier that the request claimed.
+    /// The authenticated client. Raw for [`EventKind::ClientRefused`], [`EventKind::ClientDenied`],
+    /// [`EventKind::KeyPassedOver`] and [`EventKind::ServerFault`]: it may be the identifier that
+    /// the request claimed.
     pub client_id: Option<&'a ClientId>,
     /// The user name as it was typed. Raw, and people do type passwords into this field; see
     /// [`loggable_username`](Self::loggable_username).

@@ -71,8 +71,8 @@ pub enum BuildError {
     /// not sign correctly.
     #[error("the token issuer failed its test")]
     TokenIssuer(#[source] BoxError),
-    /// Access tokens must be valid for at least a second and at most a year.
-    #[error("access tokens must be valid for a second or more, and for a year or less")]
+    /// Access tokens must be valid for at least a second and at most 366 days.
+    #[error("access tokens must be valid for a second or more, and for 366 days or less")]
     Lifetime,
     /// At least one client authentication method must be on.
     #[error("no client authentication method is switched on")]
@@ -187,8 +187,8 @@ impl PasswordGrantBuilder {
         self
     }
 
-    /// The lifetime of access tokens in whole seconds, for clients whose registration sets none.
-    /// Default: ten minutes.
+    /// The lifetime of access tokens in whole seconds, for clients whose registration sets none:
+    /// from one second to 366 days, or else [`BuildError::Lifetime`]. Default: ten minutes.
     pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.settings.access_token_lifetime = lifetime;
         self
@@ -198,7 +198,7 @@ impl PasswordGrantBuilder {
     /// user tables whose hashes differ in cost, where one decoy hash cannot cost the same as each
     /// of them: choose more than the slowest hash takes under load. With
     /// [`slow_client_secrets`](Self::slow_client_secrets) it also delays the answer to a client
-    /// that did not authenticate. Off by default.
+    /// that did not authenticate, at every endpoint. No other refusal is delayed. Off by default.
     pub fn min_failure_time(mut self, time: Duration) -> Self {
         self.settings.min_failure_time = Some(time);
         self

@@ -64,7 +64,7 @@ pub(crate) struct Settings {
     pub(crate) min_failure_time: Option<Duration>,
 }
 
-/// The one place where a refusal is reported to the observer and converted into an answer.
+/// Where refusals are reported to the observer and converted into answers.
 impl Engine {
     pub(super) fn parse<'a>(
         &self,
@@ -106,13 +106,20 @@ impl Engine {
     }
 
     /// Reports a refusal of an endpoint that has no grants, and converts it.
-    pub(crate) fn conclude<T>(
+    pub(crate) async fn conclude<T>(
         &self,
         outcome: Result<T, Refusal>,
         context: &RequestContext,
         started: Timestamp,
     ) -> Result<T, TokenError> {
-        outcome.map_err(|refusal| self.refuse(refusal, context, None, Some(started)))
+        match outcome {
+            Ok(answer) => Ok(answer),
+            Err(refusal) => {
+                let error = self.refuse(refusal, context, None, Some(started));
+                self.hold_back(&error, started).await;
+                Err(error)
+            }
+        }
     }
 
     /// Reports a refusal to the observer and converts it into the answer, which tells the caller

@@ -107,8 +107,11 @@ impl PasswordGrant {
     ///
     /// # Cancel safety
     ///
-    /// The future may be dropped at any await. Nothing is granted then. A password that is being
-    /// hashed is hashed to the end on its thread.
+    /// The future may be dropped at any await. The caller then has no token, but what was committed
+    /// stays: a session may have begun and have replaced the oldest one, a refresh token may have
+    /// been used (it yields its successor again within the retry window), and a client assertion
+    /// may be used up. A login attempt that was not settled stays counted as failed. A password
+    /// that is being hashed is hashed to the end on its thread.
     pub async fn token(&self, request: HttpRequest<'_>) -> HttpResponse {
         let mut parsed = TokenRequest::empty();
         match self.0.parse(&mut parsed, &request, Endpoint::Token) {
@@ -156,7 +159,8 @@ impl PasswordGrant {
     ///
     /// # Cancel safety
     ///
-    /// Introspection changes nothing, so the future may be dropped at any time.
+    /// No token and no session is changed, so the future may be dropped at any await. A client
+    /// assertion may be used up then, and a failed authentication may or may not be counted.
     ///
     /// [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
     pub async fn introspect(&self, request: HttpRequest<'_>) -> HttpResponse {
@@ -294,8 +298,8 @@ impl PasswordGrant {
     }
 
     /// The attempts that are counted for a limiter key at the moment, for an administrator to look
-    /// at. `None` if nothing is counted, because the limits are off or `context` lacks the address
-    /// that the key needs.
+    /// at. `None` if nothing is counted, because the limits are off or `context` lacks what the key
+    /// needs: an address, for `Network` an IPv6 one, for `KnownOrigin` a device or an address.
     ///
     /// ```
     /// # use password_grant::limiter::LimitKey;
@@ -311,7 +315,7 @@ impl PasswordGrant {
     ///
     /// # Errors
     ///
-    /// If the state store fails.
+    /// If the state store fails, or your [`AccountNames`](crate::limiter::AccountNames).
     ///
     /// # Cancel safety
     ///
@@ -334,7 +338,7 @@ impl PasswordGrant {
     ///
     /// # Errors
     ///
-    /// If the state store fails.
+    /// If the state store fails, or your [`AccountNames`](crate::limiter::AccountNames).
     ///
     /// # Cancel safety
     ///

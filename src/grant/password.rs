@@ -40,7 +40,14 @@ impl Engine {
         let login = login.map_err(|cause| Refusal::fault(policy::fault_of(&cause), cause));
         let settled = self.settle(reservation, judged(&login), &attempt).await;
         let login = match (login, settled) {
-            (Ok(login), settled) => settled.map(|()| login)?,
+            (Ok(login), Ok(())) => login,
+            (Ok(login), Err(unsettled)) => {
+                // The caller learns nothing about the login, and the observer still does.
+                if let Some(rejection) = login.rejection() {
+                    self.observe(&attempt.event(EventKind::LoginRejected(rejection)));
+                }
+                return Err(unsettled);
+            }
             (Err(failed), Ok(())) => return Err(failed),
             (Err(failed), Err(unsettled)) => {
                 // The attempt stays counted as a failure, which the observer should know too.

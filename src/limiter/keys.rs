@@ -38,7 +38,9 @@ pub enum LimitKey<'a> {
     Source,
     /// Attempts from the IPv6 network (/48) of the context's address.
     Network,
-    /// Failed authentications of a client from the context's address.
+    /// Failed authentications of a client from the context's address (IPv6: its /64). Identifiers
+    /// share 256 counts for each address, so the count may include other clients, and a reset also
+    /// resets theirs.
     Client {
         /// The client's identifier. Raw.
         client_id: &'a str,

@@ -153,7 +153,7 @@ impl AttemptLimits {
 
     /// How many failures within ten minutes raise an [`Alarm`](crate::event::Alarm) for the
     /// observer: failures spread over as many user names, or as many wrong secrets of one client.
-    /// Default 100.
+    /// Zero turns alarms off. Default 100.
     pub fn alarm(mut self, failures: u32) -> Self {
         self.alarm = failures;
         self

@@ -158,7 +158,7 @@ impl AccessTokenVerifier {
     }
 
     /// The clock skew: how much the clocks of issuer and resource server may differ. A token is
-    /// accepted for that much longer than it is valid. Default: 30 s. More than 60 s counts as
+    /// accepted for that much longer than it is valid, and that much earlier. Default: 30 s. More than 60 s counts as
     /// 60 s.
     #[must_use]
     pub fn skew(mut self, skew: Duration) -> Self {

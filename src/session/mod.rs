@@ -299,7 +299,9 @@ impl Sessions {
                 })
             })?;
         if seen.0 == Step::Reused {
-            self.end(&used.session_id, None).await?; // also removes it from the session index
+            // The session has ended already. This removes it from the session index, where it would
+            // else be replaced in its turn, and an error must not hide the reuse.
+            let _ = self.end(&used.session_id, None).await;
         }
         Ok(seen)
     }
@@ -408,9 +410,10 @@ impl Sessions {
                 return Ok(Ending::OtherHolder(Found { session_id: session_id.clone(), session }));
             }
             session.revoke(now);
-            // Tokens of a session without a row are refused as unknown, so the row need not outlive
-            // the session.
-            tx.put(session_key, &session, ttl(&session, now, Duration::ZERO))?;
+            // Tokens of a session without a row are refused as unknown, so the row is kept only to
+            // report the next uses as revoked. Kept until the session would have expired, it would
+            // let a user fill the store by logging in and out.
+            tx.put(session_key, &session, DEPLOYMENT_SKEW)?;
             // A session index that cannot be read must not prevent ending the session.
             if let (Ok(Some(mut index)), Some(id)) =
                 (tx.get(index_key), RawSessionId::from_text(session_id.as_str()))

@@ -270,7 +270,8 @@ fn is_same(one: &SecretDigest, other: &SecretDigest) -> bool {
     one.ct_eq(other).into()
 }
 
-/// Parses a scope that is stored in canonical form. Any other spelling would be another row.
+/// Parses a scope that is stored in canonical form. Any other spelling is unreadable,
+/// since decoding accepts only what encoding writes.
 fn scope(text: &str) -> Option<Scope> {
     text.parse().ok().filter(|scope: &Scope| scope.as_str() == text)
 }

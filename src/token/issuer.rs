@@ -172,7 +172,7 @@ impl Authorization<'_> {
         self.claims
     }
 
-    /// A new unguessable identifier for the token (`jti`): 128 random bits in base64url.
+    /// A new unguessable identifier for the token (`jti`): 128 unguessable bits in base64url.
     #[must_use]
     pub fn token_id(&self) -> &str {
         self.token_id

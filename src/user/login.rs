@@ -70,8 +70,9 @@ impl Login {
     /// return it for a *wrong* second factor, or an attacker who has the password may guess factors
     /// without limit; return [`rejected`](Self::rejected) instead.
     ///
-    /// `code` may hold the characters `!`, `#` to `[` and `]` to `~`, and must not be an error code
-    /// that RFC 6749 defines. Any other code becomes 500 `server_error`.
+    /// `code` holds one or more of the characters `!`, `#` to `[` and `]` to `~`, and must not be an
+    /// [`ErrorCode`](crate::error::ErrorCode) that the engine sends itself. Any other code becomes
+    /// 500 `server_error`.
     #[must_use]
     pub fn more_needed(code: impl Into<Arc<str>>) -> Self {
         Self(Outcome::MoreNeeded { code: code.into(), members: Map::new() })

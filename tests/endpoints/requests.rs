@@ -66,12 +66,14 @@ async fn what_is_no_request_about_a_token_is_refused() {
             sessions.about("app", "token=nonsense&scope=++&grant_type=password", endpoint).await;
         assert_eq!(answer.status, 200);
         let headers = [("content-type", FORM.as_bytes())];
-        let query = HttpRequest::new("POST", Some("x=y&token=a"), headers, b"token=a");
-        let answer: Answer = match endpoint {
-            "revoke" => sessions.world.grant.revoke(query).await.into(),
-            _ => sessions.world.grant.introspect(query).await.into(),
-        };
-        answer.is(400, "invalid_request");
+        for query in ["x=y&token=a", "password=a", "refresh_token=a", "client_secret=a"] {
+            let request = HttpRequest::new("POST", Some(query), headers, b"token=a");
+            let answer: Answer = match endpoint {
+                "revoke" => sessions.world.grant.revoke(request).await.into(),
+                _ => sessions.world.grant.introspect(request).await.into(),
+            };
+            answer.is(400, "invalid_request");
+        }
         let get = HttpRequest::new("GET", Some("token=a"), headers, b"");
         let answer: Answer = match endpoint {
             "revoke" => sessions.world.grant.revoke(get).await.into(),

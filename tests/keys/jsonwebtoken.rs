@@ -61,5 +61,7 @@ fn a_key_of_jsonwebtoken_is_checked_as_one_in_json_is() {
     let set = theirs::JwkSet { keys: vec![model(&good), model(&with(good.clone(), "use", "enc"))] };
     let own = JwkSet::try_from(&set).unwrap();
     assert_eq!((own.keys.len(), own.unusable()[0].position()), (1, 1));
-    assert_eq!(theirs::JwkSet::from(&own).keys.len(), 1);
+    assert_eq!(own.unusable()[0].kid(), good["kid"].as_str());
+    let sent = theirs::JwkSet::from(&own);
+    assert_eq!(JwkSet::try_from(&sent).unwrap().keys, own.keys);
 }

@@ -60,6 +60,27 @@ async fn each_failure_beyond_the_burst_doubles_the_wait_until_the_name_is_locked
     world.post(GOOD).await.is_granted();
 }
 
+/// Users sometimes type their password into the field for the user name.
+#[tokio::test]
+async fn a_locked_name_is_masked_unless_a_user_has_it() {
+    let world = World::of(Users::who(|attempt| {
+        Ok(Login::rejected(match attempt.username() {
+            "alice" => Rejection::WrongPassword,
+            _ => Rejection::UnknownUser,
+        }))
+    }));
+    for (name, shown) in [("alice", "\"alice\""), ("hunter2", "h…(7)")] {
+        for failures in 0..100 {
+            let answer = world.post(&form_of(name, "wrong")).await;
+            assert_eq!(answer.status, 400, "{name} {failures}");
+            world.clock.advance(Duration::from_secs(900));
+        }
+        let lines = world.events.lines();
+        let locked: Vec<_> = lines.iter().filter(|line| line.contains(" locked")).collect();
+        assert!(locked.last().unwrap().contains(shown), "{locked:?}");
+    }
+}
+
 /// Requirements 90 and 98: a refusal for the limit reveals nothing about the password or the name,
 /// and the authenticator is not asked.
 #[tokio::test]

@@ -66,6 +66,9 @@ async fn a_login_that_cannot_be_settled_is_not_granted() {
         answer.is(503, "temporarily_unavailable");
         assert_eq!(world.users.asked(), 1);
         assert_eq!(count(&world.grant, ALICE, &RequestContext::new()).await.failures, 1);
+        let lines = world.events.lines();
+        let rejected = lines.iter().any(|line| line.ends_with("rejected: WrongPassword"));
+        assert_eq!(rejected, password == "wrong", "the observer is told: {lines:?}");
     }
 }
 

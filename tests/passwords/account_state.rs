@@ -2,12 +2,11 @@
 
 use password_grant::password::AccountState;
 use password_grant::{
-    BoxError, HashedPasswords, HttpRequest, Login, LoginAttempt, RequestContext, User, UserStore,
-    async_trait,
+    BoxError, HttpRequest, Login, LoginAttempt, RequestContext, User, UserStore, async_trait,
 };
 
 use crate::common::{Answer, FORM};
-use crate::support::{Table, cheap, form, grant_over, hash, login};
+use crate::support::{Table, cheap, form, grant_over, hash, login, passwords_of};
 
 #[tokio::test]
 async fn a_host_decides_what_becomes_of_a_right_password() {
@@ -33,8 +32,7 @@ async fn a_host_decides_what_becomes_of_a_right_password() {
             }
         }
     }
-    let (grant, _) =
-        grant_over(HashedPasswords::builder(Careful).parameters(cheap()).build().unwrap());
+    let (grant, _) = grant_over(passwords_of(Careful));
     login(&grant, "mfa", "wonderland").await.is(403, "mfa_required");
     login(&grant, "mfa", "wrong").await.is(400, "invalid_grant");
     login(&grant, "broken", "wonderland").await.is(503, "temporarily_unavailable");
@@ -91,9 +89,7 @@ async fn a_hosts_hook_cannot_accept_whom_the_account_state_rejects() {
             })
         }
     }
-    let grant = |state| {
-        grant_over(HashedPasswords::builder(Hasty(state)).parameters(cheap()).build().unwrap()).0
-    };
+    let grant = |state| grant_over(passwords_of(Hasty(state))).0;
     for state in [
         AccountState::Disabled,
         AccountState::Locked,
@@ -111,8 +107,7 @@ async fn a_hosts_hook_cannot_accept_whom_the_account_state_rejects() {
     let answer = Answer::from(grant(AccountState::Active).token(request).await);
     assert_eq!(answer.is_granted()["scope"], "profile");
 
-    let (diligent, events) =
-        grant_over(HashedPasswords::builder(Diligent).parameters(cheap()).build().unwrap());
+    let (diligent, events) = grant_over(passwords_of(Diligent));
     assert_eq!(login(&diligent, "passed", "wonderland").await.claims()["sub"], "user-1");
     login(&diligent, "unasked", "wonderland").await.is(400, "invalid_grant");
     assert!(events.last().ends_with("rejected: SecondFactorRequired"));
@@ -127,8 +122,7 @@ async fn a_users_own_scope_narrows_the_token() {
     let narrow = User::new("user-2", Some(hash(cheap(), "wonderland")))
         .scope("orders:read".parse().unwrap());
     let table = Table::of([("alice", user), ("narrow", narrow)]);
-    let (grant, _) =
-        grant_over(HashedPasswords::builder(table).parameters(cheap()).build().unwrap());
+    let (grant, _) = grant_over(passwords_of(table));
     assert_eq!(login(&grant, "alice", "wonderland").await.is_granted()["scope"], "profile");
     login(&grant, "narrow", "wonderland").await.is(400, "invalid_scope");
 }

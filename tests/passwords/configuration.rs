@@ -14,13 +14,13 @@ use password_grant::{
 
 use crate::common::fakes::NoRandomness;
 use crate::common::{AUDIENCE, Answer, Events, FORM, ISSUER, basic, clients, noon};
-use crate::support::{Table, cheap, grant_over, hash, login};
+use crate::support::{Table, cheap, grant_over, hash, login, passwords_of};
 
 /// `HashedPasswords::hash` refuses passwords that no login could send, so nobody enrols with one
 /// that never works.
 #[tokio::test]
 async fn a_password_that_no_login_could_send_is_not_hashed() {
-    let passwords = HashedPasswords::builder(Table::default()).parameters(cheap()).build().unwrap();
+    let passwords = passwords_of(Table::default());
     let longest = "a".repeat(1024);
     for (password, usable) in [
         ("correct horse", true),
@@ -95,8 +95,7 @@ async fn a_user_store_that_fails_is_503() {
             Ok(())
         }
     }
-    let (grant, _) =
-        grant_over(HashedPasswords::builder(Arc::new(Down)).parameters(cheap()).build().unwrap());
+    let (grant, _) = grant_over(passwords_of(Arc::new(Down)));
     login(&grant, "alice", "wonderland").await.is(503, "temporarily_unavailable");
 }
 
@@ -181,6 +180,28 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
     }
     clock.advance(Duration::from_secs(1));
     assert_eq!(waiting.await.0, refused);
+    // A client authenticates at the other endpoints too.
+    let header = basic("nobody", "wrong");
+    let headers = [("content-type", FORM.as_bytes()), ("authorization", header.as_bytes())];
+    let request = || HttpRequest::new("POST", None, headers, b"token=x");
+    let [mut revoking, mut introspecting] = [true, false].map(|revokes| {
+        let grant = held_back.clone();
+        Box::pin(async move {
+            let answer = if revokes {
+                grant.revoke(request()).await
+            } else {
+                grant.introspect(request()).await
+            };
+            answer.status()
+        })
+    });
+    while clock.sleepers() < 2 {
+        assert!(futures_util::poll!(&mut revoking).is_pending());
+        assert!(futures_util::poll!(&mut introspecting).is_pending());
+        tokio::task::yield_now().await;
+    }
+    clock.advance(Duration::from_secs(1));
+    assert_eq!((revoking.await, introspecting.await), (401, 401));
     // If the identifier has several readings, only one client's hash is compared: that of a client
     // that could authenticate by it.
     let slow = |id: &str| {

@@ -6,7 +6,7 @@ use password_grant::password::AccountState;
 use password_grant::{Environment, HashedPasswords, User};
 
 use crate::common::Events;
-use crate::support::{Table, cheap, grant_over, hash, login};
+use crate::support::{Table, cheap, grant_over, hash, login, passwords_of};
 
 #[tokio::test]
 async fn a_right_password_is_accepted_as_it_was_typed_and_no_other() {
@@ -14,8 +14,7 @@ async fn a_right_password_is_accepted_as_it_was_typed_and_no_other() {
         ("alice", User::new("user-1", Some(hash(cheap(), "wonderland")))),
         ("zoë", User::new("user-2", Some(hash(cheap(), " pässwörd +&=% ")))),
     ]);
-    let (grant, _) =
-        grant_over(HashedPasswords::builder(table).parameters(cheap()).build().unwrap());
+    let (grant, _) = grant_over(passwords_of(table));
     assert_eq!(login(&grant, "alice", "wonderland").await.claims()["sub"], "user-1");
     assert_eq!(login(&grant, "zoë", " pässwörd +&=% ").await.claims()["sub"], "user-2");
     for (username, password) in [
@@ -64,13 +63,7 @@ async fn nobody_can_tell_why_a_login_failed() {
         ),
     ]);
     let accepted = table.accepted.clone();
-    let (grant, events) = grant_over(
-        HashedPasswords::builder(table)
-            .parameters(cheap())
-            .environment(&Environment::new().observer(()))
-            .build()
-            .unwrap(),
-    );
+    let (grant, events) = grant_over(passwords_of(table));
     let expected = login(&grant, "alice", "wrong").await;
     expected.is(400, "invalid_grant");
     for (username, password, reason) in [

@@ -11,7 +11,7 @@ use password_grant::{
 };
 
 use crate::common::{Events, noon};
-use crate::support::{Table, cheap, grant_over, hash, login};
+use crate::support::{Table, cheap, grant_over, hash, login, passwords_of};
 
 /// Hashes are accepted up to the documented limits of salt, output and passes.
 #[tokio::test]
@@ -29,12 +29,7 @@ async fn stored_hashes_are_taken_up_to_the_lengths_and_the_work_that_are_documen
         )
     };
     let table = Table::default();
-    let passwords = HashedPasswords::builder(table.clone())
-        .parameters(cheap())
-        .environment(&Environment::new().observer(()))
-        .build()
-        .unwrap();
-    let (grant, events) = grant_over(passwords);
+    let (grant, events) = grant_over(passwords_of(table.clone()));
     for (stored, taken) in [
         (phc(1, 16, 32), true),
         (phc(1, 8, 32), true),
@@ -63,12 +58,7 @@ async fn stored_hashes_are_taken_up_to_the_lengths_and_the_work_that_are_documen
 async fn stored_hashes_beyond_the_ceiling_are_refused() {
     let real = hash(cheap(), "wonderland");
     let table = Table::default();
-    let passwords = HashedPasswords::builder(table.clone())
-        .parameters(cheap())
-        .environment(&Environment::new().observer(()))
-        .build()
-        .unwrap();
-    let (grant, events) = grant_over(passwords);
+    let (grant, events) = grant_over(passwords_of(table.clone()));
     for (stored, usable) in [
         (real.clone(), true),
         (real.replace("m=64,", "m=65536,"), false), // within the ceiling, but not of this password

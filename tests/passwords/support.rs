@@ -66,6 +66,15 @@ impl UserStore for Table {
     }
 }
 
+/// Passwords of this table with cheap hashes, whose own events nobody sees.
+pub fn passwords_of(table: impl UserStore) -> HashedPasswords {
+    HashedPasswords::builder(table)
+        .parameters(cheap())
+        .environment(&Environment::new().observer(()))
+        .build()
+        .unwrap()
+}
+
 pub fn grant_over(users: HashedPasswords) -> (PasswordGrant, Events) {
     let events = Events::default();
     let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);

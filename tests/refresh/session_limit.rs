@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use password_grant::state::InMemoryState;
-use password_grant::testing::InMemoryTokens;
+use password_grant::testing::{InMemoryTokens, ManualClock};
 use password_grant::token::OpaqueIssuer;
-use password_grant::{Login, RefreshTokens, RequestContext};
+use password_grant::{Environment, Login, RefreshTokens, RequestContext};
 
 use crate::common::sessions::{Gate, OFFLINE, Pair, Sessions, keys};
-use crate::common::{AUDIENCE, Users};
+use crate::common::{AUDIENCE, Users, noon};
 use crate::support::Instance;
 
 /// A user cannot fill the store by logging in: beyond the limit of sessions, the oldest one ends.
@@ -64,6 +64,27 @@ async fn a_session_that_has_ended_counts_no_more() {
     }
     assert!(!sessions.world.events.lines().iter().any(|line| line.contains("replaced by another")));
     sessions.refresh("app", &lasting.refresh).await.is_granted();
+}
+
+/// Nor does it fill the store: what is left of an ended session is soon removed.
+#[tokio::test]
+async fn logging_in_and_out_all_day_leaves_a_bounded_number_of_rows() {
+    let clock = ManualClock::at(noon());
+    let state = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
+    let sessions = Sessions::in_environment(
+        Users::default(),
+        |environment| environment.clock(clock.clone()),
+        |refresh| refresh,
+        |builder| builder.state(state.clone()),
+    );
+    for round in 0..200 {
+        let pair = sessions.login("app").await;
+        sessions.revoke("app", &pair.refresh).await;
+        assert!(!sessions.is_active(&pair.access).await, "{round}");
+        clock.advance(Duration::from_secs(300));
+        assert!(!sessions.is_active(&pair.access).await, "{round}, without its row");
+        assert!(state.len() < 100, "{} rows after {round} rounds", state.len());
+    }
 }
 
 /// Sessions are counted correctly after an old session has ended and after another one was stolen.

@@ -98,6 +98,8 @@ impl SecretCredential<'_> {
     /// Whether the secret matches one of these. It compares every reading with every one of them.
     fn matches_any(&self, secrets: &[ClientSecret], now: Timestamp) -> Choice {
         self.readings().iter().flatten().fold(Choice::from(0), |found, reading| {
+            #[cfg(all(test, feature = "argon2"))]
+            tests::COMPARED.with(|count| count.set(count.get() + secrets.len()));
             let digest = sha256(reading.expose().as_bytes());
             secrets.iter().fold(found, |found, secret| found | secret.matches(&digest, now))
         })
@@ -171,6 +173,7 @@ pub(crate) enum Comparison {
 
 #[cfg(all(test, feature = "argon2"))]
 mod tests {
+    use std::cell::Cell;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -186,6 +189,11 @@ mod tests {
     use crate::state::test_support::TestState;
     use crate::state::transaction::{Backend, State};
     use crate::types::context::RequestContext;
+
+    thread_local! {
+        /// The comparisons of digests on this thread.
+        pub(super) static COMPARED: Cell<usize> = const { Cell::new(0) };
+    }
 
     /// Counts the comparisons, and matches nothing.
     #[derive(Default)]
@@ -245,11 +253,31 @@ mod tests {
                 context: &context,
             };
             let header = format!("Basic {}", STANDARD.encode(format!("{id}:wrong")));
-            let credential = SecretCredential::Basic(Basic::parse(header.as_bytes()).unwrap());
-            assert!(credential.authenticate(&authenticator).await.is_err(), "{id}");
-            assert_eq!(slow.0.load(Ordering::SeqCst), 1, "slow hashes of {id}");
-            let Ok(found) = authenticator.find(id).await else { panic!("{id} is looked up") };
-            assert_eq!(secrets_to_compare(found.as_ref()).len(), 1, "comparisons of {id}");
+            let basic = SecretCredential::Basic(Basic::parse(header.as_bytes()).unwrap());
+            let post = SecretCredential::Post { client_id: id, secret: "wrong" };
+            for (credential, hashes) in [(basic, 1), (post, 2)] {
+                COMPARED.set(0);
+                assert!(credential.authenticate(&authenticator).await.is_err(), "{id}");
+                assert_eq!(COMPARED.get(), 1, "comparisons of digests for {id}");
+                assert_eq!(slow.0.load(Ordering::SeqCst), hashes, "slow hashes for {id}");
+            }
         }
+    }
+
+    /// A client without a digest is compared with the decoy and may be used, so a text that matches
+    /// the decoy would be its secret.
+    #[test]
+    fn the_decoy_is_a_digest_of_no_known_text() {
+        let now = Timestamp::from_unix_seconds(0);
+        let of_zeros = |secrets: &[ClientSecret]| -> Vec<bool> {
+            secrets.iter().map(|secret| secret.matches(&[0; 32], now).into()).collect()
+        };
+        assert_eq!(of_zeros(secrets_to_compare(None)), [true]);
+        let public: Client = Client::public("public").into();
+        assert_eq!(of_zeros(secrets_to_compare(Some(&public))), [true]);
+        let two = ClientAuthentication::basic(ClientSecret::digest_of("first"))
+            .or_secret(ClientSecret::digest_of("second"));
+        let two: Client = Client::confidential("two", two).into();
+        assert_eq!(of_zeros(secrets_to_compare(Some(&two))), [false, false]);
     }
 }

@@ -245,13 +245,13 @@ impl UserAuthenticator for HashedPasswords {
 impl SlowSecrets for HashedPasswords {
     async fn compare(&self, phc: Option<&str>, secret: &str) -> Result<Comparison, Overloaded> {
         let stored = phc.and_then(|phc| StoredHash::parse(phc, self.ceiling));
-        let outcome = match (phc, &stored) {
-            (Some(_), None) => Comparison::Unusable,
-            (_, None) => Comparison::Different,
-            (_, Some(_)) => Comparison::Same,
-        };
+        let is_usable = stored.is_some();
         let same = self.verify(stored.unwrap_or_else(|| self.decoy.clone()), secret).await?;
-        Ok(if outcome == Comparison::Same && !same { Comparison::Different } else { outcome })
+        Ok(match phc {
+            Some(_) if !is_usable => Comparison::Unusable,
+            Some(_) if same => Comparison::Same,
+            _ => Comparison::Different,
+        })
     }
 }
 

@@ -136,7 +136,7 @@ impl<'r> AssertionCredential<'r> {
         };
         let verified = self.assertion.verify(registered, &keys, &authenticator.assertions);
         if let Err(ClientFault::AssertionSignature | ClientFault::AssertionAlgorithm) = verified {
-            // At most one event for each request, so that bad assertions cannot fill a log.
+            // Only the key that was meant, so that bad assertions cannot fill a log.
             let meant = keys.unusable().iter().find(|key| self.assertion.may_mean(key));
             meant.into_iter().for_each(|key| authenticator.key_passed_over(key, client.id()));
         }
@@ -169,7 +169,7 @@ impl<'r> AssertionCredential<'r> {
             .or_fault(ServerFault::JwksSource)?;
         let mut fetched =
             source.at(uri, Freshness::Recent).await.or_fault(ServerFault::JwksSource)?;
-        if self.assertion.names_none_of(&fetched.keys) {
+        if !fetched.just_fetched && self.assertion.names_none_of(&fetched.keys) {
             fetched = source.at(uri, Freshness::Newer).await.or_fault(ServerFault::JwksSource)?;
         }
         if fetched.just_fetched {
