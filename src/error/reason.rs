@@ -194,8 +194,8 @@ pub enum Rejection {
 pub enum TokenFault {
     /// This server did not make the token, or made it with a key that has been retired.
     NotOurs,
-    /// This server made the token, but no longer knows its session: the session has ended or expired, or
-    /// a store was lost.
+    /// This server made the token, but no longer knows its session: the session has ended or
+    /// expired, or a store was lost.
     Unknown,
     /// The token was issued to another client, or in another tenant.
     OtherClient,
