@@ -13,6 +13,7 @@ use crate::refusal::{OrFault, Refusal};
 use crate::request::TokenRequest;
 use crate::session::rotation::Holder;
 use crate::session::{self, Found, RefreshKeys, Sessions};
+use crate::state::transaction::HeldRows;
 use crate::time::Timestamp;
 use crate::types::context::RequestContext;
 use crate::types::identifier::{ClientId, Subject};
@@ -99,8 +100,9 @@ impl Engine {
         request: &TokenRequest<'_>,
         now: Timestamp,
     ) -> Result<Introspection, Refusal> {
-        let context = &request.context;
-        let caller = self.client_of(request, self.endpoints.introspection(), now).await?;
+        let (context, mut held) = (&request.context, HeldRows::default());
+        let caller =
+            self.client_of(request, self.endpoints.introspection(), &mut held, now).await?;
         let introspected = match (token_in(request), &self.sessions) {
             _ if caller.registration().is_public() => Err(ClientFault::Public.into()),
             (Err(fault), _) => Err(fault.into()),

@@ -9,6 +9,7 @@ use crate::http::HttpResponse;
 use crate::refusal::{OrFault, Refusal};
 use crate::request::TokenRequest;
 use crate::session::{self, Ending, RefreshKeys, Revocations, Sessions};
+use crate::state::transaction::HeldRows;
 use crate::time::Timestamp;
 use crate::types::context::RequestContext;
 
@@ -34,8 +35,8 @@ impl Engine {
         request: &TokenRequest<'_>,
         now: Timestamp,
     ) -> Result<Revoked, Refusal> {
-        let context = &request.context;
-        let client = self.client_of(request, self.endpoints.revocation(), now).await?;
+        let (context, mut held) = (&request.context, HeldRows::default());
+        let client = self.client_of(request, self.endpoints.revocation(), &mut held, now).await?;
         let revoked = match (token_in(request), &self.sessions) {
             (Err(fault), _) => Err(fault.into()),
             (Ok(token), Some(sessions)) if RefreshKeys::is_refresh_token(token) => {

@@ -353,9 +353,12 @@ impl PasswordGrantBuilder {
         }
         let timeout = attempt_limits.clone().unwrap_or_default().max_timeout();
         let state = Arc::new(state(self.state, timeout, &settings)?);
+        let revocations = Revocations::new(state.clone(), settings.issuer.as_str().into());
         let limiter = attempt_limits
             .map(|limits| {
-                AttemptLimiter::new(&limits, account_names, state.clone(), &settings.environment)
+                let log_outs = revocations.log_outs.clone();
+                let (state, environment) = (state.clone(), &settings.environment);
+                AttemptLimiter::new(&limits, account_names, log_outs, state, environment)
             })
             .transpose()?;
         let published = self
@@ -370,7 +373,6 @@ impl PasswordGrantBuilder {
             (&settings.authentication_methods, &settings.assertion_algorithms),
             metadata,
         );
-        let revocations = Revocations::new(state.clone(), settings.issuer.as_str().into());
         let sessions = self.refresh.map(|config| Sessions {
             config,
             revocations: revocations.clone(),
@@ -383,7 +385,11 @@ impl PasswordGrantBuilder {
             grants,
             revocations,
             limiter,
-            used_assertions: UsedAssertions { state, most: self.max_assertions_per_client },
+            used_assertions: UsedAssertions {
+                state: state.clone(),
+                most: self.max_assertions_per_client,
+            },
+            state,
             published,
             token_ids: TokenIds::new(&*settings.environment.randomness)?,
             settings,

@@ -3,13 +3,15 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::client::AuthenticatedClient;
 use crate::client::authenticate::{Authenticator, Credential, Expectations};
-use crate::error::{ClientFault, Reason};
+use crate::client::{AuthenticatedClient, Grant};
+use crate::error::{ClientFault, Reason, ServerFault};
 use crate::event::{Event, EventKind};
 use crate::grant::engine::Engine;
-use crate::refusal::Refusal;
-use crate::request::TokenRequest;
+use crate::refusal::{OrFault, Refusal};
+use crate::request::{Parameter, TokenRequest};
+use crate::state::StateKey;
+use crate::state::transaction::HeldRows;
 use crate::time::Timestamp;
 use crate::types::context::RequestContext;
 
@@ -21,6 +23,7 @@ impl Engine {
         &self,
         request: &TokenRequest<'_>,
         endpoint: &str,
+        held: &mut HeldRows,
         now: Timestamp,
     ) -> Result<AuthenticatedClient, Refusal> {
         let context = &request.context;
@@ -30,9 +33,13 @@ impl Engine {
         let Some(limiter) = self.limiter.as_ref().filter(|_| credential.can_be_guessed()) else {
             return authenticator.authenticate(&credential).await;
         };
-        for claimed in credential.client_ids() {
-            limiter.check_client(claimed, context).await?;
-        }
+        let ahead = || {
+            let mut rows = limiter.client_rows(credential.client_ids(), context);
+            rows.extend(self.rows_ahead(request));
+            rows
+        };
+        self.state.hold(held, ahead).await.or_fault(ServerFault::StateStore)?;
+        limiter.check_client(credential.client_ids(), context, held).await?;
         let authenticated = authenticator.authenticate(&credential).await;
         if let Err(refusal) = &authenticated
             && let Reason::Client(fault) = refusal.reason()
@@ -40,15 +47,35 @@ impl Engine {
             if let (ClientFault::Secret, Some(registered)) = (fault, refusal.client_id()) {
                 limiter.wrong_secret(registered, context);
             }
-            for claimed in credential.client_ids() {
-                if let Err(uncounted) = limiter.client_failed(claimed, context).await {
-                    // The answer is the server fault, which must not hide what was refused.
-                    self.observe(&Event { context: Some(context), ..refusal.event() });
-                    return Err(uncounted.of_client(&claimed.into()));
-                }
+            let counted = limiter.client_failed(credential.client_ids(), context, held).await;
+            if let Err(uncounted) = counted {
+                // The answer is the server fault, which must not hide what was refused.
+                self.observe(&Event { context: Some(context), ..refusal.event() });
+                return Err(match refusal.client_id() {
+                    Some(claimed) => uncounted.of_client(claimed),
+                    None => uncounted,
+                });
             }
         }
         authenticated
+    }
+
+    /// The keys of rows that the grant will read once the client is authenticated, so that one call
+    /// of a shared store loads them together with the client's. Nothing of the request has been
+    /// checked yet but its form.
+    fn rows_ahead(&self, request: &TokenRequest<'_>) -> Vec<StateKey> {
+        let grant = request.grant_type().and_then(Grant::named);
+        match (grant, &self.limiter, &self.sessions) {
+            (Some(Grant::Password), Some(limiter), _) => {
+                let username = request.get(Parameter::Username);
+                username.map(|username| limiter.rows_ahead(username, &request.context))
+            }
+            (Some(Grant::RefreshToken), _, Some(sessions)) => {
+                request.get(Parameter::RefreshToken).map(|token| sessions.rows_of(token))
+            }
+            _ => None,
+        }
+        .unwrap_or_default()
     }
 
     fn authenticator<'a>(

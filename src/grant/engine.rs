@@ -21,6 +21,7 @@ use crate::refusal::Refusal;
 use crate::request::{Endpoint, TokenRequest};
 use crate::response::TokenResponse;
 use crate::session::{Revocations, Sessions};
+use crate::state::transaction::State;
 use crate::time::Timestamp;
 use crate::token::TokenIssuer;
 use crate::token::jti::TokenIds;
@@ -34,6 +35,7 @@ pub(crate) struct Engine {
     pub(crate) realm: Arc<str>,
     /// `None` if the host has switched the limits off.
     pub(crate) limiter: Option<AttemptLimiter>,
+    pub(crate) state: Arc<State>,
     pub(crate) used_assertions: UsedAssertions,
     pub(crate) published: Option<PublishedKeys>,
     /// `None` if refresh tokens are off.

@@ -4,13 +4,18 @@
 use std::time::Duration;
 
 use crate::client::AuthenticatedClient;
-use crate::error::ServerFault;
+use crate::error::{BoxError, ServerFault};
 use crate::event::{Event, EventKind};
 use crate::grant::engine::Engine;
-use crate::grant::login_epoch::LoginEpoch;
+use crate::grant::password::BegunLogin;
+use crate::limiter::{Attempt, Judged, Settled};
 use crate::refusal::{OrFault, Refusal};
 use crate::response::TokenResponse;
-use crate::session::{Created, IssuedSession, NewSession, SessionGrant, Sessions, holder};
+use crate::session::{
+    AlongWith, Created, IssuedSession, NewSession, SessionGrant, Sessions, holder,
+};
+use crate::state::StoreFull;
+use crate::state::transaction::{HeldRows, Transaction};
 use crate::time::Timestamp;
 use crate::token::Authorization;
 use crate::token::jti::TokenIds;
@@ -33,33 +38,63 @@ pub(super) struct Granted<'a> {
     pub(super) started: Timestamp,
 }
 
+/// What a login yields, before anything of it is written.
+pub(super) struct Prepared<'g> {
+    granted: Granted<'g>,
+    access_token: AccessToken,
+    token_id: &'g str,
+    /// The session that is to begin, if the client and the granted scope get a refresh token.
+    session: Option<(&'g Sessions, NewSession)>,
+}
+
 impl Engine {
-    /// Issues an access token, and begins a session if there is to be a refresh token.
-    /// `login_epoch` was read before the credentials were judged.
-    ///
-    /// The session comes last, so that no session begins or is replaced for a token that could not
-    /// be made. A token without a session is dated before the engine checks whether its subject was
-    /// logged out meanwhile.
+    /// Makes what a login yields: the access token and, if there is to be a refresh token, the
+    /// session that is to begin. Nothing is written yet, so that no session begins or is replaced
+    /// for a token that could not be made. `id` takes the token's identifier.
+    pub(super) async fn prepare<'g>(
+        &'g self,
+        granted: Granted<'g>,
+        id: &'g mut [u8; TokenIds::LENGTH],
+    ) -> Result<Prepared<'g>, Refusal> {
+        let session = self.new_session(&granted)?;
+        let session_id = session.as_ref().map(|(_, new)| &new.session_id);
+        let token_id = self.token_ids.next(id).or_fault(ServerFault::TokenIssuer)?;
+        let access_token = self.make_token(&granted, token_id, session_id).await?;
+        Ok(Prepared { granted, access_token, token_id, session })
+    }
+
+    /// Settles the attempt of an accepted login, begins its session in the same commit, and makes
+    /// the answer.
     pub(super) async fn issue(
         &self,
-        granted: Granted<'_>,
-        login_epoch: LoginEpoch,
+        prepared: Prepared<'_>,
+        begun: BegunLogin<'_>,
+        judged: Judged,
+        attempt: &Attempt<'_>,
+        held: &mut HeldRows,
     ) -> Result<TokenResponse, Refusal> {
-        let new = self.new_session(&granted)?;
-        if new.is_none() {
-            self.outlast_log_out(login_epoch, &granted.accepted.subject).await?;
-        }
-        let session_id = new.as_ref().map(|(_, new)| &new.session_id);
-        let mut id = [0; TokenIds::LENGTH];
-        let token_id = self.token_ids.next(&mut id).or_fault(ServerFault::TokenIssuer)?;
-        let access_token = self.make_token(&granted, token_id, session_id).await?;
+        let Prepared { granted, access_token, token_id, session: new } = prepared;
         let session = match new {
-            Some((sessions, new)) => {
-                Some(self.begin_session(sessions, new, &granted, login_epoch).await?)
-            }
             None => {
-                self.not_logged_out_since(login_epoch, &granted.accepted.subject).await?;
+                self.settle(begun, judged, attempt, held).await?;
                 None
+            }
+            Some((sessions, new)) => {
+                let created =
+                    self.begin_session(sessions, new, &granted, &begun, &judged, held).await;
+                let (created, settled) = match created {
+                    // No room for another session is no fault of the login.
+                    Err(cause) if cause.is::<StoreFull>() => {
+                        let full = Refusal::fault(ServerFault::StateStore, cause);
+                        return self.refuse_login(full, begun, judged, attempt, held).await;
+                    }
+                    created => created.or_fault(ServerFault::StateStore)?,
+                };
+                if let (Some(limiter), Some(reservation)) = (&self.limiter, begun.reservation) {
+                    limiter.settled(reservation, &judged, settled, attempt);
+                }
+                self.observe_accepted(&judged, attempt);
+                Some(self.begun_session(created, &granted)?)
             }
         };
         Ok(self.answer(EventKind::TokenIssued, granted, access_token, token_id, session))
@@ -128,40 +163,55 @@ impl Engine {
             .as_ref()
             .filter(|sessions| sessions.are_for(granted.client, &granted.scope));
         let Some(sessions) = sessions else { return Ok(None) };
-        let new = sessions.new_session().or_fault(ServerFault::TokenIssuer)?;
-        Ok(Some((sessions, new)))
+        let new = sessions.new_session(&granted.accepted.subject);
+        Ok(Some((sessions, new.or_fault(ServerFault::TokenIssuer)?)))
     }
 
-    /// Begins a session. If the subject was logged out after `login_epoch`, the login is refused,
-    /// since the password may have been the former one. Over a shared store it may instead get a
-    /// session that has already ended.
+    /// Begins a session, and settles the attempt of its login in the same commit.
     async fn begin_session(
         &self,
         sessions: &Sessions,
         new: NewSession,
         granted: &Granted<'_>,
-        login_epoch: LoginEpoch,
-    ) -> Result<IssuedSession, Refusal> {
+        begun: &BegunLogin<'_>,
+        judged: &Judged,
+        held: &mut HeldRows,
+    ) -> Result<(Created, Settled), BoxError> {
         let Granted { client, scope, accepted, context, .. } = granted;
-        let created = sessions.create(
-            new,
-            SessionGrant {
-                holder: holder(client, context),
-                subject: &accepted.subject,
-                epoch: login_epoch.number(),
-                scope: scope.clone(),
-                audiences: granted.audiences.to_vec(),
-                access_token_lifetime: granted.lifetime,
-            },
-        );
-        let (issued, replaced) = match Box::pin(created).await.or_fault(ServerFault::StateStore)? {
-            Created::Session { issued, replaced } => (issued, replaced),
-            Created::LoggedOut => return Err(ServerFault::LoggedOutMeanwhile.into()),
+        let attempted = self.limiter.as_ref().zip(begun.reservation.as_ref());
+        let rows = attempted.map(|(_, reservation)| reservation.rows_to_settle(judged));
+        let settle = |tx: &mut Transaction<'_>| match attempted {
+            Some((limiter, reservation)) => limiter.settle_in(tx, reservation, judged),
+            None => Ok(Settled::default()),
+        };
+        let session = SessionGrant {
+            holder: holder(client, context),
+            subject: &accepted.subject,
+            epoch: begun.login_epoch,
+            scope: scope.clone(),
+            audiences: granted.audiences.to_vec(),
+            access_token_lifetime: granted.lifetime,
+        };
+        let along = AlongWith { rows: &rows.unwrap_or_default(), step: settle };
+        Box::pin(sessions.create(new, session, held, along)).await
+    }
+
+    /// The session that was begun. If the subject was logged out after the login began, the login is
+    /// refused, since the password may have been the former one. Over a shared store it may instead
+    /// have got a session that has already ended.
+    fn begun_session(
+        &self,
+        created: Created,
+        granted: &Granted<'_>,
+    ) -> Result<IssuedSession, Refusal> {
+        let Created::Session { issued, replaced } = created else {
+            return Err(ServerFault::LoggedOutMeanwhile.into());
         };
         if let Some(session_id) = &replaced {
-            let event =
-                Event::in_context(EventKind::SessionReplaced, context).with_client(client.id());
-            self.observe(&event.with_session(session_id).with_subject(&accepted.subject));
+            let event = Event::in_context(EventKind::SessionReplaced, granted.context)
+                .with_client(granted.client.id())
+                .with_subject(&granted.accepted.subject);
+            self.observe(&event.with_session(session_id));
         }
         Ok(issued)
     }

@@ -26,6 +26,7 @@ use crate::refusal::Refusal;
 use crate::request::{Endpoint, TokenRequest};
 use crate::response::TokenResponse;
 use crate::session::{self, Ending, Found, Revocations};
+use crate::state::transaction::HeldRows;
 use crate::time::Timestamp;
 use crate::token::TokenIssuer;
 use crate::types::context::RequestContext;
@@ -385,11 +386,14 @@ impl Engine {
         started: Timestamp,
     ) -> Result<TokenResponse, Refusal> {
         policy::check_request(request, &self.settings.limits)?;
-        let client = self.client_of(request, &self.endpoints.token, started).await?;
+        let mut held = HeldRows::default();
+        let client = self.client_of(request, &self.endpoints.token, &mut held, started).await?;
         let granted = match policy::grant_for(request, &self.grants, &client) {
-            Ok(Grant::Password) => self.password(request, &client, started).await,
+            Ok(Grant::Password) => self.password(request, &client, &mut held, started).await,
             // Boxed, because every login's future would otherwise be as large as a refresh's.
-            Ok(Grant::RefreshToken) => Box::pin(self.refresh(request, &client, started)).await,
+            Ok(Grant::RefreshToken) => {
+                Box::pin(self.refresh(request, &client, &mut held, started)).await
+            }
             Err(reason) => Err(reason.into()),
         };
         granted.map_err(|refusal| refusal.of_client(client.id()))

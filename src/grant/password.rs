@@ -11,8 +11,10 @@ use crate::limiter::{Attempt, Judged, Reservation, judged};
 use crate::refusal::Refusal;
 use crate::request::{Parameter, TokenRequest};
 use crate::response::TokenResponse;
+use crate::state::transaction::HeldRows;
 use crate::time::Timestamp;
-use crate::user::{Accepted, Login, LoginAttempt, Outcome};
+use crate::token::jti::TokenIds;
+use crate::user::{Accepted, Login, LoginAttempt, Outcome, PasswordUse};
 
 impl Engine {
     /// The whole grant. Each step uses what the steps before have established, or refuses. The
@@ -21,6 +23,7 @@ impl Engine {
         &self,
         request: &mut TokenRequest<'_>,
         client: &AuthenticatedClient,
+        held: &mut HeldRows,
         started: Timestamp,
     ) -> Result<TokenResponse, Refusal> {
         let password = request.take(Parameter::Password);
@@ -32,62 +35,104 @@ impl Engine {
         let lifetime = policy::lifetime_for(client, self.settings.access_token_lifetime)?;
         let (username, password) = policy::credentials_in(request, password)?;
 
-        let login_epoch = self.login_epoch().await?;
-        let attempt = Attempt { username, client_id: client.id(), context };
-        let reservation = self.reserve(&attempt).await?;
+        let attempt = Attempt { username, client: client.registration(), context };
+        let password_use = PasswordUse::new();
+        let begun = self.begin_login(&attempt, &password_use, held).await?;
         let login = LoginAttempt { username, password, scope: &scope, client, context };
         let login = self.settings.users.authenticate(login).await;
         let login = login.map_err(|cause| Refusal::fault(policy::fault_of(&cause), cause));
-        let settled = self.settle(reservation, judged(&login), &attempt).await;
-        let login = match (login, settled) {
-            (Ok(login), Ok(())) => login,
-            (Ok(login), Err(unsettled)) => {
-                // The caller learns nothing about the login, and the observer still does.
-                if let Some(rejection) = login.rejection() {
-                    self.observe(&attempt.event(EventKind::LoginRejected(rejection)));
-                }
-                return Err(unsettled);
-            }
-            (Err(failed), Ok(())) => return Err(failed),
-            (Err(failed), Err(unsettled)) => {
-                // The attempt stays counted as a failure, which the observer should know too.
-                self.observe(&Event { context: Some(context), ..unsettled.event() });
-                return Err(failed);
-            }
+        let judged = judged(&login);
+        let accepted = match login.and_then(accept) {
+            Ok(accepted) => accepted,
+            Err(refusal) => return self.refuse_login(refusal, begun, judged, &attempt, held).await,
         };
-        let accepted = accept(login)?;
-        self.observe(&attempt.event(EventKind::LoginAccepted).with_subject(&accepted.subject));
-
-        let scope = policy::final_scope(scope, &accepted)?;
-        policy::check_host_values(&accepted)?;
-        let (username, audiences) = (Some(username), &*audiences);
-        let granted =
-            Granted { client, username, audiences, lifetime, scope, accepted, context, started };
-        self.issue(granted, login_epoch).await
-    }
-
-    /// Counts the attempt in the limiter before the user is looked up.
-    async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Option<Reservation>, Refusal> {
-        match &self.limiter {
-            Some(limiter) => limiter.reserve(attempt).await.map(Some),
-            None => Ok(None),
+        let granted = policy::final_scope(scope, &accepted).and_then(|scope| {
+            policy::check_host_values(&accepted)?;
+            let (username, audiences) = (Some(username), &*audiences);
+            Ok(Granted { client, username, audiences, lifetime, scope, accepted, context, started })
+        });
+        let mut id = [0; TokenIds::LENGTH];
+        let prepared = match granted {
+            Ok(granted) => self.prepare(granted, &mut id).await,
+            Err(reason) => Err(reason.into()),
+        };
+        match prepared {
+            Ok(prepared) => self.issue(prepared, begun, judged, &attempt, held).await,
+            Err(refusal) => self.refuse_login(refusal, begun, judged, &attempt, held).await,
         }
     }
 
-    /// Takes the reservation back or leaves it counted, as the attempt was judged.
-    async fn settle(
+    /// Counts the attempt in the limiter before the user is looked up, and notes the last log-out.
+    async fn begin_login<'a>(
+        &'a self,
+        attempt: &Attempt<'_>,
+        password_use: &'a PasswordUse,
+        held: &mut HeldRows,
+    ) -> Result<BegunLogin<'a>, Refusal> {
+        match &self.limiter {
+            Some(limiter) => {
+                let reservation = limiter.reserve(attempt, password_use, held).await?;
+                let login_epoch = reservation.login_epoch();
+                Ok(BegunLogin { reservation: Some(reservation), login_epoch })
+            }
+            None => Ok(BegunLogin { reservation: None, login_epoch: self.login_epoch().await? }),
+        }
+    }
+
+    /// Takes the attempt back or leaves it counted, as it was judged.
+    pub(super) async fn settle(
         &self,
-        reservation: Option<Reservation>,
+        begun: BegunLogin<'_>,
         judged: Judged,
         attempt: &Attempt<'_>,
+        held: &mut HeldRows,
     ) -> Result<(), Refusal> {
-        match (&self.limiter, reservation) {
-            (Some(limiter), Some(reservation)) => {
-                limiter.settle(reservation, judged, attempt).await
-            }
-            _ => Ok(()),
+        if let (Some(limiter), Some(reservation)) = (&self.limiter, begun.reservation) {
+            limiter.settle(reservation, &judged, attempt, held).await?;
+        }
+        self.observe_accepted(&judged, attempt);
+        Ok(())
+    }
+
+    /// Reports a login that was accepted and settled.
+    pub(super) fn observe_accepted(&self, judged: &Judged, attempt: &Attempt<'_>) {
+        if let Some(subject) = &judged.subject {
+            self.observe(&attempt.event(EventKind::LoginAccepted).with_subject(subject));
         }
     }
+
+    /// Settles an attempt that yields no token, and refuses it.
+    pub(super) async fn refuse_login<T>(
+        &self,
+        refusal: Refusal,
+        begun: BegunLogin<'_>,
+        judged: Judged,
+        attempt: &Attempt<'_>,
+        held: &mut HeldRows,
+    ) -> Result<T, Refusal> {
+        let Err(unsettled) = self.settle(begun, judged, attempt, held).await else {
+            return Err(refusal);
+        };
+        // The observer gets to know both. The caller learns of a server fault, and nothing about
+        // the login: the attempt stays counted as a failure, whether or not the password is right.
+        let is_fault = matches!(refusal.reason(), Reason::ServerFault(_));
+        let (told, kept) = if is_fault { (refusal, unsettled) } else { (unsettled, refusal) };
+        self.observe(&Event {
+            context: Some(attempt.context),
+            client_id: Some(attempt.client.id()),
+            username: Some(attempt.username).filter(|_| !is_fault),
+            ..kept.event()
+        });
+        Err(told)
+    }
+}
+
+/// A login whose attempt is counted, before the user is looked up.
+pub(super) struct BegunLogin<'a> {
+    /// `None` if the host has switched the limits off.
+    pub(super) reservation: Option<Reservation<'a>>,
+    /// The number of the last log-out everywhere, of any subject.
+    pub(super) login_epoch: u64,
 }
 
 /// Lets only an accepted login continue.

@@ -12,6 +12,7 @@ use crate::request::{Parameter, TokenRequest};
 use crate::response::TokenResponse;
 use crate::session::rotation::{Contention, Session, Step};
 use crate::session::{Intent, IssuedSession, RefreshTerms, Sessions, holder};
+use crate::state::transaction::HeldRows;
 use crate::time::Timestamp;
 use crate::token::jti::TokenIds;
 use crate::types::context::RequestContext;
@@ -25,6 +26,7 @@ impl Engine {
         &self,
         request: &mut TokenRequest<'_>,
         client: &AuthenticatedClient,
+        held: &mut HeldRows,
         started: Timestamp,
     ) -> Result<TokenResponse, Refusal> {
         // Without refresh tokens, this grant is not switched on.
@@ -40,7 +42,7 @@ impl Engine {
             rotates: client.registration().rotates_refresh_tokens(),
             access_token_lifetime: lifetime,
         };
-        let looked_at = sessions.step(&used, &holder, terms, Intent::Look).await;
+        let looked_at = sessions.step(&used, &holder, terms, Intent::Look, held).await;
         let looked_at = looked_at.or_fault(ServerFault::StateStore)?;
         let (_, session) = usable(looked_at, &used.session_id)?;
 
@@ -67,8 +69,8 @@ impl Engine {
         let token_id = self.token_ids.next(&mut id).or_fault(ServerFault::TokenIssuer)?;
         let access_token = self.make_token(&granted, token_id, Some(&used.session_id)).await?;
 
-        let taking = Intent::Take { subject: &session.subject, timeout: sessions.timeout() };
-        let taken = sessions.step(&used, &holder, terms, taking).await;
+        let taking = Intent::Take { timeout: sessions.timeout() };
+        let taken = sessions.step(&used, &holder, terms, taking, held).await;
         let token = match usable(taken.or_fault(ServerFault::StateStore)?, &used.session_id)?.0 {
             Step::Kept => Some(presented.into_owned()),
             Step::Repeated(index) => sessions.successor(&used, index),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::error::{BoxError, LimitKind};
-use crate::limiter::{AttemptLimiter, LimitKey};
+use crate::limiter::keys::CountKey;
+use crate::limiter::{AttemptLimiter, LimitKey, write_account};
 use crate::state::transaction::Transaction;
 use crate::types::context::RequestContext;
 
@@ -29,20 +30,42 @@ impl AttemptLimiter {
         on: LimitKey<'_>,
         context: &RequestContext,
     ) -> Result<Option<AttemptCount>, BoxError> {
-        let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
-        let rule = self.rule(counted);
-        let look = |tx: &Transaction<'_>| {
-            let Some(mut bucket) = tx.get(key)? else { return Ok(AttemptCount::default()) };
-            let now = tx.now().unix_millis();
-            let _ = bucket.catch_up(rule, now);
-            Ok(AttemptCount {
-                failures: bucket.failures(),
-                in_window: bucket.in_window(),
-                locked: bucket.is_locked(),
-                wait: bucket.wait(rule, now).map(Duration::from_millis),
-            })
-        };
-        self.state.read(&[key.into()], look).await.map(Some)
+        match self.key_of(on, context).await? {
+            None => Ok(None),
+            Some((_, CountKey::Account(key, charged))) => {
+                let look = |tx: &Transaction<'_>| {
+                    let rule = self.account_rule(tx.is_shared(key)?);
+                    let row = tx.get(key)?.unwrap_or_default();
+                    let Some(mut bucket) = row.bucket(charged).cloned() else {
+                        return Ok(AttemptCount::default());
+                    };
+                    let now = tx.now().unix_millis();
+                    let _ = bucket.catch_up(rule, now);
+                    Ok(AttemptCount {
+                        failures: bucket.failures(rule),
+                        in_window: bucket.in_window(),
+                        locked: bucket.is_locked(),
+                        wait: bucket.wait(rule, now).map(Duration::from_millis),
+                    })
+                };
+                self.state.read(&[key.into()], look).await.map(Some)
+            }
+            Some((_, CountKey::Failures(key, rule))) => {
+                let look = |tx: &Transaction<'_>| {
+                    let Some(mut windows) = tx.get(key)? else {
+                        return Ok(AttemptCount::default());
+                    };
+                    let now = tx.now().unix_millis();
+                    let _ = windows.catch_up(&rule, now);
+                    Ok(AttemptCount {
+                        in_window: windows.failures(),
+                        wait: windows.wait(&rule, now).map(Duration::from_millis),
+                        ..AttemptCount::default()
+                    })
+                };
+                self.state.read(&[key.into()], look).await.map(Some)
+            }
+        }
     }
 
     pub(crate) async fn reset(
@@ -50,7 +73,22 @@ impl AttemptLimiter {
         on: LimitKey<'_>,
         context: &RequestContext,
     ) -> Result<Option<LimitKind>, BoxError> {
-        let Some((counted, key)) = self.key_of(on, context).await? else { return Ok(None) };
-        self.state.run(&[key.into()], |tx| tx.delete(key)).await.map(|()| Some(counted))
+        let Some((kind, key)) = self.key_of(on, context).await? else { return Ok(None) };
+        match key {
+            CountKey::Account(key, charged) => {
+                let reset = |tx: &mut Transaction<'_>| {
+                    // The failures of other names in a shared row are not this name's to clear.
+                    let own = !tx.is_shared(key)?;
+                    let Some(mut row) = tx.get(key)?.filter(|_| own) else { return Ok(()) };
+                    row.reset(charged);
+                    write_account(tx, key, row, &self.account)
+                };
+                self.state.run(&[key.into()], reset).await?;
+            }
+            CountKey::Failures(key, _) => {
+                self.state.run(&[key.into()], |tx| tx.delete(key)).await?;
+            }
+        }
+        Ok(Some(kind))
     }
 }

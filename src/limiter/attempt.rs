@@ -1,48 +1,64 @@
 //! A login attempt as the limiter sees it, and what came of it.
 
+use crate::client::Client;
 use crate::error::Rejection;
 use crate::event::{Event, EventKind};
 use crate::limiter::rule::AttemptOutcome;
 use crate::refusal::Refusal;
 use crate::types::context::RequestContext;
-use crate::types::identifier::ClientId;
-use crate::user::Login;
+use crate::types::identifier::Subject;
+use crate::user::{Login, Outcome};
 
 /// The facts about a login attempt that the limiter needs. `username` is raw.
+#[derive(Clone, Copy)]
 pub(crate) struct Attempt<'a> {
     pub(crate) username: &'a str,
-    pub(crate) client_id: &'a ClientId,
+    pub(crate) client: &'a Client,
     pub(crate) context: &'a RequestContext,
 }
 
 impl<'a> Attempt<'a> {
     pub(crate) fn event(&self, kind: EventKind) -> Event<'a> {
         Event::in_context(kind, self.context)
-            .with_client(self.client_id)
+            .with_client(self.client.id())
             .with_username(self.username)
     }
 }
 
 /// How an attempt counts, once it has been judged.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Judged {
     pub(super) outcome: AttemptOutcome,
     /// Whether the user name is known to be that of an account.
     pub(super) user_found: bool,
+    /// Who has logged in.
+    pub(crate) subject: Option<Subject>,
 }
 
-/// How a login counts. A further step is only asked for after the right password, so it counts as a
-/// success. The reason of a rejection makes no difference: if a disabled user's right password cost
-/// less than a wrong one, the count would tell them apart.
+impl Judged {
+    /// The attempt has failed, or nothing is known about it.
+    pub(super) const fn without_subject(outcome: AttemptOutcome) -> Self {
+        Self { outcome, user_found: false, subject: None }
+    }
+}
+
+/// How a login counts. Only an accepted login is a success: whoever has the right password, and
+/// not the second factor that it needs, must not clear the count that bounds the guesses at it. The
+/// reason of a rejection makes no difference: if a disabled user's right password cost less than a
+/// wrong one, the count would tell them apart.
 pub(crate) fn judged(login: &Result<Login, Refusal>) -> Judged {
-    match login {
-        Ok(login) => match login.rejection() {
-            Some(rejection) => Judged {
-                outcome: AttemptOutcome::Failure,
-                user_found: rejection != Rejection::UnknownUser,
-            },
-            None => Judged { outcome: AttemptOutcome::Success, user_found: true },
+    match login.as_ref().map(Login::outcome) {
+        Ok(Outcome::Accepted(accepted)) => Judged {
+            outcome: AttemptOutcome::Success,
+            user_found: true,
+            subject: Some(accepted.subject.clone()),
         },
-        Err(_) => Judged { outcome: AttemptOutcome::Inconclusive, user_found: false },
+        Ok(Outcome::Rejected(rejection)) => Judged {
+            user_found: *rejection != Rejection::UnknownUser,
+            ..Judged::without_subject(AttemptOutcome::Failure)
+        },
+        Ok(Outcome::MoreNeeded { .. }) | Err(_) => {
+            Judged::without_subject(AttemptOutcome::Inconclusive)
+        }
     }
 }

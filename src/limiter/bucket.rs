@@ -1,14 +1,14 @@
-//! The counts under one limiter key, and their stored form: the row of the attempt limiter.
+//! The counts of attempts on one account, from elsewhere or from one known origin.
 
+use crate::limiter::failures::FailureWindows;
 use crate::limiter::rule::{AttemptOutcome, Rule};
-use crate::state::codec::{Reader, Stored, write_number, write_optional};
+use crate::state::codec::{Reader, write_number, write_optional};
 
-/// The counts under one limiter key. Times are in milliseconds since 1970, by the clock of the
-/// store.
+/// The counts of attempts. Times are in milliseconds since 1970, by the clock of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bucket {
-    /// A number from a random start, which distinguishes this row from an earlier one under the
-    /// same key: a reservation of another epoch is ignored.
+    /// A number from a random start, which distinguishes this bucket from an earlier one of the
+    /// same account or origin: a reservation of another epoch is ignored.
     epoch: u64,
     /// The sequence number of the next attempt.
     next: u64,
@@ -23,8 +23,6 @@ pub(super) struct Bucket {
     rolling_before: u32,
     last_admitted: u64,
     locked_at: Option<u64>,
-    /// Until when this key is a known origin; 0 for a bucket that is not of an origin.
-    known_until: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,13 +56,15 @@ impl Bucket {
             rolling_before: 0,
             last_admitted: 0,
             locked_at: None,
-            known_until: 0,
         }
     }
 
     /// Failures in a row, including open attempts.
-    pub(super) fn failures(&self) -> u32 {
-        u32::try_from(self.consecutive.len()).unwrap_or(u32::MAX)
+    pub(super) fn failures(&self, rule: &Rule) -> u32 {
+        match rule.consecutive_limit {
+            Some(_) => u32::try_from(self.consecutive.len()).unwrap_or(u32::MAX),
+            None => self.in_window(),
+        }
     }
 
     /// Attempts in this window and the one before it.
@@ -74,15 +74,6 @@ impl Bucket {
 
     pub(super) fn is_locked(&self) -> bool {
         self.locked_at.is_some()
-    }
-
-    pub(super) fn is_known(&self, now: u64) -> bool {
-        now < self.known_until
-    }
-
-    /// Makes this key a known origin for the next `span` milliseconds.
-    pub(super) fn know(&mut self, now: u64, span: u64) {
-        self.known_until = now.saturating_add(span);
     }
 
     /// Brings the bucket up to `now`: closes overdue attempts, advances the window, and forgets old
@@ -126,25 +117,43 @@ impl Bucket {
     /// How long until the next attempt is admitted, in milliseconds; `None` if it is admitted at
     /// once. Call [`catch_up`](Self::catch_up) first.
     pub(super) fn wait(&self, rule: &Rule, now: u64) -> Option<u64> {
-        let mut until = 0;
-        if rule.consecutive_limit.is_some_and(|limit| self.failures() >= limit) {
-            until = self.locked_at.unwrap_or(self.last_admitted).saturating_add(rule.window);
-        } else if let Some(beyond) = self.failures().checked_sub(rule.burst) {
-            until = self.last_admitted.saturating_add(rule.backoff(beyond));
-        }
+        let backoff = |failures: u32| match failures.checked_sub(rule.burst) {
+            Some(beyond) => self.last_admitted.saturating_add(rule.backoff(beyond)),
+            None => 0,
+        };
+        let failures = self.failures(rule);
+        let mut until = match rule.consecutive_limit {
+            Some(limit) if failures >= limit => {
+                self.locked_at.unwrap_or(self.last_admitted).saturating_add(rule.window)
+            }
+            Some(_) => backoff(failures),
+            // The wait ends sooner if enough attempts leave the window.
+            None => [(0, failures), (1, self.rolling), (2, 0)]
+                .map(|(windows, failures)| match windows {
+                    0 => backoff(failures),
+                    _ => backoff(failures).max(self.end_of_window(rule, windows)),
+                })
+                .into_iter()
+                .min()
+                .unwrap_or(0),
+        };
         if self.in_window() >= rule.rolling_limit {
             // One attempt is admitted per `cap`, or sooner if enough attempts leave the window.
             let windows = if self.rolling < rule.rolling_limit { 1 } else { 2 };
-            let fewer = self.window_start.saturating_add(rule.window.saturating_mul(windows));
+            let fewer = self.end_of_window(rule, windows);
             until = until.max(fewer.min(self.last_admitted.saturating_add(rule.cap)));
         }
         until.checked_sub(now).filter(|wait| *wait > 0)
     }
 
+    /// When the current window has passed, or that many.
+    fn end_of_window(&self, rule: &Rule, windows: u64) -> u64 {
+        self.window_start.saturating_add(rule.window.saturating_mul(windows))
+    }
+
     /// Whether only open attempts, which may still succeed, keep the bucket from admitting another.
     pub(super) fn is_contended(&self, rule: &Rule) -> bool {
         let is_open = |seq: &u64| self.open.binary_search_by_key(seq, |open| open.seq).is_ok();
-        let settled = self.consecutive.iter().filter(|seq| !is_open(seq)).count();
         let open_in_window = self
             .open
             .iter()
@@ -152,6 +161,10 @@ impl Bucket {
             .count();
         let few = |count: usize, limit: u32| u32::try_from(count).is_ok_and(|count| count < limit);
         let rolling = (self.in_window() as usize).saturating_sub(open_in_window);
+        let settled = match rule.consecutive_limit {
+            Some(_) => self.consecutive.iter().filter(|seq| !is_open(seq)).count(),
+            None => rolling,
+        };
         !self.open.is_empty() && few(settled, rule.burst) && few(rolling, rule.rolling_limit)
     }
 
@@ -160,9 +173,8 @@ impl Bucket {
         let reserved =
             KeyReservation { epoch: self.epoch, seq: self.next, window_no: self.window_no };
         self.next = self.next.saturating_add(1);
-        // The row must not grow without bound, so the oldest open attempt counts as failed.
         if self.open.len() >= Self::OPEN {
-            self.open.remove(0);
+            self.close_oldest();
         }
         self.open.push(Open {
             seq: reserved.seq,
@@ -173,11 +185,34 @@ impl Bucket {
         self.last_admitted = now;
         if let Some(limit) = rule.consecutive_limit {
             self.consecutive.push(reserved.seq);
-            if self.failures() >= limit {
+            if self.failures(rule) >= limit {
                 self.locked_at = Some(now);
             }
         }
         reserved
+    }
+
+    /// Closes the oldest open attempt, since the row must not grow without bound. An attempt that
+    /// no longer counts as a failure in a row, because a later one has succeeded, counts as right;
+    /// any other counts as failed.
+    fn close_oldest(&mut self) {
+        let cleared = |open: &Open| self.consecutive.binary_search(&open.seq).is_err();
+        match self.open.iter().position(cleared) {
+            Some(index) => {
+                let open = self.open.remove(index);
+                self.take_back(open.window_no);
+            }
+            None => drop(self.open.remove(0)),
+        }
+    }
+
+    /// Takes back one attempt that was counted in this window.
+    fn take_back(&mut self, window_no: u64) {
+        match self.window_no.checked_sub(window_no) {
+            Some(0) => self.rolling = self.rolling.saturating_sub(1),
+            Some(1) => self.rolling_before = self.rolling_before.saturating_sub(1),
+            _ => {}
+        }
     }
 
     /// Settles an attempt. Returns whether the bucket changed.
@@ -205,29 +240,25 @@ impl Bucket {
             AttemptOutcome::Inconclusive | AttemptOutcome::Failure => {}
         }
         if was_open && outcome != AttemptOutcome::Failure {
-            match self.window_no.checked_sub(reserved.window_no) {
-                Some(0) => self.rolling = self.rolling.saturating_sub(1),
-                Some(1) => self.rolling_before = self.rolling_before.saturating_sub(1),
-                _ => {}
-            }
+            self.take_back(reserved.window_no);
         }
-        if rule.consecutive_limit.is_some_and(|limit| self.failures() < limit) {
+        if rule.consecutive_limit.is_some_and(|limit| self.failures(rule) < limit) {
             self.locked_at = None;
         }
         before != (self.open.len(), self.consecutive.len())
     }
 
-    /// How long the row still differs from an absent one, in milliseconds; `None` if it does not.
+    /// How long the bucket still differs from a new one, in milliseconds; `None` if it does not.
     pub(super) fn ttl(&self, rule: &Rule, now: u64) -> Option<u64> {
-        let mut end = self.known_until;
+        let mut end = 0;
         if !self.consecutive.is_empty() {
             end = end.max(self.locked_at.unwrap_or(self.last_admitted).saturating_add(rule.window));
         }
         if self.rolling_before > 0 {
-            end = end.max(self.window_start.saturating_add(rule.window));
+            end = end.max(self.end_of_window(rule, 1));
         }
         if self.rolling > 0 {
-            end = end.max(self.window_start.saturating_add(rule.window.saturating_mul(2)));
+            end = end.max(self.end_of_window(rule, 2));
         }
         if let Some(deadline) = self.open.iter().map(|open| open.deadline).max() {
             end = end.max(deadline);
@@ -236,15 +267,13 @@ impl Bucket {
     }
 }
 
-/// The epoch comes first, then numbers of variable length.
-impl Stored for Bucket {
-    const NAME: &'static str = "an attempt count";
-
-    fn size_hint(&self) -> usize {
+/// The stored form, a part of the account's row: the epoch, then numbers of variable length.
+impl Bucket {
+    pub(super) fn size_hint(&self) -> usize {
         48 + 3 * self.consecutive.len() + 10 * self.open.len()
     }
 
-    fn encode(&self, bytes: &mut Vec<u8>) {
+    pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.epoch.to_le_bytes());
         for number in [
             self.next,
@@ -252,12 +281,11 @@ impl Stored for Bucket {
             self.window_start,
             self.rolling.into(),
             self.rolling_before.into(),
+            self.last_admitted,
         ] {
             write_number(bytes, number);
         }
-        write_number(bytes, self.last_admitted);
         write_optional(bytes, self.locked_at);
-        write_number(bytes, self.known_until);
         write_number(bytes, self.consecutive.len() as u64);
         let mut last = 0;
         for seq in &self.consecutive {
@@ -274,7 +302,26 @@ impl Stored for Bucket {
         }
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        Self::decode_after(reader, |_| Some(()))
+    }
+
+    /// Reads the first form, in which the bucket was a row of its own. It also held until when its
+    /// key was a known origin, which origins now hold themselves.
+    pub(super) fn decode_first_form(reader: &mut Reader<'_>) -> Option<Self> {
+        Self::decode_after(reader, |reader| reader.number().map(drop))
+    }
+
+    /// The attempts in the window as failures, for rows of the first form that counted those of an
+    /// address.
+    pub(super) fn windows(&self) -> FailureWindows {
+        FailureWindows::since(self.window_start, self.rolling, self.rolling_before)
+    }
+
+    fn decode_after(
+        reader: &mut Reader<'_>,
+        former_field: impl FnOnce(&mut Reader<'_>) -> Option<()>,
+    ) -> Option<Self> {
         let mut bucket = Self {
             epoch: u64::from_le_bytes(reader.array()?),
             next: reader.number()?,
@@ -284,10 +331,10 @@ impl Stored for Bucket {
             rolling_before: reader.number()?.try_into().ok()?,
             last_admitted: reader.number()?,
             locked_at: reader.optional()?,
-            known_until: reader.number()?,
             consecutive: Vec::new(),
             open: Vec::new(),
         };
+        former_field(reader)?;
         for _ in 0..reader.number()? {
             let seq = reader.next_of(bucket.consecutive.last().copied(), bucket.next)?;
             bucket.consecutive.push(seq);
@@ -301,18 +348,14 @@ impl Stored for Bucket {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::collection::{btree_set, vec};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::state::codec::{UnreadableRow, from_bytes, to_bytes};
-    use crate::state::test_support::hex;
 
-    const UNREADABLE: Result<Bucket, UnreadableRow> = Err(UnreadableRow(Bucket::NAME));
-
-    fn buckets() -> impl Strategy<Value = Bucket> {
-        let numbers = (any::<[u64; 7]>(), any::<[u32; 2]>(), any::<Option<u32>>());
+    pub(in crate::limiter) fn buckets() -> impl Strategy<Value = Bucket> {
+        let numbers = (any::<[u64; 5]>(), any::<[u32; 2]>(), any::<Option<u32>>());
         let lists = (btree_set(0..1_u64 << 40, 0..120), btree_set(0..1_u64 << 40, 0..40));
         (numbers, lists, vec(any::<(u64, u64)>(), 40)).prop_map(
             |((n, rolling, locked), (consecutive, open), more)| Bucket {
@@ -330,58 +373,13 @@ mod tests {
                 rolling_before: rolling[1],
                 last_admitted: n[4],
                 locked_at: locked.map(u64::from),
-                known_until: n[5],
             },
         )
     }
 
-    proptest! {
-        #[test]
-        fn what_is_written_is_read_again(bucket in buckets()) {
-            prop_assert_eq!(from_bytes(&to_bytes(&bucket)), Ok(bucket));
-        }
-
-        #[test]
-        fn a_row_that_was_cut_or_prolonged_is_not_readable(
-            bucket in buckets(),
-            cut in any::<prop::sample::Index>(),
-        ) {
-            let mut bytes = to_bytes(&bucket);
-            prop_assert_eq!(from_bytes(&bytes[..cut.index(bytes.len())]), UNREADABLE);
-            bytes.push(0);
-            prop_assert_eq!(from_bytes(&bytes), UNREADABLE);
-        }
-    }
-
-    /// Each bucket has exactly one encoding: bytes that can be decoded encode to the same bytes.
-    #[test]
-    fn a_row_with_another_byte_is_another_bucket_or_none() {
-        let rule =
-            Rule { consecutive_limit: Some(9), ..crate::AttemptLimits::default().account_rule() };
-        let mut bucket = Bucket::new(7, 1_000);
-        for now in [1_000, 1_000_000] {
-            let reserved = bucket.charge(&rule, now);
-            bucket.settle(reserved, AttemptOutcome::Failure, &rule);
-            bucket.charge(&rule, now);
-        }
-        let bytes = to_bytes(&bucket);
-        let mut readable = 0;
-        for index in 0..bytes.len() {
-            for byte in 0..=u8::MAX {
-                let mut other = bytes.clone();
-                other[index] = byte;
-                if let Ok(bucket) = from_bytes::<Bucket>(&other) {
-                    assert_eq!(to_bytes(&bucket), other);
-                    readable += 1;
-                }
-            }
-        }
-        assert!((3_000..256 * bytes.len()).contains(&readable), "{readable}");
-    }
-
-    #[test]
-    fn the_stored_bytes_stay_the_same_from_version_to_version() {
-        let mut bucket = Bucket {
+    /// A bucket with something in every field.
+    pub(in crate::limiter) fn full_bucket() -> Bucket {
+        Bucket {
             epoch: 0x0123_4567_89ab_cdef,
             next: 300,
             consecutive: vec![1, 5, 290],
@@ -395,34 +393,31 @@ mod tests {
             rolling_before: 200,
             last_admitted: 1_800_000_001_234,
             locked_at: Some(1_800_000_001_000),
-            known_until: 1_807_776_000_000,
-        };
-        assert_eq!(
-            hex(&bucket),
-            "01efcdab8967452301ac020380a0f1c2b13407c801d2a9f1c2b134e9a7f1c2b13480d0e2bece340301049d0202a202e0f4f4c2b1340209c8fcf4c2b13403"
-        );
-        bucket.locked_at = None;
-        bucket.consecutive.clear();
-        bucket.open.clear();
-        assert_eq!(
-            hex(&bucket),
-            "01efcdab8967452301ac020380a0f1c2b13407c801d2a9f1c2b1340080d0e2bece340000"
-        );
+        }
     }
 
-    /// However many attempts are open, a row stays below a bound: the oldest attempts then count as
-    /// failed.
+    /// However many attempts are open at once, a bucket stays below a bound. Attempts that a later
+    /// success has cleared count as right then, and not as failed.
     #[test]
-    fn so_many_attempts_at_once_make_no_row_too_long() {
-        let rule = crate::AttemptLimits::default().network_rule();
-        let mut bucket = Bucket::new(7, 1_800_000_000_000);
-        let reserved: Vec<_> =
-            (0..3_000).map(|_| bucket.charge(&rule, 1_800_000_000_000)).collect();
-        assert!(to_bytes(&bucket).len() < 16 * 1024, "{}", to_bytes(&bucket).len());
-        assert_eq!(bucket.in_window(), 3_000);
-        bucket.settle(reserved[0], AttemptOutcome::Inconclusive, &rule);
-        assert_eq!(bucket.in_window(), 3_000);
-        bucket.settle(reserved[2_999], AttemptOutcome::Inconclusive, &rule);
-        assert_eq!(bucket.in_window(), 2_999);
+    fn so_many_attempts_at_once_make_no_bucket_too_long() {
+        let rule = crate::AttemptLimits::default().account_rule();
+        let now = 1_800_000_000_000;
+        let mut bucket = Bucket::new(7, now);
+        let mut reserved = Vec::new();
+        for _ in 0..300 {
+            reserved.extend((0..9).map(|_| bucket.charge(&rule, now)));
+            let right = bucket.charge(&rule, now);
+            bucket.settle(right, AttemptOutcome::Success, &rule);
+        }
+        let mut bytes = Vec::new();
+        bucket.encode(&mut bytes);
+        assert!(bytes.len() < 8 * 1024, "{}", bytes.len());
+        // The last of 512 open attempts has been settled, and all others count as right.
+        assert_eq!((bucket.in_window(), bucket.failures(&rule)), (511, 0));
+        let newest = *reserved.last().unwrap();
+        bucket.settle(newest, AttemptOutcome::Success, &rule);
+        assert_eq!(bucket.in_window(), 510);
+        bucket.settle(reserved[0], AttemptOutcome::Success, &rule);
+        assert_eq!(bucket.in_window(), 510, "closed before");
     }
 }

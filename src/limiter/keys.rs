@@ -1,19 +1,68 @@
 //! The keys under which attempts are counted: the account, known origins, the address and its
 //! network, and a client at an address.
 
+use std::net::IpAddr;
+
 use crate::error::{BoxError, LimitKind};
 use crate::limiter::account::{folded, network, source};
-use crate::limiter::bucket::Bucket;
+use crate::limiter::account_row::{AccountRow, ChargedTo, OriginDigest};
+use crate::limiter::failures::{FailureWindows, WindowRule};
 use crate::limiter::{Attempt, AttemptLimiter};
+use crate::state::StateKey;
 use crate::state::key::Purpose;
 use crate::state::transaction::RowKey;
 use crate::types::context::RequestContext;
 
-pub(super) type BucketKey = RowKey<Bucket>;
+/// What an attempt is counted on.
+pub(super) struct AttemptKeys {
+    pub(super) account: RowKey<AccountRow>,
+    /// The attempt's origins: the device that the host has identified, and the address.
+    pub(super) origins: Origins,
+    /// The address, and its network.
+    pub(super) places: [Option<PlaceKey>; 2],
+}
 
-/// The limiter keys of an attempt, each with its kind: the account first, then origins, then
-/// addresses.
-pub(super) type LimiterKeys = Vec<(LimitKind, BucketKey)>;
+pub(super) type Origins = [Option<OriginDigest>; 2];
+
+/// The row of an address or a network, and its limit.
+#[derive(Clone, Copy)]
+pub(super) struct PlaceKey {
+    pub(super) kind: LimitKind,
+    pub(super) key: RowKey<FailureWindows>,
+    pub(super) rule: WindowRule,
+}
+
+impl AttemptKeys {
+    pub(super) fn places(&self) -> impl Iterator<Item = PlaceKey> {
+        self.places.into_iter().flatten()
+    }
+
+    /// The keys of all rows.
+    pub(super) fn all(&self) -> impl Iterator<Item = StateKey> {
+        let places = self.places().map(|place| place.key.into());
+        std::iter::once(self.account.into()).chain(places)
+    }
+}
+
+/// The rows in which failed authentications of a client are counted.
+#[derive(Clone, Copy)]
+pub(super) struct ClientKeys {
+    pub(super) at_source: RowKey<FailureWindows>,
+    pub(super) at_network: Option<RowKey<FailureWindows>>,
+}
+
+impl ClientKeys {
+    pub(super) fn all(self) -> impl Iterator<Item = StateKey> {
+        let at_network = self.at_network.map(StateKey::from);
+        std::iter::once(self.at_source.into()).chain(at_network)
+    }
+}
+
+/// A count of the limiter, as an administrator names it.
+pub(super) enum CountKey {
+    Account(RowKey<AccountRow>, ChargedTo),
+    Failures(RowKey<FailureWindows>, WindowRule),
+}
 
 /// A count of the limiter, for [`PasswordGrant::attempts`](crate::PasswordGrant::attempts) and
 /// [`reset_attempts`](crate::PasswordGrant::reset_attempts). The tenant, the address and the device
@@ -45,104 +94,162 @@ pub enum LimitKey<'a> {
         /// The client's identifier. Raw.
         client_id: &'a str,
     },
+    /// Failed authentications of a client from the IPv6 network (/48) of the context's address.
+    /// Identifiers share 256 counts for each network.
+    ClientNetwork {
+        /// The client's identifier. Raw.
+        client_id: &'a str,
+    },
 }
 
 impl AttemptLimiter {
     /// The keys under which an attempt is counted.
-    pub(super) async fn keys_of(&self, attempt: &Attempt<'_>) -> Result<LimiterKeys, BoxError> {
-        let Attempt { username, client_id, context } = *attempt;
-        let named = match &self.names {
-            Some(names) => names.account(username, context).await?.into(),
-            None => folded(username),
-        };
-        let (account, peer) = (self.account_key(&named, context), context.peer());
-        let mut keys = Vec::with_capacity(4);
-        keys.push((LimitKind::Account, account));
-        if self.known_origin_ttl > 0 {
-            let origins = self.origin_keys(&named, client_id.as_str(), context);
-            keys.extend(origins.into_iter().flatten().map(|key| (LimitKind::KnownOrigin, key)));
-        }
-        if let Some(peer) = peer {
-            keys.push((LimitKind::Source, self.state.keys.row(Purpose::Source, &[&source(peer)])));
-            let network =
-                network(peer).map(|network| self.state.keys.row(Purpose::Network, &[&network]));
-            keys.extend(network.map(|key| (LimitKind::Network, key)));
-        }
-        Ok(keys)
+    pub(super) async fn keys_of(&self, attempt: &Attempt<'_>) -> Result<AttemptKeys, BoxError> {
+        let Attempt { username, context, .. } = *attempt;
+        Ok(match &self.names {
+            Some(names) => self.keys_for(&names.account(username, context).await?, attempt),
+            None => self.keys_for(&folded(username), attempt),
+        })
     }
 
-    fn account_key(&self, named: &str, context: &RequestContext) -> BucketKey {
+    /// The keys of the rows that a reservation for this user name will read, as far as they are
+    /// known without asking the host: all, unless it has [`AccountNames`] or the client is a web
+    /// backend.
+    ///
+    /// [`AccountNames`]: crate::limiter::AccountNames
+    pub(crate) fn rows_ahead(&self, username: &str, context: &RequestContext) -> Vec<StateKey> {
+        let mut rows = vec![self.log_outs.last().into()];
+        if self.names.is_none() {
+            rows.push(self.account_key(&folded(username), context).into());
+        }
+        if let Some(peer) = context.peer() {
+            rows.push(self.source_key(peer).into());
+            rows.extend(self.network_key(peer).map(StateKey::from));
+        }
+        rows
+    }
+
+    fn keys_for(&self, named: &str, attempt: &Attempt<'_>) -> AttemptKeys {
+        let Attempt { client, context, .. } = *attempt;
+        let places = match (context.peer(), client.web_backend()) {
+            (None, _) => [None, None],
+            (Some(peer), Some(backend)) => {
+                let parts = [tenant(context), client.id().as_str().as_bytes(), &source(peer)];
+                let key = self.state.keys.row(Purpose::Source, &parts);
+                let rule = WindowRule::new(backend.failures, backend.window);
+                [Some(PlaceKey { kind: LimitKind::Source, key, rule }), None]
+            }
+            (Some(peer), None) => [
+                Some(PlaceKey {
+                    kind: LimitKind::Source,
+                    key: self.source_key(peer),
+                    rule: self.source,
+                }),
+                self.network_key(peer).map(|key| PlaceKey {
+                    kind: LimitKind::Network,
+                    key,
+                    rule: self.network,
+                }),
+            ],
+        };
+        AttemptKeys {
+            account: self.account_key(named, context),
+            origins: self.origins(named, client.id().as_str(), context),
+            places,
+        }
+    }
+
+    fn account_key(&self, named: &str, context: &RequestContext) -> RowKey<AccountRow> {
         self.state.keys.row(Purpose::Account, &[tenant(context), named.as_bytes()])
     }
 
-    /// The keys of the attempt's origins: the device that the host has identified, then the
-    /// address.
-    fn origin_keys(
-        &self,
-        named: &str,
-        client_id: &str,
-        context: &RequestContext,
-    ) -> [Option<BucketKey>; 2] {
-        let key = |kind: &[u8], origin: &[u8]| {
-            let parts = [tenant(context), named.as_bytes(), client_id.as_bytes(), kind, origin];
-            self.state.keys.row(Purpose::Origin, &parts)
+    fn source_key(&self, peer: IpAddr) -> RowKey<FailureWindows> {
+        self.state.keys.row(Purpose::Source, &[&source(peer)])
+    }
+
+    fn network_key(&self, peer: IpAddr) -> Option<RowKey<FailureWindows>> {
+        network(peer).map(|network| self.state.keys.row(Purpose::Network, &[&network]))
+    }
+
+    /// The attempt's origins: the device that the host has identified, then the address. None if
+    /// known origins are off.
+    fn origins(&self, named: &str, client_id: &str, context: &RequestContext) -> Origins {
+        if self.known_origin_ttl == 0 {
+            return [None, None];
+        }
+        let digest = |kind: &[u8], place: &[u8]| {
+            let issuer = self.log_outs.issuer().as_bytes();
+            let (named, client_id) = (named.as_bytes(), client_id.as_bytes());
+            let parts = [issuer, tenant(context), named, client_id, kind, place];
+            self.state.keys.key(Purpose::Origin, &parts).short_digest()
         };
         [
-            context.device().map(|device| key(b"host", device.as_bytes())),
-            context.peer().map(|peer| key(b"address", &source(peer))),
+            context.device().map(|device| digest(b"host", device.as_bytes())),
+            context.peer().map(|peer| digest(b"address", &source(peer))),
         ]
     }
 
     /// `None` without an address: a count of the client alone would let anybody lock it out.
     ///
-    /// Client identifiers share 256 groups for each address. Otherwise one caller could fill the
-    /// memory with invented identifiers. A caller who can use up a group could equally use up the
-    /// client's own count.
-    pub(super) fn client_key(&self, claimed: &str, context: &RequestContext) -> Option<BucketKey> {
-        let peer = source(context.peer()?);
-        let group = self
-            .state
-            .keys
-            .key(Purpose::ClientAtSource, &[tenant(context), claimed.as_bytes()])
-            .group();
-        Some(self.state.keys.row(Purpose::ClientAtSource, &[&[group], &peer]))
+    /// Client identifiers share 256 groups for each address and for each network. Otherwise one
+    /// caller could fill the store with invented identifiers. A caller who can use up a group could
+    /// equally use up the client's own count.
+    pub(super) fn client_keys(
+        &self,
+        claimed: &str,
+        context: &RequestContext,
+    ) -> Option<ClientKeys> {
+        let (peer, keys) = (context.peer()?, &self.state.keys);
+        let group =
+            keys.key(Purpose::ClientAtSource, &[tenant(context), claimed.as_bytes()]).group();
+        let at_network =
+            network(peer).map(|network| keys.row(Purpose::ClientAtNetwork, &[&[group], &network]));
+        let at_source = keys.row(Purpose::ClientAtSource, &[&[group], &source(peer)]);
+        Some(ClientKeys { at_source, at_network })
     }
 
     pub(super) async fn key_of(
         &self,
         on: LimitKey<'_>,
         context: &RequestContext,
-    ) -> Result<Option<(LimitKind, BucketKey)>, BoxError> {
-        let named = match (on, &self.names) {
-            (
-                LimitKey::Account { username } | LimitKey::KnownOrigin { username, .. },
-                Some(names),
-            ) => names.account(username, context).await?,
-            (LimitKey::Account { username } | LimitKey::KnownOrigin { username, .. }, None) => {
-                folded(username).into_owned()
+    ) -> Result<Option<(LimitKind, CountKey)>, BoxError> {
+        let named = match on {
+            LimitKey::Account { username } | LimitKey::KnownOrigin { username, .. } => {
+                match &self.names {
+                    Some(names) => names.account(username, context).await?,
+                    None => folded(username).into_owned(),
+                }
             }
             _ => String::new(),
         };
         let peer = context.peer();
+        let failures = |kind, key: Option<RowKey<FailureWindows>>, rule| {
+            key.map(|key| (kind, CountKey::Failures(key, rule)))
+        };
+        let account =
+            |kind, charged| (kind, CountKey::Account(self.account_key(&named, context), charged));
         Ok(match on {
-            LimitKey::Account { .. } => {
-                Some((LimitKind::Account, self.account_key(&named, context)))
-            }
+            LimitKey::Account { .. } => Some(account(LimitKind::Account, ChargedTo::Account)),
             LimitKey::KnownOrigin { client_id, .. } => {
-                let key = self.origin_keys(&named, client_id, context).into_iter().flatten().next();
-                key.map(|key| (LimitKind::KnownOrigin, key))
+                let origin = self.origins(&named, client_id, context).into_iter().flatten().next();
+                origin.map(|origin| account(LimitKind::KnownOrigin, ChargedTo::Origin(origin)))
             }
-            LimitKey::Source => peer.map(|peer| {
-                (LimitKind::Source, self.state.keys.row(Purpose::Source, &[&source(peer)]))
-            }),
-            LimitKey::Network => {
-                let network = peer.and_then(network);
-                network.map(|network| {
-                    (LimitKind::Network, self.state.keys.row(Purpose::Network, &[&network]))
-                })
+            LimitKey::Source => {
+                failures(LimitKind::Source, peer.map(|peer| self.source_key(peer)), self.source)
             }
+            LimitKey::Network => failures(
+                LimitKind::Network,
+                peer.and_then(|peer| self.network_key(peer)),
+                self.network,
+            ),
             LimitKey::Client { client_id } => {
-                self.client_key(client_id, context).map(|key| (LimitKind::Client, key))
+                let keys = self.client_keys(client_id, context);
+                failures(LimitKind::Client, keys.map(|keys| keys.at_source), self.client)
+            }
+            LimitKey::ClientNetwork { client_id } => {
+                let keys = self.client_keys(client_id, context);
+                let key = keys.and_then(|keys| keys.at_network);
+                failures(LimitKind::Client, key, self.client_network)
             }
         })
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::limiter::failures::WindowRule;
 use crate::limiter::rule::Rule;
 use crate::time::millis;
 
@@ -204,38 +205,33 @@ impl AttemptLimits {
     /// For user names, from known origins and from elsewhere.
     pub(super) fn account_rule(&self) -> Rule {
         let (first, longest) = self.waits;
+        let (failures, window) = self.rolling;
         Rule {
             burst: self.burst,
             base: millis(first),
             cap: millis(longest),
             consecutive_limit: Some(self.consecutive),
-            ..self.rule(self.rolling, longest)
-        }
-    }
-
-    pub(super) fn source_rule(&self) -> Rule {
-        self.rule(self.source, Duration::from_secs(60))
-    }
-
-    pub(super) fn network_rule(&self) -> Rule {
-        self.rule(self.network, Duration::from_secs(1))
-    }
-
-    pub(super) fn client_rule(&self) -> Rule {
-        self.rule(self.client, Duration::from_secs(60))
-    }
-
-    /// At most `failures` in a window, then one attempt for each `then`.
-    fn rule(&self, (failures, window): (u32, Duration), then: Duration) -> Rule {
-        Rule {
-            burst: u32::MAX,
-            base: 0,
-            cap: millis(then),
-            consecutive_limit: None,
             rolling_limit: failures,
             window: millis(window),
             attempt_timeout: millis(self.attempt_timeout),
         }
+    }
+
+    pub(super) fn source_rule(&self) -> WindowRule {
+        WindowRule::new(self.source.0, self.source.1)
+    }
+
+    pub(super) fn network_rule(&self) -> WindowRule {
+        WindowRule::new(self.network.0, self.network.1)
+    }
+
+    pub(super) fn client_rule(&self) -> WindowRule {
+        WindowRule::new(self.client.0, self.client.1)
+    }
+
+    /// Ten times as many failures as one address may have.
+    pub(super) fn client_network_rule(&self) -> WindowRule {
+        WindowRule::new(self.client.0.saturating_mul(10), self.client.1)
     }
 
     pub(super) fn known_origin_ttl(&self) -> u64 {

@@ -1,10 +1,12 @@
 //! The attempt limiter: protection against password guessing (RFC 6749 section 4.3.2).
 //!
 //! An attempt is reserved, that is counted as a failure, before anything is looked up for it. It is
-//! settled once it has been judged. `reservation.rs` makes the decision as a pure function; this
-//! file adds the keys, the transactions and the events.
+//! settled once it has been judged. `reservation.rs` makes the decision as a pure function over one
+//! row for each account (`account_row.rs`) and one for each address and network (`failures.rs`);
+//! this file adds the keys, the transactions and the events.
 
 mod account;
+mod account_row;
 mod admin;
 mod alarm;
 mod attempt;
@@ -12,6 +14,7 @@ mod bucket;
 mod client;
 #[cfg(test)]
 mod exploration;
+mod failures;
 mod keys;
 mod limits;
 mod reservation;
@@ -26,31 +29,39 @@ use crate::environment::{Environment, RandomnessError};
 use crate::error::{BoxError, LimitKind, Reason, ServerFault};
 use crate::event::{self, Alarm, Event, EventKind, Observer};
 pub use crate::limiter::account::AccountNames;
+use crate::limiter::account_row::{AccountRow, ChargedTo, Origin};
 pub use crate::limiter::admin::AttemptCount;
 use crate::limiter::alarm::Alarms;
 pub(crate) use crate::limiter::attempt::{Attempt, Judged, judged};
 use crate::limiter::bucket::{Bucket, KeyReservation};
+use crate::limiter::failures::{FailureWindows, WindowRule};
+use crate::limiter::keys::AttemptKeys;
 pub use crate::limiter::keys::LimitKey;
-use crate::limiter::keys::{BucketKey, LimiterKeys};
 pub use crate::limiter::limits::AttemptLimits;
-use crate::limiter::reservation::{ChargedBucket, Decision, reserve};
+use crate::limiter::reservation::{ChargedBucket, Decision, Place, reserve};
 use crate::limiter::rule::{AttemptOutcome, Rule};
-use crate::limiter::waiting::Waiters;
+use crate::limiter::waiting::{WaitedFor, Waiters, Waiting};
 use crate::refusal::{OrFault, Refusal};
-use crate::state::transaction::{State, Transaction};
-use crate::state::{StateKey, StoreFull};
+use crate::session::epoch::{LogOuts, SubjectDigest};
+use crate::state::StateKey;
+use crate::state::transaction::{Backend, HeldRows, RowKey, State, Transaction};
 use crate::types::context::RequestContext;
 use crate::types::identifier::ClientId;
+use crate::user::PasswordUse;
 
 /// Counts login attempts and failed client authentications, and denies those over their limit.
 pub(crate) struct AttemptLimiter {
     account: Rule,
-    source: Rule,
-    network: Rule,
-    client: Rule,
+    /// The rule for a row that several names share, since the state has no room for one of each.
+    shared_account: Rule,
+    source: WindowRule,
+    network: WindowRule,
+    client: WindowRule,
+    client_network: WindowRule,
     /// How long an origin stays known after a login from it, in milliseconds.
     known_origin_ttl: u64,
     names: Option<Arc<dyn AccountNames>>,
+    log_outs: LogOuts,
     state: Arc<State>,
     timeout: Duration,
     waiters: Waiters,
@@ -61,27 +72,45 @@ pub(crate) struct AttemptLimiter {
     epoch: AtomicU64,
 }
 
-/// An attempt that is counted, until it is settled. A reservation that is dropped stays counted as
-/// a failure.
+/// An attempt that is counted, until it is settled. A reservation that is dropped, because its
+/// request was, stays counted as a failure; see `abandon`.
 #[must_use]
-pub(crate) struct Reservation {
-    charged: Vec<((LimitKind, BucketKey), KeyReservation)>,
-    /// The origins of the attempt, which become known if it succeeds.
-    origins: Vec<BucketKey>,
-    /// The attempt is the only failure that is counted in a row on its account key, or on the known
-    /// origin that was charged in its place.
+pub(crate) struct Reservation<'a> {
+    limiter: &'a AttemptLimiter,
+    keys: AttemptKeys,
+    charge: Charge,
+    /// Whether the password has been looked at.
+    password_use: &'a PasswordUse,
+    is_settled: bool,
+}
+
+/// What a reservation was charged to, and what it found.
+struct Charge {
+    to: ChargedTo,
+    reserved: KeyReservation,
+    /// The number of the last log-out everywhere, of any subject, when the attempt was reserved.
+    login_epoch: u64,
+    /// The attempt is the only failure that is counted in a row.
     is_only_failure: bool,
 }
 
+/// The result of one round of [`AttemptLimiter::reserve`].
 enum Reserved {
-    Admitted(Reservation),
-    Denied { kind: LimitKind, wait: Duration },
-    Contended { kind: LimitKind, key: BucketKey },
+    Admitted(Charge),
+    Denied {
+        kind: LimitKind,
+        wait: Duration,
+    },
+    /// Other attempts on this count stand in the way, and may still succeed.
+    Contended(ChargedTo),
+    /// Somebody was logged out everywhere since the user logged in from this origin. The subject's
+    /// own row tells whether it was the user.
+    NeedsSubject(SubjectDigest),
 }
 
-/// What changed in the buckets of an attempt when it was settled.
+/// What changed in the account's row when an attempt was settled.
 #[derive(Default)]
-struct Settled {
+pub(crate) struct Settled {
     locked: Option<LimitKind>,
     new_origin: bool,
 }
@@ -90,18 +119,23 @@ impl AttemptLimiter {
     pub(crate) fn new(
         limits: &AttemptLimits,
         names: Option<Arc<dyn AccountNames>>,
+        log_outs: LogOuts,
         state: Arc<State>,
         environment: &Environment,
     ) -> Result<Self, RandomnessError> {
         let mut epoch = [0; 8];
         environment.randomness.fill(&mut epoch)?;
+        let account = limits.account_rule();
         Ok(Self {
-            account: limits.account_rule(),
+            shared_account: account.of_shared_row(),
+            account,
             source: limits.source_rule(),
             network: limits.network_rule(),
             client: limits.client_rule(),
+            client_network: limits.client_network_rule(),
             known_origin_ttl: limits.known_origin_ttl(),
             names,
+            log_outs,
             state,
             timeout: limits.max_timeout(),
             waiters: Waiters::default(),
@@ -111,46 +145,155 @@ impl AttemptLimiter {
         })
     }
 
+    fn rows_to_reserve(&self, keys: &AttemptKeys, subject: Option<SubjectDigest>) -> Vec<StateKey> {
+        let mut rows: Vec<StateKey> = Vec::with_capacity(5);
+        rows.extend(keys.all());
+        rows.push(self.log_outs.last().into());
+        rows.extend(subject.map(|subject| StateKey::from(self.log_outs.of(subject))));
+        rows
+    }
+
     /// Reserves an attempt. Call it before anything is looked up or hashed for the attempt.
     ///
-    /// If only open attempts stand in the way, which may still succeed, it waits for them, up to
-    /// the timeout and to a bounded number of waiting attempts.
+    /// If only open attempts stand in the way, which may still succeed, it waits for them in the
+    /// order of arrival, up to the timeout and to a bounded number of waiting attempts.
     ///
     /// # Errors
     ///
     /// 429 if there were too many attempts, 503 if the state store or the host's [`AccountNames`]
     /// fails.
-    pub(crate) async fn reserve(&self, attempt: &Attempt<'_>) -> Result<Reservation, Refusal> {
+    pub(crate) async fn reserve<'a>(
+        &'a self,
+        attempt: &Attempt<'_>,
+        password_use: &'a PasswordUse,
+        held: &mut HeldRows,
+    ) -> Result<Reservation<'a>, Refusal> {
         let keys = self.keys_of(attempt).await.or_fault(ServerFault::AccountNames)?;
         let denied = |kind, wait| Refusal::new(Reason::TooManyAttempts(kind)).retry_after(wait);
-        let mut waiting = None;
+        let mut waiting: Option<Waiting<'_>> = None;
+        let deadline = self.state.clock.now().plus(self.timeout);
         let mut round = 0;
         loop {
-            match self.try_to_reserve(&keys).await.or_fault(ServerFault::StateStore)? {
-                Reserved::Admitted(reservation) => {
-                    let first = reservation.charged.first();
-                    let kind = first.map_or(LimitKind::Account, |((kind, _), _)| *kind);
-                    self.observe(&attempt.event(EventKind::AttemptAdmitted(kind)));
-                    return Ok(reservation);
+            let reserved = self.try_to_reserve(&keys, waiting.is_some(), held).await;
+            let contended = match reserved.or_fault(ServerFault::StateStore)? {
+                Reserved::Admitted(charge) => {
+                    self.observe(&attempt.event(EventKind::AttemptAdmitted(kind_of(charge.to))));
+                    return Ok(Reservation {
+                        limiter: self,
+                        keys,
+                        charge,
+                        password_use,
+                        is_settled: false,
+                    });
                 }
                 Reserved::Denied { kind, wait } => return Err(denied(kind, wait)),
-                Reserved::Contended { kind, key } => {
-                    let now = self.state.clock.now();
-                    if waiting.is_none() {
-                        self.observe(&attempt.event(EventKind::AttemptWaits(kind)));
-                        let deadline = now.plus(self.timeout);
-                        waiting = self.waiters.join(key.into()).map(|place| (place, deadline));
-                    }
-                    if waiting.as_ref().is_none_or(|(_, deadline)| *deadline <= now) {
-                        return Err(denied(kind, Duration::from_secs(1)));
-                    }
-                    self.state
-                        .pause(Duration::from_millis(10), round, Duration::from_millis(200))
-                        .await;
-                    round += 1;
+                Reserved::Contended(count) => count,
+                // Never twice in a row: see `try_to_reserve`.
+                Reserved::NeedsSubject(_) => return Err(ServerFault::StateStore.into()),
+            };
+            let busy = || denied(kind_of(contended), Self::BUSY);
+            let place = match waiting {
+                Some(place) => place,
+                None => {
+                    self.observe(&attempt.event(EventKind::AttemptWaits(kind_of(contended))));
+                    let count = (keys.account.into(), contended);
+                    self.waiters.join(count, attempt.context.peer()).ok_or_else(busy)?
                 }
+            };
+            let pause = self.state.jitter(Self::PAUSE, round, Self::LONGEST_PAUSE);
+            if !place.turn(&*self.state.clock, pause, deadline).await {
+                return Err(busy());
+            }
+            waiting = Some(place);
+            round += 1;
+            // What was read before the wait is out of date.
+            held.release(&self.rows_to_reserve(&keys, None));
+        }
+    }
+
+    /// `Retry-After` of an attempt that has waited in vain for others.
+    const BUSY: Duration = Duration::from_secs(1);
+    /// The first pause after which the first of the waiting attempts tries again uncalled. It
+    /// doubles up to the longest.
+    const PAUSE: Duration = Duration::from_millis(10);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+    async fn try_to_reserve(
+        &self,
+        keys: &AttemptKeys,
+        may_go_first: bool,
+        held: &mut HeldRows,
+    ) -> Result<Reserved, BoxError> {
+        let mut subject = None;
+        loop {
+            let rows = self.rows_to_reserve(keys, subject);
+            let step = |tx: &mut Transaction<'_>| self.reserve_in(tx, keys, subject, may_go_first);
+            match self.state.run_held(held, Duration::MAX, &rows, step).await? {
+                Reserved::NeedsSubject(needed) if subject.is_none() => subject = Some(needed),
+                reserved => return Ok(reserved),
             }
         }
+    }
+
+    fn reserve_in(
+        &self,
+        tx: &mut Transaction<'_>,
+        keys: &AttemptKeys,
+        subject: Option<SubjectDigest>,
+        may_go_first: bool,
+    ) -> Result<Reserved, BoxError> {
+        let now = tx.now().unix_millis();
+        let login_epoch = tx.get(self.log_outs.last())?.unwrap_or_default().number;
+        let mut row = tx.get(keys.account)?.unwrap_or_default();
+        let is_shared = tx.is_shared(keys.account)?;
+        let charged = match row.known(&keys.origins, now).filter(|_| !is_shared) {
+            None => ChargedTo::Account,
+            Some(origin) if login_epoch <= origin.login_epoch => ChargedTo::Origin(origin.digest),
+            Some(origin) if subject == Some(origin.subject) => {
+                let logged_out = tx.get(self.log_outs.of(origin.subject))?.unwrap_or_default();
+                let is_known = logged_out.number <= origin.login_epoch;
+                if is_known { ChargedTo::Origin(origin.digest) } else { ChargedTo::Account }
+            }
+            Some(origin) if subject.is_none() => {
+                return Ok(Reserved::NeedsSubject(origin.subject));
+            }
+            Some(_) => ChargedTo::Account,
+        };
+        let rule = self.account_rule(is_shared);
+        let bucket = row.bucket(charged).cloned().unwrap_or_else(|| self.new_bucket(now));
+        let mut bucket = ChargedBucket::new(kind_of(charged), rule, bucket);
+        // Nothing but its own count stands in the way of an attempt from a known origin.
+        let mut places = Vec::new();
+        if charged == ChargedTo::Account {
+            for place in keys.places() {
+                let failures = self.failures(tx, place.key)?;
+                places.push((place.key, Place::new(place.kind, place.rule, failures)));
+            }
+        }
+        let decision = reserve(now, &mut bucket, places.iter_mut().map(|(_, place)| place));
+        for (key, place) in places.iter().filter(|(_, place)| place.set_back) {
+            write_failures(tx, *key, &place.failures, &place.rule)?;
+        }
+        let is_only_failure = bucket.bucket.failures(rule) == 1;
+        if let Decision::Admitted(_) = decision
+            && !may_go_first
+            && self.waiters.any(&(keys.account.into(), charged))
+        {
+            return Ok(Reserved::Contended(charged));
+        }
+        if bucket.set_back || matches!(decision, Decision::Admitted(_)) {
+            row.set_bucket(charged, bucket.bucket);
+            write_account(tx, keys.account, row, rule)?;
+        }
+        Ok(match decision {
+            Decision::Admitted(reserved) => {
+                Reserved::Admitted(Charge { to: charged, reserved, login_epoch, is_only_failure })
+            }
+            Decision::Denied { wait, by } => {
+                Reserved::Denied { kind: by, wait: Duration::from_millis(wait) }
+            }
+            Decision::Contended => Reserved::Contended(charged),
+        })
     }
 
     /// Settles an attempt with its outcome.
@@ -161,170 +304,139 @@ impl AttemptLimiter {
     /// was.
     pub(crate) async fn settle(
         &self,
-        reservation: Reservation,
-        judged: Judged,
+        reservation: Reservation<'_>,
+        judged: &Judged,
         attempt: &Attempt<'_>,
+        held: &mut HeldRows,
     ) -> Result<(), Refusal> {
-        let Judged { outcome, user_found } = judged;
-        let remembered: &[BucketKey] = match outcome {
-            AttemptOutcome::Success if self.known_origin_ttl > 0 => &reservation.origins,
-            _ => &[],
-        };
-        let mut settled = self.try_to_settle(&reservation, outcome, remembered).await;
-        if let Err(cause) = &settled
-            && cause.is::<StoreFull>()
-        {
-            // The store has no room for a new origin. The login still succeeds, so settle without
-            // it.
-            self.observe(
-                &attempt
-                    .event(EventKind::ServerFault(ServerFault::StateStore))
-                    .with_cause(&**cause),
-            );
-            settled = self.try_to_settle(&reservation, outcome, &[]).await;
-        }
+        let rows = reservation.rows_to_settle(judged);
+        let step = |tx: &mut Transaction<'_>| self.settle_in(tx, &reservation, judged);
+        let settled = self.state.run_held(held, Duration::MAX, &rows, step).await;
         let settled = settled.or_fault(ServerFault::StateStore)?;
+        self.settled(reservation, judged, settled, attempt);
+        Ok(())
+    }
+
+    /// Settles an attempt within a transaction over its
+    /// [`rows_to_settle`](Reservation::rows_to_settle). Once it is committed, call
+    /// [`settled`](Self::settled).
+    pub(crate) fn settle_in(
+        &self,
+        tx: &mut Transaction<'_>,
+        reservation: &Reservation<'_>,
+        judged: &Judged,
+    ) -> Result<Settled, BoxError> {
+        let Reservation { keys, charge: Charge { to, reserved, login_epoch, .. }, .. } =
+            reservation;
+        let mut settled = Settled::default();
+        let now = tx.now().unix_millis();
+        let is_shared = tx.is_shared(keys.account)?;
+        let rule = self.account_rule(is_shared);
+        let mut row = tx.get(keys.account)?.unwrap_or_default();
+        let mut changed = false;
+        if let Some(mut bucket) = row.bucket(*to).cloned() {
+            // A success must not clear the failures of other names that share the row.
+            let outcome = match judged.outcome {
+                AttemptOutcome::Success if is_shared => AttemptOutcome::Inconclusive,
+                outcome => outcome,
+            };
+            changed |= bucket.settle(*reserved, outcome, rule);
+            settled.locked = bucket.is_locked().then_some(kind_of(*to));
+            row.set_bucket(*to, bucket);
+        }
+        if let (AttemptOutcome::Success, Some(subject), false) =
+            (judged.outcome, &judged.subject, is_shared)
+        {
+            let subject = self.log_outs.digest(subject.as_str());
+            let known_until = now.saturating_add(self.known_origin_ttl);
+            for digest in keys.origins.into_iter().flatten() {
+                let origin = Origin::new(digest, subject, *login_epoch, known_until);
+                settled.new_origin |= row.remember(origin, now);
+                changed = true;
+            }
+        }
+        if changed {
+            write_account(tx, keys.account, row, rule)?;
+        }
+        if judged.outcome == AttemptOutcome::Failure && reservation.counts_places() {
+            keys.places().try_for_each(|place| self.count_failure(tx, place.key, &place.rule))?;
+        }
+        Ok(settled)
+    }
+
+    /// Reports what came of an attempt that was settled, and calls whoever waits for it.
+    pub(crate) fn settled(
+        &self,
+        mut reservation: Reservation<'_>,
+        judged: &Judged,
+        settled: Settled,
+        attempt: &Attempt<'_>,
+    ) {
+        reservation.is_settled = true;
+        self.waiters.call(&reservation.waited_for());
+        let Judged { outcome, user_found, .. } = *judged;
         if settled.new_origin {
             self.observe(&attempt.event(EventKind::NewOrigin));
         }
-        if let (AttemptOutcome::Failure, Some(kind)) = (outcome, settled.locked) {
+        if outcome != AttemptOutcome::Failure {
+            return;
+        }
+        if let Some(kind) = settled.locked {
             self.observe(
                 &attempt.event(EventKind::AccountLocked(kind)).with_user_found(user_found),
             );
         }
-        if outcome == AttemptOutcome::Failure && reservation.is_only_failure {
-            self.raise(Alarm::ManyAccounts, Some(attempt.client_id), attempt.context);
+        if reservation.charge.is_only_failure {
+            self.raise(Alarm::ManyAccounts, Some(attempt.client.id()), attempt.context);
             self.raise(Alarm::ManyAccounts, None, attempt.context);
         }
-        Ok(())
     }
 
-    async fn try_to_reserve(&self, limited: &LimiterKeys) -> Result<Reserved, BoxError> {
-        let keys: Vec<StateKey> = limited.iter().map(|(_, key)| (*key).into()).collect();
-        let step = |tx: &mut Transaction<'_>| {
-            let mut charged = self.buckets_for(limited, tx)?;
-            let decision = reserve(tx.now().unix_millis(), &mut charged);
-            for ChargedBucket { key: (_, key), rule, bucket, set_back } in &charged {
-                if *set_back || matches!(decision, Decision::Admitted(_)) {
-                    write(tx, *key, bucket, rule)?;
-                }
-            }
-            Ok(match decision {
-                Decision::Admitted(reserved) => Reserved::Admitted(Reservation {
-                    charged: reserved,
-                    origins: origins(limited).collect(),
-                    is_only_failure: charged
-                        .first()
-                        .is_some_and(|first| first.bucket.failures() == 1),
-                }),
-                Decision::Denied { wait, key: (kind, _) } => {
-                    Reserved::Denied { kind, wait: Duration::from_millis(wait) }
-                }
-                Decision::Contended { key: (kind, key) } => Reserved::Contended { kind, key },
-            })
+    /// Settles an attempt whose request was dropped: as not judged if no password was looked at,
+    /// otherwise as a failure. Over a shared store, which a drop cannot wait for, the attempt stays
+    /// counted as a failure.
+    fn abandon(&self, reservation: &Reservation<'_>) {
+        let outcome = if reservation.password_use.withdraw() {
+            AttemptOutcome::Inconclusive
+        } else {
+            AttemptOutcome::Failure
         };
-        self.state.run(&keys, step).await
-    }
-
-    /// The buckets that an attempt is charged to. A known origin is charged instead of the account.
-    fn buckets_for(
-        &self,
-        limited: &LimiterKeys,
-        tx: &Transaction<'_>,
-    ) -> Result<Vec<ChargedBucket<'_, (LimitKind, BucketKey)>>, BoxError> {
-        let mut known = known_origin(limited, tx)?;
-        let name = match &known {
-            Some((key, _)) => Some(*key),
-            None => limited.first().map(|(_, key)| *key),
-        };
-        let mut charged = Vec::with_capacity(limited.len());
-        for (kind, key) in limited {
-            let is_charged = match kind {
-                LimitKind::Account | LimitKind::KnownOrigin => Some(*key) == name,
-                LimitKind::Source | LimitKind::Network | LimitKind::Client => true,
-            };
-            if is_charged {
-                let bucket = match known.take_if(|(known, _)| known == key) {
-                    Some((_, bucket)) => bucket,
-                    None => self.bucket(tx, *key)?,
-                };
-                charged.push(ChargedBucket::new((*kind, *key), self.rule(*kind), bucket));
-            }
-        }
-        Ok(charged)
-    }
-
-    async fn try_to_settle(
-        &self,
-        reservation: &Reservation,
-        outcome: AttemptOutcome,
-        remembered: &[BucketKey],
-    ) -> Result<Settled, BoxError> {
-        let is_charged =
-            |key: &&BucketKey| reservation.charged.iter().any(|((_, charged), _)| charged == *key);
-        let buckets = || {
-            let charged = reservation
-                .charged
-                .iter()
-                .map(|((kind, key), reserved)| (*kind, *key, Some(*reserved)));
-            let new = remembered
-                .iter()
-                .filter(|key| !is_charged(key))
-                .map(|key| (LimitKind::KnownOrigin, *key, None));
-            charged.chain(new)
-        };
-        let keys: Vec<StateKey> = buckets().map(|(_, key, _)| key.into()).collect();
-        let step = |tx: &mut Transaction<'_>| {
-            let now = tx.now().unix_millis();
-            let mut settled = Settled::default();
-            for (kind, key, reserved) in buckets() {
-                let (rule, remember) = (self.rule(kind), remembered.contains(&key));
-                let stored = tx.get(key)?;
-                if stored.is_none() && !remember {
-                    continue;
-                }
-                let (reserved, mut changed) = (reserved.filter(|_| stored.is_some()), remember);
-                let mut bucket = stored.unwrap_or_else(|| self.new_bucket(now));
-                if let Some(reserved) = reserved {
-                    // A success must not clear the failures of other keys that are counted in the
-                    // same row.
-                    let shared_success = outcome == AttemptOutcome::Success && tx.is_shared(key)?;
-                    let outcome =
-                        if shared_success { AttemptOutcome::Inconclusive } else { outcome };
-                    changed |= bucket.settle(reserved, outcome, rule);
-                }
-                if remember {
-                    settled.new_origin |= !bucket.is_known(now);
-                    bucket.know(now, self.known_origin_ttl);
-                }
-                if bucket.is_locked() {
-                    settled.locked = Some(kind);
-                }
-                if changed {
-                    write(tx, key, &bucket, rule)?;
-                }
-            }
-            Ok(settled)
-        };
-        self.state.run(&keys, step).await
-    }
-
-    fn rule(&self, kind: LimitKind) -> &Rule {
-        match kind {
-            LimitKind::Account | LimitKind::KnownOrigin => &self.account,
-            LimitKind::Source => &self.source,
-            LimitKind::Network => &self.network,
-            LimitKind::Client => &self.client,
+        if let Backend::Local(state) = &self.state.backend {
+            let judged = Judged::without_subject(outcome);
+            let rows = reservation.rows_to_settle(&judged);
+            // If it fails, the attempt stays counted.
+            let _ = state.run(&rows, |tx| self.settle_in(tx, reservation, &judged));
+            self.waiters.call(&reservation.waited_for());
         }
     }
 
-    /// The stored bucket, or a new one if there is none.
-    fn bucket(&self, tx: &Transaction<'_>, key: BucketKey) -> Result<Bucket, BoxError> {
-        Ok(tx.get(key)?.unwrap_or_else(|| self.new_bucket(tx.now().unix_millis())))
+    fn account_rule(&self, is_shared: bool) -> &Rule {
+        if is_shared { &self.shared_account } else { &self.account }
     }
 
     fn new_bucket(&self, now: u64) -> Bucket {
         Bucket::new(self.epoch.fetch_add(1, Ordering::Relaxed), now)
+    }
+
+    /// The stored failures, or none.
+    fn failures(
+        &self,
+        tx: &Transaction<'_>,
+        key: RowKey<FailureWindows>,
+    ) -> Result<FailureWindows, BoxError> {
+        Ok(tx.get(key)?.unwrap_or_else(|| FailureWindows::new(tx.now().unix_millis())))
+    }
+
+    fn count_failure(
+        &self,
+        tx: &mut Transaction<'_>,
+        key: RowKey<FailureWindows>,
+        rule: &WindowRule,
+    ) -> Result<(), BoxError> {
+        let mut failures = self.failures(tx, key)?;
+        let _ = failures.catch_up(rule, tx.now().unix_millis());
+        failures.fail();
+        write_failures(tx, key, &failures, rule)
     }
 
     fn raise(&self, alarm: Alarm, client_id: Option<&ClientId>, context: &RequestContext) {
@@ -341,35 +453,66 @@ impl AttemptLimiter {
     }
 }
 
-/// The keys of the attempt's origins.
-fn origins(limited: &LimiterKeys) -> impl Iterator<Item = BucketKey> {
-    let origins = limited.iter().filter(|(kind, _)| *kind == LimitKind::KnownOrigin);
-    origins.map(|(_, key)| *key)
+impl Reservation<'_> {
+    /// The number of the last log-out everywhere, of any subject, when the attempt was reserved.
+    pub(crate) fn login_epoch(&self) -> u64 {
+        self.charge.login_epoch
+    }
+
+    /// The keys of the rows that settling reads and writes. A failure is counted where it came
+    /// from too, unless that is a known origin.
+    pub(crate) fn rows_to_settle(&self, judged: &Judged) -> Vec<StateKey> {
+        let places = judged.outcome == AttemptOutcome::Failure && self.counts_places();
+        self.keys.all().take(if places { usize::MAX } else { 1 }).collect()
+    }
+
+    fn counts_places(&self) -> bool {
+        self.charge.to == ChargedTo::Account
+    }
+
+    fn waited_for(&self) -> WaitedFor {
+        (self.keys.account.into(), self.charge.to)
+    }
 }
 
-/// The first of the attempt's origins that is known, with its bucket.
-fn known_origin(
-    limited: &LimiterKeys,
-    tx: &Transaction<'_>,
-) -> Result<Option<(BucketKey, Bucket)>, BoxError> {
-    for key in origins(limited) {
-        if let Some(bucket) = tx.get(key)?.filter(|bucket| bucket.is_known(tx.now().unix_millis()))
-        {
-            return Ok(Some((key, bucket)));
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.limiter.abandon(self);
         }
     }
-    Ok(None)
 }
 
-/// Stores a bucket, or deletes its row if the bucket no longer holds anything.
-fn write(
+fn kind_of(charged: ChargedTo) -> LimitKind {
+    match charged {
+        ChargedTo::Account => LimitKind::Account,
+        ChargedTo::Origin(_) => LimitKind::KnownOrigin,
+    }
+}
+
+/// Stores the row of an account, or deletes it if it no longer holds anything.
+fn write_account(
     tx: &mut Transaction<'_>,
-    key: BucketKey,
-    bucket: &Bucket,
+    key: RowKey<AccountRow>,
+    mut row: AccountRow,
     rule: &Rule,
 ) -> Result<(), BoxError> {
-    match bucket.ttl(rule, tx.now().unix_millis()) {
-        Some(life) => tx.put(key, bucket, Duration::from_millis(life)),
+    match row.tidy(rule, tx.now().unix_millis()) {
+        Some(ttl) => tx.put_weighed(key, &row, Duration::from_millis(ttl), row.weight(rule)),
+        None => tx.delete(key),
+    }
+}
+
+/// Stores a count of failures, or deletes its row if it holds none.
+fn write_failures(
+    tx: &mut Transaction<'_>,
+    key: RowKey<FailureWindows>,
+    failures: &FailureWindows,
+    rule: &WindowRule,
+) -> Result<(), BoxError> {
+    let weight = u8::try_from(failures.failures()).unwrap_or(u8::MAX).min(u8::MAX - 1);
+    match failures.ttl(rule, tx.now().unix_millis()) {
+        Some(ttl) => tx.put_weighed(key, failures, Duration::from_millis(ttl), weight),
         None => tx.delete(key),
     }
 }

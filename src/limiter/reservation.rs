@@ -1,11 +1,13 @@
-//! The decision of the attempt limiter: a state machine without I/O, over one [`Bucket`] a key.
+//! The decision of the attempt limiter: a state machine without I/O, over the [`Bucket`] that an
+//! attempt is charged to and the [`FailureWindows`] of its address and network.
 //!
-//! An attempt is **reserved** on all its keys at once before anything is verified, and **settled**
-//! afterwards. The reservation itself records the failure: an attempt that is never settled (a
-//! crash, a panic, a caller who disconnected) has failed. A successful attempt takes back itself
-//! and the failures in a row before it; an attempt that could not be judged takes back only itself.
+//! An attempt is **reserved** on its bucket before anything is verified, and **settled** afterwards.
+//! The reservation itself records the failure: an attempt that is never settled (a crash, a panic)
+//! has failed. A successful attempt takes back itself and the failures in a row before it; an
+//! attempt that could not be judged takes back only itself. Address and network only count failures
+//! that have happened.
 //!
-//! On each key, in the order of admissions, it guarantees:
+//! For each account and for each known origin, in the order of admissions, it guarantees:
 //!
 //! * Between two successes at most `burst` attempts are admitted, and one more for each wait that
 //!   passes.
@@ -18,32 +20,46 @@
 //! many long ones.
 
 use crate::limiter::bucket::{Bucket, KeyReservation};
+use crate::limiter::failures::{FailureWindows, WindowRule};
 use crate::limiter::rule::Rule;
 
-/// Whether an attempt is admitted. `K` names a bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Whether an attempt is admitted. `K` names what denies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decision<K> {
-    /// The attempt is reserved on every bucket, in their order.
-    Admitted(Vec<(K, KeyReservation)>),
-    /// The attempt is over a limit. No bucket was charged.
+    /// The attempt is reserved on the bucket.
+    Admitted(KeyReservation),
+    /// The attempt is over a limit. The bucket was not charged.
     Denied {
-        /// Milliseconds until every bucket that denies would admit the attempt.
+        /// Milliseconds until nothing that denies now would deny the attempt.
         wait: u64,
-        /// The bucket with the longest wait.
-        key: K,
+        /// What has the longest wait.
+        by: K,
     },
-    /// The attempt is over a limit only because of open attempts, which may still succeed. No
-    /// bucket was charged.
-    Contended {
-        /// The first bucket with such attempts.
-        key: K,
-    },
+    /// The attempt is over a limit only because of open attempts on the same bucket, which may
+    /// still succeed. The bucket was not charged.
+    Contended,
+}
+
+/// The failures from an address or a network, and their limit.
+#[derive(Debug, Clone)]
+pub(super) struct Place<K> {
+    pub(super) kind: K,
+    pub(super) rule: WindowRule,
+    pub(super) failures: FailureWindows,
+    /// The clock was set back, so the row must be stored even if nothing is counted in it.
+    pub(super) set_back: bool,
+}
+
+impl<K> Place<K> {
+    pub(super) fn new(kind: K, rule: WindowRule, failures: FailureWindows) -> Self {
+        Self { kind, rule, failures, set_back: false }
+    }
 }
 
 /// A bucket that an attempt is about to be charged to.
 #[derive(Debug, Clone)]
 pub(super) struct ChargedBucket<'a, K> {
-    pub(super) key: K,
+    pub(super) kind: K,
     pub(super) rule: &'a Rule,
     pub(super) bucket: Bucket,
     /// The clock was set back, so the bucket must be stored even if the attempt is not admitted.
@@ -51,36 +67,33 @@ pub(super) struct ChargedBucket<'a, K> {
 }
 
 impl<'a, K> ChargedBucket<'a, K> {
-    pub(super) fn new(key: K, rule: &'a Rule, bucket: Bucket) -> Self {
-        Self { key, rule, bucket, set_back: false }
+    pub(super) fn new(kind: K, rule: &'a Rule, bucket: Bucket) -> Self {
+        Self { kind, rule, bucket, set_back: false }
     }
 }
 
-/// Reserves an attempt on all of these buckets, or on none. `now` is in milliseconds since 1970.
-pub(super) fn reserve<K: Copy>(now: u64, charged: &mut [ChargedBucket<'_, K>]) -> Decision<K> {
-    let (mut longest, mut contended) = (None, None);
-    for ChargedBucket { key, rule, bucket, set_back } in charged.iter_mut() {
-        *set_back = bucket.catch_up(rule, now);
-        match bucket.wait(rule, now) {
-            None => {}
-            Some(_) if bucket.is_contended(rule) => {
-                contended.get_or_insert(*key);
-            }
-            Some(wait) if longest.is_none_or(|(longest, _)| wait > longest) => {
-                longest = Some((wait, *key));
-            }
-            Some(_) => {}
+/// Reserves an attempt on this bucket, unless the bucket or one of the places denies it. `now` is in
+/// milliseconds since 1970.
+pub(super) fn reserve<'p, K: Copy + 'p>(
+    now: u64,
+    charged: &mut ChargedBucket<'_, K>,
+    places: impl IntoIterator<Item = &'p mut Place<K>>,
+) -> Decision<K> {
+    let ChargedBucket { kind, rule, bucket, set_back } = charged;
+    *set_back = bucket.catch_up(rule, now);
+    let wait = bucket.wait(rule, now);
+    let contended = wait.is_some() && bucket.is_contended(rule);
+    let mut longest = wait.filter(|_| !contended).map(|wait| (wait, *kind));
+    for place in places {
+        place.set_back = place.failures.catch_up(&place.rule, now);
+        let wait = place.failures.wait(&place.rule, now);
+        if let Some(wait) = wait.filter(|wait| longest.is_none_or(|(longest, _)| *wait > longest)) {
+            longest = Some((wait, place.kind));
         }
     }
-    if let Some((wait, key)) = longest {
-        return Decision::Denied { wait, key };
+    match longest {
+        Some((wait, by)) => Decision::Denied { wait, by },
+        None if contended => Decision::Contended,
+        None => Decision::Admitted(bucket.charge(rule, now)),
     }
-    if let Some(key) = contended {
-        return Decision::Contended { key };
-    }
-    let reserved = charged.iter_mut().map(|charged| {
-        let ChargedBucket { key, rule, bucket, .. } = charged;
-        (*key, bucket.charge(rule, now))
-    });
-    Decision::Admitted(reserved.collect())
 }

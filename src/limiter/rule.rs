@@ -1,6 +1,6 @@
 //! The numbers of a limit, and how an attempt can end.
 
-/// The limits of one kind of key. Times are in milliseconds.
+/// The limits of an account, from known origins and from elsewhere. Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
     /// Failures in a row before the first wait.
@@ -9,8 +9,8 @@ pub(super) struct Rule {
     pub(super) base: u64,
     /// The longest wait.
     pub(super) cap: u64,
-    /// Failures in a row that lock the key. If `None`, only failures in a window are counted, and
-    /// none in a row.
+    /// Failures in a row that lock the key. If `None`, the failures in the window count as those in
+    /// a row, whatever succeeds in between, and nothing is locked.
     pub(super) consecutive_limit: Option<u32>,
     /// Failures in a window from which only one attempt per `cap` is admitted.
     pub(super) rolling_limit: u32,
@@ -25,15 +25,21 @@ impl Rule {
     pub(super) fn backoff(&self, beyond: u32) -> u64 {
         self.base.saturating_mul(1_u64.checked_shl(beyond).unwrap_or(u64::MAX)).min(self.cap)
     }
+
+    /// The rule for a row that several names share. A success of one name must not clear the
+    /// failures of another, so failures leave such a row only with their window.
+    pub(super) fn of_shared_row(&self) -> Self {
+        Self { consecutive_limit: None, ..self.clone() }
+    }
 }
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum AttemptOutcome {
-    /// The credentials were right.
+    /// The login was accepted.
     Success,
     /// The credentials were wrong, or the login was rejected for another reason.
     Failure,
-    /// The credentials could not be judged, through no fault of the caller.
+    /// The attempt could not be judged, through no fault of the caller, or needs another step.
     Inconclusive,
 }

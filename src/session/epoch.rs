@@ -7,11 +7,13 @@
 //! last log-out before it looks at the password; the session that it creates is refused if its
 //! subject was logged out with a greater number since.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::BoxError;
 use crate::state::StateKey;
 use crate::state::codec::{Reader, Stored, write_number};
+use crate::state::key::{Keys, Purpose};
 use crate::state::transaction::{RowKey, Transaction};
 
 /// A log-out: the last one of a subject, or the last one of all subjects.
@@ -43,6 +45,59 @@ impl Stored for SubjectEpoch {
 
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         Some(Self { number: reader.number()?, at: reader.number()? })
+    }
+}
+
+/// A digest of a subject. It stands in place of the subject in rows and in session identifiers, and
+/// yields the key of the row with the subject's last log-out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SubjectDigest([u8; Self::LENGTH]);
+
+impl SubjectDigest {
+    /// If two subjects had the same digest, a log-out of one would log out the other too, and
+    /// nothing worse. The digest is keyed, so nobody can look for such a pair.
+    pub(crate) const LENGTH: usize = 8;
+
+    pub(crate) const fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; Self::LENGTH] {
+        &self.0
+    }
+}
+
+/// Makes the keys of the rows in which log-outs are written. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct LogOuts {
+    issuer: Arc<str>,
+    keys: Keys,
+    last: RowKey<SubjectEpoch>,
+}
+
+impl LogOuts {
+    pub(crate) fn new(issuer: Arc<str>, keys: Keys) -> Self {
+        let last = keys.row(Purpose::LastEpoch, &[issuer.as_bytes(), b""]);
+        Self { issuer, keys, last }
+    }
+
+    pub(crate) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Key of the row that numbers the log-outs of all subjects.
+    pub(crate) fn last(&self) -> RowKey<SubjectEpoch> {
+        self.last
+    }
+
+    pub(crate) fn digest(&self, subject: &str) -> SubjectDigest {
+        let parts = [self.issuer.as_bytes(), subject.as_bytes()];
+        SubjectDigest(self.keys.key(Purpose::Subject, &parts).short_digest())
+    }
+
+    /// Key of a subject's row.
+    pub(crate) fn of(&self, subject: SubjectDigest) -> RowKey<SubjectEpoch> {
+        self.keys.row(Purpose::SubjectEpoch, &[self.issuer.as_bytes(), subject.as_bytes()])
     }
 }
 

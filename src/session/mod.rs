@@ -27,7 +27,7 @@ use crate::session::rotation::{Holder, Presented, SecretDigest, Session, Session
 pub use crate::session::token::RefreshKeys;
 use crate::session::token::{RawSessionId, RefreshToken, SECRET, TokenSecret};
 use crate::state::StateKey;
-use crate::state::transaction::{RowKey, Transaction};
+use crate::state::transaction::{HeldRows, RowKey, Transaction};
 use crate::time::{Clock, DEPLOYMENT_SKEW, Timestamp, millis};
 use crate::types::context::RequestContext;
 use crate::types::identifier::{SessionId, Subject};
@@ -70,12 +70,18 @@ pub(crate) enum Created {
     LoggedOut,
 }
 
-/// The result of one round of [`Sessions::create`].
-enum CreationRound {
+/// A step that is committed together with another one, and the keys of its rows.
+pub(crate) struct AlongWith<'a, F> {
+    pub(crate) rows: &'a [StateKey],
+    pub(crate) step: F,
+}
+
+/// The result of one round of [`Sessions::create`]. `S` is the result of the step along with it.
+enum CreationRound<S> {
     /// The session was created. `replaces` is whether it replaced another one that was stored.
-    Begun { replaces: bool },
+    Begun { replaces: bool, along: S },
     /// As in [`Created`].
-    LoggedOut,
+    LoggedOut { along: S },
     /// The subject's oldest session, which must be replaced, is not the one that was assumed. Try
     /// again with this one, or with none.
     Replaces(Option<[u8; 16]>),
@@ -108,17 +114,16 @@ pub(super) struct PresentedToken {
 
 /// Whether a step is only evaluated, or also written.
 #[derive(Clone, Copy)]
-pub(super) enum Intent<'a> {
+pub(super) enum Intent {
     Look,
-    /// Writes the step. The subject is known from looking before. `timeout` bounds how long it may
-    /// take, so that the client can retry before the retry window has passed.
+    /// Writes the step. `timeout` bounds how long it may take, so that the client can retry before
+    /// the retry window has passed.
     Take {
-        subject: &'a str,
         timeout: Duration,
     },
 }
 
-impl Intent<'_> {
+impl Intent {
     fn takes(self) -> bool {
         matches!(self, Self::Take { .. })
     }
@@ -151,11 +156,15 @@ impl Sessions {
 
     /// Creates a session. It replaces the subject's oldest session through this client if there are
     /// too many. An existing row is never overwritten.
-    pub(super) async fn create(
+    ///
+    /// `along` runs over its own rows in the same commit, whether or not the session is created.
+    pub(super) async fn create<S>(
         &self,
         NewSession { id, secret, session_id }: NewSession,
         granted: SessionGrant<'_>,
-    ) -> Result<Created, BoxError> {
+        held: &mut HeldRows,
+        along: AlongWith<'_, impl FnMut(&mut Transaction<'_>) -> Result<S, BoxError>>,
+    ) -> Result<(Created, S), BoxError> {
         let SessionGrant { holder, subject, epoch, scope, audiences, access_token_lifetime } =
             granted;
         let (revocations, state) = (&self.revocations, &self.revocations.state);
@@ -167,6 +176,7 @@ impl Sessions {
         let digest = secret.digest();
         let subject = subject.to_string();
         let mut session = Session::new(holder, subject, epoch, scope, audiences, digest);
+        let AlongWith { rows, mut step } = along;
         // Usually no session has to be replaced. Otherwise the first round finds out which one.
         let mut surplus = None;
         for round in 0..Self::ROUNDS {
@@ -177,10 +187,11 @@ impl Sessions {
             let replaced_key = replaced.as_ref().map(|replaced| revocations.session_key(replaced));
             let mut named = vec![keys.session.into(), keys.log_out.into(), keys.index.into()];
             named.extend(replaced_key.map(StateKey::from));
+            named.extend(rows);
             let create = |tx: &mut Transaction<'_>| {
                 let mut index = tx.get(keys.index)?.unwrap_or_default();
                 if tx.get(keys.log_out)?.unwrap_or_default().number > epoch {
-                    return Ok(CreationRound::LoggedOut);
+                    return Ok(CreationRound::LoggedOut { along: step(tx)? });
                 }
                 let oldest = index.surplus(self.config.sessions);
                 if oldest != surplus {
@@ -191,19 +202,17 @@ impl Sessions {
                 self.begin(tx, keys.session, &mut session, access_token_lifetime)?;
                 let replaces = replaced_key.map_or(Ok(false), |key| tx.contains(key))?;
                 replaced_key.map_or(Ok(()), |key| tx.delete(key))?;
-                Ok(CreationRound::Begun { replaces })
+                Ok(CreationRound::Begun { replaces, along: step(tx)? })
             };
-            match state.run(&named, create).await? {
-                CreationRound::Begun { replaces } => {
+            match state.run_held(held, Duration::MAX, &named, create).await? {
+                CreationRound::Begun { replaces, along } => {
                     let token = self.config.keys.write(0, id, 0, &secret);
                     let token = token.ok_or("there is no key for refresh tokens")?;
                     let issued = IssuedSession { id: session_id, token };
-                    return Ok(Created::Session {
-                        issued,
-                        replaced: replaced.filter(|_| replaces),
-                    });
+                    let replaced = replaced.filter(|_| replaces);
+                    return Ok((Created::Session { issued, replaced }, along));
                 }
-                CreationRound::LoggedOut => return Ok(Created::LoggedOut),
+                CreationRound::LoggedOut { along } => return Ok((Created::LoggedOut, along)),
                 CreationRound::Replaces(oldest) => surplus = oldest,
             }
         }
@@ -227,11 +236,11 @@ impl Sessions {
     }
 
     /// Makes a session's identifier and first secret. Nothing is written yet.
-    pub(super) fn new_session(&self) -> Result<NewSession, BoxError> {
-        let mut bytes = Zeroizing::new([0; 16 + SECRET]);
+    pub(super) fn new_session(&self, subject: &Subject) -> Result<NewSession, BoxError> {
+        let mut bytes = Zeroizing::new([0; RawSessionId::RANDOM + SECRET]);
         self.randomness.fill(&mut *bytes)?;
-        let (id, secret) = bytes.split_first_chunk().ok_or("there are more bytes than that")?;
-        let id = RawSessionId(*id);
+        let (random, secret) = bytes.split_first_chunk().ok_or("there are more bytes than that")?;
+        let id = RawSessionId::new(self.revocations.log_outs.digest(subject.as_str()), *random);
         Ok(NewSession {
             id,
             secret: TokenSecret::new(secret.try_into()?),
@@ -272,7 +281,8 @@ impl Sessions {
         used: &PresentedToken,
         holder: &Holder,
         terms: RefreshTerms,
-        intent: Intent<'_>,
+        intent: Intent,
+        held: &mut HeldRows,
     ) -> Result<(Step, Option<Session>), BoxError> {
         let rule = SessionRule {
             window: millis(self.config.window),
@@ -286,7 +296,7 @@ impl Sessions {
             successors: &used.digests,
         };
         let seen = self
-            .change(&used.session_id, intent, |session, logged_out, now| {
+            .change(used.token.session, intent, held, |session, logged_out, now| {
                 let before = session.clone();
                 let step = session.use_token(presented, holder, logged_out, &rule, now);
                 let writes = step == Step::Reused || intent.takes() && *session != before;
@@ -306,39 +316,55 @@ impl Sessions {
         Ok(seen)
     }
 
-    /// Changes a session's row, given the subject's current epoch and the time. `change` returns
-    /// for how long beyond the end of the session the row is kept, or `None` if it need not be
-    /// written.
+    /// Changes a session's row, given the number of its subject's last log-out and the time.
+    /// `change` returns for how long beyond the end of the session the row is kept, or `None` if it
+    /// need not be written.
     async fn change<T>(
         &self,
-        session_id: &SessionId,
-        intent: Intent<'_>,
+        id: RawSessionId,
+        intent: Intent,
+        held: &mut HeldRows,
         change: impl Fn(&mut Session, u64, u64) -> (T, Option<Duration>),
     ) -> Result<Option<(T, Session)>, BoxError> {
-        let session_key = self.revocations.session_key(session_id);
-        // A session never changes its subject, so the subject can be read before the transaction.
-        let (subject, timeout) = match intent {
-            Intent::Take { subject, timeout } => (subject.to_owned(), timeout),
-            Intent::Look => match self.session(session_id).await? {
-                Some(session) => (session.subject, Duration::MAX),
-                None => return Ok(None),
-            },
-        };
-        let subject_key = self.revocations.epoch_keys(&subject).own;
-        let step = |tx: &mut Transaction<'_>| {
-            let Some(mut session) = tx.get(session_key)? else { return Ok(None) };
-            let (logged_out, now) =
-                (tx.get(subject_key)?.unwrap_or_default().number, tx.now().unix_millis());
-            let (output, access_token_lifetime) = change(&mut session, logged_out, now);
-            if let Some(access_token_lifetime) = access_token_lifetime {
-                tx.put(session_key, &session, ttl(&session, now, access_token_lifetime))?;
+        let session_key = self.revocations.session_key(&id.to_session_id()?);
+        let log_outs = &self.revocations.log_outs;
+        let mut log_out_key = log_outs.of(id.subject());
+        loop {
+            let step = |tx: &mut Transaction<'_>| {
+                let Some(mut session) = tx.get(session_key)? else { return Ok(Ok(None)) };
+                let of_subject = log_outs.of(log_outs.digest(&session.subject));
+                if of_subject != log_out_key {
+                    return Ok(Err(of_subject));
+                }
+                let (logged_out, now) =
+                    (tx.get(log_out_key)?.unwrap_or_default().number, tx.now().unix_millis());
+                let (output, access_token_lifetime) = change(&mut session, logged_out, now);
+                if let Some(access_token_lifetime) = access_token_lifetime {
+                    tx.put(session_key, &session, ttl(&session, now, access_token_lifetime))?;
+                }
+                Ok(Ok(Some((output, session))))
+            };
+            let timeout = match intent {
+                Intent::Look => Duration::MAX,
+                Intent::Take { timeout } => timeout,
+            };
+            let keys = [session_key.into(), log_out_key.into()];
+            match self.revocations.state.run_held(held, timeout, &keys, step).await? {
+                Ok(changed) => return Ok(changed),
+                // The identifier was made when identifiers did not name the subject.
+                Err(of_subject) => log_out_key = of_subject,
             }
-            Ok(Some((output, session)))
-        };
-        self.revocations
-            .state
-            .run_within(timeout, &[session_key.into(), subject_key.into()], step)
-            .await
+        }
+    }
+
+    /// The keys of the rows that the use of this refresh token reads; none if it is not ours.
+    pub(crate) fn rows_of(&self, text: &str) -> Vec<StateKey> {
+        let session = self.config.keys.read(text).map(|token| token.session);
+        let rows = session.and_then(|id| {
+            let session_key = self.revocations.session_key(&id.to_session_id().ok()?);
+            Some([session_key.into(), self.revocations.log_outs.of(id.subject()).into()])
+        });
+        rows.into_iter().flatten().collect()
     }
 
     /// The text of the successor at `index`, as the step has decided.
@@ -376,7 +402,9 @@ impl Sessions {
     pub(crate) async fn active(&self, text: &str) -> Result<Option<Found>, BoxError> {
         let Some(used) = self.read(text) else { return Ok(None) };
         let (generation, digest) = (used.token.generation, used.digest);
-        let look = self.change(&used.session_id, Intent::Look, |session, logged_out, now| {
+        let mut held = HeldRows::default();
+        let id = used.token.session;
+        let look = self.change(id, Intent::Look, &mut held, |session, logged_out, now| {
             let ended = session.end(logged_out).is_some() || session.has_expired(now);
             (!ended && session.is_current(generation, &digest), None)
         });

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::environment::SystemRandom;
 use crate::error::{BoxError, TokenFault};
-use crate::session::epoch::{SubjectEpoch, SubjectEpochKeys};
+use crate::session::epoch::{LogOuts, SubjectEpoch, SubjectEpochKeys};
 use crate::session::index::SessionIndex;
 use crate::session::rotation::Session;
 use crate::state::codec::{Reader, Stored};
@@ -29,8 +29,8 @@ use crate::types::token::TokenDetails;
 pub struct Revocations {
     pub(crate) state: Arc<State>,
     pub(crate) issuer: Arc<str>,
-    /// Key of the row that numbers the log-outs, which every login reads.
-    log_outs: RowKey<SubjectEpoch>,
+    /// The keys of log-outs.
+    pub(crate) log_outs: LogOuts,
 }
 
 /// The revocation status of an access token: why it was revoked, if it was, and the tenant in which
@@ -64,7 +64,7 @@ impl Revocations {
     }
 
     pub(crate) fn new(state: Arc<State>, issuer: Arc<str>) -> Self {
-        let log_outs = state.keys.row(Purpose::LastEpoch, &[issuer.as_bytes(), b""]);
+        let log_outs = LogOuts::new(issuer.clone(), state.keys.clone());
         Self { state, issuer, log_outs }
     }
 
@@ -109,7 +109,7 @@ impl Revocations {
 
     /// The last log-out everywhere, of any subject.
     pub(crate) async fn last_log_out(&self) -> Result<SubjectEpoch, BoxError> {
-        Ok(self.state.get(self.log_outs).await?.unwrap_or_default())
+        Ok(self.state.get(self.log_outs.last()).await?.unwrap_or_default())
     }
 
     /// The last log-out everywhere of this subject.
@@ -144,7 +144,8 @@ impl Revocations {
     }
 
     pub(crate) fn epoch_keys(&self, subject: &str) -> SubjectEpochKeys {
-        SubjectEpochKeys { all: self.log_outs, own: self.key(Purpose::SubjectEpoch, subject) }
+        let own = self.log_outs.of(self.log_outs.digest(subject));
+        SubjectEpochKeys { all: self.log_outs.last(), own }
     }
 
     /// Key of the row that lists a subject's sessions through a client.

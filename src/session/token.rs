@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::error::BoxError;
 use crate::jose::KeyError;
+use crate::session::epoch::SubjectDigest;
 use crate::session::rotation::SecretDigest;
 use crate::types::digest::sha256;
 use crate::types::identifier::SessionId;
@@ -79,12 +80,33 @@ impl TokenSecret {
     }
 }
 
-/// The random identifier of a session. It also stands in its access tokens (`sid`), and is no
-/// secret.
+/// The identifier of a session: a digest of its subject, and random bytes. It also stands in its
+/// access tokens (`sid`), and is no secret.
+///
+/// The digest tells which row holds the subject's last log-out, so that a refresh reads it together
+/// with the session's row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RawSessionId(pub(crate) [u8; SESSION_ID]);
 
 impl RawSessionId {
+    /// The random bytes distinguish the sessions of one subject, of which there are at most a few
+    /// hundred for each client. If two were the same, the second would not be created.
+    pub(crate) const RANDOM: usize = SESSION_ID - SubjectDigest::LENGTH;
+
+    pub(crate) fn new(subject: SubjectDigest, random: [u8; Self::RANDOM]) -> Self {
+        let mut id = [0; SESSION_ID];
+        for (to, from) in id.iter_mut().zip(subject.as_bytes().iter().chain(&random)) {
+            *to = *from;
+        }
+        Self(id)
+    }
+
+    /// The subject's digest. In an identifier of an earlier version, random bytes stand there.
+    pub(crate) fn subject(&self) -> SubjectDigest {
+        let [digest @ .., _, _, _, _, _, _, _, _] = self.0;
+        SubjectDigest::from_bytes(digest)
+    }
+
     /// The session's identifier in access tokens: base64url.
     pub(crate) fn to_session_id(self) -> Result<SessionId, BoxError> {
         let mut text = [0; SESSION_ID_TEXT];

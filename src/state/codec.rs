@@ -17,6 +17,11 @@ pub(crate) trait Stored: Sized {
     /// over.
     fn decode(reader: &mut Reader<'_>) -> Option<Self>;
 
+    /// Reads a row of this form. Override it for a row that was once written in another form.
+    fn decode_form(form: u8, reader: &mut Reader<'_>) -> Option<Self> {
+        if form == Self::FORM { Self::decode(reader) } else { None }
+    }
+
     /// The likely length in bytes.
     fn size_hint(&self) -> usize {
         64
@@ -39,8 +44,8 @@ pub(crate) fn to_bytes<R: Stored>(row: &R) -> Vec<u8> {
 pub(crate) fn from_bytes<R: Stored>(bytes: &[u8]) -> Result<R, UnreadableRow> {
     let mut reader = Reader(bytes);
     let mut read = || {
-        (reader.byte()? == R::FORM).then_some(())?;
-        let row = R::decode(&mut reader)?;
+        let form = reader.byte()?;
+        let row = R::decode_form(form, &mut reader)?;
         reader.end()?;
         Some(row)
     };

@@ -62,6 +62,12 @@ impl StateKey {
         is_counter.then_some(Self(key))
     }
 
+    /// Eight bytes of the digest, for a row that names what it is about by them.
+    pub(crate) fn short_digest(&self) -> [u8; 8] {
+        let [_, a, b, c, d, e, f, g, h, ..] = self.0;
+        [a, b, c, d, e, f, g, h]
+    }
+
     /// One of 256 groups, by a byte of the digest that is not part of the hash.
     pub(crate) fn group(&self) -> u8 {
         let [_, _, _, _, _, _, _, _, _, group, ..] = self.0;
@@ -94,7 +100,7 @@ pub(crate) enum Purpose {
     Source = 2,
     /// Attempts from a network that is likely to belong to one party.
     Network = 3,
-    /// Attempts on a user name through a client, from a known origin.
+    /// A known origin. No row: the digest by which an account's row names it. (It was once a row.)
     Origin = 4,
     /// Failed authentications of a client from an address.
     ClientAtSource = 5,
@@ -112,6 +118,10 @@ pub(crate) enum Purpose {
     RevokedToken = 11,
     /// The session index: a subject's sessions through a client.
     SessionIndex = 12,
+    /// Failed authentications of a client from a network.
+    ClientAtNetwork = 13,
+    /// A subject. No row: the digest of a subject that other rows name.
+    Subject = 15,
 }
 
 /// The secret under which the keys of a shared store are digests. All instances need the same one.

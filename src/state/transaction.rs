@@ -10,7 +10,9 @@ use crate::error::BoxError;
 use crate::future::before;
 use crate::state::codec::{Stored, from_bytes, to_bytes};
 use crate::state::key::{Keys, Purpose, StateKey};
-use crate::state::{Change, Commit, Expected, InMemoryState, Loaded, StateStore, Write};
+use crate::state::{
+    Change, Commit, Expected, InMemoryState, Loaded, Row, StateStore, Version, Write,
+};
 use crate::time::{Clock, Timestamp};
 
 /// The key of a row, with the type of the value that is stored under it.
@@ -116,6 +118,16 @@ impl<'a> Transaction<'a> {
         self.write(key, Write::Put { value, ttl })
     }
 
+    pub(crate) fn put_weighed<R: Stored>(
+        &mut self,
+        key: RowKey<R>,
+        row: &R,
+        ttl: Duration,
+        _weight: u8,
+    ) -> Result<(), BoxError> {
+        self.put(key, row, ttl)
+    }
+
     /// Deletes the row under this key, if there is one.
     pub(crate) fn delete<R>(&mut self, key: RowKey<R>) -> Result<(), BoxError> {
         if self.contains(key)? { self.write(key, Write::Delete) } else { Ok(()) }
@@ -178,12 +190,15 @@ impl State {
         keys: &[StateKey],
         step: impl FnMut(&mut Transaction<'_>) -> Result<T, BoxError>,
     ) -> Result<T, BoxError> {
-        self.run_within(self.timeout, keys, step).await
+        self.run_held(&mut HeldRows::default(), self.timeout, keys, step).await
     }
 
-    /// The same as [`run`](Self::run), with a shorter timeout.
-    pub(crate) async fn run_within<T>(
+    /// The same as [`run`](Self::run), over rows that the request holds already: only rows that it
+    /// does not hold are loaded, and what was written is held afterwards. `timeout` bounds how long
+    /// it may take, if it is shorter than the store's.
+    pub(crate) async fn run_held<T>(
         &self,
+        held: &mut HeldRows,
         timeout: Duration,
         keys: &[StateKey],
         step: impl FnMut(&mut Transaction<'_>) -> Result<T, BoxError>,
@@ -193,8 +208,33 @@ impl State {
             Backend::Shared(store) => {
                 // Boxed because the future is large, and a host with state in memory never needs
                 // it.
-                let run = Box::pin(self.run_shared(&**store, keys, step));
+                let run = Box::pin(self.run_shared(&**store, held, keys, step));
                 self.in_time(timeout.min(self.timeout), run).await
+            }
+        }
+    }
+
+    /// Loads the rows under these keys in one call, for the steps that will run over them. State in
+    /// memory has nothing to load ahead, so `keys` is not even called for it.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails or does not answer in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed.
+    pub(crate) async fn hold(
+        &self,
+        held: &mut HeldRows,
+        keys: impl FnOnce() -> Vec<StateKey>,
+    ) -> Result<(), BoxError> {
+        match &self.backend {
+            Backend::Local(_) => Ok(()),
+            Backend::Shared(store) => {
+                let keys = sorted(&keys());
+                let load = Box::pin(async { held.load(&**store, &keys, &*self.clock).await });
+                self.in_time(self.timeout, load).await
             }
         }
     }
@@ -250,18 +290,20 @@ impl State {
     async fn run_shared<T>(
         &self,
         store: &dyn StateStore,
+        held: &mut HeldRows,
         keys: &[StateKey],
         mut step: impl FnMut(&mut Transaction<'_>) -> Result<T, BoxError>,
     ) -> Result<T, BoxError> {
-        let mut keys: Vec<StateKey> = keys.to_vec();
-        keys.sort_unstable();
-        let mut loaded = load(store, &keys).await?;
+        let keys = sorted(keys);
         let mut round = 0_u32;
         loop {
+            held.load(store, &keys, &*self.clock).await?;
+            let rows: Vec<Option<&Row>> = keys.iter().map(|key| held.row(key)).collect();
             let (output, mut writes) = {
-                let values = loaded.rows.iter().map(|row| row.as_ref().map(|row| &*row.value));
-                let opened = values.map(|value| Opened { value, shared: false });
-                let mut tx = Transaction::new(loaded.now, &keys, opened.collect());
+                let opened = rows
+                    .iter()
+                    .map(|row| Opened { value: row.map(|row| &*row.value), shared: false });
+                let mut tx = Transaction::new(held.now(&*self.clock), &keys, opened.collect());
                 (step(&mut tx)?, tx.into_writes())
             };
             if writes.is_empty() {
@@ -269,21 +311,24 @@ impl State {
             }
             writes.sort_unstable_by_key(|(index, _)| *index);
             let change = |(index, write): (usize, Write)| {
-                let (key, row) = (keys.get(index)?, loaded.rows.get(index)?);
-                Some(Change { key: *key, expected: Expected::of(row.as_ref()), write })
+                let (key, row) = (keys.get(index)?, rows.get(index)?);
+                Some(Change { key: *key, expected: Expected::of(*row), write })
             };
             let changes =
                 writes.into_iter().map(change).collect::<Option<Vec<_>>>().ok_or(NOT_NAMED)?;
             match store.commit(&changes).await? {
-                Commit::Committed { .. } => return Ok(output),
+                Commit::Committed { versions } => {
+                    held.committed(changes, versions);
+                    return Ok(output);
+                }
                 // After the first conflict, try again at once with the rows that came with it,
                 // before they get older. After that, back off.
                 Commit::Conflict { fresh: Some(fresh) } if round == 0 => {
-                    renew(&mut loaded, &keys, &changes, fresh)?
+                    held.renew(&changes, fresh, &*self.clock)?;
                 }
                 Commit::Conflict { .. } => {
                     self.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await;
-                    loaded = load(store, &keys).await?;
+                    held.release(&keys);
                 }
             }
             round = round.saturating_add(1);
@@ -292,12 +337,17 @@ impl State {
 
     /// Waits for a random part of `first`, doubled `round` times, up to `longest`.
     pub(crate) async fn pause(&self, first: Duration, round: u32, longest: Duration) {
+        self.clock.sleep(self.jitter(first, round, longest)).await;
+    }
+
+    /// A random part of `first`, doubled `round` times, up to `longest`.
+    pub(crate) fn jitter(&self, first: Duration, round: u32, longest: Duration) -> Duration {
         let span = first.saturating_mul(1_u32.checked_shl(round).unwrap_or(u32::MAX)).min(longest);
         let mut part = [u8::MAX / 2];
         // Without randomness every caller waits for half of the span, which is also correct.
         let _ = self.randomness.fill(&mut part);
         let [part] = part;
-        self.clock.sleep(span * (u32::from(part) + 1) / 256).await;
+        span * (u32::from(part) + 1) / 256
     }
 }
 
@@ -309,23 +359,94 @@ async fn load(store: &dyn StateStore, keys: &[StateKey]) -> Result<Loaded, BoxEr
     if loaded.rows.len() == keys.len() { Ok(loaded) } else { Err(NOT_EACH.into()) }
 }
 
-/// Replaces the loaded rows of a conflict by its fresh ones.
-fn renew(
-    loaded: &mut Loaded,
-    keys: &[StateKey],
-    changes: &[Change],
-    fresh: Loaded,
-) -> Result<(), BoxError> {
-    if fresh.rows.len() != changes.len() {
-        return Err(NOT_EACH.into());
+/// These keys in ascending order, each once.
+fn sorted(keys: &[StateKey]) -> Vec<StateKey> {
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// The rows of a shared store that a request has loaded or written, with their versions, so that
+/// its next transaction over them needs no load. They may be out of date: what is written is
+/// checked at the commit, and what is only read may be as old as the request.
+#[derive(Default)]
+pub(crate) struct HeldRows {
+    /// `None` is a row that is known to be absent.
+    rows: Vec<(StateKey, Option<Row>)>,
+    /// The store's clock and the engine's at the last load.
+    clocks: Option<(Timestamp, Timestamp)>,
+}
+
+impl HeldRows {
+    fn row(&self, key: &StateKey) -> Option<&Row> {
+        self.rows.iter().find(|(own, _)| own == key)?.1.as_ref()
     }
-    loaded.now = fresh.now;
-    for (change, row) in changes.iter().zip(fresh.rows) {
-        let place =
-            keys.binary_search(&change.key).ok().and_then(|index| loaded.rows.get_mut(index));
-        *place.ok_or(NOT_NAMED)? = row;
+
+    /// The time by the store's clock: that of the last load, and what has passed since by the
+    /// engine's.
+    fn now(&self, clock: &dyn Clock) -> Timestamp {
+        let now = clock.now();
+        self.clocks.map_or(now, |(stores, own)| stores.plus(now.since(own)))
     }
-    Ok(())
+
+    /// Loads those of these rows that are not held.
+    async fn load(
+        &mut self,
+        store: &dyn StateStore,
+        keys: &[StateKey],
+        clock: &dyn Clock,
+    ) -> Result<(), BoxError> {
+        let is_held = |key: &StateKey| self.rows.iter().any(|(own, _)| own == key);
+        let missing: Vec<StateKey> = keys.iter().filter(|key| !is_held(key)).copied().collect();
+        if missing.is_empty() && self.clocks.is_some() {
+            return Ok(());
+        }
+        let Loaded { now, rows } = load(store, &missing).await?;
+        self.clocks = Some((now, clock.now()));
+        self.rows.extend(missing.into_iter().zip(rows));
+        Ok(())
+    }
+
+    /// What these changes have written.
+    fn committed(&mut self, changes: Vec<Change>, versions: Vec<Option<Version>>) {
+        let known = versions.len() == changes.len();
+        let versions = versions.into_iter().chain(std::iter::repeat(None));
+        for (Change { key, write, .. }, version) in changes.into_iter().zip(versions) {
+            self.rows.retain(|(own, _)| *own != key);
+            match (write, version) {
+                (Write::Put { value, .. }, Some(version)) if known => {
+                    self.rows.push((key, Some(Row { version, value })));
+                }
+                (Write::Delete, None) if known => self.rows.push((key, None)),
+                // Not held: the next transaction loads the row.
+                _ => {}
+            }
+        }
+    }
+
+    /// Replaces the rows of a conflict by its fresh ones.
+    fn renew(
+        &mut self,
+        changes: &[Change],
+        fresh: Loaded,
+        clock: &dyn Clock,
+    ) -> Result<(), BoxError> {
+        if fresh.rows.len() != changes.len() {
+            return Err(NOT_EACH.into());
+        }
+        self.clocks = Some((fresh.now, clock.now()));
+        for (change, row) in changes.iter().zip(fresh.rows) {
+            self.rows.retain(|(own, _)| *own != change.key);
+            self.rows.push((change.key, row));
+        }
+        Ok(())
+    }
+
+    /// Holds these rows no longer, so that they are loaded again.
+    pub(crate) fn release(&mut self, keys: &[StateKey]) {
+        self.rows.retain(|(own, _)| !keys.contains(own));
+    }
 }
 
 #[cfg(test)]
@@ -334,7 +455,6 @@ mod tests {
     use crate::session::epoch::SubjectEpoch;
     use crate::session::index::SessionIndex;
     use crate::state::test_support::TestState;
-    use crate::state::{Row, Version};
 
     const LIFE: Duration = Duration::from_secs(60);
 
@@ -355,22 +475,42 @@ mod tests {
     }
 
     #[test]
-    fn the_rows_of_a_conflict_take_the_places_of_their_keys() {
+    fn what_was_written_or_came_with_a_conflict_is_held() {
         let memory = TestState::new();
-        let mut keys = ["a", "b", "c"].map(|name| StateKey::from(subject(&memory, name)));
-        keys.sort_unstable();
+        let [a, b, c] = ["a", "b", "c"].map(|name| StateKey::from(subject(&memory, name)));
         let row = |number| Row { version: Version::new(number), value: vec![number as u8] };
-        let change = |key| Change { key, expected: Expected::Absent, write: Write::Delete };
-        let mut loaded = Loaded {
-            now: Timestamp::from_unix_seconds(1),
-            rows: vec![Some(row(1)), Some(row(2)), None],
+        let change = |key, write| Change { key, expected: Expected::Absent, write };
+        let put = |number| Write::Put { value: vec![number], ttl: LIFE };
+        let start = memory.clock.now();
+        let mut held = HeldRows {
+            rows: vec![(a, Some(row(1))), (b, Some(row(2))), (c, None)],
+            clocks: Some((Timestamp::from_unix_seconds(1), start)),
         };
-        let changes = [change(keys[0]), change(keys[2])];
-        let fresh = Loaded { now: Timestamp::from_unix_seconds(2), rows: vec![None, Some(row(3))] };
-        renew(&mut loaded, &keys, &changes, fresh.clone()).unwrap();
-        let expected = vec![None, Some(row(2)), Some(row(3))];
-        assert_eq!(loaded, Loaded { now: Timestamp::from_unix_seconds(2), rows: expected });
-        assert!(renew(&mut loaded, &keys, &changes[..1], fresh).is_err());
+        memory.clock.advance(LIFE);
+        assert_eq!(held.now(&memory.clock), Timestamp::from_unix_seconds(61));
+
+        let changes = [change(a, Write::Delete), change(c, put(3))];
+        let fresh = Loaded { now: Timestamp::from_unix_seconds(5), rows: vec![None, Some(row(3))] };
+        held.renew(&changes, fresh.clone(), &memory.clock).unwrap();
+        assert_eq!(
+            [a, b, c].map(|key| held.row(&key).cloned()),
+            [None, Some(row(2)), Some(row(3))]
+        );
+        assert_eq!(held.now(&memory.clock), Timestamp::from_unix_seconds(5));
+        assert!(held.renew(&changes[..1], fresh, &memory.clock).is_err());
+
+        let changes = vec![change(a, put(7)), change(b, Write::Delete)];
+        held.committed(changes.clone(), vec![Some(Version::new(7)), None]);
+        assert_eq!(
+            [a, b, c].map(|key| held.row(&key).cloned()),
+            [Some(row(7)), None, Some(row(3))]
+        );
+        assert!(held.rows.iter().any(|(key, row)| *key == b && row.is_none()));
+        // A store that does not tell each version: the rows are loaded again.
+        held.committed(changes, vec![Some(Version::new(8))]);
+        assert_eq!(held.rows, [(c, Some(row(3)))]);
+        held.release(&[c]);
+        assert!(held.rows.is_empty());
     }
 
     /// Stores rely on it: a deletion always expects a version.

@@ -66,9 +66,9 @@ impl Login {
     /// right. The caller gets 403 with this error code; use [`member`](Self::member) to add what
     /// the client needs to continue.
     ///
-    /// This outcome counts as a success: it clears the name's count of consecutive failures. Never
-    /// return it for a *wrong* second factor, or an attacker who has the password may guess factors
-    /// without limit; return [`rejected`](Self::rejected) instead.
+    /// This outcome takes back its own attempt and clears no failures before it, so that whoever has
+    /// stolen a password gets no more guesses at the second factor than at the password. Never
+    /// return it for a *wrong* second factor: return [`rejected`](Self::rejected), which counts.
     ///
     /// `code` holds one or more of the characters `!`, `#` to `[` and `]` to `~`, and must not be an
     /// [`ErrorCode`](crate::error::ErrorCode) that the engine sends itself. Any other code becomes
@@ -140,7 +140,6 @@ impl Login {
         self
     }
 
-    #[cfg(feature = "argon2")]
     pub(crate) fn outcome(&self) -> &Outcome {
         &self.0
     }

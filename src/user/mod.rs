@@ -4,6 +4,7 @@
 mod authenticator;
 mod gate;
 mod login;
+mod password_use;
 
 #[cfg(feature = "argon2")]
 pub(crate) mod password;
@@ -12,3 +13,4 @@ pub use authenticator::{LoginAttempt, UserAuthenticator};
 pub use gate::{AccountGate, Admission};
 pub use login::Login;
 pub(crate) use login::{Accepted, Outcome};
+pub(crate) use password_use::PasswordUse;

@@ -29,7 +29,7 @@ async fn a_client_that_fails_too_often_from_an_address_waits_there_and_only_ther
             for _ in 0..20 {
                 fail(client).await.is(401, "invalid_client");
             }
-            fail(client).await.waits(60);
+            fail(client).await.waits(1_200);
         }
         // Even the right secret is refused now, and a client that does not exist gets the same
         // answer.

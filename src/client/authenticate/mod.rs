@@ -134,7 +134,7 @@ impl<'r> Credential<'r> {
 
     /// The clients that the request may mean, each once. There are several only if the identifier
     /// in a Basic header has several readings: at least one, at most three. Raw.
-    pub(crate) fn client_ids(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn client_ids(&self) -> impl Iterator<Item = &str> + Clone {
         let ids: ClientIds<'_> = match self {
             Self::Secret(secret) => secret.client_ids(),
             Self::Assertion(assertion) => [Some(assertion.client_id()), None, None],
