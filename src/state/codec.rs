@@ -3,11 +3,12 @@
 //! that no other bytes are taken for a row.
 
 /// A row that can be stored. The stored bytes outlive a version of this crate: a row whose form
-/// changes needs another [`FORM`](Self::FORM).
+/// changes needs another [`FORM`](Self::FORM), and reads the older forms in
+/// [`decode_form`](Self::decode_form).
 pub(crate) trait Stored: Sized {
     /// The name of the row in error messages.
     const NAME: &'static str;
-    /// The first byte of the stored form.
+    /// The first byte of the form that is written.
     const FORM: u8 = 1;
 
     /// Writes everything after the first byte.
@@ -17,7 +18,8 @@ pub(crate) trait Stored: Sized {
     /// over.
     fn decode(reader: &mut Reader<'_>) -> Option<Self>;
 
-    /// Reads a row of this form. Override it for a row that was once written in another form.
+    /// Reads a row of this form; `None` if the form is unknown. A type that still reads older forms
+    /// overrides this. By default only the form that is written is read.
     fn decode_form(form: u8, reader: &mut Reader<'_>) -> Option<Self> {
         if form == Self::FORM { Self::decode(reader) } else { None }
     }
@@ -40,7 +42,7 @@ pub(crate) fn to_bytes<R: Stored>(row: &R) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// If the bytes are not exactly what [`to_bytes`] writes.
+/// If the bytes are not exactly what [`to_bytes`] writes, or has written in an older form.
 pub(crate) fn from_bytes<R: Stored>(bytes: &[u8]) -> Result<R, UnreadableRow> {
     let mut reader = Reader(bytes);
     let mut read = || {
@@ -161,6 +163,42 @@ mod tests {
             let mut reader = Reader(&bytes);
             prop_assert_eq!((reader.number(), reader.end()), (Some(number), Some(())));
             prop_assert_eq!(Reader(&bytes[..bytes.len() - 1]).number(), None);
+        }
+    }
+
+    /// A row that had one number in its first form, and has two in its second.
+    #[derive(Debug, PartialEq)]
+    struct Grown(u64, u64);
+
+    impl Stored for Grown {
+        const NAME: &'static str = "a test";
+        const FORM: u8 = 2;
+
+        fn encode(&self, bytes: &mut Vec<u8>) {
+            write_number(bytes, self.0);
+            write_number(bytes, self.1);
+        }
+
+        fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+            Some(Self(reader.number()?, reader.number()?))
+        }
+
+        fn decode_form(form: u8, reader: &mut Reader<'_>) -> Option<Self> {
+            match form {
+                1 => Some(Self(reader.number()?, 0)),
+                2 => Self::decode(reader),
+                _ => None,
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_an_older_form_is_read_and_is_written_in_the_newest() {
+        assert_eq!(from_bytes(&[1, 7]), Ok(Grown(7, 0)));
+        assert_eq!(to_bytes(&Grown(7, 0)), [2, 7, 0]);
+        assert_eq!(from_bytes(&[2, 7, 5]), Ok(Grown(7, 5)));
+        for bytes in [&[][..], &[1], &[1, 7, 5], &[2, 7], &[3, 7], &[0, 7]] {
+            assert_eq!(from_bytes::<Grown>(bytes), Err(UnreadableRow("a test")), "{bytes:?}");
         }
     }
 
