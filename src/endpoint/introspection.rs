@@ -42,8 +42,9 @@ impl From<Introspection> for HttpResponse {
         match introspection {
             Introspection::Inactive => {}
             Introspection::AccessToken(details) => {
-                let scope = (!details.scope.is_empty()).then(|| details.scope.as_str());
-                scope.into_iter().for_each(|scope| body.plain("scope", scope.as_bytes()));
+                if !details.scope.is_empty() {
+                    body.plain("scope", details.scope.as_str().as_bytes());
+                }
                 body.text("client_id", details.client_id.as_str());
                 body.plain("token_type", b"Bearer");
                 body.value("exp", &details.expires_at);
@@ -67,7 +68,9 @@ impl From<Introspection> for HttpResponse {
                 body.members(&further);
             }
             Introspection::RefreshToken { issuer, client_id, subject, scope, expires_at } => {
-                body.plain("scope", scope.as_str().as_bytes());
+                if !scope.is_empty() {
+                    body.plain("scope", scope.as_str().as_bytes());
+                }
                 body.text("client_id", &client_id);
                 body.value("exp", &expires_at);
                 body.text("sub", &subject);

@@ -102,6 +102,22 @@ async fn a_client_is_told_of_its_own_refresh_token() {
     assert_eq!(sessions.introspect("app", &pair.refresh).await.body, INACTIVE);
 }
 
+/// RFC 6749 section 3.3 has no empty scope.
+#[tokio::test]
+async fn a_refresh_token_without_a_scope_is_introspected_without_the_member() {
+    let sessions = Sessions::with(|refresh| refresh.required_scope("".parse().unwrap()));
+    sessions.world.clients.insert(
+        Client::confidential("app", ClientSecret::digest_of("app-secret"))
+            .grants([Grant::Password, Grant::RefreshToken]),
+    );
+    let form = OFFLINE.replace("&scope=profile+offline_access", "");
+    let pair = Pair::of(&sessions.ask("app", &form).await);
+    for token in [&pair.refresh, &pair.access] {
+        let answer = sessions.introspect("app", token).await.json();
+        assert_eq!((&answer["active"], answer.get("scope")), (&json!(true), None));
+    }
+}
+
 /// Requirement 121, incidents I7 and R19: a token is inactive as soon as its account or its client
 /// is disabled.
 #[tokio::test]
