@@ -63,7 +63,7 @@ impl From<Introspection> for HttpResponse {
                 // The host's own claims must not override a member of the answer.
                 let mut further = details.claims;
                 further.retain(|name, value: &mut Value| {
-                    !OWN.contains(&name.as_str()) && !value.is_null()
+                    !OWN.contains(&name.as_str()) && name != "login_epoch" && !value.is_null()
                 });
                 body.members(&further);
             }

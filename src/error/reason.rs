@@ -254,12 +254,9 @@ pub enum ServerFault {
     AccountNames,
     /// The [`AccountGate`](crate::AccountGate) failed. 503.
     AccountGate,
-    /// The subject was logged out everywhere during the login, so the server cannot tell whether
-    /// the password was the old or the new one. 503.
+    /// The subject was logged out everywhere during a login that was to begin a session, so the
+    /// server cannot tell whether the password was the old or the new one. 503.
     LoggedOutMeanwhile,
-    /// The subject's last log-out is dated more than two seconds ahead of this instance's clock, so
-    /// a token issued now would count as revoked. 503, with the time to wait.
-    LogOutAhead,
     /// The refresh token was used a moment ago, and its successor cannot be sent again. 503;
     /// nothing changes.
     RefreshContended,

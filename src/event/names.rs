@@ -230,7 +230,6 @@ impl ServerFault {
             Self::AccountNames => "account_names",
             Self::AccountGate => "account_gate",
             Self::LoggedOutMeanwhile => "logged_out_meanwhile",
-            Self::LogOutAhead => "log_out_ahead",
             Self::RefreshContended => "refresh_contended",
             Self::RefreshKeyMissing => "refresh_key_missing",
             Self::StateStore => "state_store",

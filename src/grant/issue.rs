@@ -38,6 +38,17 @@ pub(super) struct Granted<'a> {
     pub(super) started: Timestamp,
 }
 
+/// What else an access token is revoked with.
+#[derive(Clone, Copy)]
+pub(super) enum RevokedWith<'a> {
+    /// Its session, which a log-out everywhere ends too.
+    Session(&'a SessionId),
+    /// It has no session. The log-outs everywhere of its subject that have a greater number revoke
+    /// it. It is issued even if its subject was logged out meanwhile, and then counts as revoked from
+    /// the start.
+    LogOutAfter(u64),
+}
+
 /// What a login yields, before anything of it is written.
 pub(super) struct Prepared<'g> {
     granted: Granted<'g>,
@@ -54,12 +65,16 @@ impl Engine {
     pub(super) async fn prepare<'g>(
         &'g self,
         granted: Granted<'g>,
+        login_epoch: u64,
         id: &'g mut [u8; TokenIds::LENGTH],
     ) -> Result<Prepared<'g>, Refusal> {
         let session = self.new_session(&granted)?;
-        let session_id = session.as_ref().map(|(_, new)| &new.session_id);
+        let revoked_with = match &session {
+            Some((_, new)) => RevokedWith::Session(&new.session_id),
+            None => RevokedWith::LogOutAfter(login_epoch),
+        };
         let token_id = self.token_ids.next(id).or_fault(ServerFault::TokenIssuer)?;
-        let access_token = self.make_token(&granted, token_id, session_id).await?;
+        let access_token = self.make_token(&granted, token_id, revoked_with).await?;
         Ok(Prepared { granted, access_token, token_id, session })
     }
 
@@ -106,8 +121,12 @@ impl Engine {
         &self,
         granted: &Granted<'_>,
         token_id: &str,
-        session_id: Option<&SessionId>,
+        revoked_with: RevokedWith<'_>,
     ) -> Result<AccessToken, Refusal> {
+        let (session_id, login_epoch) = match revoked_with {
+            RevokedWith::Session(session_id) => (Some(session_id), None),
+            RevokedWith::LogOutAfter(login_epoch) => (None, Some(login_epoch)),
+        };
         let authorization = Authorization {
             issuer: &self.settings.issuer,
             subject: &granted.accepted.subject,
@@ -117,6 +136,7 @@ impl Engine {
             claims: &granted.accepted.claims,
             token_id,
             session_id,
+            login_epoch,
             issued_at: self.settings.environment.clock.now(),
             lifetime: granted.lifetime,
         };

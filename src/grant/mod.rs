@@ -6,7 +6,6 @@ mod builder;
 mod client;
 pub(crate) mod engine;
 mod issue;
-mod login_epoch;
 mod password;
 mod policy;
 mod refresh;
@@ -222,16 +221,17 @@ impl PasswordGrant {
     /// subject, with the access tokens. Call it when a password was changed, an account was
     /// disabled or a device was lost. It is one commit, however many sessions there are.
     ///
-    /// A login that runs at the same time, and may have seen the former password, is answered 503.
-    /// Over a shared store, such a login may instead be answered with tokens of a session that has
-    /// already ended. Introspection, [`revocations`](Self::revocations) and refresh refuse these
-    /// tokens; a verifier that only checks signatures accepts the access token until it expires.
+    /// A login that runs at the same time, and may have seen the former password, is answered 503
+    /// if it was to begin a session. Over a shared store, such a login may instead be answered with
+    /// tokens of a session that has already ended; and a login without a session is answered with
+    /// an access token that is revoked from the start. [`introspect`](Self::introspect),
+    /// [`revocations`](Self::revocations) and refresh refuse all of these tokens; a verifier that
+    /// only checks signatures accepts the access token until it expires.
     ///
-    /// Access tokens without a session are refused by [`introspect`](Self::introspect) and
-    /// [`revocations`](Self::revocations) if they were issued in or before the second of the
-    /// log-out, by the engine's clock. A login without a refresh token waits for that second to
-    /// pass. It is answered 503 with `Retry-After` if the log-out is dated more than two seconds
-    /// ahead.
+    /// Log-outs are numbered, and sessions and access tokens carry the number of the last log-out
+    /// before their login, so that no clock decides which tokens a log-out ends. The exception are
+    /// tokens that carry no number; see
+    /// [`TokenDetails::login_epoch`](crate::token::TokenDetails::login_epoch).
     ///
     /// Change the password first, then call this. The user who asked for it is logged out too.
     /// `context` only reaches the observer.

@@ -2,13 +2,13 @@
 //! user authenticated, and issues the token.
 
 use crate::client::AuthenticatedClient;
-use crate::error::Reason;
+use crate::error::{Reason, ServerFault};
 use crate::event::{Event, EventKind};
 use crate::grant::engine::Engine;
 use crate::grant::issue::Granted;
 use crate::grant::policy;
 use crate::limiter::{Attempt, Judged, Reservation, judged};
-use crate::refusal::Refusal;
+use crate::refusal::{OrFault, Refusal};
 use crate::request::{Parameter, TokenRequest};
 use crate::response::TokenResponse;
 use crate::state::transaction::HeldRows;
@@ -53,7 +53,7 @@ impl Engine {
         });
         let mut id = [0; TokenIds::LENGTH];
         let prepared = match granted {
-            Ok(granted) => self.prepare(granted, &mut id).await,
+            Ok(granted) => self.prepare(granted, begun.login_epoch, &mut id).await,
             Err(reason) => Err(reason.into()),
         };
         match prepared {
@@ -75,7 +75,11 @@ impl Engine {
                 let login_epoch = reservation.login_epoch();
                 Ok(BegunLogin { reservation: Some(reservation), login_epoch })
             }
-            None => Ok(BegunLogin { reservation: None, login_epoch: self.login_epoch().await? }),
+            None => {
+                let last = self.revocations.last_log_out().await;
+                let login_epoch = last.or_fault(ServerFault::StateStore)?.number;
+                Ok(BegunLogin { reservation: None, login_epoch })
+            }
         }
     }
 

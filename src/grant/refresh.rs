@@ -5,7 +5,7 @@ use crate::client::{AuthenticatedClient, Grant};
 use crate::error::{Reason, RequestFault, ServerFault, TokenFault};
 use crate::event::EventKind;
 use crate::grant::engine::Engine;
-use crate::grant::issue::Granted;
+use crate::grant::issue::{Granted, RevokedWith};
 use crate::grant::policy;
 use crate::refusal::{OrFault, Refusal};
 use crate::request::{Parameter, TokenRequest};
@@ -67,7 +67,8 @@ impl Engine {
             Granted { client, username, audiences, lifetime, scope, accepted, context, started };
         let mut id = [0; TokenIds::LENGTH];
         let token_id = self.token_ids.next(&mut id).or_fault(ServerFault::TokenIssuer)?;
-        let access_token = self.make_token(&granted, token_id, Some(&used.session_id)).await?;
+        let revoked_with = RevokedWith::Session(&used.session_id);
+        let access_token = self.make_token(&granted, token_id, revoked_with).await?;
 
         let taking = Intent::Take { timeout: sessions.timeout() };
         let taken = sessions.step(&used, &holder, terms, taking, held).await;

@@ -53,6 +53,10 @@ fn details(mut claims: Map<String, Value>) -> Option<TokenDetails> {
             None => None,
             Some(session_id) => Some(string(session_id)?.into()),
         },
+        login_epoch: match claims.remove("login_epoch") {
+            None => None,
+            Some(login_epoch) => Some(login_epoch.as_u64()?),
+        },
         issued_at: issued_at.rounded_down(),
         valid_from: issued_at.rounded_up(),
         expires_at: NumericDate::read(&claims.remove("exp")?)?.rounded_down(),

@@ -380,6 +380,7 @@ fn details(mut members: Map<String, Value>) -> Option<TokenDetails> {
         scope: scope.unwrap_or_default().parse().ok()?,
         token_id,
         session_id: session_id.map(Into::into),
+        login_epoch: None, // no member of an answer
         issued_at: issued_at.map_or(0, NumericDate::rounded_down),
         valid_from: issued_at.map_or(0, NumericDate::rounded_up),
         expires_at: NumericDate::read(&members.remove("exp")?)?.rounded_down(),

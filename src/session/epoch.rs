@@ -1,11 +1,11 @@
 //! The subject epoch: a number per subject, raised by each log-out everywhere. The log-outs of all
 //! subjects are numbered in one row, and each subject's last number stands in a row of its own.
-//! Every session that began before a log-out has a smaller number, so one commit ends all of them,
-//! however many there are.
+//! Every session that began before a log-out has a smaller number, and so has every access token
+//! without a session, so one commit ends all of them, however many there are.
 //!
 //! Numbers and not times order a log-out and a login that race. A login notes the number of the
-//! last log-out before it looks at the password; the session that it creates is refused if its
-//! subject was logged out with a greater number since.
+//! last log-out before it looks at the password. What it yields carries that number, and is refused
+//! if its subject was logged out with a greater number since.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +21,9 @@ use crate::state::transaction::{RowKey, Transaction};
 pub(crate) struct SubjectEpoch {
     /// The number, greater than that of every log-out before it.
     pub(crate) number: u64,
-    /// When the log-out was, in milliseconds since 1970, by the clock that dates tokens. In the row
-    /// for all subjects it is not earlier than in any subject's row.
+    /// When the log-out was, in milliseconds since 1970, by the clock that dates tokens. Never
+    /// earlier than the subject's log-out before it. Only tokens that carry no number are compared
+    /// with it.
     pub(crate) at: u64,
 }
 
@@ -33,6 +34,21 @@ impl SubjectEpoch {
     pub(crate) const TTL: Duration = Duration::from_secs(800 * 86_400);
     /// TTL of the row that numbers the log-outs: 100 years, which in practice is no expiry.
     const FOR_EVER: Duration = Duration::from_secs(36_500 * 86_400);
+}
+
+impl SubjectEpoch {
+    /// Whether this last log-out of a subject came after the login that yielded an access token
+    /// without a session. `login_epoch` is the number that the token carries; one that carries none
+    /// is compared by its date, in seconds since 1970.
+    ///
+    /// Tokens are dated in whole seconds. If a token and a log-out are of the same second, the
+    /// log-out counts as the later one.
+    pub(crate) fn is_after(self, login_epoch: Option<u64>, issued_at: u64) -> bool {
+        match login_epoch {
+            Some(login_epoch) => self.number > login_epoch,
+            None => self.number > 0 && issued_at <= self.at / 1000,
+        }
+    }
 }
 
 impl Stored for SubjectEpoch {
@@ -115,21 +131,6 @@ impl SubjectEpochKeys {
     pub(crate) fn both(self) -> [StateKey; 2] {
         [self.all.into(), self.own.into()]
     }
-
-    fn read(self, tx: &Transaction<'_>) -> Result<(SubjectEpoch, SubjectEpoch), BoxError> {
-        Ok((tx.get(self.all)?.unwrap_or_default(), tx.get(self.own)?.unwrap_or_default()))
-    }
-
-    /// Writes both rows. The caller ensures that `last.at` is not earlier than `own.at`.
-    fn write(
-        self,
-        tx: &mut Transaction<'_>,
-        last: SubjectEpoch,
-        own: SubjectEpoch,
-    ) -> Result<(), BoxError> {
-        tx.put(self.all, &last, SubjectEpoch::FOR_EVER)?;
-        tx.put(self.own, &own, SubjectEpoch::TTL)
-    }
 }
 
 /// Logs a subject out. `now` is in milliseconds since 1970, by the clock that dates tokens.
@@ -138,32 +139,13 @@ pub(crate) fn log_out(
     keys: SubjectEpochKeys,
     now: u64,
 ) -> Result<(), BoxError> {
-    let (last, own) = keys.read(tx)?;
+    let last: SubjectEpoch = tx.get(keys.all)?.unwrap_or_default();
+    let own: SubjectEpoch = tx.get(keys.own)?.unwrap_or_default();
     // The number needs both: the time alone is not enough, since clocks step back, and a count
     // alone would start again if its row were lost.
     let number = last.number.max(own.number).saturating_add(1).max(now);
-    keys.write(
-        tx,
-        SubjectEpoch { number, at: now.max(last.at) },
-        SubjectEpoch { number, at: now.max(own.at) },
-    )
-}
-
-/// Moves the date of the subject's last log-out, if there is one, forward to `now`, in both rows.
-pub(crate) fn redate(
-    tx: &mut Transaction<'_>,
-    keys: SubjectEpochKeys,
-    now: u64,
-) -> Result<(), BoxError> {
-    let (last, own) = keys.read(tx)?;
-    if own.number > 0 && own.at < now {
-        keys.write(
-            tx,
-            SubjectEpoch { at: now.max(last.at), ..last },
-            SubjectEpoch { at: now, ..own },
-        )?;
-    }
-    Ok(())
+    tx.put(keys.all, &SubjectEpoch { number, at: now.max(last.at) }, SubjectEpoch::FOR_EVER)?;
+    tx.put(keys.own, &SubjectEpoch { number, at: now.max(own.at) }, SubjectEpoch::TTL)
 }
 
 #[cfg(test)]
@@ -184,10 +166,6 @@ mod tests {
             let (keys, now) = (self.keys(subject), self.clock.now().unix_millis());
             self.state.run(&keys.both(), |tx| log_out(tx, keys, now)).unwrap();
             self.of(subject)
-        }
-
-        fn last(&self) -> SubjectEpoch {
-            self.state.get(self.keys("anybody").all).unwrap().unwrap_or_default()
         }
 
         fn of(&self, subject: &str) -> SubjectEpoch {
@@ -244,18 +222,6 @@ mod tests {
             "a clock that was set back makes no token good again"
         );
         assert_eq!(memory.log_out("bob").at, 1_700_000_000_000);
-        let bob = memory.keys("bob");
-        let date = |now| memory.state.run(&bob.both(), |tx| redate(tx, bob, now));
-        date(first.at + 1).unwrap();
-        assert_eq!((memory.of("bob").at, memory.last().at), (first.at + 1, first.at + 1));
-        date(first.at).unwrap();
-        assert_eq!(
-            (memory.of("bob").at, memory.last().at),
-            (first.at + 1, first.at + 1),
-            "never back"
-        );
-        assert_eq!(memory.log_out("alice").at, first.at);
-        assert_eq!(memory.last().at, first.at + 1, "the row that counts is as late as the latest");
         memory.clock.advance(Duration::from_secs(400 * 86_400 + 366 * 86_400));
         assert!(memory.of("alice").number > 0);
         memory.clock.advance(Duration::from_secs(40 * 86_400));

@@ -463,10 +463,7 @@ impl Sessions {
     }
 }
 
-/// Ends all sessions and access tokens of a subject.
-///
-/// The log-out is dated twice: an access token that was issued while it was being written has an
-/// earlier date than the second one.
+/// Ends all sessions and access tokens of a subject, in one commit.
 pub(crate) async fn log_out(
     revocations: &Revocations,
     subject: &Subject,
@@ -474,9 +471,7 @@ pub(crate) async fn log_out(
 ) -> Result<(), BoxError> {
     let keys = revocations.epoch_keys(subject.as_str());
     let (state, now) = (&revocations.state, clock.now().unix_millis());
-    state.run(&keys.both(), |tx| epoch::log_out(tx, keys, now)).await?;
-    let now = clock.now().unix_millis();
-    state.run(&keys.both(), |tx| epoch::redate(tx, keys, now)).await
+    state.run(&keys.both(), |tx| epoch::log_out(tx, keys, now)).await
 }
 
 /// The holder of the tokens of a client that has authenticated in this context.

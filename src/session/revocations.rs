@@ -89,9 +89,7 @@ impl Revocations {
         let look = |tx: &Transaction<'_>| {
             let session = session_key.map(|key| tx.get(key)).transpose()?;
             let logged_out = tx.get(subject_key)?.unwrap_or_default();
-            // A token without a session only has its time, in whole seconds. If a token and a
-            // log-out are of the same second, the log-out counts as the later one.
-            let is_before = logged_out.number > 0 && details.issued_at <= logged_out.at / 1000;
+            let is_before = logged_out.is_after(details.login_epoch, details.issued_at);
             let fault = match &session {
                 _ if tx.contains(token_key)? => Some(TokenFault::Revoked),
                 Some(Some(session)) => session.end(logged_out.number),
@@ -110,11 +108,6 @@ impl Revocations {
     /// The last log-out everywhere, of any subject.
     pub(crate) async fn last_log_out(&self) -> Result<SubjectEpoch, BoxError> {
         Ok(self.state.get(self.log_outs.last()).await?.unwrap_or_default())
-    }
-
-    /// The last log-out everywhere of this subject.
-    pub(crate) async fn last_log_out_of(&self, subject: &str) -> Result<SubjectEpoch, BoxError> {
-        Ok(self.state.get(self.epoch_keys(subject).own).await?.unwrap_or_default())
     }
 
     /// Revokes an access token by its `jti`. The row is kept until a margin after the token has

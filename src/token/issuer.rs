@@ -128,6 +128,7 @@ pub struct Authorization<'a> {
     pub(crate) claims: &'a Map<String, Value>,
     pub(crate) token_id: &'a str,
     pub(crate) session_id: Option<&'a SessionId>,
+    pub(crate) login_epoch: Option<u64>,
     pub(crate) issued_at: Timestamp,
     pub(crate) lifetime: Duration,
 }
@@ -185,6 +186,18 @@ impl Authorization<'_> {
         self.session_id
     }
 
+    /// The number of the last log-out everywhere, of any subject, when the login began; `None` if
+    /// the token has a session. A log-out of the token's subject with a greater number revokes the
+    /// token, whatever the clocks show.
+    ///
+    /// An issuer of your own should keep it with the token, as the claim `login_epoch` of a JWT, and
+    /// return it from [`inspect`](TokenIssuer::inspect). Without it, a token without a session is
+    /// compared with log-outs by its date ([`TokenDetails::login_epoch`]).
+    #[must_use]
+    pub fn login_epoch(&self) -> Option<u64> {
+        self.login_epoch
+    }
+
     /// The time of issue (`iat`), which is now.
     #[must_use]
     pub fn issued_at(&self) -> Timestamp {
@@ -214,6 +227,7 @@ impl Authorization<'_> {
             scope: self.scope.clone(),
             token_id: self.token_id.to_owned(),
             session_id: self.session_id.cloned(),
+            login_epoch: self.login_epoch,
             issued_at: self.issued_at.unix_seconds(),
             valid_from: 0,
             expires_at: self.expires_at().unix_seconds(),
@@ -240,9 +254,9 @@ impl fmt::Debug for Authorization<'_> {
     }
 }
 
-/// The claims that issuers set themselves (RFC 7519, RFC 9068), and claims that state what was not
-/// verified (such as `cnf`).
-const RESERVED: [&str; 13] = [
+/// The claims that issuers set themselves (RFC 7519, RFC 9068, and `login_epoch` of this crate), and
+/// claims that state what was not verified (such as `cnf`).
+const RESERVED: [&str; 14] = [
     "iss",
     "sub",
     "aud",
@@ -252,6 +266,7 @@ const RESERVED: [&str; 13] = [
     "nbf",
     "jti",
     "sid",
+    "login_epoch",
     "scope",
     "cnf",
     "act",

@@ -17,8 +17,8 @@ use crate::types::limits::RequestLimits;
 use crate::types::token::{AccessToken, TokenDetails};
 
 /// Issues JWT access tokens as in [RFC 9068]: `typ` is `at+jwt`, and the claims are `iss`, `sub`,
-/// `aud`, `client_id`, `scope`, `iat`, `exp`, `jti`, `sid` if there is a session, and those that
-/// the host added.
+/// `aud`, `client_id`, `scope`, `iat`, `exp`, `jti`, `sid` if there is a session or else
+/// `login_epoch` ([`Authorization::login_epoch`]), and those that the host added.
 ///
 /// ```
 /// use password_grant::{JwtIssuer, SigningKeys};
@@ -116,6 +116,9 @@ impl JwtIssuer {
         claims.plain("jti", authorization.token_id().as_bytes());
         if let Some(session_id) = authorization.session_id() {
             claims.plain("sid", session_id.as_str().as_bytes());
+        }
+        if let Some(login_epoch) = authorization.login_epoch() {
+            claims.value("login_epoch", &login_epoch);
         }
         claims.members(authorization.claims());
         Ok(claims.finish()?)

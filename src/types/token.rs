@@ -93,6 +93,22 @@ pub struct TokenDetails {
     /// the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<SessionId>,
+    /// The number of the last log-out everywhere, of any subject, when the login began; a claim of
+    /// that name. A token without a session has it, and is revoked by each log-out of its subject
+    /// with a greater number.
+    ///
+    /// A token without a session and without this number is compared with log-outs by its date: it
+    /// is revoked if it was issued in or before the second of its subject's last log-out, by the
+    /// clocks of the instances that did both. A login in the second of a log-out then yields a token
+    /// that is revoked from the start, and a token that was dated by a clock ahead of the one that
+    /// dated the log-out is not revoked. This is so for tokens of a host's own [`TokenIssuer`] that
+    /// does not return [`Authorization::login_epoch`], and for answers of introspection, which do
+    /// not show the number.
+    ///
+    /// [`TokenIssuer`]: crate::TokenIssuer
+    /// [`Authorization::login_epoch`]: crate::Authorization::login_epoch
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_epoch: Option<u64>,
     /// When the token was issued, in seconds since 1970: `iat`, rounded down.
     pub issued_at: u64,
     /// `iat` rounded up, if it was read from a token; otherwise 0.
@@ -124,6 +140,7 @@ impl TokenDetails {
             scope: Scope::empty(),
             token_id: String::new(),
             session_id: None,
+            login_epoch: None,
             issued_at: 0,
             valid_from: 0,
             expires_at,

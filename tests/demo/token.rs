@@ -80,6 +80,7 @@ pub(crate) fn the_token_is_a_signed_jwt_with_the_claims_of_rfc_9068(program: &Pr
         "iat": issued_at,
         "exp": issued_at + 600,
         "jti": id,
+        "login_epoch": 0, // nobody was logged out everywhere yet
     });
     assert_eq!(claims, expected);
 }

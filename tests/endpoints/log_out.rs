@@ -1,172 +1,311 @@
 //! A log-out of a subject ends its access tokens too, those without a session included.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use password_grant::event::AccessFault;
-use password_grant::testing::ManualClock;
+use password_grant::state::{InMemoryState, StateSecret};
+use password_grant::testing::{InMemoryTokens, ManualClock};
 use password_grant::time::Timestamp;
-use password_grant::{Clock, Environment, Login, PasswordGrant, RequestContext};
+use password_grant::token::{OpaqueIssuer, TokenDetails};
+use password_grant::{
+    AccessToken, AccessTokenVerifier, Authorization, BoxError, Clock, Environment, JwtIssuer,
+    Login, LoginAttempt, PasswordGrant, RefreshTokens, RequestContext, SigningKeys, TokenIssuer,
+    UserAuthenticator, async_trait,
+};
+use tokio::sync::Barrier;
 
-use crate::common::sessions::{OFFLINE, Sessions, register, verifier};
-use crate::common::{GOOD, Users, World, basic, noon, segment};
+use crate::common::fakes::{FaultyStore, StoreFault};
+use crate::common::sessions::{Gate, OFFLINE, Pair, Sessions, about, keys, register, verifier};
+use crate::common::{AUDIENCE, Answer, GOOD, ISSUER, Users, World, basic, clients, noon, segment};
 
-/// A token without a session has only its `iat` to compare with the log-out.
+async fn log_out(grant: &PasswordGrant, subject: &str) {
+    grant.log_out_everywhere(&subject.into(), &RequestContext::new()).await.unwrap();
+}
+
+/// One of several instances of an application over a shared store, with a clock of its own.
+struct Instance(World);
+
+impl Instance {
+    fn new(store: &InMemoryState, signing: &SigningKeys, clock: &ManualClock) -> Self {
+        let tokens = JwtIssuer::new(signing.clone(), AUDIENCE);
+        Self::of(store, clock, Users::default(), tokens, None)
+    }
+
+    fn of(
+        store: &InMemoryState,
+        clock: &ManualClock,
+        users: impl UserAuthenticator,
+        tokens: impl TokenIssuer,
+        refresh: Option<RefreshTokens>,
+    ) -> Self {
+        let clients = clients();
+        register(&clients);
+        let builder = PasswordGrant::builder(ISSUER, clients, users, tokens)
+            .environment(&Environment::new().clock(clock.clone()).observer(()))
+            .shared_state(store.clone(), StateSecret::new([0x5a; 32]).unwrap());
+        let builder = match refresh {
+            Some(refresh) => builder.refresh_tokens(refresh),
+            None => builder,
+        };
+        Self(World { grant: builder.build().unwrap(), clock: clock.clone(), ..World::default() })
+    }
+
+    async fn login(&self) -> String {
+        self.0.post(GOOD).await.access_token()
+    }
+
+    async fn introspect(&self, token: &str) -> Answer {
+        let form = format!("token={token}");
+        about(
+            &self.0,
+            &[("authorization", &basic("reports", "reports-secret"))],
+            &form,
+            "introspect",
+        )
+        .await
+    }
+
+    async fn is_active(&self, token: &str) -> bool {
+        self.introspect(token).await.is_granted()["active"] == true
+    }
+
+    fn verifier(&self, signing: &SigningKeys) -> AccessTokenVerifier {
+        verifier(signing)
+            .environment(&Environment::new().clock(self.0.clock.clone()).observer(()))
+            .skew(Duration::from_secs(60))
+            .revocations(self.0.grant.revocations())
+    }
+}
+
 #[tokio::test]
 async fn a_log_out_ends_access_tokens_without_a_family_too() {
     let sessions = Sessions::new();
     let form = OFFLINE.replace("+offline_access", "");
     let before = sessions.ask("app", &form).await.access_token();
-    sessions
-        .world
-        .grant
-        .log_out_everywhere(&"user-1".into(), &RequestContext::new())
-        .await
-        .unwrap();
+    log_out(&sessions.world.grant, "user-1").await;
     assert!(!sessions.is_active(&before).await);
     assert_eq!(sessions.verifier().verify(&before).await.unwrap_err(), AccessFault::Revoked);
-    sessions.advance(1);
     let after = sessions.ask("app", &form).await.access_token();
     assert!(sessions.is_active(&after).await);
     assert!(sessions.verifier().verify(&after).await.is_ok());
 }
 
-/// Tokens and log-outs have times in whole seconds. A login in the second of a log-out would yield
-/// a token that counts as logged out for all of its lifetime, so it waits for the next second.
+/// Log-outs and logins are told apart by numbers, so it does not matter that they are of one
+/// instant.
 #[tokio::test]
-async fn a_login_in_the_second_of_a_log_out_waits_for_the_next() {
+async fn a_login_in_the_second_of_a_log_out_yields_a_token_that_lives_at_once() {
     let plain = OFFLINE.replace("+offline_access", "");
-    let log_out = async |world: &World| {
-        world.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
-    };
-    let anybody = || {
-        Users::who(|attempt| {
-            Ok(Login::accepted(if attempt.username() == "bob" { "user-2" } else { "user-1" }))
-        })
-    };
-    let without_refresh_tokens = World::of(anybody());
+    let without_refresh_tokens = World::default();
     register(&without_refresh_tokens.clients);
-    let with = Sessions::over(anybody(), |refresh| refresh, |builder| builder).world;
-    for (world, has_sessions) in [(with, true), (without_refresh_tokens, false)] {
-        let login =
-            async || world.send(&[("authorization", &basic("app", "app-secret"))], &plain).await;
-        world.clock.advance(Duration::from_millis(400));
-        log_out(&world).await;
-        let (mut waiting, clock) = (std::pin::pin!(login()), &world.clock);
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        clock.advance(Duration::from_millis(599));
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        clock.advance(Duration::from_millis(1));
-        let token = waiting.await.access_token();
-        assert_eq!(segment(&token, 1)["iat"], clock.now().unix_seconds());
+    for world in [Sessions::new().world, without_refresh_tokens] {
         let verifier = verifier(&world.keys)
-            .environment(&Environment::new().clock(clock.clone()).observer(()))
+            .environment(&Environment::new().clock(world.clock.clone()).observer(()))
             .revocations(world.grant.revocations());
-        verifier.verify(&token).await.unwrap();
-        // A second log-out in the same second is later than the login, and ends it.
-        log_out(&world).await;
-        assert_eq!(verifier.verify(&token).await.unwrap_err(), AccessFault::Revoked);
-
-        // Another log-out while the login waits: the password that was right may have been changed.
-        let mut waiting = std::pin::pin!(login());
-        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        clock.advance(Duration::from_millis(500));
-        log_out(&world).await;
-        clock.advance(Duration::from_millis(500));
-        waiting.await.is(503, "temporarily_unavailable");
-
-        // Other subjects do not wait, and a login that gets a session does not either.
-        clock.advance(Duration::from_millis(200));
-        log_out(&world).await;
-        let bob = plain.replace("alice", "bob");
-        verifier
-            .verify(
-                &world
-                    .send(&[("authorization", &basic("app", "app-secret"))], &bob)
-                    .await
-                    .access_token(),
-            )
-            .await
-            .unwrap();
-        if has_sessions {
-            let session =
-                world.send(&[("authorization", &basic("app", "app-secret"))], OFFLINE).await;
-            verifier.verify(&session.access_token()).await.unwrap();
+        let mut before: Option<String> = None;
+        for _ in 0..3 {
+            log_out(&world.grant, "user-1").await;
+            log_out(&world.grant, "user-2").await;
+            let login = world.send(&[("authorization", &basic("app", "app-secret"))], &plain).await;
+            let token = login.access_token();
+            verifier.verify(&token).await.unwrap();
+            if let Some(before) = before.replace(token) {
+                assert_eq!(verifier.verify(&before).await.unwrap_err(), AccessFault::Revoked);
+            }
         }
-        // The log-out lies in the future, because the clock was set back: the answer says when to
-        // try again.
-        clock.set(clock.now().minus(Duration::from_secs(30)));
-        let answer = login().await;
-        answer.is(503, "temporarily_unavailable");
-        assert!(
-            world.events.last().starts_with("server fault: LogOutAhead"),
-            "{}",
-            world.events.last()
-        );
-        let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
-        assert!((30..=31).contains(&wait), "{wait}");
-        clock.advance(Duration::from_secs(wait));
-        login().await.is_granted();
+    }
+}
+
+/// The clocks of two instances are most of a minute apart. A token that was dated by the one that is
+/// ahead does not survive a log-out, and a token that is dated by the one that is behind lives, even
+/// if the log-out is dated later.
+#[tokio::test]
+async fn no_clock_decides_which_of_a_login_and_a_log_out_was_first() {
+    let (store, signing) = (InMemoryState::new(), SigningKeys::generate().unwrap());
+    let clock = ManualClock::at(noon());
+    let store = store.environment(&Environment::new().clock(clock.clone()));
+    let at = |seconds: u64| ManualClock::at(noon().plus(Duration::from_secs(seconds)));
+    let behind = Instance::new(&store, &signing, &at(0));
+    let ahead = Instance::new(&store, &signing, &at(55));
+    for (issues, logs_out) in [(&ahead, &behind), (&behind, &ahead)] {
+        let before = issues.login().await;
+        for instance in [&ahead, &behind] {
+            assert!(instance.is_active(&before).await);
+        }
+        log_out(&logs_out.0.grant, "user-1").await;
+        let after = issues.login().await;
+        for instance in [&ahead, &behind] {
+            assert!(!instance.is_active(&before).await);
+            assert!(instance.is_active(&after).await);
+            let verifier = instance.verifier(&signing);
+            assert_eq!(verifier.verify(&before).await.unwrap_err(), AccessFault::Revoked);
+            verifier.verify(&after).await.unwrap();
+        }
+        // A clock that is set back makes nothing good again, and nothing new dead.
+        issues.0.clock.set(issues.0.clock.now().minus(Duration::from_secs(1)));
+        assert!(!issues.is_active(&before).await);
+        assert!(issues.is_active(&issues.login().await).await);
     }
 }
 
-/// A subject that was never logged out does not wait, whatever the time is.
-#[tokio::test]
-async fn at_the_beginning_of_time_a_login_waits_for_nothing() {
-    let clock = ManualClock::at(Timestamp::from_unix_seconds(0));
-    let world =
-        World::in_environment(Users::default(), |own| own.clock(clock), |builder, _| builder);
-    world.post(GOOD).await.is_granted();
-}
+/// An authenticator that has judged the password, and answers when the test lets it.
+struct Halting(Arc<Barrier>);
 
-/// A clock whose sleep ends at once, like the system's where no timer can be started.
-#[tokio::test]
-async fn a_clock_that_does_not_sleep_is_not_asked_for_ever() {
-    #[derive(Clone)]
-    struct Sleepless(ManualClock, Arc<AtomicUsize>);
-    impl Clock for Sleepless {
-        fn now(&self) -> Timestamp {
-            self.0.now()
-        }
-        fn sleep(&self, span: Duration) -> password_grant::time::BoxFuture<'static, ()> {
-            self.1.fetch_add(1, Ordering::SeqCst);
-            assert!(span <= Duration::from_secs(1));
-            Box::pin(std::future::ready(()))
-        }
+#[async_trait]
+impl UserAuthenticator for Halting {
+    async fn authenticate(&self, _: LoginAttempt<'_>) -> Result<Login, BoxError> {
+        self.0.wait().await;
+        self.0.wait().await;
+        Ok(Login::accepted("user-1"))
     }
-    let sleeps = Arc::new(AtomicUsize::new(0));
-    let clock = Sleepless(ManualClock::at(noon()), sleeps.clone());
-    let world =
-        World::in_environment(Users::default(), |own| own.clock(clock), |builder, _| builder);
-    world.grant.log_out_everywhere(&"user-1".into(), &RequestContext::new()).await.unwrap();
-    world.post(GOOD).await.is(503, "temporarily_unavailable");
-    assert!((1..10).contains(&sleeps.load(Ordering::SeqCst)));
 }
 
-/// The password is changed while a login with the former one is under way. The login gets no token,
-/// with or without refresh tokens.
+/// The password is changed while a login with the former one is under way at another instance. What
+/// the login gets is dead: it is refused, or its access token is not active from the start.
 #[tokio::test]
-async fn a_login_under_way_during_a_log_out_of_its_subject_gets_nothing() {
-    for refresh_tokens in [true, false] {
-        for (logged_out, status) in [("user-1", 503), ("user-2", 200)] {
-            let grant = Arc::new(std::sync::OnceLock::<PasswordGrant>::new());
-            let engine = grant.clone();
-            let users = Users::who(move |_| {
-                let log_out = engine.get().unwrap().clone();
-                let context = RequestContext::new();
-                let log_out =
-                    async move { log_out.log_out_everywhere(&logged_out.into(), &context).await };
-                futures_util::FutureExt::now_or_never(log_out).unwrap().unwrap();
-                Ok(Login::accepted("user-1"))
-            });
-            let world = match refresh_tokens {
-                true => Sessions::over(users, |refresh| refresh, |builder| builder).world,
-                false => World::of(users),
+async fn a_login_under_way_during_a_log_out_of_its_subject_gets_nothing_that_lives() {
+    let signing = SigningKeys::generate().unwrap();
+    for (with_session, refresh_tokens) in [(true, true), (false, true), (false, false)] {
+        for logged_out in ["user-1", "user-2"] {
+            let clock = ManualClock::at(noon());
+            let store = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
+            let barrier = Arc::new(Barrier::new(2));
+            let logging_in = Instance::of(
+                &store,
+                &clock,
+                Halting(barrier.clone()),
+                JwtIssuer::new(signing.clone(), AUDIENCE),
+                refresh_tokens.then(|| RefreshTokens::new(keys(), Gate::default())),
+            );
+            let logging_out = Instance::new(&store, &signing, &clock);
+            let form = if with_session { OFFLINE } else { GOOD };
+            let app = basic("app", "app-secret");
+            let meanwhile = async {
+                barrier.wait().await;
+                log_out(&logging_out.0.grant, logged_out).await;
+                // Any number of seconds may pass, and the token is dated later than the log-out.
+                clock.advance(Duration::from_secs(5));
+                barrier.wait().await;
             };
-            grant.set(world.grant.clone()).ok().unwrap();
-            let answer = world.post(GOOD).await;
-            assert_eq!(answer.status, status, "{refresh_tokens} {logged_out}: {}", answer.body);
+            let headers = [("authorization", &*app)];
+            let (answer, ()) = tokio::join!(logging_in.0.send(&headers, form), meanwhile);
+            let case = format!("{with_session} {refresh_tokens} {logged_out}: {}", answer.body);
+            let concerns = logged_out == "user-1";
+            if with_session && concerns {
+                answer.is(503, "temporarily_unavailable");
+                continue;
+            }
+            let token = answer.access_token();
+            for instance in [&logging_in, &logging_out] {
+                // Without refresh tokens, the instance knows sessions nevertheless.
+                assert_eq!(instance.is_active(&token).await, !concerns, "{case}");
+                let verified = instance.verifier(&signing).verify(&token).await;
+                assert_eq!(verified.err(), concerns.then_some(AccessFault::Revoked), "{case}");
+            }
+            // The documented exception: a verifier by the signature alone sees no log-out.
+            let alone = verifier(&signing).environment(&Environment::new().clock(clock.clone()));
+            assert!(alone.verify(&token).await.is_ok(), "{case}");
         }
     }
+}
+
+#[tokio::test]
+async fn opaque_tokens_are_ordered_by_the_number_too() {
+    let clock = ManualClock::at(noon());
+    let store = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
+    let tokens = OpaqueIssuer::new(InMemoryTokens::new(), AUDIENCE);
+    let instance = Instance::of(&store, &clock, Users::default(), tokens.clone(), None);
+    let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens)
+        .environment(&Environment::new().clock(clock).observer(()))
+        .revocations(instance.0.grant.revocations());
+    let before = instance.login().await;
+    log_out(&instance.0.grant, "user-1").await;
+    let after = instance.login().await;
+    assert!(!instance.is_active(&before).await);
+    assert_eq!(verifier.verify(&before).await.unwrap_err(), AccessFault::Revoked);
+    assert!(instance.is_active(&after).await);
+    assert!(verifier.verify(&after).await.unwrap().login_epoch.is_some());
+}
+
+/// An issuer of the host that does not keep the number with its tokens.
+struct WithoutNumber(JwtIssuer);
+
+#[async_trait]
+impl TokenIssuer for WithoutNumber {
+    async fn issue(&self, authorization: &Authorization<'_>) -> Result<AccessToken, BoxError> {
+        self.0.issue(authorization).await
+    }
+
+    async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
+        let details = self.0.inspect(token, now).await?;
+        Ok(details.map(|mut details| {
+            assert!(details.login_epoch.take().is_some() && details.session_id.is_none());
+            details
+        }))
+    }
+}
+
+/// The documented behaviour of tokens that carry no number: the date decides, in whole seconds.
+#[tokio::test]
+async fn a_token_without_the_number_is_compared_by_its_date() {
+    let clock = ManualClock::at(noon());
+    let store = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
+    let tokens = WithoutNumber(JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE));
+    let instance = Instance::of(&store, &clock, Users::default(), tokens, None);
+    let before = instance.login().await;
+    assert!(instance.is_active(&before).await, "nobody was logged out");
+    clock.advance(Duration::from_millis(1_400));
+    log_out(&instance.0.grant, "user-2").await;
+    log_out(&instance.0.grant, "user-1").await;
+    clock.advance(Duration::from_millis(599));
+    let in_its_second = instance.login().await;
+    clock.advance(Duration::from_millis(1));
+    let afterwards = instance.login().await;
+    for (token, active) in [(&before, false), (&in_its_second, false), (&afterwards, true)] {
+        assert_eq!(instance.is_active(token).await, active, "{}", segment(token, 1));
+    }
+}
+
+/// The number is the engine's own: introspection does not show it, and a token with a session has
+/// none.
+#[tokio::test]
+async fn the_number_is_in_tokens_without_a_session_and_in_no_answer() {
+    let sessions = Sessions::new();
+    log_out(&sessions.world.grant, "user-2").await;
+    let with = Pair::of(&sessions.ask("app", OFFLINE).await).access;
+    let without = sessions.ask("app", &OFFLINE.replace("+offline_access", "")).await.access_token();
+    assert!(segment(&with, 1).get("login_epoch").is_none());
+    assert!(segment(&without, 1)["login_epoch"].as_u64().unwrap() > 0);
+    let answer = sessions.introspect("reports", &without).await.json();
+    assert_eq!(answer["active"], true);
+    assert!(answer.get("login_epoch").is_none(), "{answer}");
+    // An issuer of the host may hand it over among the other claims.
+    struct Verbose;
+    #[async_trait]
+    impl TokenIssuer for Verbose {
+        async fn issue(&self, _: &Authorization<'_>) -> Result<AccessToken, BoxError> {
+            Ok(AccessToken::new("token")?)
+        }
+        async fn inspect(&self, _: &str, _: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
+            let mut details = TokenDetails::new(ISSUER, "user-1", "web", AUDIENCE, u64::MAX);
+            details.claims =
+                [("login_epoch".into(), 7.into()), ("role".into(), 7.into())].into_iter().collect();
+            Ok(Some(details))
+        }
+    }
+    let store = InMemoryState::new();
+    let clock = ManualClock::at(noon());
+    let instance = Instance::of(&store, &clock, Users::default(), Verbose, None);
+    let answer = instance.introspect("token").await.json();
+    assert_eq!((&answer["role"], answer.get("login_epoch")), (&7.into(), None));
+}
+
+#[tokio::test]
+async fn a_log_out_is_one_commit() {
+    let store = FaultyStore::new(|_| StoreFault::None);
+    let world = World::with(Users::default(), |builder| {
+        builder.shared_state(store.clone(), StateSecret::new([0x5a; 32]).unwrap())
+    });
+    log_out(&world.grant, "user-1").await;
+    assert_eq!((store.loads(), store.calls()), (1, 2));
 }

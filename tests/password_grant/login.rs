@@ -103,9 +103,23 @@ async fn the_host_adds_to_answers_and_tokens_and_overrides_nothing() {
         assert_eq!(answer.json().as_object().unwrap().len(), 2, "{}", answer.body);
         assert_eq!(answer.body.matches("\"error\"").count(), 1);
     }
-    for claim in
-        ["iss", "sub", "aud", "client_id", "scope", "iat", "exp", "nbf", "jti", "cnf", "act", ""]
-    {
+    for claim in [
+        "iss",
+        "sub",
+        "aud",
+        "client_id",
+        "scope",
+        "iat",
+        "exp",
+        "nbf",
+        "jti",
+        "sid",
+        "login_epoch",
+        "cnf",
+        "act",
+        "may_act",
+        "",
+    ] {
         let world = World::of(Users::who(move |_| Ok(Login::accepted("user-1").claim(claim, "x"))));
         world.post(GOOD).await.is(500, "server_error");
     }

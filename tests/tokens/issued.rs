@@ -29,6 +29,7 @@ async fn a_jwt_has_the_header_and_claims_of_rfc_9068_with_every_algorithm() {
             "iss": ISSUER, "sub": "user-1", "aud": AUDIENCE, "client_id": "mobile",
             "scope": "profile", "iat": noon().unix_seconds(),
             "exp": noon().unix_seconds() + 600, "jti": claims["jti"],
+            "login_epoch": 0,
         });
         assert_eq!(claims, expected);
         assert_eq!(claims["jti"].as_str().unwrap().len(), 22);

@@ -97,6 +97,13 @@ async fn claims_are_typed_and_compared_exactly() {
         ("scope", json!(""), Ok(())),
         ("scope", json!(" "), no),
         ("scope", json!(["profile"]), no),
+        ("login_epoch", json!(0), Ok(())),
+        ("login_epoch", json!(u64::MAX), Ok(())),
+        ("login_epoch", json!("0"), no),
+        ("login_epoch", json!(1.5), no),
+        ("login_epoch", json!(-1), no),
+        ("login_epoch", json!([0]), no),
+        ("login_epoch", Value::Null, Ok(())), // absent
         ("nbf", json!(now), Ok(())),
         ("nbf", json!(now + 30), Ok(())),
         ("nbf", json!(now + 31), Err(AccessFault::NotYetValid)),
