@@ -4,13 +4,15 @@
 use std::net::IpAddr;
 
 use crate::error::{BoxError, LimitKind};
-use crate::limiter::account::{folded, network, source};
+use crate::limiter::account::folded;
 use crate::limiter::account_row::{AccountRow, ChargedTo, OriginDigest};
 use crate::limiter::failures::{FailureWindows, WindowRule};
 use crate::limiter::{Attempt, AttemptLimiter};
 use crate::state::StateKey;
 use crate::state::key::Purpose;
 use crate::state::transaction::RowKey;
+use crate::types::address::{network, source};
+use crate::types::address::{network, source};
 use crate::types::context::RequestContext;
 
 /// What an attempt is counted on.

@@ -8,10 +8,10 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use crate::future::before;
-use crate::limiter::account::source;
 use crate::limiter::account_row::ChargedTo;
 use crate::state::StateKey;
 use crate::time::{Clock, Timestamp};
+use crate::types::address::source;
 
 /// The count that attempts wait for.
 pub(super) type WaitedFor = (StateKey, ChargedTo);

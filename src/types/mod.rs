@@ -1,6 +1,7 @@
 //! The types that every other module uses: identifiers, secrets, scopes, tokens, and the context of
-//! a request.
+//! a request with its address.
 
+pub(crate) mod address;
 pub(crate) mod context;
 pub(crate) mod digest;
 pub(crate) mod identifier;
