@@ -12,7 +12,6 @@ use crate::state::StateKey;
 use crate::state::key::Purpose;
 use crate::state::transaction::RowKey;
 use crate::types::address::{network, source};
-use crate::types::address::{network, source};
 use crate::types::context::RequestContext;
 
 /// What an attempt is counted on.

@@ -14,20 +14,33 @@ use crate::time::millis;
 /// | | 100 in a row | none for 24 hours |
 /// | | 200 in 24 hours | one attempt every 15 minutes |
 /// | a user name from a known origin | the same, counted apart | the same |
-/// | an address (IPv6: /64) | 300 in 10 minutes | one attempt a minute |
-/// | an IPv6 network (/48) | 3,000 in 10 minutes | one attempt a second |
-/// | a client's failed authentications from an address | 20 in 10 minutes | one a minute |
+/// | an address (IPv6: /64) | 300 in 10 minutes | none until there are fewer |
+/// | an IPv6 network (/48) | 3,000 in 10 minutes | none until there are fewer |
+/// | a client's failed authentications from an address | 20 in 10 minutes | none until there are fewer |
+/// | and from an IPv6 network | 200 in 10 minutes | none from an address that has failed |
 ///
 /// A *known origin* is a place from where the owner of the name has logged in before, through the
-/// same client.
+/// same client. An attempt from there is counted there and nowhere else, and nothing that fails
+/// elsewhere, at the same address or in its network makes the owner wait there. An account has at
+/// most 20 known origins, and
+/// [`log_out_everywhere`](crate::PasswordGrant::log_out_everywhere) forgets all of them.
 ///
 /// An attempt over a limit is answered 429 `temporarily_unavailable` with `Retry-After`. No user is
 /// looked up and no password is hashed for it, so the right password is refused like a wrong one. A
 /// successful login clears the failures in a row on its user name, but never those of its address.
+/// A login that needs [another step](crate::Login::more_needed) clears nothing.
+///
+/// Attempts on one name that may still succeed are waited for in the order of arrival, by at most 64
+/// attempts for each name, 64 from each address and 1,024 in all. Further ones are answered 429.
 ///
 /// Addresses are counted only if the host passes them with
 /// [`HttpRequest::peer`](crate::HttpRequest::peer). Pass the caller's own address and not that of a
-/// proxy, or all callers are counted as one.
+/// proxy, or all callers are counted as one. Where a web application's server logs its users in,
+/// its address is that of all of them: register it as a
+/// [`web_backend`](crate::ClientBuilder::web_backend).
+///
+/// A number outside the range that is documented for it is a
+/// [`BuildError::AttemptLimits`](crate::BuildError::AttemptLimits).
 ///
 /// ```
 /// use password_grant::AttemptLimits;
@@ -104,32 +117,36 @@ impl AttemptLimits {
         self
     }
 
-    /// How many failures one address (IPv6: /64) may have in a window, on any user names. Above
-    /// that, one attempt a minute is admitted. The window is from a minute to 30 days. Default 300
-    /// in 10 min.
+    /// How many failures one address (IPv6: /64) may have on any user names. Failures are counted in
+    /// the current window and the one before it; as long as there are so many, nothing is admitted
+    /// from the address but attempts on names that have logged in from it. The window is from a
+    /// minute to 30 days. Default 300 in 10 min.
     pub fn source(mut self, failures: u32, window: Duration) -> Self {
         self.source = (failures, window);
         self
     }
 
-    /// How many failures one IPv6 network (/48) may have in a window. Above that, one attempt a
-    /// second is admitted. The window is from a minute to 30 days. Default 3,000 in 10 min.
+    /// How many failures one IPv6 network (/48) may have, counted as those of an
+    /// [address](Self::source). The window is from a minute to 30 days. Default 3,000 in 10 min.
     pub fn network(mut self, failures: u32, window: Duration) -> Self {
         self.network = (failures, window);
         self
     }
 
-    /// How many failed authentications one client may have from one address in a window. Above
-    /// that, one a minute is admitted. The window is from a minute to 30 days. Default 20 in 10
-    /// min.
+    /// How many failed authentications one client may have from one address, counted in the current
+    /// window and the one before it. As long as there are so many, the client is refused from there.
+    /// From an IPv6 network (/48) ten times as many may fail; then the client is refused from every
+    /// address of the network from which it has failed. The window is from a minute to 30 days.
+    /// Default 20 in 10 min.
     pub fn client(mut self, failures: u32, window: Duration) -> Self {
         self.client = (failures, window);
         self
     }
 
     /// How long an origin stays known after a login from it through one client. Attempts from a
-    /// known origin are counted apart, so that nobody elsewhere can lock out the owner there. Zero
-    /// turns known origins off. At most 400 days. Default 90 days.
+    /// known origin are counted apart, so that nobody elsewhere can lock out the owner there. Others
+    /// at the same address can find out by guessing that somebody of that name has logged in from
+    /// there. Zero turns known origins off. At most 400 days. Default 90 days.
     pub fn known_origins(mut self, span: Duration) -> Self {
         self.known_origins = span;
         self

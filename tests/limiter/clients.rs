@@ -49,6 +49,31 @@ async fn a_client_that_fails_too_often_from_an_address_waits_there_and_only_ther
     }
 }
 
+/// A network has a count too: whoever fails from ever other addresses of it is refused at the
+/// second failure from each. A client that has not failed from its address is never refused.
+#[tokio::test]
+async fn failures_from_a_network_deny_only_who_has_failed() {
+    for state in EITHER {
+        let world = World::with_clock(Users::default(), state);
+        let at = |number: usize| from(&format!("2001:db8:0:{number:x}::1"));
+        let guess =
+            async |number: usize| post_as(&world.grant, &at(number), ("web", "guess"), GOOD).await;
+        for number in 0..200 {
+            guess(number).await.is(401, "invalid_client");
+        }
+        guess(0).await.waits(1_200);
+        guess(199).await.waits(1_200);
+        guess(200).await.is(401, "invalid_client");
+        guess(200).await.waits(1_200);
+        post(&world.grant, &at(201), GOOD).await.is_granted();
+        post(&world.grant, &from("2001:db8:1::1"), GOOD).await.is_granted();
+        let network = LimitKey::ClientNetwork { client_id: "web" };
+        assert_eq!(count(&world.grant, network, &at(0)).await.in_window, 201);
+        world.grant.reset_attempts(network, &at(0)).await.unwrap();
+        guess(0).await.is(401, "invalid_client");
+    }
+}
+
 /// A client over its limit is refused before it is looked up.
 #[tokio::test]
 async fn a_client_that_waits_costs_no_look_up() {

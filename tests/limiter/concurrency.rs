@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -15,10 +15,11 @@ use password_grant::{
     AttemptLimits, BoxError, Clock, Login, LoginAttempt, PasswordGrant, Rejection, RequestContext,
     UserAuthenticator, async_trait,
 };
+use tokio::sync::Semaphore;
 
 use crate::common::{Answer, GOOD, Users, World, noon};
 use crate::support::{
-    ALICE, BURST, EITHER, Never, Waits, count, engine, post, secret, standing, wrong,
+    ALICE, BURST, EITHER, Never, Waits, count, engine, form_of, from, post, secret, standing, wrong,
 };
 
 /// Time stands still, and a short sleep lets the other tasks run first.
@@ -117,6 +118,88 @@ async fn fifty_right_logins_at_once_all_succeed_and_leave_nothing_counted() {
         let answers = at_once(std::slice::from_ref(&grant), 50, GOOD).await;
         assert_eq!(of_status(&answers, 200), 50);
         assert_eq!(count(&grant, ALICE, &RequestContext::new()).await, AttemptCount::default());
+    }
+}
+
+/// However many users log in at once from one network, rightly: nothing is reserved there, so no
+/// login counts as a failure because others are being judged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_right_logins_at_once_from_one_network_all_succeed() {
+    for state in EITHER {
+        let anybody = Users::who(|_| Ok(Login::accepted("user")));
+        let grant = engine(anybody, StandingStill, |builder| state(builder, &standing()));
+        for round in 0..6 {
+            let barrier = Arc::new(tokio::sync::Barrier::new(1_000));
+            let logins = (0..1_000).map(|number| {
+                let (grant, barrier) = (grant.clone(), barrier.clone());
+                tokio::spawn(async move {
+                    barrier.wait().await;
+                    let home = from("2001:db8::1");
+                    post(&grant, &home, &form_of(&format!("user{number}"), "right")).await
+                })
+            });
+            let answers: Vec<_> = join_all(logins).await.into_iter().map(Result::unwrap).collect();
+            assert_eq!(of_status(&answers, 200), 1_000, "round {round}");
+        }
+    }
+}
+
+/// Whoever waits for a name is served in the order of arrival, as soon as an attempt is settled, and
+/// no newcomer goes before them.
+#[tokio::test]
+async fn whoever_waits_for_a_name_is_served_in_the_order_of_arrival() {
+    let (clock, gate) = (standing(), Arc::new(Semaphore::new(0)));
+    let users = Gated { gate: gate.clone(), judged: Arc::default() };
+    let limits = AttemptLimits::default().burst(1);
+    let grant = engine(users.clone(), clock, |builder| builder.attempt_limits(limits.clone()));
+    let mut context = Context::from_waker(Waker::noop());
+    let mut asking: Vec<_> = (0..20_usize)
+        .map(|number| {
+            let grant = grant.clone();
+            let device = RequestContext::new().with_extension(Arc::new(number));
+            Box::pin(async move { post(&grant, &device, GOOD).await.status })
+        })
+        .collect();
+    for asked in &mut asking {
+        assert!(asked.as_mut().poll(&mut context).is_pending());
+    }
+    let mut answered = [false; 20];
+    for round in 0..20 {
+        gate.add_permits(1);
+        // The newest are polled first, so each of them could overtake the others.
+        for number in (0..20).rev().filter(|number| *number >= round) {
+            if !answered[number] && asking[number].as_mut().poll(&mut context).is_ready() {
+                answered[number] = true;
+            }
+        }
+        if round < 18 {
+            let nowhere = RequestContext::new();
+            let mut newcomer = Box::pin(post(&grant, &nowhere, GOOD));
+            assert!(newcomer.as_mut().poll(&mut context).is_pending(), "others came before");
+        }
+    }
+    for number in 0..20 {
+        if !answered[number] {
+            let answer = asking[number].as_mut().poll(&mut context);
+            assert_eq!(answer, Poll::Ready(200));
+        }
+    }
+    assert_eq!(*users.judged.lock().unwrap(), Vec::from_iter(0..20));
+}
+
+/// Users who are judged when a test lets one through, and which remember in what order.
+#[derive(Clone)]
+struct Gated {
+    gate: Arc<Semaphore>,
+    judged: Arc<Mutex<Vec<usize>>>,
+}
+
+#[async_trait]
+impl UserAuthenticator for Gated {
+    async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
+        self.gate.acquire().await?.forget();
+        self.judged.lock().unwrap().extend(attempt.context().extension::<usize>());
+        Ok(Login::accepted("user-1"))
     }
 }
 

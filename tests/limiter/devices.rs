@@ -1,13 +1,21 @@
 //! Addresses and devices from which a user has logged in before keep a limit of their own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use password_grant::limiter::{AttemptCount, LimitKey};
+use password_grant::{
+    AttemptLimits, BoxError, Login, LoginAttempt, UserAuthenticator, async_trait,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tokio::sync::Barrier;
 
 use crate::common::{GOOD, Users, World};
-use crate::support::{ALICE, BURST, EITHER, HOME, Waits, count, from, post, post_as_mobile, wrong};
+use crate::support::{
+    ALICE, BURST, EITHER, HOME, Waits, count, engine, form_of, from, post, post_as_mobile,
+    standing, wrong,
+};
 
 /// Requirement 95, incident I8: guesses from elsewhere do not lock the owner out at home.
 #[tokio::test]
@@ -96,6 +104,128 @@ async fn the_host_can_name_an_origin_of_its_own() {
         .is(429, "temporarily_unavailable");
     post(&world.grant, &device("203.0.113.2"), GOOD).await.is_granted();
     post(&world.grant, &home, GOOD).await.is_granted();
+}
+
+/// A log-out everywhere forgets where the user has logged in: whoever has logged in with a leaked
+/// password has no count of their own there any more.
+#[tokio::test]
+async fn a_log_out_everywhere_forgets_where_the_user_has_logged_in() {
+    for state in EITHER {
+        let world = World::with_clock(Users::default(), state);
+        let elsewhere = from("203.0.113.1");
+        let thieves: Vec<_> = (0..5).map(|number| from(&format!("198.51.100.{number}"))).collect();
+        for thief in &thieves {
+            post(&world.grant, thief, GOOD).await.is_granted();
+        }
+        world.grant.log_out_everywhere(&"user-1".into(), &elsewhere).await.unwrap();
+        let mut guesses = 0;
+        for thief in &thieves {
+            for _ in 0..BURST {
+                guesses += usize::from(post(&world.grant, thief, &wrong()).await.status == 400);
+            }
+        }
+        assert_eq!(guesses, BURST, "all of them share the count of the account");
+        // The user's next login makes a place known again.
+        world.clock.advance(Duration::from_secs(1));
+        post(&world.grant, &elsewhere, GOOD).await.is_granted();
+        for _ in 0..=BURST {
+            post(&world.grant, &thieves[0], &wrong()).await;
+        }
+        post(&world.grant, &elsewhere, GOOD).await.is_granted();
+    }
+}
+
+/// A login with the former password that ends after the log-out makes no place known.
+#[tokio::test]
+async fn a_login_that_began_before_a_log_out_makes_no_origin_known() {
+    for state in EITHER {
+        let (begun, judge) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let users = Held { users: Users::default(), begun: begun.clone(), judge: judge.clone() };
+        let clock = standing();
+        let grant = engine(users, clock.clone(), |builder| state(builder, &clock));
+        let thief = from("198.51.100.1");
+        let in_flight = tokio::spawn({
+            let (grant, thief) = (grant.clone(), thief.clone());
+            async move { post(&grant, &thief, GOOD).await }
+        });
+        begun.wait().await;
+        grant.log_out_everywhere(&"user-1".into(), &thief).await.unwrap();
+        judge.wait().await;
+        in_flight.await.unwrap();
+        let origin = LimitKey::KnownOrigin { username: "alice", client_id: "web" };
+        for _ in 0..BURST {
+            let guess = tokio::spawn({
+                let (grant, thief) = (grant.clone(), thief.clone());
+                async move { post(&grant, &thief, &wrong()).await }
+            });
+            begun.wait().await;
+            judge.wait().await;
+            guess.await.unwrap().is(400, "invalid_grant");
+        }
+        assert_eq!(count(&grant, ALICE, &thief).await.failures, 10);
+        assert_eq!(count(&grant, origin, &thief).await, AttemptCount::default());
+    }
+}
+
+/// Users whose passwords are judged when a test says so.
+struct Held {
+    users: Users,
+    begun: Arc<Barrier>,
+    judge: Arc<Barrier>,
+}
+
+#[async_trait]
+impl UserAuthenticator for Held {
+    async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
+        self.begun.wait().await;
+        self.judge.wait().await;
+        self.users.authenticate(attempt).await
+    }
+}
+
+/// An account has twenty known origins at most. The one that was used longest ago goes.
+#[tokio::test]
+async fn the_origins_of_an_account_are_bounded() {
+    let world = World::default();
+    let at = |number: usize| from(&format!("198.51.100.{number}"));
+    for number in 0..=20 {
+        post(&world.grant, &at(number), GOOD).await.is_granted();
+    }
+    for _ in 0..=BURST {
+        post(&world.grant, &from("203.0.113.1"), &wrong()).await;
+    }
+    post(&world.grant, &at(0), GOOD).await.is(429, "temporarily_unavailable");
+    for number in 1..=20 {
+        post(&world.grant, &at(number), GOOD).await.is_granted();
+    }
+}
+
+/// Whatever fails at an address, in its network or behind the same web backend makes nobody wait
+/// who has logged in from there.
+#[tokio::test]
+async fn failures_of_others_at_the_same_address_do_not_delay_an_owner_at_home() {
+    for state in EITHER {
+        let world = World::with_clock(Users::default(), |builder, clock| {
+            let limits = AttemptLimits::default();
+            let minutes = Duration::from_secs(600);
+            state(builder, clock).attempt_limits(limits.source(30, minutes).network(60, minutes))
+        });
+        let home = from("2001:db8:0:1::1");
+        post(&world.grant, &home, GOOD).await.is_granted();
+        // Others at the same address, and others in the same network.
+        for number in 0..100 {
+            let typo = form_of(&format!("user{number}"), "typo");
+            let neighbour = from(&format!("2001:db8:0:{:x}::1", 1 + number % 7));
+            post(&world.grant, &neighbour, &typo).await;
+        }
+        let stranger = form_of("stranger", "typo");
+        post(&world.grant, &home, &stranger).await.is(429, "temporarily_unavailable");
+        post(&world.grant, &home, GOOD).await.is_granted();
+        // A mistake at home counts for nobody else there.
+        let before = count(&world.grant, LimitKey::Source, &home).await;
+        post(&world.grant, &home, &wrong()).await.is(400, "invalid_grant");
+        assert_eq!(count(&world.grant, LimitKey::Source, &home).await, before);
+    }
 }
 
 #[derive(Debug, Clone)]

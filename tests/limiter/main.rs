@@ -13,4 +13,5 @@ mod devices;
 mod events;
 mod faults;
 mod names;
+mod round_trips;
 mod support;

@@ -112,7 +112,7 @@ async fn a_store_that_fails_once_costs_nobody_the_session() {
             let failing = FaultyStore::over(store.clone(), fails_once(call, afterwards));
             let answer = Instance::over(failing.clone()).refresh(&first.refresh).await;
             if failing.calls() <= call {
-                assert!(call >= 4);
+                assert_eq!(call, 2, "a load and a commit");
                 break;
             }
             answer.is(503, "temporarily_unavailable");
