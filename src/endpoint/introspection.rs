@@ -149,7 +149,7 @@ impl Engine {
         Ok(Introspection::RefreshToken {
             issuer: self.settings.issuer.clone(),
             client_id: client.clone(),
-            expires_at: session::expires_at(&session),
+            expires_at: sessions.expires_at(&session),
             subject: session.subject,
             scope: session.scope,
         })

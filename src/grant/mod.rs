@@ -262,7 +262,9 @@ impl PasswordGrant {
         subject: &Subject,
         context: &RequestContext,
     ) -> Result<(), BoxError> {
-        session::log_out(&self.0.revocations, subject, &*self.0.settings.environment.clock).await?;
+        let Engine { revocations, sessions, settings, .. } = &*self.0;
+        let clock = &*settings.environment.clock;
+        session::log_out(revocations, sessions.as_ref(), subject, clock).await?;
         self.0.observe(&Event::in_context(EventKind::LoggedOut, context).with_subject(subject));
         Ok(())
     }

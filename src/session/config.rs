@@ -4,11 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::session::epoch::SubjectEpoch;
 use crate::session::index::SessionIndex;
 use crate::session::token::RefreshKeys;
 use crate::types::scope::Scope;
-use crate::types::token::LIFETIMES;
 use crate::user::AccountGate;
 
 /// The configuration of refresh tokens ([RFC 6749 section 6]), which are switched on by
@@ -73,13 +71,8 @@ pub struct RefreshTokens {
     pub(super) required_scope: Option<Scope>,
 }
 
-/// The longest absolute lifetime of a session. Log-outs must be remembered for longer.
+/// The longest absolute lifetime of a session.
 const MAX_LIFETIME: Duration = Duration::from_secs(400 * 86_400);
-
-const _: () = assert!(
-    SubjectEpoch::TTL.as_secs() > MAX_LIFETIME.as_secs() + LIFETIMES.end().as_secs(),
-    "a log-out is remembered for longer than what it ends may be good"
-);
 
 impl RefreshTokens {
     /// Configures refresh tokens with these keys and this gate. The gate decides which accounts may
@@ -117,7 +110,11 @@ impl RefreshTokens {
     }
 
     /// How long after its login a session ends, however it is used. From a minute to 400 days.
-    /// Default 30 days.
+    /// Default 30 days. A shorter lifetime than before ends the sessions that have begun already
+    /// sooner too; a longer one does not prolong them.
+    ///
+    /// All engines that share a store need the same lifetime, also one that only logs subjects out:
+    /// a log-out is remembered for as long as this lifetime, or an access token's if that is longer.
     pub fn absolute_lifetime(mut self, lifetime: Duration) -> Self {
         self.absolute_lifetime = lifetime;
         self

@@ -15,6 +15,7 @@ use crate::state::StateKey;
 use crate::state::codec::{Reader, Stored, write_number};
 use crate::state::key::{Keys, Purpose};
 use crate::state::transaction::{RowKey, Transaction};
+use crate::types::token::LIFETIMES;
 
 /// A log-out: the last one of a subject, or the last one of all subjects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,10 +29,6 @@ pub(crate) struct SubjectEpoch {
 }
 
 impl SubjectEpoch {
-    /// TTL of a subject's row. It is longer than any session
-    /// ([`RefreshTokens::absolute_lifetime`](crate::RefreshTokens::absolute_lifetime)) and its
-    /// access tokens together last.
-    pub(crate) const TTL: Duration = Duration::from_secs(800 * 86_400);
     /// TTL of the row that numbers the log-outs: 100 years, which in practice is no expiry.
     const FOR_EVER: Duration = Duration::from_secs(36_500 * 86_400);
 }
@@ -133,11 +130,30 @@ impl SubjectEpochKeys {
     }
 }
 
-/// Logs a subject out. `now` is in milliseconds since 1970, by the clock that dates tokens.
+/// TTL of a subject's row: as long as the longest session that the log-out ends
+/// (`absolute_lifetime`; `None` if refresh tokens are off), or the longest access token that it
+/// ends, if that lasts longer. A client may be registered for any lifetime of access tokens that is
+/// allowed at all.
+///
+/// Not the sum of both: a session that the log-out ended yields no access token afterwards. And no
+/// session that has begun lasts longer than `absolute_lifetime`, even if that was longer when it
+/// began ([`Session::expires_at`](crate::session::rotation::Session::expires_at)).
+pub(crate) fn ttl(absolute_lifetime: Option<Duration>) -> Duration {
+    absolute_lifetime.unwrap_or_default().max(*LIFETIMES.end()).saturating_add(UNDER_WAY)
+}
+
+/// The margin for logins that are under way at the log-out. Their tokens and sessions are dated
+/// later than it by as long as the host takes to judge a password. It includes the clock margins,
+/// and those of verifiers.
+const UNDER_WAY: Duration = Duration::from_secs(86_400);
+
+/// Logs a subject out. `now` is in milliseconds since 1970, by the clock that dates tokens. `ttl` is
+/// that of the subject's row.
 pub(crate) fn log_out(
     tx: &mut Transaction<'_>,
     keys: SubjectEpochKeys,
     now: u64,
+    ttl: Duration,
 ) -> Result<(), BoxError> {
     let last: SubjectEpoch = tx.get(keys.all)?.unwrap_or_default();
     let own: SubjectEpoch = tx.get(keys.own)?.unwrap_or_default();
@@ -145,7 +161,7 @@ pub(crate) fn log_out(
     // alone would start again if its row were lost.
     let number = last.number.max(own.number).saturating_add(1).max(now);
     tx.put(keys.all, &SubjectEpoch { number, at: now.max(last.at) }, SubjectEpoch::FOR_EVER)?;
-    tx.put(keys.own, &SubjectEpoch { number, at: now.max(own.at) }, SubjectEpoch::TTL)
+    tx.put(keys.own, &SubjectEpoch { number, at: now.max(own.at) }, ttl)
 }
 
 #[cfg(test)]
@@ -156,6 +172,8 @@ mod tests {
     use crate::state::test_support::{TestState, hex};
     use crate::time::Timestamp;
 
+    const DAY: Duration = Duration::from_secs(86_400);
+
     impl TestState {
         fn keys(&self, subject: &str) -> SubjectEpochKeys {
             let own = self.keys.row(Purpose::SubjectEpoch, &[subject.as_bytes()]);
@@ -164,7 +182,8 @@ mod tests {
 
         fn log_out(&self, subject: &str) -> SubjectEpoch {
             let (keys, now) = (self.keys(subject), self.clock.now().unix_millis());
-            self.state.run(&keys.both(), |tx| log_out(tx, keys, now)).unwrap();
+            let ttl = ttl(Some(DAY * 30));
+            self.state.run(&keys.both(), |tx| log_out(tx, keys, now, ttl)).unwrap();
             self.of(subject)
         }
 
@@ -211,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_out_is_remembered_for_longer_than_any_family_lives_and_at_its_latest_time() {
+    fn a_log_out_is_remembered_for_as_long_as_what_it_ends_and_at_its_latest_time() {
         let memory = TestState::new();
         let first = memory.log_out("alice");
         assert_eq!(first.at, 1_800_000_000_000);
@@ -222,11 +241,20 @@ mod tests {
             "a clock that was set back makes no token good again"
         );
         assert_eq!(memory.log_out("bob").at, 1_700_000_000_000);
-        memory.clock.advance(Duration::from_secs(400 * 86_400 + 366 * 86_400));
+        // An access token may last for 366 days, and may be issued to a login that was under way.
+        memory.clock.advance(DAY * 367 - Duration::from_millis(1));
         assert!(memory.of("alice").number > 0);
-        memory.clock.advance(Duration::from_secs(40 * 86_400));
+        memory.clock.advance(Duration::from_millis(1));
         assert_eq!(memory.of("alice"), SubjectEpoch::default());
         assert_eq!(memory.of("bob"), SubjectEpoch::default());
         assert_eq!(memory.of("carol"), SubjectEpoch::default());
+        assert!(memory.log_out("bob").number > first.number, "numbers go on");
+    }
+
+    #[test]
+    fn a_log_out_lasts_as_long_as_the_longest_session_or_access_token() {
+        for (absolute_lifetime, days) in [(None, 367), (Some(30), 367), (Some(400), 401)] {
+            assert_eq!(ttl(absolute_lifetime.map(|days| DAY * days)), DAY * days);
+        }
     }
 }

@@ -287,6 +287,7 @@ impl Sessions {
         let rule = SessionRule {
             window: millis(self.config.window),
             repeats: self.config.repeats,
+            absolute: millis(self.config.absolute_lifetime),
             idle: self.config.idle_lifetime.map(millis),
             rotates: terms.rotates,
         };
@@ -403,9 +404,10 @@ impl Sessions {
         let Some(used) = self.read(text) else { return Ok(None) };
         let (generation, digest) = (used.token.generation, used.digest);
         let mut held = HeldRows::default();
+        let lifetime = millis(self.config.absolute_lifetime);
         let id = used.token.session;
         let look = self.change(id, Intent::Look, &mut held, |session, logged_out, now| {
-            let ended = session.end(logged_out).is_some() || session.has_expired(now);
+            let ended = session.end(logged_out).is_some() || session.has_expired(lifetime, now);
             (!ended && session.is_current(generation, &digest), None)
         });
         let found = look.await?.filter(|(active, _)| *active);
@@ -458,20 +460,29 @@ impl Sessions {
         self.revocations.state.get(self.revocations.session_key(session_id)).await
     }
 
+    /// When a session expires, in whole seconds since 1970.
+    pub(crate) fn expires_at(&self, session: &Session) -> u64 {
+        let end = session.expires_at(millis(self.config.absolute_lifetime));
+        Timestamp::from_unix_millis(end).unix_seconds()
+    }
+
     pub(crate) fn gate(&self) -> &dyn AccountGate {
         &*self.config.gate
     }
 }
 
-/// Ends all sessions and access tokens of a subject, in one commit.
+/// Ends all sessions and access tokens of a subject, in one commit. `sessions` are those of the
+/// engine, if refresh tokens are on.
 pub(crate) async fn log_out(
     revocations: &Revocations,
+    sessions: Option<&Sessions>,
     subject: &Subject,
     clock: &dyn Clock,
 ) -> Result<(), BoxError> {
     let keys = revocations.epoch_keys(subject.as_str());
+    let ttl = epoch::ttl(sessions.map(|sessions| sessions.config.absolute_lifetime));
     let (state, now) = (&revocations.state, clock.now().unix_millis());
-    state.run(&keys.both(), |tx| epoch::log_out(tx, keys, now)).await
+    state.run(&keys.both(), |tx| epoch::log_out(tx, keys, now, ttl)).await
 }
 
 /// The holder of the tokens of a client that has authenticated in this context.
@@ -488,9 +499,4 @@ pub(crate) fn holder(client: &AuthenticatedClient, context: &RequestContext) -> 
 fn ttl(session: &Session, now: u64, access_token_lifetime: Duration) -> Duration {
     let left = Duration::from_millis(session.absolute_expiry().saturating_sub(now));
     left.saturating_add(access_token_lifetime).saturating_add(DEPLOYMENT_SKEW)
-}
-
-/// When a session expires, in whole seconds since 1970.
-pub(crate) fn expires_at(session: &Session) -> u64 {
-    Timestamp::from_unix_millis(session.expires_at()).unix_seconds()
 }

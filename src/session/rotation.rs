@@ -46,6 +46,9 @@ pub(crate) struct Session {
     rotations: Vec<u64>,
     /// How often the last rotation was answered again.
     repeats: u32,
+    /// When the session began; `None` in rows of the first form, which does not have it.
+    began: Option<u64>,
+    /// When the session ends at the latest, by the absolute lifetime when it began.
     absolute_expiry: u64,
     idle_expiry: Option<u64>,
     revoked_at: Option<u64>,
@@ -76,6 +79,9 @@ pub(crate) struct SessionRule {
     pub(crate) window: u64,
     /// How often it does so.
     pub(crate) repeats: u32,
+    /// How long a session lasts at most. If it was longer when a session began, the session
+    /// nevertheless ends by this one.
+    pub(crate) absolute: u64,
     /// How long a session lasts without being used; `None` for no such limit.
     pub(crate) idle: Option<u64>,
     /// Whether each use yields another token.
@@ -137,6 +143,7 @@ impl Session {
             previous: [0; 32],
             rotations: Vec::new(),
             repeats: 0,
+            began: None,
             absolute_expiry: 0,
             idle_expiry: None,
             revoked_at: None,
@@ -151,6 +158,7 @@ impl Session {
         absolute_lifetime: Duration,
         idle_lifetime: Option<Duration>,
     ) {
+        self.began = Some(now);
         self.absolute_expiry = now.saturating_add(millis(absolute_lifetime));
         self.idle_expiry = idle_lifetime.map(|lifetime| now.saturating_add(millis(lifetime)));
     }
@@ -167,15 +175,20 @@ impl Session {
         }
     }
 
-    pub(crate) fn has_expired(&self, now: u64) -> bool {
-        self.absolute_expiry <= now || self.idle_expiry.is_some_and(|end| end <= now)
+    pub(crate) fn has_expired(&self, absolute_lifetime: u64, now: u64) -> bool {
+        self.expires_at(absolute_lifetime) <= now
     }
 
-    /// Until when a token of the session may be used at most.
-    pub(crate) fn expires_at(&self) -> u64 {
-        self.absolute_expiry.min(self.idle_expiry.unwrap_or(u64::MAX))
+    /// Until when a token of the session may be used at most, given how long sessions last today.
+    /// So no session outlives the record of a log-out, which is kept for as long as sessions last
+    /// today.
+    pub(crate) fn expires_at(&self, absolute_lifetime: u64) -> u64 {
+        let today = self.began.map(|began| began.saturating_add(absolute_lifetime));
+        let ends = [today, self.idle_expiry].into_iter().flatten();
+        ends.fold(self.absolute_expiry, u64::min)
     }
 
+    /// When the session ends at the latest, however long sessions last later.
     pub(crate) fn absolute_expiry(&self) -> u64 {
         self.absolute_expiry
     }
@@ -205,7 +218,7 @@ impl Session {
         if let Some(fault) = self.end(logged_out) {
             return Step::Refused(fault);
         }
-        if self.has_expired(now) {
+        if self.has_expired(rule.absolute, now) {
             return Step::Refused(TokenFault::Expired);
         }
         match self.generation.checked_sub(presented.generation) {
@@ -278,6 +291,8 @@ fn scope(text: &str) -> Option<Scope> {
 
 impl Stored for Session {
     const NAME: &'static str = "a session";
+    /// The first form ends before [`began`](Self::began).
+    const FORM: u8 = 2;
 
     fn size_hint(&self) -> usize {
         128 + self.subject.len() + self.holder.client.len() + self.scope.as_str().len()
@@ -301,9 +316,25 @@ impl Stored for Session {
         write_number(bytes, self.absolute_expiry);
         write_optional(bytes, self.idle_expiry);
         write_optional(bytes, self.revoked_at);
+        write_optional(bytes, self.began);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let first_form = Self::decode_first_form(reader)?;
+        Some(Self { began: reader.optional()?, ..first_form })
+    }
+
+    fn decode_form(form: u8, reader: &mut Reader<'_>) -> Option<Self> {
+        match form {
+            1 => Self::decode_first_form(reader),
+            Self::FORM => Self::decode(reader),
+            _ => None,
+        }
+    }
+}
+
+impl Session {
+    fn decode_first_form(reader: &mut Reader<'_>) -> Option<Self> {
         let (tenant, client, subject) =
             (reader.text()?.into(), reader.text()?.into(), reader.text()?.into());
         Some(Self {
@@ -319,6 +350,7 @@ impl Stored for Session {
             previous: reader.array()?,
             rotations: (0..reader.number()?).map(|_| reader.number()).collect::<Option<_>>()?,
             repeats: reader.number()?.try_into().ok()?,
+            began: None,
             absolute_expiry: reader.number()?,
             idle_expiry: reader.optional()?,
             revoked_at: reader.optional()?,

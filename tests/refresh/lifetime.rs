@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use password_grant::state::{InMemoryState, StateSecret};
+use password_grant::testing::ManualClock;
 use password_grant::{
-    BuildError, Client, Grant, JwtIssuer, PasswordGrant, RefreshTokens, SigningKeys,
+    BuildError, Client, Environment, Grant, JwtIssuer, PasswordGrant, RefreshTokens,
+    RequestContext, SigningKeys,
 };
 
 use crate::common::sessions::{Gate, Pair, Sessions, keys};
-use crate::common::{AUDIENCE, ISSUER, Users, clients};
+use crate::common::{AUDIENCE, ISSUER, Users, clients, noon};
 
 /// Requirement 108.
 #[tokio::test]
@@ -27,6 +30,49 @@ async fn no_use_prolongs_a_family_beyond_its_absolute_end() {
     sessions.advance(3_600);
     sessions.refresh("app", &pair.refresh).await.is(400, "invalid_grant");
     assert!(sessions.world.events.last().ends_with("Expired"));
+}
+
+/// A host may shorten the absolute lifetime. Log-outs are then remembered for less time, and no
+/// session may outlive that.
+#[tokio::test]
+async fn a_shorter_lifetime_ends_sessions_that_have_begun_and_a_longer_one_prolongs_none() {
+    const DAY: u64 = 86_400;
+    let clock = ManualClock::at(noon());
+    let store = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
+    let engine = |days: u64| {
+        let (store, clock) = (store.clone(), clock.clone());
+        Sessions::in_environment(
+            Users::default(),
+            |own| own.clock(clock),
+            |refresh| refresh.absolute_lifetime(Duration::from_secs(days * DAY)),
+            |builder| builder.shared_state(store, StateSecret::new([0x5a; 32]).unwrap()),
+        )
+    };
+    let (short, long) = (engine(10), engine(400));
+    let (of_short, of_long) = (short.login("app").await, long.login("app").await);
+    let ends = async |engine: &Sessions, pair: &Pair| {
+        let answer = engine.introspect("app", &pair.refresh).await.json();
+        answer["exp"].as_u64().map(|end| (end - noon().unix_seconds()) / DAY)
+    };
+    for pair in [&of_short, &of_long] {
+        assert_eq!(ends(&short, pair).await, Some(10));
+    }
+    assert_eq!((ends(&long, &of_short).await, ends(&long, &of_long).await), (Some(10), Some(400)));
+    clock.advance(Duration::from_secs(9 * DAY));
+    let of_long = Pair::of(&short.refresh("app", &of_long.refresh).await);
+    clock.advance(Duration::from_secs(DAY));
+    for (engine, pair) in [(&short, &of_long), (&short, &of_short), (&long, &of_short)] {
+        engine.refresh("app", &pair.refresh).await.is(400, "invalid_grant");
+        assert_eq!(ends(engine, pair).await, None);
+    }
+
+    // The log-out has been forgotten, and the session that it ended has not come back.
+    let of_long = long.login("app").await;
+    let subject = "user-1".into();
+    short.world.grant.log_out_everywhere(&subject, &RequestContext::new()).await.unwrap();
+    clock.advance(Duration::from_secs(368 * DAY));
+    short.refresh("app", &of_long.refresh).await.is(400, "invalid_grant");
+    assert!(short.world.events.last().ends_with("Expired"), "{}", short.world.events.last());
 }
 
 #[tokio::test]
