@@ -8,7 +8,7 @@ use crate::grant::engine::Engine;
 use crate::http::HttpResponse;
 use crate::refusal::{OrFault, Refusal};
 use crate::request::TokenRequest;
-use crate::session::{self, Ending, RefreshKeys, Revocations, Sessions};
+use crate::session::{self, Ending, RefreshKeys, Revocation, Revocations, Sessions};
 use crate::state::transaction::HeldRows;
 use crate::time::Timestamp;
 use crate::types::context::RequestContext;
@@ -93,7 +93,11 @@ impl Engine {
             let cause = "a token without an identifier cannot be revoked";
             return Err(Refusal::fault(ServerFault::TokenLookup, cause));
         }
-        self.revocations.revoke(&details).await.or_fault(ServerFault::StateStore)?;
+        let revocation = self.revocations.revoke(&details).await;
+        if revocation.or_fault(ServerFault::StateStore)? == Revocation::Full {
+            let refusal = Refusal::new(ServerFault::TooManyRevocations);
+            return Err(refusal.of_subject(details.subject.as_str()));
+        }
         self.observe(&Event {
             token_id: Some(&details.token_id),
             session_id: details.session_id.as_ref(),

@@ -246,6 +246,9 @@ pub enum ServerFault {
     /// So many used assertions of this client are remembered that there is no room for another one.
     /// 503.
     TooManyAssertions,
+    /// This client has revoked so many access tokens without a session for this subject, of which
+    /// none has expired, that there is no room for another one. 503, and the token is not revoked.
+    TooManyRevocations,
     /// The client's registration contains values that are invalid or contradict each other. 503.
     ClientRegistration,
     /// The [`UserAuthenticator`](crate::UserAuthenticator) failed. 503.

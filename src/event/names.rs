@@ -225,6 +225,7 @@ impl ServerFault {
             Self::ClientStore => "client_store",
             Self::JwksSource => "jwks_source",
             Self::TooManyAssertions => "too_many_assertions",
+            Self::TooManyRevocations => "too_many_revocations",
             Self::ClientRegistration => "client_registration",
             Self::UserAuthenticator => "user_authenticator",
             Self::AccountNames => "account_names",

@@ -129,6 +129,12 @@ impl PasswordGrant {
     /// errors are those of the token endpoint. If a store fails, the answer is 503, and the token
     /// may still be valid.
     ///
+    /// What can be revoked takes bounded room. If more than eight unexpired access tokens of a
+    /// session are revoked one by one, all of the session's tokens that were issued in the second
+    /// of the oldest of them, or before, are revoked too. Access tokens without a session are
+    /// remembered for each client and subject: if 64 of them are revoked and have not expired, the
+    /// answer for another one is 503, and the token is still valid.
+    ///
     /// A revoked access token is refused by [`introspect`](Self::introspect) and by a verifier with
     /// [`revocations`](Self::revocations). A verifier that only checks signatures accepts it until
     /// it expires. If the state was in memory and the process has restarted, all of them accept it

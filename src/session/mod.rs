@@ -2,12 +2,14 @@
 //! refresh and access tokens that follow from one login.
 //!
 //! `rotation.rs` decides what a refresh token is good for, `token.rs` defines its format,
-//! `epoch.rs` logs a subject out everywhere, and `revocations.rs` answers for access tokens.
+//! `epoch.rs` logs a subject out everywhere, `revoked_tokens.rs` remembers access tokens that were
+//! revoked one by one, and `revocations.rs` answers for access tokens.
 
 mod config;
 pub(crate) mod epoch;
 pub(crate) mod index;
 mod revocations;
+mod revoked_tokens;
 pub(crate) mod rotation;
 pub(crate) mod token;
 
@@ -22,6 +24,7 @@ use crate::error::{BoxError, TokenFault};
 pub use crate::session::config::RefreshTokens;
 use crate::session::epoch::SubjectEpoch;
 use crate::session::index::SessionIndex;
+pub(crate) use crate::session::revocations::Revocation;
 pub use crate::session::revocations::Revocations;
 use crate::session::rotation::{Holder, Presented, SecretDigest, Session, SessionRule, Step};
 pub use crate::session::token::RefreshKeys;

@@ -1,6 +1,9 @@
 //! Access tokens that were revoked before they expired: tokens that were revoked one by one, tokens
 //! of a session that has ended, and tokens of a subject that was logged out everywhere. RFC 7009
 //! defines revocation.
+//!
+//! What can be revoked takes bounded room: a token of a session is remembered in the session's row,
+//! and a token without one in a row for its client and subject, which is the quota.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,14 +13,16 @@ use crate::environment::SystemRandom;
 use crate::error::{BoxError, TokenFault};
 use crate::session::epoch::{LogOuts, SubjectEpoch, SubjectEpochKeys};
 use crate::session::index::SessionIndex;
+use crate::session::revoked_tokens::{Full, RevokedAlone, Token};
 use crate::session::rotation::Session;
-use crate::state::codec::{Reader, Stored};
+use crate::session::ttl;
+use crate::state::codec::Stored;
 use crate::state::key::{Keys, Purpose};
 use crate::state::transaction::{Backend, RowKey, State, Transaction};
 use crate::state::{StateKey, StateSecret, StateStore};
 use crate::time::{SystemClock, Timestamp};
 use crate::types::identifier::SessionId;
-use crate::types::token::TokenDetails;
+use crate::types::token::{LIFETIMES, TokenDetails};
 
 /// Tells which access tokens were revoked before they expired. Cheap to clone.
 ///
@@ -38,6 +43,40 @@ pub struct Revocations {
 pub(crate) struct RevocationStatus {
     pub(crate) fault: Option<TokenFault>,
     pub(crate) tenant: Option<String>,
+}
+
+/// What came of revoking an access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Revocation {
+    /// The token is revoked, or was already.
+    Done,
+    /// The client has revoked so many unexpired tokens of this subject that there is no room for
+    /// another one.
+    Full,
+}
+
+/// Keys of the rows that tell whether an access token was revoked. Both are read at once.
+#[derive(Clone, Copy)]
+struct StatusKeys {
+    log_out: RowKey<SubjectEpoch>,
+    token: TokenKey,
+}
+
+/// Key of the row that remembers an access token if it was revoked on its own.
+#[derive(Clone, Copy)]
+enum TokenKey {
+    Session(RowKey<Session>),
+    Alone(RowKey<RevokedAlone>),
+}
+
+impl StatusKeys {
+    fn both(self) -> [StateKey; 2] {
+        let token = match self.token {
+            TokenKey::Session(key) => key.into(),
+            TokenKey::Alone(key) => key.into(),
+        };
+        [self.log_out.into(), token]
+    }
 }
 
 impl Revocations {
@@ -80,29 +119,31 @@ impl Revocations {
         &self,
         details: &TokenDetails,
     ) -> Result<RevocationStatus, BoxError> {
-        let (subject_key, token_key) =
-            (self.epoch_keys(details.subject.as_str()).own, self.token_key(&details.token_id));
-        let session_key =
-            details.session_id.as_ref().map(|session_id| self.session_key(session_id));
-        let mut keys = vec![subject_key.into(), token_key.into()];
-        keys.extend(session_key.map(StateKey::from));
+        let (keys, token) = (self.status_keys(details), token(details));
         let look = |tx: &Transaction<'_>| {
-            let session = session_key.map(|key| tx.get(key)).transpose()?;
-            let logged_out = tx.get(subject_key)?.unwrap_or_default();
-            let is_before = logged_out.is_after(details.login_epoch, details.issued_at);
-            let fault = match &session {
-                _ if tx.contains(token_key)? => Some(TokenFault::Revoked),
-                Some(Some(session)) => session.end(logged_out.number),
-                // A session whose row is gone may have been revoked, so its tokens are refused.
-                Some(None) => Some(TokenFault::Unknown),
-                None => is_before.then_some(TokenFault::LoggedOut),
-            };
-            Ok(RevocationStatus {
-                fault,
-                tenant: session.flatten().map(|session| session.holder.tenant),
-            })
+            let logged_out = tx.get(keys.log_out)?.unwrap_or_default();
+            match keys.token {
+                TokenKey::Session(key) => Ok(match tx.get(key)? {
+                    Some(session) => {
+                        let revoked = session.has_revoked(&token).then_some(TokenFault::Revoked);
+                        let fault = session.end(logged_out.number).or(revoked);
+                        RevocationStatus { fault, tenant: Some(session.holder.tenant) }
+                    }
+                    // A session whose row is gone may have been revoked, so its tokens are refused.
+                    None => RevocationStatus { fault: Some(TokenFault::Unknown), tenant: None },
+                }),
+                TokenKey::Alone(key) => {
+                    let fault = if tx.get(key)?.unwrap_or_default().contains(&token) {
+                        Some(TokenFault::Revoked)
+                    } else {
+                        let ended = logged_out.is_after(details.login_epoch, details.issued_at);
+                        ended.then_some(TokenFault::LoggedOut)
+                    };
+                    Ok(RevocationStatus { fault, tenant: None })
+                }
+            }
         };
-        self.state.read(&keys, look).await
+        self.state.read(&keys.both(), look).await
     }
 
     /// The last log-out everywhere, of any subject.
@@ -110,26 +151,34 @@ impl Revocations {
         Ok(self.state.get(self.log_outs.last()).await?.unwrap_or_default())
     }
 
-    /// Revokes an access token by its `jti`. The row is kept until a margin after the token has
+    /// Revokes an access token by its `jti`. It is remembered until a margin after the token has
     /// expired.
-    pub(crate) async fn revoke(&self, details: &TokenDetails) -> Result<(), BoxError> {
+    pub(crate) async fn revoke(&self, details: &TokenDetails) -> Result<Revocation, BoxError> {
         if details.token_id.is_empty() {
             return Err("a token without an identifier cannot be revoked".into());
         }
-        let end = Timestamp::from_unix_seconds(details.expires_at).plus(Self::MARGIN);
-        let key = self.token_key(&details.token_id);
-        let remember = |tx: &mut Transaction<'_>| {
-            let life = end.since(tx.now());
-            if !tx.contains(key)? && !life.is_zero() {
-                tx.put(key, &RevokedToken, life)?;
+        let (keys, token) = (self.status_keys(details), token(details));
+        let remember = |tx: &mut Transaction<'_>| match keys.token {
+            TokenKey::Session(key) => {
+                let logged_out = tx.get(keys.log_out)?.unwrap_or_default();
+                revoke_in_session(tx, key, token, logged_out, lifetime(details))
             }
-            Ok(())
+            TokenKey::Alone(key) => revoke_alone(tx, key, token),
         };
-        self.state.run(&[key.into()], remember).await
+        self.state.run(&keys.both(), remember).await
     }
 
-    fn token_key(&self, token_id: &str) -> RowKey<RevokedToken> {
-        self.key(Purpose::RevokedToken, token_id)
+    fn status_keys(&self, details: &TokenDetails) -> StatusKeys {
+        let (client, subject) = (details.client_id.as_str(), details.subject.as_str());
+        let token = match &details.session_id {
+            Some(session_id) => TokenKey::Session(self.session_key(session_id)),
+            // Such a token says nothing of its tenant.
+            None => {
+                let parts = [&*self.issuer, client, subject].map(str::as_bytes);
+                TokenKey::Alone(self.state.keys.row(Purpose::RevokedTokens, &parts))
+            }
+        };
+        StatusKeys { log_out: self.epoch_keys(subject).own, token }
     }
 
     pub(crate) fn session_key(&self, session_id: &SessionId) -> RowKey<Session> {
@@ -157,31 +206,58 @@ impl Revocations {
     }
 }
 
-/// An access token that was revoked on its own. The row's presence is the revocation.
-struct RevokedToken;
+/// The token that has these details. It is remembered for a margin beyond its expiry.
+fn token(details: &TokenDetails) -> Token {
+    let end = Timestamp::from_unix_seconds(details.expires_at).plus(Revocations::MARGIN);
+    Token::new(&details.token_id, details.issued_at, end.unix_seconds())
+}
 
-impl Stored for RevokedToken {
-    const NAME: &'static str = "a revoked token";
+/// How long the token was to last when it was issued.
+fn lifetime(details: &TokenDetails) -> Duration {
+    let lifetime = Duration::from_secs(details.expires_at.saturating_sub(details.issued_at));
+    lifetime.min(*LIFETIMES.end()) // an issuer may not tell when it issued a token
+}
 
-    fn encode(&self, _: &mut Vec<u8>) {}
+/// Revokes a token in its session's row, if the session has not ended, which has revoked the token
+/// already: the row of an ended session stays as short-lived as it is.
+fn revoke_in_session(
+    tx: &mut Transaction<'_>,
+    key: RowKey<Session>,
+    token: Token,
+    logged_out: SubjectEpoch,
+    lifetime: Duration,
+) -> Result<Revocation, BoxError> {
+    let now = tx.now().unix_millis();
+    if let Some(mut session) = tx.get(key)?
+        && session.end(logged_out.number).is_none()
+        && session.revoke_token(token, now)
+    {
+        // Its other access tokens usually last as long as this one. A token that lasts longer than
+        // the row is refused as that of an unknown session.
+        tx.put(key, &session, ttl(&session, now, lifetime))?;
+    }
+    Ok(Revocation::Done)
+}
 
-    fn decode(_: &mut Reader<'_>) -> Option<Self> {
-        Some(Self)
+fn revoke_alone(
+    tx: &mut Transaction<'_>,
+    key: RowKey<RevokedAlone>,
+    token: Token,
+) -> Result<Revocation, BoxError> {
+    let (mut revoked, now) = (tx.get(key)?.unwrap_or_default(), tx.now());
+    match revoked.revoke(token, now.unix_seconds()) {
+        Ok(true) => {
+            let end = Timestamp::from_unix_seconds(revoked.end());
+            tx.put(key, &revoked, end.since(now))?;
+            Ok(Revocation::Done)
+        }
+        Ok(false) => Ok(Revocation::Done),
+        Err(Full) => Ok(Revocation::Full),
     }
 }
 
 impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Revocations").field("issuer", &self.issuer).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_stored_bytes_stay_the_same_from_version_to_version() {
-        assert_eq!(crate::state::test_support::hex(&RevokedToken), "01");
     }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 use crate::error::TokenFault;
+use crate::session::revoked_tokens::{RevokedInSession, Token};
 use crate::state::codec::{Reader, Stored, write_bytes, write_number, write_optional};
 use crate::time::millis;
 use crate::types::scope::Scope;
@@ -52,6 +53,8 @@ pub(crate) struct Session {
     absolute_expiry: u64,
     idle_expiry: Option<u64>,
     revoked_at: Option<u64>,
+    /// Its access tokens that were revoked one by one.
+    revoked_tokens: RevokedInSession,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +150,7 @@ impl Session {
             absolute_expiry: 0,
             idle_expiry: None,
             revoked_at: None,
+            revoked_tokens: RevokedInSession::default(),
         }
     }
 
@@ -200,6 +204,17 @@ impl Session {
 
     pub(crate) fn revoke(&mut self, now: u64) {
         self.revoked_at.get_or_insert(now);
+    }
+
+    /// Revokes one of its access tokens. Returns whether there was anything to change. `now` is in
+    /// milliseconds since 1970.
+    pub(crate) fn revoke_token(&mut self, token: Token, now: u64) -> bool {
+        self.revoked_tokens.revoke(token, now / 1000)
+    }
+
+    /// Whether this access token of the session was revoked on its own.
+    pub(crate) fn has_revoked(&self, token: &Token) -> bool {
+        self.revoked_tokens.contains(token)
     }
 
     /// Uses a token. After [`Rotated`](Step::Rotated) or [`Repeated`](Step::Repeated), the
@@ -291,7 +306,7 @@ fn scope(text: &str) -> Option<Scope> {
 
 impl Stored for Session {
     const NAME: &'static str = "a session";
-    /// The first form ends before [`began`](Self::began).
+    /// The first form ends before `began`.
     const FORM: u8 = 2;
 
     fn size_hint(&self) -> usize {
@@ -317,11 +332,13 @@ impl Stored for Session {
         write_optional(bytes, self.idle_expiry);
         write_optional(bytes, self.revoked_at);
         write_optional(bytes, self.began);
+        self.revoked_tokens.encode(bytes);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let first_form = Self::decode_first_form(reader)?;
-        Some(Self { began: reader.optional()?, ..first_form })
+        let (began, revoked_tokens) = (reader.optional()?, RevokedInSession::decode(reader)?);
+        Some(Self { began, revoked_tokens, ..first_form })
     }
 
     fn decode_form(form: u8, reader: &mut Reader<'_>) -> Option<Self> {
@@ -354,6 +371,7 @@ impl Session {
             absolute_expiry: reader.number()?,
             idle_expiry: reader.optional()?,
             revoked_at: reader.optional()?,
+            revoked_tokens: RevokedInSession::default(),
         })
     }
 }

@@ -114,12 +114,13 @@ pub(crate) enum Purpose {
     SubjectEpoch = 9,
     /// The last log-out everywhere of any subject.
     LastEpoch = 10,
-    /// A revoked access token.
-    RevokedToken = 11,
+    // 11 was a revoked access token, with a row of its own.
     /// The session index: a subject's sessions through a client.
     SessionIndex = 12,
     /// Failed authentications of a client from a network.
     ClientAtNetwork = 13,
+    /// The access tokens without a session that a subject has revoked through a client.
+    RevokedTokens = 14,
     /// A subject. No row: the digest of a subject that other rows name.
     Subject = 15,
 }

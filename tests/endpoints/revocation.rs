@@ -1,13 +1,18 @@
 //! Revocation (RFC 7009).
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use password_grant::event::AccessFault;
+use password_grant::event::{AccessFault, EventKind};
 use password_grant::resource::Revocations;
 use password_grant::state::{InMemoryState, StateSecret};
 use password_grant::testing::ManualClock;
-use password_grant::{Clock, Environment, JwtIssuer, PasswordGrant, RequestContext, SigningKeys};
+use password_grant::{
+    Clock, Environment, Event, JwtIssuer, Login, Observer, PasswordGrant, RequestContext,
+    SigningKeys, Subject,
+};
 
+use crate::common::fakes::{FaultyStore, StoreFault};
 use crate::common::sessions::{OFFLINE, Pair, Sessions, about, register, verifier};
 use crate::common::{AUDIENCE, Events, GOOD, ISSUER, Users, World, basic, clients, noon};
 use crate::support::{INACTIVE, is_revoked};
@@ -212,6 +217,146 @@ async fn an_engine_that_is_built_anew_over_the_same_memory_knows_what_was_revoke
     );
 }
 
+/// A session of which every access token is revoked once it has been replaced takes no more room
+/// than another one, and all of these tokens stay revoked.
+#[tokio::test]
+async fn revoked_access_tokens_of_a_session_take_no_room() {
+    let clock = ManualClock::at(noon());
+    let store = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
+    let state = store.clone();
+    let sessions = Sessions::in_environment(
+        Users::default(),
+        |own| own.clock(clock.clone()),
+        |refresh| refresh,
+        |builder| builder.state(state),
+    );
+    let (mut pair, mut revoked) = (sessions.login("app").await, Vec::new());
+    let rows = store.len();
+    for _ in 0..40 {
+        clock.advance(Duration::from_secs(1));
+        let next = Pair::of(&sessions.refresh("app", &pair.refresh).await);
+        is_revoked(&sessions.revoke("app", &pair.access).await);
+        revoked.push(pair.access);
+        pair = next;
+        for token in &revoked {
+            assert!(!sessions.is_active(token).await);
+        }
+        assert!(sessions.is_active(&pair.access).await);
+    }
+    assert_eq!(store.len(), rows);
+    // The session goes on, for as long as it would have.
+    clock.advance(Duration::from_secs(29 * 86_400));
+    let last = Pair::of(&sessions.refresh("app", &pair.refresh).await);
+    assert!(sessions.is_active(&last.access).await);
+}
+
+/// The row of a session that has ended is kept for a minute. Revoking an access token of it changes
+/// nothing, or a user could fill the store by logging in and out.
+#[tokio::test]
+async fn an_access_token_of_an_ended_session_does_not_prolong_its_row() {
+    let sessions = Sessions::new();
+    let pair = sessions.login("app").await;
+    is_revoked(&sessions.revoke("app", &pair.refresh).await);
+    sessions.advance(30);
+    is_revoked(&sessions.revoke("app", &pair.access).await);
+    sessions.refresh("app", &pair.refresh).await.is(400, "invalid_grant");
+    assert!(sessions.world.events.last().ends_with("Revoked"), "{}", sessions.world.events.last());
+    sessions.advance(30);
+    sessions.refresh("app", &pair.refresh).await.is(400, "invalid_grant");
+    assert!(sessions.world.events.last().ends_with("Unknown"), "{}", sessions.world.events.last());
+    is_revoked(&sessions.revoke("app", &pair.access).await);
+    assert!(!sessions.is_active(&pair.access).await);
+}
+
+/// The row that remembers the revoked tokens of a client and a subject is their quota. Whoever fills
+/// it makes nothing fail for anybody else.
+#[tokio::test]
+async fn a_client_that_revokes_too_many_tokens_without_a_session_fails_alone() {
+    struct SubjectOfFaults(Arc<Mutex<Option<Subject>>>, Events);
+    impl Observer for SubjectOfFaults {
+        fn observe(&self, event: &Event<'_>) {
+            self.1.observe(event);
+            if matches!(event.kind, EventKind::ServerFault(_)) {
+                *self.0.lock().unwrap() = event.subject.cloned();
+            }
+        }
+    }
+    let (subject, events) = (Arc::new(Mutex::new(None)), Events::default());
+    let observer = SubjectOfFaults(subject.clone(), events.clone());
+    let users = Users::who(|attempt| Ok(Login::accepted(attempt.username())));
+    let clock = ManualClock::at(noon());
+    let store = InMemoryState::new().environment(&Environment::new().clock(clock.clone()));
+    let state = store.clone();
+    let sessions = Sessions::in_environment(
+        users,
+        |own| own.clock(clock.clone()).observer(observer),
+        |refresh| refresh,
+        |builder| builder.state(state).dangerous_without_attempt_limits(),
+    );
+    let plain = OFFLINE.replace("+offline_access", "");
+    let bobs = plain.replace("alice", "bob");
+    let mut tokens = Vec::new();
+    for _ in 0..65 {
+        tokens.push(sessions.ask("app", &plain).await.access_token());
+    }
+    let (last, first) = tokens.split_last().unwrap();
+    for token in first {
+        is_revoked(&sessions.revoke("app", token).await);
+        assert_eq!(store.len(), 1);
+    }
+    let full = sessions.revoke("app", last).await;
+    full.is(503, "temporarily_unavailable");
+    assert_eq!(full.header("retry-after"), Some("1"));
+    let event = events.last();
+    assert!(event.starts_with("server fault: TooManyRevocations"), "{event}");
+    assert!(event.contains(r#"client "app""#), "{event}");
+    assert_eq!(*subject.lock().unwrap(), Some("alice".into()));
+    assert!(sessions.is_active(last).await);
+    for token in first {
+        assert!(!sessions.is_active(token).await);
+    }
+    is_revoked(&sessions.revoke("app", &first[0]).await); // again
+
+    // Another subject, another client, and a token with a session have rooms of their own.
+    let others = [
+        ("app", sessions.ask("app", &bobs).await.access_token()),
+        ("other", sessions.ask("other", &plain).await.access_token()),
+        ("app", sessions.login("app").await.access),
+    ];
+    for (client, token) in &others {
+        is_revoked(&sessions.revoke(client, token).await);
+        assert!(!sessions.is_active(token).await);
+    }
+    // A log-out revokes that token nevertheless, and does not need the room.
+    let (alice, context) = ("alice".into(), RequestContext::new());
+    sessions.world.grant.log_out_everywhere(&alice, &context).await.unwrap();
+    assert!(!sessions.is_active(last).await);
+
+    // Once verifiers no longer accept the revoked tokens, they make room.
+    clock.advance(Duration::from_secs(600 + 180));
+    let token = sessions.ask("app", &plain).await.access_token();
+    is_revoked(&sessions.revoke("app", &token).await);
+    assert!(!sessions.is_active(&token).await);
+}
+
+/// What a protected route asks of a shared store for each token.
+#[tokio::test]
+async fn a_revocation_is_looked_up_by_one_load() {
+    let store = FaultyStore::new(|_| StoreFault::None);
+    let (shared, secret) = (store.clone(), || StateSecret::new([0x5a; 32]).unwrap());
+    let sessions = Sessions::over(
+        Users::default(),
+        |refresh| refresh,
+        |builder| builder.shared_state(shared, secret()),
+    );
+    let plain = sessions.ask("app", &OFFLINE.replace("+offline_access", "")).await.access_token();
+    for token in [sessions.login("app").await.access, plain] {
+        let before = (store.loads(), store.calls());
+        sessions.verifier().verify(&token).await.unwrap();
+        assert_eq!((store.loads(), store.calls()), (before.0 + 1, before.1 + 1));
+    }
+}
+
 /// A verifier accepts a token until its end plus the allowed clock skew, by a clock that may be
 /// slow. A revocation is possible, and remembered, for as long.
 #[tokio::test]
@@ -222,21 +367,28 @@ async fn a_token_stays_revoked_for_as_long_as_anybody_takes_it() {
         .verifier()
         .skew(Duration::from_secs(60))
         .environment(&Environment::new().clock(behind.clone()));
-    let form = OFFLINE.replace("+offline_access", "");
-    for revoked_at in [0, 600, 659] {
-        behind.set(sessions.world.clock.now());
-        let token = sessions.ask("app", &form).await.access_token();
-        sessions.advance(revoked_at);
-        behind.advance(Duration::from_secs(revoked_at));
-        assert!(verifier.verify(&token).await.is_ok(), "{revoked_at}");
-        is_revoked(&sessions.revoke("app", &token).await);
-        // The verifier's clock is a minute slow, so for it this is the last second.
-        sessions.advance(600 + 59 + 60 - revoked_at);
-        behind.advance(Duration::from_secs(600 + 59 - revoked_at));
-        assert_eq!(
-            verifier.verify(&token).await.unwrap_err(),
-            AccessFault::Revoked,
-            "{revoked_at}"
-        );
+    for form in [OFFLINE, &OFFLINE.replace("+offline_access", "")] {
+        for revoked_at in [0, 600, 659] {
+            behind.set(sessions.world.clock.now());
+            let first = sessions.ask("app", form).await;
+            let token = first.access_token();
+            sessions.advance(revoked_at);
+            behind.advance(Duration::from_secs(revoked_at));
+            assert!(verifier.verify(&token).await.is_ok(), "{revoked_at}");
+            is_revoked(&sessions.revoke("app", &token).await);
+            // The verifier's clock is a minute slow, so for it this is the last second.
+            sessions.advance(600 + 59 + 60 - revoked_at);
+            behind.advance(Duration::from_secs(600 + 59 - revoked_at));
+            if form == OFFLINE {
+                // Another revocation forgets those that are over.
+                let next = Pair::of(&sessions.refresh("app", &Pair::of(&first).refresh).await);
+                is_revoked(&sessions.revoke("app", &next.access).await);
+            } else {
+                let next = sessions.ask("app", form).await.access_token();
+                is_revoked(&sessions.revoke("app", &next).await);
+            }
+            let refused = verifier.verify(&token).await.unwrap_err();
+            assert_eq!(refused, AccessFault::Revoked, "{form} {revoked_at}");
+        }
     }
 }

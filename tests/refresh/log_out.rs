@@ -1,7 +1,7 @@
 //! Revocations and log-outs that come in the middle of a refresh or a login leave nothing alive.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use password_grant::state::InMemoryState;
 use password_grant::time::BoxFuture;
@@ -86,4 +86,47 @@ async fn every_interleaving_of_a_log_out_and_a_login_ends_with_nothing_of_before
         }
     }
     assert!(interleaved >= 2, "{interleaved}");
+}
+
+/// An access token that is revoked while a refresh of its session is under way stays revoked, and
+/// the refresh goes on, at whatever call of the one the other comes.
+#[tokio::test]
+async fn every_interleaving_of_a_revoked_access_token_and_a_refresh_keeps_both() {
+    for refresh_comes_between in [true, false] {
+        let mut interleaved = 0;
+        for before_call in 0.. {
+            let store = InMemoryState::new();
+            let other = Arc::new(Instance::over(store.clone()));
+            let pair = other.login().await;
+            let (acting, old, answers) = (other.clone(), pair.clone(), Arc::new(Mutex::new(None)));
+            let answered = answers.clone();
+            let between = Between::new(&store, before_call, move || -> BoxFuture<'static, ()> {
+                let (other, old, answers) = (acting.clone(), old.clone(), answers.clone());
+                Box::pin(async move {
+                    let answer = match refresh_comes_between {
+                        true => other.refresh(&old.refresh).await,
+                        false => other.revoke(&old.access).await,
+                    };
+                    *answers.lock().unwrap() = Some(answer);
+                })
+            });
+            let instance = Instance::over(between.clone());
+            let answer = match refresh_comes_between {
+                true => instance.revoke(&pair.access).await,
+                false => instance.refresh(&pair.refresh).await,
+            };
+            let Some(meanwhile) = answered.lock().unwrap().take() else { break };
+            interleaved += 1;
+            let (refreshed, revoked) = match refresh_comes_between {
+                true => (meanwhile, answer),
+                false => (answer, meanwhile),
+            };
+            assert_eq!(revoked.status, 200);
+            let minted = Pair::of(&refreshed);
+            assert!(!other.is_active(&pair.access).await, "before call {before_call}");
+            assert!(other.is_active(&minted.access).await, "before call {before_call}");
+            other.refresh(&minted.refresh).await.is_granted();
+        }
+        assert!(interleaved >= 3, "{interleaved}");
+    }
 }
