@@ -1,11 +1,13 @@
 //! Protection against replay: values that may be used once, such as the `jti` of an assertion (RFC
-//! 7523 section 3). Each used value has a row, and each owner has a row that counts them.
+//! 7523 section 3). Each used value has a row, and each owner has a few rows that count them, so
+//! that requests of one owner rarely wait for each other.
 
 use std::time::Duration;
 
 use crate::error::BoxError;
 use crate::state::StateKey;
 use crate::state::codec::{Reader, Stored};
+use crate::state::key::{Keys, Purpose};
 use crate::state::transaction::{RowKey, Transaction};
 
 /// The outcome of using a value.
@@ -15,27 +17,51 @@ pub(crate) enum Use {
     First,
     /// It was used before.
     Seen,
-    /// Too many used values of its owner are remembered.
+    /// Too many used values of its owner are remembered, in the part that this one belongs to.
     Full,
+}
+
+/// Number of rows in which the used values of an owner are counted. All requests of an owner would
+/// write the same row otherwise, of which a store that several instances share commits one after
+/// the other.
+pub(crate) const PARTS: u8 = 16;
+
+/// Whose values are counted together.
+#[derive(Clone, Copy)]
+pub(crate) struct Owner<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) tenant: &'a str,
+    pub(crate) client: &'a str,
 }
 
 /// The keys of the two rows that a use writes.
 #[derive(Clone, Copy)]
 pub(crate) struct UseKeys {
-    pub(crate) value: RowKey<Used>,
-    /// The row that counts the used values of the owner.
-    pub(crate) count: RowKey<UseCounts>,
+    value: RowKey<Used>,
+    /// The row that counts the used values in this part of the owner's.
+    count: RowKey<UseCounts>,
 }
 
 impl UseKeys {
+    /// The part follows from the key of the value, which is a keyed digest: nobody can choose values
+    /// of one part without the secret.
+    pub(crate) fn new(keys: &Keys, owner: Owner<'_>, value: &str) -> Self {
+        let [issuer, tenant, client] =
+            [owner.issuer, owner.tenant, owner.client].map(str::as_bytes);
+        let value = keys.row(Purpose::Assertion, &[issuer, tenant, client, value.as_bytes()]);
+        let part = StateKey::from(value).group() % PARTS;
+        let count = keys.row(Purpose::AssertionCount, &[issuer, tenant, client, &[part]]);
+        Self { value, count }
+    }
+
     pub(crate) fn both(self) -> [StateKey; 2] {
         [self.value.into(), self.count.into()]
     }
 }
 
-/// Uses a value and remembers it until `end` (milliseconds since 1970). An owner may have at most
-/// `most` remembered values. A value that was used before is `Seen` even if its owner has no room
-/// for more.
+/// Uses a value and remembers it until `end` (milliseconds since 1970). A part of an owner's values
+/// has room for `most` that are remembered. A value that was used before is `Seen` even if there is
+/// no room for more.
 pub(crate) fn use_once(
     tx: &mut Transaction<'_>,
     keys: UseKeys,
@@ -70,7 +96,7 @@ impl Stored for Used {
     }
 }
 
-/// The number of remembered values of an owner, by the minute in which they end.
+/// The number of remembered values in a part of an owner's, by the minute in which they end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct UseCounts(Vec<(u64, u32)>);
 
@@ -119,10 +145,21 @@ impl Stored for UseCounts {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{HashMap, HashSet};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use futures_util::future::join_all;
+    use tokio::sync::Barrier;
+
     use super::*;
+    use crate::environment::SystemRandom;
     use crate::state::codec::{from_bytes, to_bytes};
-    use crate::state::key::Purpose;
     use crate::state::test_support::{TestState, hex};
+    use crate::state::transaction::{Backend, State};
+    use crate::state::{Change, Commit, InMemoryState, Loaded, StateSecret, StateStore};
+    use crate::time::SystemClock;
 
     impl TestState {
         fn uses(&self, id: u32, seconds: u64, most: u64) -> Use {
@@ -169,5 +206,86 @@ mod tests {
             assert!(from_bytes::<UseCounts>(&bytes[..cut]).is_err(), "{cut}");
         }
         assert!(from_bytes::<UseCounts>(&[2]).is_err());
+    }
+
+    const OWNER: Owner<'static> = Owner { issuer: "i", tenant: "t", client: "c" };
+
+    fn keys() -> Keys {
+        Keys::Shared(StateSecret::new([7; 32]).unwrap())
+    }
+
+    /// A store that answers the first load once a number of callers wait for theirs, and counts
+    /// conflicts.
+    struct Counting {
+        store: InMemoryState,
+        all_have_loaded: Barrier,
+        conflicts: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl StateStore for Counting {
+        async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
+            let loaded = self.store.load(keys).await;
+            self.all_have_loaded.wait().await;
+            loaded
+        }
+
+        async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
+            let commit = self.store.commit(changes).await?;
+            let conflict = matches!(commit, Commit::Conflict { .. });
+            self.conflicts.fetch_add(usize::from(conflict), Ordering::SeqCst);
+            Ok(commit)
+        }
+    }
+
+    /// Uses these values at once, and returns the number of conflicts.
+    async fn conflicts(values: &[String]) -> usize {
+        let store = Arc::new(Counting {
+            store: InMemoryState::new(),
+            all_have_loaded: Barrier::new(values.len()),
+            conflicts: AtomicUsize::new(0),
+        });
+        let state = State {
+            keys: keys(),
+            backend: Backend::Shared(store.clone()),
+            clock: Arc::new(SystemClock::new()),
+            randomness: Arc::new(SystemRandom::new()),
+            timeout: Duration::from_secs(60),
+        };
+        let uses = values.iter().map(async |value| {
+            let keys = UseKeys::new(&state.keys, OWNER, value);
+            state.run(&keys.both(), |tx| use_once(tx, keys, u64::MAX, 100)).await.unwrap()
+        });
+        assert!(join_all(uses).await.into_iter().all(|used| used == Use::First));
+        store.conflicts.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test]
+    async fn requests_of_one_client_at_once_conflict_only_within_a_part() {
+        let mut parts: HashMap<StateKey, Vec<String>> = HashMap::new();
+        for value in (0..400).map(|number| number.to_string()) {
+            parts.entry(UseKeys::new(&keys(), OWNER, &value).count.into()).or_default().push(value);
+        }
+        assert_eq!(parts.len(), usize::from(PARTS));
+        let one_of_each: Vec<_> = parts.values().map(|values| values[0].clone()).collect();
+        assert_eq!(conflicts(&one_of_each).await, 0);
+        let two_of_one = &parts.values().next().unwrap()[..2];
+        assert_eq!(conflicts(two_of_one).await, 1);
+    }
+
+    #[test]
+    fn each_owner_has_rows_of_its_own() {
+        let rows = |owner: Owner<'_>| -> HashSet<StateKey> {
+            let values = (0..200).map(|number| number.to_string());
+            values.flat_map(|value| UseKeys::new(&keys(), owner, &value).both()).collect()
+        };
+        let others = [
+            Owner { issuer: "j", ..OWNER },
+            Owner { tenant: "u", ..OWNER },
+            Owner { client: "d", ..OWNER },
+        ];
+        for other in others {
+            assert!(rows(OWNER).is_disjoint(&rows(other)));
+        }
     }
 }

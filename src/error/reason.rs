@@ -243,8 +243,9 @@ pub enum ServerFault {
     /// The [`JwksSource`](crate::assertion::JwksSource) failed, or what it fetched is not a key
     /// set. 503.
     JwksSource,
-    /// So many used assertions of this client are remembered that there is no room for another one.
-    /// 503.
+    /// So many used assertions of this client are remembered that there is no room for another one
+    /// in the part that it belongs to
+    /// ([`max_assertions_per_client`](crate::PasswordGrantBuilder::max_assertions_per_client)). 503.
     TooManyAssertions,
     /// This client has revoked so many access tokens without a session for this subject, of which
     /// none has expired, that there is no room for another one. 503, and the token is not revoked.

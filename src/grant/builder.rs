@@ -221,6 +221,11 @@ impl PasswordGrantBuilder {
     /// The maximum number of used assertions that are remembered for each client, so that no client
     /// can take the memory of the others. A client that reaches it gets 503 until some of its
     /// assertions have expired. Default: 100,000.
+    ///
+    /// The number is counted in sixteen parts, to which assertions belong by a digest of their
+    /// `jti`. Each has room for a sixteenth, rounded up. So a client may get 503 for some of its
+    /// assertions shortly before it reaches the number as a whole, and a number below sixteen
+    /// counts as sixteen.
     pub fn max_assertions_per_client(mut self, of_each_client: u64) -> Self {
         self.max_assertions_per_client = of_each_client;
         self

@@ -106,7 +106,7 @@ pub(crate) enum Purpose {
     ClientAtSource = 5,
     /// A used client assertion.
     Assertion = 6,
-    /// The number of a client's used assertions that are remembered.
+    /// The number of a client's used assertions that are remembered, in one of several parts.
     AssertionCount = 7,
     /// A session.
     Session = 8,

@@ -11,7 +11,7 @@ use password_grant::testing::ManualClock;
 use password_grant::time::SystemClock;
 use password_grant::{
     BoxError, ClientAuthentication, Clock, Environment, HttpRequest, PasswordGrantBuilder,
-    async_trait,
+    RequestContext, async_trait,
 };
 
 use crate::common::{FORM, ISSUER, Users, World, noon};
@@ -179,31 +179,77 @@ async fn of_two_hundred_uses_at_once_one_is_the_first() {
 }
 
 /// Incident C8: a client fills only its own share of the store, and no assertion is forgotten early
-/// to make room.
+/// to make room. The share has sixteen parts, each of which has a sixteenth of the room, rounded up.
 #[tokio::test]
 async fn a_client_with_too_many_assertions_waits_alone_and_nothing_is_forgotten() {
     let forge = Forge::new();
-    let world = World::with(Users::default(), |builder| builder.max_assertions_per_client(3));
+    let world = World::with(Users::default(), |builder| builder.max_assertions_per_client(17));
     let keys = || ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap();
     world.clients.insert(client("backend", keys()));
     world.clients.insert(client("other", keys()));
-    let first = forge.claims(&claims());
-    ask(&world, &first).await.is_granted();
-    for _ in 0..2 {
-        ask(&world, &forge.claims(&claims())).await.is_granted();
+    let (mut granted, mut full) = (Vec::new(), None);
+    // So many that each part is filled.
+    for _ in 0..500 {
+        let assertion = forge.claims(&claims());
+        let answer = ask(&world, &assertion).await;
+        if answer.status == 200 {
+            granted.push(assertion);
+            continue;
+        }
+        answer.is(503, "temporarily_unavailable");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert!(world.events.last().contains("TooManyAssertions"), "{}", world.events.last());
+        full = Some(assertion);
     }
-    let full = ask(&world, &forge.claims(&claims())).await;
-    full.is(503, "temporarily_unavailable");
-    assert_eq!(full.header("retry-after"), Some("1"));
-    assert!(world.events.last().contains("TooManyAssertions"), "{}", world.events.last());
-    is_refused(&ask(&world, &first).await, &world, "AssertionSeen", &"seen goes before full");
-    let mut of_other = claims();
-    (of_other["iss"], of_other["sub"]) = ("other".into(), "other".into());
-    ask(&world, &forge.claims(&of_other)).await.is_granted();
+    assert_eq!(granted.len(), 32, "two in each part");
+    for assertion in &granted {
+        is_refused(&ask(&world, assertion).await, &world, "AssertionSeen", &"seen before full");
+    }
+    let of_other = |mut claims: serde_json::Value| {
+        (claims["iss"], claims["sub"]) = ("other".into(), "other".into());
+        forge.claims(&claims)
+    };
+    ask(&world, &of_other(claims())).await.is_granted();
+    ask(&world, &full.unwrap()).await.is(503, "temporarily_unavailable");
     // Two minutes after the assertions have expired, there is room again.
     world.clock.advance(Duration::from_secs(300 + 30 + 120));
     let now = world.clock.now().unix_seconds();
-    ask(&world, &forge.claims(&claims_with("exp", now + 300))).await.is_granted();
+    for _ in 0..2 {
+        ask(&world, &forge.claims(&claims_with("exp", now + 300))).await.is_granted();
+    }
+}
+
+/// Two tenants may have clients of one name. They use up neither each other's assertions nor each
+/// other's room.
+#[tokio::test]
+async fn clients_of_one_name_in_two_tenants_are_told_apart() {
+    let forge = Forge::new();
+    let world = World::with(Users::default(), |builder| builder.max_assertions_per_client(16));
+    let keys = ClientAuthentication::private_key_jwt(&set(forge.key().public_jwk())).unwrap();
+    world.clients.insert(client("backend", keys));
+    let ask = async |tenant: Option<&str>, assertion: &str| {
+        let form = with(assertion);
+        let headers = [("content-type", FORM.as_bytes())];
+        let context = tenant
+            .map_or_else(RequestContext::new, |tenant| RequestContext::new().with_tenant(tenant));
+        let request = HttpRequest::new("POST", None, headers, form.as_bytes()).context(context);
+        world.grant.token(request).await.status()
+    };
+    let tenants = [None, Some("a"), Some("b")];
+    let assertion = forge.claims(&claims());
+    for expected in [200, 401] {
+        for tenant in tenants {
+            assert_eq!(ask(tenant, &assertion).await, expected, "{tenant:?}");
+        }
+    }
+    // Each of the sixteen parts has room for one, in each tenant.
+    for (tenant, room) in [(None, 15), (Some("c"), 16)] {
+        let mut granted = 0;
+        for _ in 0..300 {
+            granted += usize::from(ask(tenant, &forge.claims(&claims())).await == 200);
+        }
+        assert_eq!(granted, room, "{tenant:?}");
+    }
 }
 
 /// Requirement 60: an assertion that cannot be recorded is not accepted.

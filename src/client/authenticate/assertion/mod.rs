@@ -13,7 +13,7 @@ use crate::client::authenticate::assertion::jwt::{
 use crate::client::authenticate::basic::Basic;
 use crate::client::authenticate::{AuthenticatedClient, Authenticator};
 use crate::client::jwks::Freshness;
-use crate::client::replay::{Use, UseKeys, use_once};
+use crate::client::replay::{Owner, PARTS, Use, UseKeys, use_once};
 use crate::client::{
     AssertionCompatibility, AssertionKeys, AuthenticationMethod, Client, ClientAuthentication,
 };
@@ -22,7 +22,6 @@ use crate::event::{Event, EventKind};
 use crate::jose::{UnusableKey, VerificationKeys};
 use crate::refusal::{OrFault, Refusal};
 use crate::request::{Parameter, TokenRequest};
-use crate::state::key::Purpose;
 use crate::state::transaction::State;
 use crate::time::DEPLOYMENT_SKEW;
 use crate::types::identifier::ClientId;
@@ -141,8 +140,12 @@ impl<'r> AssertionCredential<'r> {
             meant.into_iter().for_each(|key| authenticator.key_passed_over(key, client.id()));
         }
         let verified = verified?;
-        let used =
-            authenticator.used.once(authenticator.assertions.issuer, client.id(), &verified).await;
+        let owner = Owner {
+            issuer: authenticator.assertions.issuer,
+            tenant: authenticator.context.tenant_or_default(),
+            client: client.id().as_str(),
+        };
+        let used = authenticator.used.once(owner, &verified).await;
         match used.or_fault(ServerFault::StateStore)? {
             Use::First => {}
             Use::Seen => return Err(ClientFault::AssertionSeen.into()),
@@ -193,26 +196,16 @@ impl Authenticator<'_> {
 /// The assertions that were used. Each is valid for one request (RFC 7523 section 3).
 pub(crate) struct UsedAssertions {
     pub(crate) state: Arc<State>,
-    /// How many used assertions of one client are remembered at once.
+    /// How many used assertions of one client are remembered at once. Each part of them has room
+    /// for its share of this, rounded up.
     pub(crate) most: u64,
 }
 
 impl UsedAssertions {
-    async fn once(
-        &self,
-        issuer: &str,
-        client: &ClientId,
-        verified: &VerifiedAssertion,
-    ) -> Result<Use, BoxError> {
-        let (issuer, client) = (issuer.as_bytes(), client.as_str().as_bytes());
-        let keys = UseKeys {
-            value: self
-                .state
-                .keys
-                .row(Purpose::Assertion, &[issuer, client, verified.id.as_bytes()]),
-            count: self.state.keys.row(Purpose::AssertionCount, &[issuer, client]),
-        };
+    async fn once(&self, owner: Owner<'_>, verified: &VerifiedAssertion) -> Result<Use, BoxError> {
+        let keys = UseKeys::new(&self.state.keys, owner, &verified.id);
         let end = verified.end.plus(DEPLOYMENT_SKEW).unix_millis();
-        self.state.run(&keys.both(), |tx| use_once(tx, keys, end, self.most)).await
+        let most = self.most.div_ceil(PARTS.into());
+        self.state.run(&keys.both(), |tx| use_once(tx, keys, end, most)).await
     }
 }
