@@ -1,14 +1,23 @@
 //! The key sets that clients publish at a URI (`jwks_uri`, RFC 7591 section 2). The host fetches
-//! them; this module parses and caches them.
+//! them; this module parses them and shares each fetch among all requests that need it. [`cache`]
+//! decides when a set is fetched.
 
-use std::collections::HashMap;
+mod cache;
+
+use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::Shared;
 
+pub(crate) use crate::client::jwks::cache::Freshness;
+use crate::client::jwks::cache::{Cache, Step, TIMEOUT};
 use crate::error::BoxError;
+use crate::future::{before, catch_panic};
 use crate::jose::{JwkSet, VerificationKeys};
 use crate::time::{BoxFuture, Clock, Timestamp};
 
@@ -43,12 +52,24 @@ pub trait JwksSource: Send + Sync + 'static {
     /// # Errors
     ///
     /// Fails if the document cannot be fetched. The engine then continues to use keys that were
-    /// fetched earlier; if there are none, the caller gets 503. Limit the time, because the engine
-    /// waits for it.
+    /// fetched in the last day. If there are none, the caller gets 503, and the observer is told
+    /// the text of the error. A panic counts as a failure, and so does a fetch that takes longer
+    /// than 30 seconds. Set a shorter limit of your own, because the client waits for the answer.
+    ///
+    /// No two fetches of one set begin within a minute, and after several failures none within up
+    /// to 15 minutes.
     ///
     /// # Cancel safety
     ///
-    /// The future may be dropped at any await.
+    /// The future may be dropped at any await. All requests that need the set wait for the same
+    /// future: each poll may come from another task or thread than the one before, so it must not
+    /// depend on the task that polled it first.
+    ///
+    /// If all of those requests are dropped, nobody polls the future until another one needs the
+    /// set, which may be never. After 30 seconds it is dropped and begun anew, within the pauses
+    /// above. Your own time limit may pass meanwhile; a failure after such a gap is not taken for a
+    /// failure of the source. To make a fetch independent of callers who disconnect, run it in a
+    /// task of your runtime and wait for that task here.
     async fn fetch(&self, jwks_uri: &str) -> Result<Vec<u8>, BoxError>;
 }
 
@@ -63,127 +84,170 @@ impl<T: JwksSource + ?Sized> JwksSource for Arc<T> {
     }
 }
 
-/// The cache of the key sets that were fetched.
+/// The key sets that clients publish, fetched by the host and cached.
 pub(crate) struct PublishedKeys {
     source: Arc<dyn JwksSource>,
     clock: Arc<dyn Clock>,
-    sets: Mutex<HashMap<String, Fetched>>,
+    cache: Mutex<Cache<SharedFetch>>,
 }
 
-struct Fetched {
-    keys: Option<Arc<VerificationKeys>>,
-    /// The time of the last fetch. The next one starts no sooner than [`MIN_INTERVAL`] after it.
-    began: Timestamp,
-    /// When the keys were fetched; if there are none, when fetching them failed.
-    at: Timestamp,
-}
+/// A fetch that any number of callers wait for. Each of them drives it.
+type SharedFetch = Shared<BoxFuture<'static, Outcome>>;
+
+type Outcome = Result<Arc<VerificationKeys>, FetchError>;
 
 /// The keys at a URI.
 pub(crate) struct FetchedKeys {
     pub(crate) keys: Arc<VerificationKeys>,
-    /// Whether they were fetched for this request.
+    /// Whether they come from a fetch that this request waited for.
     pub(crate) just_fetched: bool,
+    /// Whether this request is the first that gets the keys of this fetch.
+    pub(crate) is_first: bool,
 }
 
-/// How recent the keys must be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Freshness {
-    /// Cached keys suffice while they are fresh.
-    Recent,
-    /// The cached keys do not suffice, because a signature names a key that is not among them.
-    Newer,
+impl FetchedKeys {
+    fn cached(keys: Arc<VerificationKeys>) -> Self {
+        Self { keys, just_fetched: false, is_first: false }
+    }
 }
-
-/// For how long cached keys are used without fetching them again.
-const FRESH: Duration = Duration::from_secs(600);
-/// The shortest time between two fetches of one set.
-const MIN_INTERVAL: Duration = Duration::from_secs(60);
-/// For how long cached keys are used while they cannot be fetched again.
-const STALE: Duration = Duration::from_secs(86_400);
-/// The most key sets in the cache.
-const SETS: usize = 1_000;
 
 impl PublishedKeys {
     pub(crate) fn new(source: Arc<dyn JwksSource>, clock: Arc<dyn Clock>) -> Self {
-        Self { source, clock, sets: Mutex::default() }
+        Self { source, clock, cache: Mutex::default() }
     }
 
     /// The keys at this URI, from the cache if they suffice, otherwise fetched.
     ///
-    /// If several callers need a cached set again at once, one of them fetches it and the others
-    /// use the cached keys. If nothing is cached, all of them fetch it.
+    /// All callers that need the set fetched at the same time wait for one fetch. If the callers of
+    /// the last fetch have all disconnected and it has come to nothing, this waits up to
+    /// [`TIMEOUT`] until another one may begin.
     ///
     /// # Errors
     ///
-    /// Fails if the keys cannot be fetched, if the document is not a key set, or if the last fetch
-    /// failed less than a minute ago.
+    /// Fails if the keys cannot be fetched, if the document is not a key set, or if it is too soon
+    /// after the last fetch to begin another one.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any await. A fetch that was begun is continued by the other
+    /// callers that wait for it, or by the next one.
     pub(crate) async fn at(
         &self,
-        uri: &str,
+        uri: &Arc<str>,
         freshness: Freshness,
     ) -> Result<FetchedKeys, BoxError> {
-        let now = self.clock.now();
-        if let Some(keys) = self.known(uri, freshness, now)? {
-            return Ok(FetchedKeys { keys, just_fetched: false });
+        let latest = self.clock.now().plus(TIMEOUT);
+        loop {
+            let now = self.clock.now();
+            let at_hand = match self.next(uri, freshness, now) {
+                Next::Wait(waiter) => return waiter.answer().await,
+                Next::Pause { pause, .. } if now.plus(pause) <= latest => {
+                    self.clock.sleep(pause).await;
+                    continue;
+                }
+                Next::Use(keys) => Some(keys),
+                Next::Pause { at_hand, .. } => at_hand,
+                Next::Refuse => None,
+            };
+            return at_hand
+                .map(FetchedKeys::cached)
+                .ok_or_else(|| "the key set could not be fetched just now".into());
         }
-        let fetched = self.source.fetch(uri).await.and_then(|document| {
-            let set = JwkSet::from_json(&document)?;
-            Ok(Arc::new(VerificationKeys::from_jwks(&set)?))
+    }
+
+    fn next<'a>(&'a self, uri: &'a Arc<str>, freshness: Freshness, now: Timestamp) -> Next<'a> {
+        self.with_cache(|cache| match cache.next(uri, freshness, now, || self.begin(uri)) {
+            Step::Use(keys) => Next::Use(keys),
+            Step::Join { id, handle } => Next::Wait(Waiter { keys: self, uri, id, fetch: handle }),
+            Step::Pause { pause, at_hand } => Next::Pause { pause, at_hand },
+            Step::Refuse => Next::Refuse,
+        })
+    }
+
+    /// Makes a fetch. It calls the host only when it is polled. It never panics, because a `Shared`
+    /// future that has panicked makes everybody who polls it panic too.
+    fn begin(&self, uri: &Arc<str>) -> SharedFetch {
+        let (source, clock, uri) = (self.source.clone(), self.clock.clone(), uri.clone());
+        let fetch: BoxFuture<'static, Outcome> = Box::pin(async move {
+            let fetch = async {
+                let document = before(source.fetch(&uri), clock.sleep(TIMEOUT)).await;
+                let set = JwkSet::from_json(&document.ok_or("the JwksSource took too long")??)?;
+                Ok(Arc::new(VerificationKeys::from_jwks(&set)?))
+            };
+            let fetched = catch_panic(pin!(fetch)).await;
+            fetched
+                .unwrap_or_else(|| Err("the JwksSource panicked".into()))
+                .map_err(|cause: BoxError| FetchError(cause.into()))
         });
-        let now = self.clock.now();
-        let mut sets = self.sets();
-        match fetched {
-            Ok(keys) => {
-                sets.insert(
-                    uri.to_owned(),
-                    Fetched { keys: Some(keys.clone()), began: now, at: now },
-                );
-                Ok(FetchedKeys { keys, just_fetched: true })
-            }
-            Err(cause) => {
-                sets.entry(uri.to_owned()).or_insert(Fetched { keys: None, began: now, at: now });
-                let at_hand = sets
-                    .get(uri)
-                    .filter(|set| now.since(set.at) < STALE)
-                    .and_then(|set| set.keys.clone());
-                at_hand.map(|keys| FetchedKeys { keys, just_fetched: false }).ok_or(cause)
-            }
-        }
+        fetch.shared()
     }
 
-    /// The cached keys, if they suffice; `None` if this caller must fetch them.
-    fn known(
-        &self,
-        uri: &str,
-        freshness: Freshness,
-        now: Timestamp,
-    ) -> Result<Option<Arc<VerificationKeys>>, BoxError> {
-        let mut sets = self.sets();
-        if let Some(set) = sets.get_mut(uri) {
-            set.began = set.began.min(now);
-            set.at = set.at.min(now);
-            let recent = freshness == Freshness::Recent && now.since(set.at) < FRESH;
-            let too_soon = now.since(set.began) < MIN_INTERVAL;
-            match set.keys.as_ref().filter(|_| now.since(set.at) < STALE) {
-                Some(keys) if recent || too_soon => return Ok(Some(keys.clone())),
-                None if too_soon => return Err("the key set could not be fetched just now".into()),
-                _ => set.began = now,
-            }
-            return Ok(None);
-        }
-        if sets.len() >= SETS {
-            // Removes the sets that were fetched more than a day ago. If that is not enough, it
-            // removes all, because every set can be fetched again.
-            sets.retain(|_, set| now.since(set.at) < STALE);
-            if sets.len() >= SETS {
-                sets.clear();
-            }
-        }
-        Ok(None)
+    /// Locks the cache. Fetches that it gives up are dropped after it is unlocked.
+    fn with_cache<T>(&self, change: impl FnOnce(&mut Cache<SharedFetch>) -> T) -> T {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut cache);
+        let discarded = cache.take_discarded();
+        drop(cache);
+        drop(discarded);
+        changed
     }
+}
 
-    fn sets(&self) -> MutexGuard<'_, HashMap<String, Fetched>> {
-        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a caller does next; see [`Step`].
+enum Next<'a> {
+    Use(Arc<VerificationKeys>),
+    Wait(Waiter<'a>),
+    Pause { pause: Duration, at_hand: Option<Arc<VerificationKeys>> },
+    Refuse,
+}
+
+/// A caller that waits for a fetch. While there is one, the fetch is not given up.
+struct Waiter<'a> {
+    keys: &'a PublishedKeys,
+    uri: &'a Arc<str>,
+    id: u64,
+    fetch: SharedFetch,
+}
+
+impl Waiter<'_> {
+    /// What came of the fetch.
+    ///
+    /// The first waiter that is polled after the end of the fetch writes the outcome into the
+    /// cache. It is not dropped between the two, because there is no await.
+    async fn answer(mut self) -> Result<FetchedKeys, BoxError> {
+        let outcome = (&mut self.fetch).await;
+        let now = self.keys.clock.now();
+        let fetched = outcome.as_ref().ok();
+        let settled = self.keys.with_cache(|cache| cache.settle(self.uri, self.id, fetched, now));
+        match (outcome, settled.at_hand) {
+            (Ok(keys), _) => {
+                Ok(FetchedKeys { keys, just_fetched: true, is_first: settled.is_first })
+            }
+            (Err(_), Some(keys)) => Ok(FetchedKeys::cached(keys)),
+            (Err(cause), None) => Err(cause.into()),
+        }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.keys.with_cache(|cache| cache.leave(self.uri, self.id));
+    }
+}
+
+/// The error of a fetch, for each of its callers. It prints as the host's own error does.
+#[derive(Debug, Clone)]
+struct FetchError(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for FetchError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
     }
 }
 

@@ -97,49 +97,121 @@ async fn a_key_that_is_named_by_an_unknown_thumbprint_alone_is_asked_for_anew() 
     assert_eq!(source.take_fetched(), 0);
 }
 
-/// A client whose key set cannot be fetched is asked once a minute, not at every request, and a
-/// clock that is set back does not change that.
+/// A source that fails is asked ever more seldom, up to once in 15 minutes, and a clock that is set
+/// back does not change that. A success ends it.
 #[tokio::test]
-async fn a_key_set_that_was_never_had_is_asked_for_once_a_minute() {
+async fn a_key_set_that_cannot_be_fetched_is_asked_for_at_growing_intervals() {
+    const STEP: Duration = Duration::from_secs(10);
     let key = Forge::new().key();
     let source = PublishedKeys::at(JWKS_URI);
     let world = publishing_world(&source);
     let send = async || ask(&world, &assertions(&world, &key).sign().unwrap()).await;
+    let intervals = async |count: usize| {
+        let (mut intervals, mut passed, mut statuses) = (Vec::new(), Duration::ZERO, Vec::new());
+        while intervals.len() < count {
+            world.clock.advance(STEP);
+            passed += STEP;
+            let status = send().await.status;
+            if source.take_fetched() > 0 {
+                intervals.push(std::mem::take(&mut passed).as_secs());
+            }
+            statuses.push(status);
+        }
+        statuses.dedup();
+        (intervals, statuses)
+    };
     for asked in [1, 0, 0] {
         send().await.is(503, "temporarily_unavailable");
         assert_eq!(source.take_fetched(), asked);
     }
-    world.clock.advance(Duration::from_secs(60));
-    send().await.is(503, "temporarily_unavailable");
-    assert_eq!(source.take_fetched(), 1);
+    assert_eq!(intervals(7).await, (vec![60, 120, 240, 480, 900, 900, 900], vec![503]));
     world.clock.set(noon());
     send().await.is(503, "temporarily_unavailable");
     assert_eq!(source.take_fetched(), 0);
     publish(&source, &[&key]);
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(Duration::from_secs(900));
     send().await.is_granted();
+    assert_eq!(source.take_fetched(), 1);
+    // The keys at hand are used meanwhile, and the first pause is a minute again.
+    source.is_out_of_reach();
+    world.clock.advance(Duration::from_secs(600));
+    send().await.is_granted();
+    assert_eq!(source.take_fetched(), 1);
+    assert_eq!(intervals(3).await, (vec![60, 120, 240], vec![200]));
 }
 
-/// Somebody who may register clients cannot fill the memory with their key sets.
+/// Somebody who may register clients cannot fill the memory with their key sets. The set that was
+/// used longest ago is removed, and its pause is not.
 #[tokio::test]
 async fn no_more_than_a_thousand_key_sets_are_kept() {
-    let forge = Forge::new();
-    let source = PublishedKeys::default();
+    let (world, source, forge) = world_of_many();
+    let send = async |number: usize| send_as(&world, &forge, number).await;
+    for number in 0..1_000 {
+        assert_eq!(send(number).await, 200);
+    }
+    assert_eq!(source.take_fetched(), 1_000);
+    assert_eq!(send(0).await, 200);
+    assert_eq!(source.take_fetched(), 0, "they are all there");
+    assert_eq!(send(1_000).await, 200);
+    assert_eq!(source.take_fetched(), 1);
+    for number in (2..1_001).chain([0]) {
+        assert_eq!(send(number).await, 200);
+    }
+    assert_eq!(source.take_fetched(), 0, "one made room");
+    assert_eq!(send(1).await, 503);
+    assert_eq!(source.take_fetched(), 0, "fetched just now");
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(send(1).await, 200);
+    assert_eq!(source.take_fetched(), 1);
+}
+
+/// A set that may not be fetched again yet is removed last, so a full cache makes nobody wait who
+/// is fetched seldom.
+#[tokio::test]
+async fn a_full_cache_removes_first_what_can_be_fetched_again() {
+    let (world, source, forge) = world_of_many();
+    let send = async |number: usize| send_as(&world, &forge, number).await;
+    for number in 0..500 {
+        assert_eq!(send(number).await, 200);
+    }
+    world.clock.advance(Duration::from_secs(60));
+    for number in (500..1_000).chain(0..500).chain(1_000..1_100) {
+        assert_eq!(send(number).await, 200);
+    }
+    source.take_fetched();
+    for number in 500..1_100 {
+        assert_eq!(send(number).await, 200);
+    }
+    assert_eq!(source.take_fetched(), 0);
+}
+
+#[tokio::test]
+async fn going_round_more_than_a_thousand_clients_fetches_none_twice_a_minute() {
+    const CLIENTS: usize = 1_200;
+    let (world, source, forge) = world_of_many();
+    let mut fetched = [0; CLIENTS];
+    for _ in 0..3 {
+        for (number, fetched) in fetched.iter_mut().enumerate() {
+            send_as(&world, &forge, number).await;
+            *fetched += source.take_fetched();
+        }
+    }
+    assert!(fetched.iter().all(|fetched| *fetched == 1));
+}
+
+/// A world in which every client publishes the same key at a URI of its own.
+fn world_of_many() -> (World, PublishedKeys, Forge) {
+    let (forge, source) = (Forge::new(), PublishedKeys::default());
     publish(&source, &[&forge.key()]);
     let world = World::with(Users::default(), |builder| builder.jwks_source(source.clone()));
-    let send = async |number: usize| {
-        let uri = format!("https://client.example/{number}");
-        world.clients.insert(client("backend", ClientAuthentication::private_key_jwt_uri(uri)));
-        ask(&world, &forge.claims(&claims())).await.is_granted();
-        source.take_fetched()
-    };
-    for number in 0..1_000 {
-        assert_eq!(send(number).await, 1);
-    }
-    assert_eq!(send(0).await, 0, "they are all there");
-    assert_eq!(send(1_000).await, 1);
-    assert_eq!(send(0).await, 1, "one too many made room");
-    assert_eq!(send(1_000).await, 0);
+    (world, source, forge)
+}
+
+/// The status of a request of the client with this number.
+async fn send_as(world: &World, forge: &Forge, number: usize) -> u16 {
+    let uri = format!("https://client.example/{number}");
+    world.clients.insert(client("backend", ClientAuthentication::private_key_jwt_uri(uri)));
+    ask(world, &forge.claims(&claims())).await.status
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod building;
 mod claims;
 mod header;
 mod jwks_uri;
+mod jwks_uri_shared;
 mod methods;
 mod properties;
 mod replay;

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use password_grant::assertion::JwksSource;
 use password_grant::environment::{RandomnessError, SecureRandom};
@@ -10,7 +11,10 @@ use password_grant::state::{
     Change, Commit, Expected, InMemoryState, Loaded, Row, StateKey, StateStore, Version,
 };
 use password_grant::testing::ManualClock;
-use password_grant::{BoxError, Client, ClientStore, Environment, RequestContext, async_trait};
+use password_grant::{
+    BoxError, Client, ClientStore, Clock, Environment, RequestContext, async_trait,
+};
+use tokio::sync::watch;
 
 use super::noon;
 
@@ -104,6 +108,63 @@ impl JwksSource for PublishedKeys {
         assert!(self.address.is_none_or(|address| address == jwks_uri), "{jwks_uri}");
         self.fetched.fetch_add(1, Ordering::SeqCst);
         Ok(self.document.lock().unwrap().clone().ok_or("no connection")?.into_bytes())
+    }
+}
+
+/// A key set that is fetched over a slow network: a fetch ends when the test says so, or with an
+/// error ten seconds after it began. Like many HTTP clients it looks at its time limit first, so a
+/// fetch that nobody polled for so long fails even if the document has arrived.
+#[derive(Clone)]
+pub struct SlowKeys {
+    clock: ManualClock,
+    document: watch::Sender<Option<Result<String, String>>>,
+    begun: Arc<AtomicUsize>,
+}
+
+impl SlowKeys {
+    pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+    pub fn new(clock: &ManualClock) -> Self {
+        Self { clock: clock.clone(), document: watch::Sender::new(None), begun: Arc::default() }
+    }
+
+    /// Ends the fetches that are under way and later ones with this document.
+    pub fn publish(&self, document: impl Into<String>) {
+        self.document.send_replace(Some(Ok(document.into())));
+    }
+
+    /// Ends the fetches that are under way and later ones with an error.
+    pub fn fail(&self) {
+        self.document.send_replace(Some(Err("no connection".into())));
+    }
+
+    /// Lets fetches wait from now on.
+    pub fn hang(&self) {
+        self.document.send_replace(None);
+    }
+
+    pub fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// How many fetches have begun since the last call of this.
+    pub fn take_begun(&self) -> usize {
+        self.begun.swap(0, Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl JwksSource for SlowKeys {
+    async fn fetch(&self, _: &str) -> Result<Vec<u8>, BoxError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let mut document = self.document.subscribe();
+        tokio::select! {
+            biased;
+            () = self.clock.sleep(Self::TIMEOUT) => Err("timed out".into()),
+            document = document.wait_for(Option::is_some) => {
+                Ok(document?.clone().ok_or("never None")??.into_bytes())
+            }
+        }
     }
 }
 

@@ -162,7 +162,7 @@ impl<'r> AssertionCredential<'r> {
     /// is not among them.
     async fn published_keys(
         &self,
-        uri: &str,
+        uri: &Arc<str>,
         client_id: &ClientId,
         authenticator: &Authenticator<'_>,
     ) -> Result<Arc<VerificationKeys>, Refusal> {
@@ -175,7 +175,7 @@ impl<'r> AssertionCredential<'r> {
         if !fetched.just_fetched && self.assertion.names_none_of(&fetched.keys) {
             fetched = source.at(uri, Freshness::Newer).await.or_fault(ServerFault::JwksSource)?;
         }
-        if fetched.just_fetched {
+        if fetched.is_first {
             fetched
                 .keys
                 .unusable()
