@@ -12,8 +12,8 @@ use password_grant::limiter::AttemptCount;
 use password_grant::state::InMemoryState;
 use password_grant::time::{BoxFuture, Timestamp};
 use password_grant::{
-    AttemptLimits, BoxError, Clock, Login, LoginAttempt, PasswordGrant, Rejection, RequestContext,
-    UserAuthenticator, async_trait,
+    AttemptLimits, BoxError, Clock, Environment, Login, LoginAttempt, PasswordGrant, Rejection,
+    RequestContext, UserAuthenticator, async_trait,
 };
 use tokio::sync::Semaphore;
 
@@ -97,7 +97,9 @@ async fn a_thousand_guesses_at_once_verify_exactly_the_burst() {
 /// Incident I2: several instances over one store share one limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn instances_that_share_a_store_verify_the_burst_together() {
-    let (users, state) = (Slow::default(), InMemoryState::new());
+    // The store's clock stands still too, or a wait could pass on a slow machine.
+    let state = InMemoryState::new().environment(&Environment::new().clock(standing()));
+    let users = Slow::default();
     let instance = || {
         engine(users.clone(), StandingStill, |builder| {
             builder.shared_state(state.clone(), secret())
