@@ -43,8 +43,8 @@ pub(crate) struct UseKeys {
 }
 
 impl UseKeys {
-    /// The part follows from the key of the value, which is a keyed digest: nobody can choose values
-    /// of one part without the secret.
+    /// The part follows from the key of the value, which is a keyed digest. So nobody can choose
+    /// values of one part without the secret.
     pub(crate) fn new(keys: &Keys, owner: Owner<'_>, value: &str) -> Self {
         let [issuer, tenant, client] =
             [owner.issuer, owner.tenant, owner.client].map(str::as_bytes);

@@ -244,8 +244,8 @@ pub enum ServerFault {
     /// set. 503.
     JwksSource,
     /// So many used assertions of this client are remembered that there is no room for another one
-    /// in the part that it belongs to
-    /// ([`max_assertions_per_client`](crate::PasswordGrantBuilder::max_assertions_per_client)). 503.
+    /// in the part that it belongs to. 503. See
+    /// [`max_assertions_per_client`](crate::PasswordGrantBuilder::max_assertions_per_client).
     TooManyAssertions,
     /// This client has revoked so many access tokens without a session for this subject, of which
     /// none has expired, that there is no room for another one. 503, and the token is not revoked.

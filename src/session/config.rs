@@ -114,7 +114,8 @@ impl RefreshTokens {
     /// sooner too; a longer one does not prolong them.
     ///
     /// All engines that share a store need the same lifetime, also one that only logs subjects out:
-    /// a log-out is remembered for as long as this lifetime, or an access token's if that is longer.
+    /// a log-out is remembered for as long as this lifetime, or for as long as an access token may
+    /// last, if that is longer.
     pub fn absolute_lifetime(mut self, lifetime: Duration) -> Self {
         self.absolute_lifetime = lifetime;
         self

@@ -147,8 +147,8 @@ pub(crate) fn ttl(absolute_lifetime: Option<Duration>) -> Duration {
 /// and those of verifiers.
 const UNDER_WAY: Duration = Duration::from_secs(86_400);
 
-/// Logs a subject out. `now` is in milliseconds since 1970, by the clock that dates tokens. `ttl` is
-/// that of the subject's row.
+/// Logs a subject out. `now` is in milliseconds since 1970, by the clock that dates tokens, and
+/// `ttl` is that of the subject's row.
 pub(crate) fn log_out(
     tx: &mut Transaction<'_>,
     keys: SubjectEpochKeys,

@@ -1,19 +1,18 @@
-//! Access tokens that were revoked one by one ([RFC 7009]): state machines without I/O, which answer
+//! Access tokens that were revoked one by one ([RFC 7009]): state machines without I/O. They answer
 //! for all tokens in bounded room, however many are revoked.
 //!
-//! Tokens of a session are remembered in the session's row ([`RevokedInSession`]), and those without
-//! a session in one row for each client and subject ([`RevokedAlone`]). A token is no longer
-//! remembered once no verifier accepts it any more.
+//! Tokens of a session are remembered in the session's row ([`RevokedInSession`]), and those
+//! without a session in one row for each client and subject ([`RevokedAlone`]). A token is no
+//! longer remembered once no verifier accepts it any more.
 //!
 //! [RFC 7009]: https://www.rfc-editor.org/rfc/rfc7009
 
 use crate::state::codec::{Reader, Stored, write_number, write_optional};
 use crate::types::digest::sha256;
 
-/// The first half of the SHA-256 digest of a `jti`. A `jti` may be of any length, and a digest is
-/// not. Half of it suffices: the issuer and not an attacker chooses identifiers, so that only chance
-/// could make two of the few that are compared the same, and a token that was refused by such a
-/// chance would do no harm.
+/// The first half of the SHA-256 digest of a `jti`, which may itself be of any length. Half of it
+/// suffices: identifiers are chosen by the issuer and not by an attacker, so only chance could make
+/// two of the few that are compared the same, and a token would then be refused, never accepted.
 type TokenDigest = [u8; 16];
 
 /// An access token, as it is revoked and asked about. Times are in seconds since 1970.
@@ -234,8 +233,12 @@ mod tests {
             issued in vec((0_u64..12, 3_u64..30), 1..60),
             steps in vec((0_usize..60, spans()), 1..80),
         ) {
-            let tokens: Vec<Token> = (0_u64..).zip(&issued).map(|(id, (at, life))| token(id, *at, at + life)).collect();
-            let (mut machine, mut reference, mut now) = (RevokedInSession::default(), Reference::default(), 0);
+            let tokens: Vec<Token> = (0_u64..)
+                .zip(&issued)
+                .map(|(id, (at, life))| token(id, *at, at + life))
+                .collect();
+            let (mut machine, mut reference) = (RevokedInSession::default(), Reference::default());
+            let mut now = 0;
             for (index, span) in steps {
                 now += span;
                 let index = index % tokens.len();
@@ -247,9 +250,11 @@ mod tests {
                 }
                 prop_assert!(machine.newest.len() <= RevokedInSession::MOST);
                 for (id, token) in (0_u64..).zip(&tokens).filter(|(_, token)| now < token.end) {
-                    prop_assert_eq!(machine.contains(token), reference.contains(id, token), "{} at {}", id, now);
+                    let expected = reference.contains(id, token);
+                    prop_assert_eq!(machine.contains(token), expected, "{} at {}", id, now);
                 }
-                prop_assert_eq!(from_bytes(&to_bytes(&Part(machine.clone()))), Ok(Part(machine.clone())));
+                let part = Part(machine.clone());
+                prop_assert_eq!(from_bytes(&to_bytes(&part)), Ok(part));
             }
         }
 
@@ -258,7 +263,8 @@ mod tests {
             lives in vec(1_u64..200, 1..200),
             steps in vec((0_usize..200, spans()), 1..300),
         ) {
-            let tokens: Vec<Token> = (0_u64..).zip(&lives).map(|(id, life)| token(id, 0, *life)).collect();
+            let tokens: Vec<Token> =
+                (0_u64..).zip(&lives).map(|(id, life)| token(id, 0, *life)).collect();
             let (mut machine, mut revoked, mut now) = (RevokedAlone::default(), HashMap::new(), 0);
             for (index, span) in steps {
                 now += span;

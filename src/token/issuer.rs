@@ -190,9 +190,9 @@ impl Authorization<'_> {
     /// the token has a session. A log-out of the token's subject with a greater number revokes the
     /// token, whatever the clocks show.
     ///
-    /// An issuer of your own should keep it with the token, as the claim `login_epoch` of a JWT, and
-    /// return it from [`inspect`](TokenIssuer::inspect). Without it, a token without a session is
-    /// compared with log-outs by its date ([`TokenDetails::login_epoch`]).
+    /// An issuer of your own should keep it with the token, as the claim `login_epoch` of a JWT,
+    /// and return it from [`inspect`](TokenIssuer::inspect). Otherwise the token is compared with
+    /// log-outs by its date ([`TokenDetails::login_epoch`]).
     #[must_use]
     pub fn login_epoch(&self) -> Option<u64> {
         self.login_epoch
@@ -254,8 +254,8 @@ impl fmt::Debug for Authorization<'_> {
     }
 }
 
-/// The claims that issuers set themselves (RFC 7519, RFC 9068, and `login_epoch` of this crate), and
-/// claims that state what was not verified (such as `cnf`).
+/// The claims that issuers set themselves (RFC 7519, RFC 9068, and `login_epoch` of this crate),
+/// and claims that state what was not verified (such as `cnf`).
 const RESERVED: [&str; 14] = [
     "iss",
     "sub",

@@ -99,11 +99,11 @@ pub struct TokenDetails {
     ///
     /// A token without a session and without this number is compared with log-outs by its date: it
     /// is revoked if it was issued in or before the second of its subject's last log-out, by the
-    /// clocks of the instances that did both. A login in the second of a log-out then yields a token
-    /// that is revoked from the start, and a token that was dated by a clock ahead of the one that
-    /// dated the log-out is not revoked. This is so for tokens of a host's own [`TokenIssuer`] that
-    /// does not return [`Authorization::login_epoch`], and for answers of introspection, which do
-    /// not show the number.
+    /// clocks of the instances that did both. A login in the second of a log-out then yields a
+    /// token that is revoked from the start, and a token that was dated by a clock ahead of the one
+    /// that dated the log-out may not be revoked. This is so for tokens of a host's own
+    /// [`TokenIssuer`] that does not return [`Authorization::login_epoch`], and for answers of
+    /// introspection, which do not show the number.
     ///
     /// [`TokenIssuer`]: crate::TokenIssuer
     /// [`Authorization::login_epoch`]: crate::Authorization::login_epoch

@@ -92,7 +92,8 @@ impl Login {
     /// Adds a claim to the access token; for a repeated name the last value counts. A claim that
     /// the issuer sets itself, or that would state something unverified, becomes 500
     /// `server_error`: `iss`, `sub`, `aud`, `client_id`, `scope`, `iat`, `exp`, `nbf`, `jti`,
-    /// `sid`, `login_epoch`, `cnf`, `act`, `may_act`. It has no effect unless the login is accepted.
+    /// `sid`, `login_epoch`, `cnf`, `act`, `may_act`. It has no effect unless the login is
+    /// accepted.
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         if let Outcome::Accepted(accepted) = &mut self.0 {

@@ -179,7 +179,7 @@ async fn of_two_hundred_uses_at_once_one_is_the_first() {
 }
 
 /// Incident C8: a client fills only its own share of the store, and no assertion is forgotten early
-/// to make room. The share has sixteen parts, each of which has a sixteenth of the room, rounded up.
+/// to make room. Each of the sixteen parts has a sixteenth of the share, rounded up.
 #[tokio::test]
 async fn a_client_with_too_many_assertions_waits_alone_and_nothing_is_forgotten() {
     let forge = Forge::new();

@@ -116,9 +116,9 @@ async fn a_login_in_the_second_of_a_log_out_yields_a_token_that_lives_at_once() 
     }
 }
 
-/// The clocks of two instances are most of a minute apart. A token that was dated by the one that is
-/// ahead does not survive a log-out, and a token that is dated by the one that is behind lives, even
-/// if the log-out is dated later.
+/// The clocks of two instances are most of a minute apart. A token that was dated by the one that
+/// is ahead does not survive a log-out, and a token that is dated by the one that is behind lives,
+/// even if the log-out is dated later.
 #[tokio::test]
 async fn no_clock_decides_which_of_a_login_and_a_log_out_was_first() {
     let (store, signing) = (InMemoryState::new(), SigningKeys::generate().unwrap());

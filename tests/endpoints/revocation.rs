@@ -268,8 +268,8 @@ async fn an_access_token_of_an_ended_session_does_not_prolong_its_row() {
     assert!(!sessions.is_active(&pair.access).await);
 }
 
-/// The row that remembers the revoked tokens of a client and a subject is their quota. Whoever fills
-/// it makes nothing fail for anybody else.
+/// The row that remembers the revoked tokens of a client and a subject is their quota. Whoever
+/// fills it makes nothing fail for anybody else.
 #[tokio::test]
 async fn a_client_that_revokes_too_many_tokens_without_a_session_fails_alone() {
     struct SubjectOfFaults(Arc<Mutex<Option<Subject>>>, Events);
