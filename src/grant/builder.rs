@@ -172,7 +172,7 @@ impl PasswordGrantBuilder {
     /// With it, every refused client secret costs a hash (up to three if the secret can be read in
     /// several ways), so that an unknown client cannot be told from a client with such a secret.
     /// That holds for hashes with the current parameters. For others, set a
-    /// [`min_failure_time`](Self::min_failure_time), which then applies to clients too.
+    /// [`min_failure_time`](Self::min_failure_time).
     /// Unauthenticated callers can keep the hashing threads busy, so limit the number of requests.
     #[cfg(feature = "argon2")]
     pub fn slow_client_secrets(mut self, hashing: &crate::HashedPasswords) -> Self {
@@ -194,11 +194,16 @@ impl PasswordGrantBuilder {
         self
     }
 
-    /// The minimum time from the arrival of a request to the answer of a failed login. Use it for
-    /// user tables whose hashes differ in cost, where one decoy hash cannot cost the same as each
-    /// of them: choose more than the slowest hash takes under load. With
-    /// [`slow_client_secrets`](Self::slow_client_secrets) it also delays the answer to a client
-    /// that did not authenticate, at every endpoint. No other refusal is delayed. Off by default.
+    /// The minimum time from the arrival of a request to the answer of a failed login, and at every
+    /// endpoint to the answer of a failed client authentication. Use it for user tables whose
+    /// hashes differ in cost, where one decoy hash cannot cost the same as each of them, and for
+    /// clients whose secrets or keys do: choose more than the slowest verification takes under
+    /// load.
+    ///
+    /// A request that names no client is answered at once, and so is everybody who has to wait
+    /// because of the limits on attempts, since nothing was looked at. An answer of 503 is delayed
+    /// if the state store has failed, which may have been after the verification. No other refusal
+    /// is delayed. Off by default.
     pub fn min_failure_time(mut self, time: Duration) -> Self {
         self.settings.min_failure_time = Some(time);
         self

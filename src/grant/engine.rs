@@ -11,7 +11,7 @@ use crate::client::jwks::PublishedKeys;
 use crate::client::{AuthenticationMethod, ClientStore, Grant};
 use crate::endpoint::metadata::{Endpoints, Metadata};
 use crate::environment::Environment;
-use crate::error::{Reason, ServerFault, TokenError};
+use crate::error::{ClientFault, Reason, ServerFault, TokenError};
 use crate::event::{self, Event, EventKind};
 use crate::future::catch_panic;
 use crate::http::{HttpRequest, HttpResponse};
@@ -151,18 +151,34 @@ impl Engine {
         event::observe(&*self.settings.environment.observer, event);
     }
 
-    /// Delays the answer to a failed login until the minimum failure time after its start, so that
-    /// the response time does not tell the cause. A failed client authentication is delayed too if
-    /// it can cost a slow hash.
+    /// Delays the answer to a failed authentication of a user or a client until the minimum failure
+    /// time after its start, so that the response time does not tell the cause.
     async fn hold_back(&self, error: &TokenError, started: Timestamp) {
-        let held_back = match error.reason() {
-            Reason::Login(_) => true,
-            Reason::Client(_) => self.settings.slow_secrets.is_some(),
-            _ => false,
-        };
-        if let Some(floor) = self.settings.min_failure_time.filter(|_| held_back) {
+        let floor = self.settings.min_failure_time;
+        if let Some(floor) = floor.filter(|_| could_tell_cause_by_its_time(error.reason())) {
             let passed = self.settings.environment.clock.now().since(started);
             self.settings.environment.clock.sleep(floor.saturating_sub(passed)).await;
         }
+    }
+}
+
+/// Whether the time until this refusal depends on what a user or a client was looked up or verified
+/// with.
+fn could_tell_cause_by_its_time(reason: &Reason) -> bool {
+    match reason {
+        Reason::Login(_) => true,
+        // The request itself is at fault, and nobody was looked up.
+        Reason::Client(ClientFault::Unidentified | ClientFault::MalformedAuthorization) => false,
+        Reason::Client(_) => true,
+        // The store may have failed when a login or a client's failure was to be counted, which
+        // hides the outcome from the caller.
+        Reason::ServerFault(ServerFault::StateStore) => true,
+        // These are told apart by their answers anyway, or nothing was looked at before them.
+        Reason::Request(_)
+        | Reason::NotAllowed(_)
+        | Reason::Token(_)
+        | Reason::MoreNeeded(_)
+        | Reason::TooManyAttempts(_)
+        | Reason::ServerFault(_) => false,
     }
 }

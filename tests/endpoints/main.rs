@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod failure_floor;
 mod introspection;
 mod issuers;
 mod log_out;
