@@ -13,6 +13,7 @@ use crate::types::context::RequestContext;
 use crate::types::scope::Scope;
 use crate::types::secret::Secret;
 use crate::user::login::Login;
+use crate::user::password_use::PasswordUse;
 
 /// Authenticates resource owners by user name and password.
 ///
@@ -82,6 +83,7 @@ pub struct LoginAttempt<'a> {
     pub(crate) scope: &'a Scope,
     pub(crate) client: &'a AuthenticatedClient,
     pub(crate) context: &'a RequestContext,
+    pub(crate) password_use: &'a PasswordUse,
 }
 
 impl LoginAttempt<'_> {
@@ -98,6 +100,7 @@ impl LoginAttempt<'_> {
     /// characters other than TAB (RFC 6749 appendix A.16).
     #[must_use]
     pub fn password(&self) -> &Secret<'_> {
+        self.password_use.hand_out();
         &self.password
     }
 
@@ -127,5 +130,30 @@ impl fmt::Debug for LoginAttempt<'_> {
             .field("client", &self.client)
             .field("context", &self.context)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "argon2"))]
+mod tests {
+    use super::*;
+    use crate::client::Client;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn a_host_that_has_asked_for_the_password_has_looked_at_it() {
+        let now = Timestamp::from_unix_seconds(0);
+        let client = AuthenticatedClient::of_token(Client::public("app").build(), now).unwrap();
+        let password_use = PasswordUse::new();
+        let attempt = LoginAttempt {
+            username: "alice",
+            password: Secret::new("wonderland"),
+            scope: &Scope::empty(),
+            client: &client,
+            context: &RequestContext::new(),
+            password_use: &password_use,
+        };
+        attempt.password_use.wait_for_turn();
+        assert_eq!(attempt.password().expose(), "wonderland");
+        assert!(!password_use.withdraw());
     }
 }
