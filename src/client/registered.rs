@@ -323,13 +323,3 @@ impl Grant {
         Self::ALL.into_iter().find(|grant| grant.as_str() == name)
     }
 }
-
-pub(crate) struct WebBackend {
-    pub(crate) failures: u32,
-    pub(crate) window: Duration,
-}
-impl Client {
-    pub(crate) fn web_backend(&self) -> Option<WebBackend> {
-        None
-    }
-}
