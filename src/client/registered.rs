@@ -45,6 +45,7 @@ struct Registration {
     introspection: IntrospectionAccess,
     disabled: bool,
     expires_at: Option<Timestamp>,
+    web_backend: Option<WebBackend>,
 }
 
 /// Whose access tokens a client may introspect (RFC 7662).
@@ -54,6 +55,15 @@ pub(crate) enum IntrospectionAccess {
     All,
     /// Its own, and those that are for one of these audiences.
     Audiences(Vec<String>),
+}
+
+/// The registration of a client through which many people log in from one address: how many failed
+/// logins one address may have in a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "the numbers are for the limiter")]
+pub(crate) struct WebBackend {
+    pub(crate) failures: u32,
+    pub(crate) window: Duration,
 }
 
 impl Client {
@@ -150,6 +160,13 @@ impl Client {
         &self.0.introspection
     }
 
+    /// How the client is registered as a [web backend](ClientBuilder::web_backend). `None` for a
+    /// public client, whatever its registration says.
+    #[cfg_attr(not(feature = "argon2"), allow(dead_code, reason = "for the password hashing"))]
+    pub(crate) fn web_backend(&self) -> Option<WebBackend> {
+        self.0.web_backend.filter(|_| !self.is_public())
+    }
+
     pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
         self.0.expires_at.is_some_and(|end| now >= end)
     }
@@ -174,6 +191,7 @@ impl ClientBuilder {
             introspection: IntrospectionAccess::Own,
             disabled: false,
             expires_at: None,
+            web_backend: None,
         })
     }
 
@@ -242,6 +260,38 @@ impl ClientBuilder {
     ) -> Self {
         self.0.introspection =
             IntrospectionAccess::Audiences(audiences.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Registers the client as one through which many people log in from the same address: the
+    /// server of a web application (a backend for frontend), or a gateway.
+    ///
+    /// The engine sees the address of such a client, and not those of its users. Failed logins
+    /// through the client are therefore counted against that address under a limit of their own,
+    /// `failures` in a `window`, instead of
+    /// [`AttemptLimits::source`](crate::AttemptLimits::source). While passwords wait to be hashed,
+    /// each user name takes a turn of its own; otherwise all passwords from one address share one.
+    /// The limits on user names are unchanged.
+    ///
+    /// The client itself has to limit its users by their addresses. If it passes those addresses on
+    /// and your host trusts it, give them to the engine as
+    /// [`HttpRequest::peer`](crate::HttpRequest::peer) instead, and register nothing here.
+    ///
+    /// It has no effect on [public clients](Client::public), because anybody could claim to be one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use password_grant::{Client, ClientSecret, Grant};
+    ///
+    /// # let digest = [0; 32];
+    /// let shop = Client::confidential("shop", ClientSecret::from_sha256(digest))
+    ///     .grants([Grant::Password])
+    ///     .web_backend(5_000, Duration::from_secs(600))
+    ///     .build();
+    /// ```
+    pub fn web_backend(mut self, failures: u32, window: Duration) -> Self {
+        self.0.web_backend = Some(WebBackend { failures, window });
         self
     }
 
@@ -321,5 +371,22 @@ impl Grant {
     /// The grant with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|grant| grant.as_str() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::ClientSecret;
+
+    #[test]
+    fn only_a_confidential_client_is_a_web_backend() {
+        let (failures, window) = (5_000, Duration::from_secs(600));
+        let shop = Client::confidential("shop", ClientSecret::digest_of("a secret"));
+        assert_eq!(shop.clone().build().web_backend(), None);
+        let shop = shop.web_backend(failures, window).build();
+        assert_eq!(shop.web_backend(), Some(WebBackend { failures, window }));
+        let app = Client::public("app").web_backend(failures, window).build();
+        assert_eq!(app.web_backend(), None, "anybody could claim to be it");
     }
 }
