@@ -11,3 +11,4 @@ mod equal_cost;
 mod stored_hashes;
 mod support;
 mod threads;
+mod turns;

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
+use password_grant::environment::{RandomnessError, SecureRandom, SystemRandom};
 use password_grant::password::Argon2Parameters;
 use password_grant::{
     BoxError, Environment, HashedPasswords, HttpRequest, JwtIssuer, Login, LoginAttempt,
@@ -99,4 +100,37 @@ pub async fn login(grant: &PasswordGrant, username: &str, password: &str) -> Ans
         .token(HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], body.as_bytes()))
         .await
         .into()
+}
+
+/// Blocks when a salt for a new hash is made, which happens on a hashing thread. So a test can keep
+/// the threads busy for as long as it wants.
+#[derive(Clone)]
+pub struct Gate {
+    shut: Arc<Mutex<Option<mpsc::Receiver<()>>>>,
+    pub entered: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    pub fn new() -> (Self, mpsc::Sender<()>) {
+        let (open, shut) = mpsc::channel();
+        (Self { shut: Arc::new(Mutex::new(Some(shut))), entered: Arc::default() }, open)
+    }
+}
+
+impl SecureRandom for Gate {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomnessError> {
+        if std::thread::current().name().is_some_and(|name| name.starts_with("password-hash")) {
+            self.entered.fetch_add(1, Ordering::SeqCst);
+            if let Some(shut) = self.shut.lock().unwrap().as_ref() {
+                let _ = shut.recv();
+            }
+        }
+        SystemRandom::new().fill(bytes)
+    }
+}
+
+pub async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::task::yield_now().await;
+    }
 }

@@ -11,6 +11,7 @@ use crate::error::{ClientFault, Overloaded, ServerFault};
 use crate::event::{Event, EventKind};
 use crate::refusal::{OrFault, Refusal};
 use crate::time::Timestamp;
+use crate::types::context::RequestContext;
 use crate::types::digest::sha256;
 use crate::types::limits::RequestLimits;
 use crate::types::secret::Secret;
@@ -113,7 +114,10 @@ impl SecretCredential<'_> {
     ) -> Result<bool, Refusal> {
         let phc = client.and_then(|client| client.registration().authentication().slow_hash());
         let comparison = match authenticator.slow {
-            Some(slow) => self.compare_slowly(phc, slow).await.or_fault(ServerFault::Overloaded)?,
+            Some(slow) => {
+                let compared = self.compare_slowly(phc, slow, authenticator.context).await;
+                compared.or_fault(ServerFault::Overloaded)?
+            }
             None if phc.is_some() => Comparison::Unusable,
             None => Comparison::Different,
         };
@@ -133,10 +137,11 @@ impl SecretCredential<'_> {
         &self,
         phc: Option<&str>,
         slow: &dyn SlowSecrets,
+        context: &RequestContext,
     ) -> Result<Comparison, Overloaded> {
         let mut comparison = Comparison::Different;
         for reading in self.readings().iter().flatten() {
-            comparison = slow.compare(phc, reading.expose()).await?;
+            comparison = slow.compare(phc, reading.expose(), context).await?;
             if comparison == Comparison::Same {
                 break;
             }
@@ -158,8 +163,14 @@ fn secrets_to_compare(client: Option<&Client>) -> &[ClientSecret] {
 #[async_trait]
 pub(crate) trait SlowSecrets: Send + Sync {
     /// Compares a secret with a hash in PHC format. If there is no hash, or one that is not
-    /// accepted, it hashes a decoy that nothing matches.
-    async fn compare(&self, phc: Option<&str>, secret: &str) -> Result<Comparison, Overloaded>;
+    /// accepted, it hashes a decoy that nothing matches. The comparison waits for the turn of the
+    /// address in `context`.
+    async fn compare(
+        &self,
+        phc: Option<&str>,
+        secret: &str,
+        context: &RequestContext,
+    ) -> Result<Comparison, Overloaded>;
 }
 
 /// The outcome of a comparison with a slow hash.
@@ -188,7 +199,6 @@ mod tests {
     use crate::environment::SystemRandom;
     use crate::state::test_support::TestState;
     use crate::state::transaction::{Backend, State};
-    use crate::types::context::RequestContext;
 
     thread_local! {
         /// The comparisons of digests on this thread.
@@ -201,7 +211,12 @@ mod tests {
 
     #[async_trait]
     impl SlowSecrets for Counting {
-        async fn compare(&self, _: Option<&str>, _: &str) -> Result<Comparison, Overloaded> {
+        async fn compare(
+            &self,
+            _: Option<&str>,
+            _: &str,
+            _: &RequestContext,
+        ) -> Result<Comparison, Overloaded> {
             self.0.fetch_add(1, Ordering::SeqCst);
             Ok(Comparison::Different)
         }

@@ -1,8 +1,8 @@
-//! The password hashing threads: few, dedicated, each with its own memory, behind a bounded queue.
+//! The password hashing threads: few, dedicated, each with its own memory, behind a bounded queue
+//! that serves those who wait in turn.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use argon2::Block;
@@ -11,6 +11,8 @@ use futures_channel::oneshot;
 use crate::environment::RandomnessError;
 use crate::error::Overloaded;
 use crate::time::{Clock, Timestamp};
+use crate::user::password::party::Party;
+use crate::user::password::turns::{Entered, Turns};
 
 /// The blocks that one thread hashes in. They are kept from one hash to the next.
 pub(crate) type Memory = Vec<Block>;
@@ -18,15 +20,37 @@ pub(crate) type Memory = Vec<Block>;
 /// Queues work for the hashing threads. The threads end when the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct HashingThreads {
-    queue: SyncSender<Job>,
+    queue: Arc<Handles>,
     clock: Arc<dyn Clock>,
     queue_timeout: Duration,
+}
+
+/// What the handles share, without the threads.
+struct Handles(Arc<Queue>);
+
+/// What the handles and the threads share.
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// A job has arrived, or the last handle is gone.
+    changed: Condvar,
+}
+
+struct Waiting {
+    jobs: Turns<Party, Job>,
+    is_closed: bool,
 }
 
 struct Job {
     /// Does nothing if nobody waits for the result any more.
     work: Box<dyn FnOnce(&mut Memory) + Send>,
     deadline: Timestamp,
+}
+
+/// The place of a job in the queue. It is freed when the caller goes away.
+struct Place<'a> {
+    queue: &'a Queue,
+    party: Party,
+    number: u64,
 }
 
 /// The hashing threads cannot be set up as configured.
@@ -61,39 +85,43 @@ pub enum HashingConfigError {
 }
 
 impl HashingThreads {
-    /// Starts the threads. At most `waiting` jobs may queue, each for at most `queue_timeout`. The
+    /// Starts the threads. At most `capacity` jobs may wait, each for at most `queue_timeout`. The
     /// first thread takes over `memory`.
     pub(crate) fn start(
         threads: usize,
-        waiting: usize,
+        capacity: usize,
         queue_timeout: Duration,
         clock: Arc<dyn Clock>,
         mut memory: Memory,
     ) -> Result<Self, HashingConfigError> {
-        let (queue, jobs) = sync_channel(waiting.max(1));
-        let jobs = Arc::new(Mutex::new(jobs));
+        let queue = Arc::new(Queue::new(capacity.max(1)));
+        let handles = Arc::new(Handles(queue.clone()));
         for number in 0..threads.max(1) {
-            let (jobs, clock, memory) = (jobs.clone(), clock.clone(), std::mem::take(&mut memory));
+            let memory = std::mem::take(&mut memory);
+            let (queue, clock) = (queue.clone(), clock.clone());
             std::thread::Builder::new()
                 .name(format!("password-hash-{number}"))
-                .spawn(move || serve(&jobs, &*clock, memory))
+                .spawn(move || serve(&queue, &*clock, memory))
                 .map_err(HashingConfigError::Thread)?;
         }
-        Ok(Self { queue, clock, queue_timeout })
+        Ok(Self { queue: handles, clock, queue_timeout })
     }
 
-    /// Runs `work` on one of the threads.
+    /// Runs `work` on one of the threads, when it is the turn of `party`.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future discards the result. Work that has begun runs to its end: each thread is
-    /// a permit, so there is never more work in progress than there are threads.
+    /// Dropping the future discards the result, and frees the place of work that has not begun.
+    /// Work that has begun runs to its end: each thread is a permit, so there is never more work in
+    /// progress than there are threads.
     ///
     /// # Errors
     ///
-    /// Immediately if the queue is full; later if the deadline passes before a thread is free.
+    /// Immediately if the queue is full and no party holds more places; later if the job gives way
+    /// to that of a party which holds fewer, or if the deadline passes before a thread is free.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        party: Party,
         work: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, Overloaded> {
         let (answer, answered) = oneshot::channel();
@@ -104,18 +132,60 @@ impl HashingThreads {
             }
         };
         let deadline = self.clock.now().plus(self.queue_timeout);
-        match self.queue.try_send(Job { work: Box::new(work), deadline }) {
-            Ok(()) => answered.await.map_err(|_| Overloaded),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Overloaded),
-        }
+        let _place = self.queue.0.enter(party, Job { work: Box::new(work), deadline })?;
+        answered.await.map_err(|_| Overloaded)
     }
 }
 
-fn serve(jobs: &Mutex<Receiver<Job>>, clock: &dyn Clock, mut memory: Memory) {
-    loop {
-        // The lock is held while waiting: one idle thread waits for a job, the others for the lock.
-        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = next else { return };
+impl Queue {
+    fn new(capacity: usize) -> Self {
+        let waiting = Waiting { jobs: Turns::new(capacity), is_closed: false };
+        Self { waiting: Mutex::new(waiting), changed: Condvar::new() }
+    }
+
+    fn enter(&self, party: Party, job: Job) -> Result<Place<'_>, Overloaded> {
+        let entered = self.lock().jobs.enter(party, job);
+        let Entered { number, gave_way } = entered.map_err(|_| Overloaded)?;
+        self.changed.notify_one();
+        drop(gave_way); // without the lock, since this wakes its caller
+        Ok(Place { queue: self, party, number })
+    }
+
+    /// Waits for the next job. Returns `None` when there will be none any more.
+    fn next(&self) -> Option<Job> {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(job) = waiting.jobs.next() {
+                return Some(job);
+            }
+            if waiting.is_closed {
+                return None;
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let job = self.queue.lock().jobs.leave(self.party, self.number);
+        drop(job); // without the lock
+    }
+}
+
+impl Drop for Handles {
+    fn drop(&mut self) {
+        self.0.lock().is_closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+fn serve(queue: &Queue, clock: &dyn Clock, mut memory: Memory) {
+    while let Some(job) = queue.next() {
         if clock.now() < job.deadline {
             // A panic ends its own job, whose waiter sees the channel close, but not the thread.
             let _ = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut memory)));

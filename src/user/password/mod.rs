@@ -2,7 +2,9 @@
 
 mod argon2id;
 mod hashing;
+mod party;
 mod store;
+mod turns;
 
 use std::fmt;
 use std::pin::pin;
@@ -15,7 +17,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
 use crate::client::authenticate::{Comparison, SlowSecrets};
-use crate::environment::{Environment, SecureRandom};
+use crate::environment::{Environment, RandomnessError, SecureRandom};
 use crate::error::{BoxError, Overloaded, Rejection};
 use crate::event::{self, Event, EventKind};
 use crate::future::{before, catch_panic};
@@ -27,7 +29,9 @@ pub use crate::user::password::argon2id::{Argon2Parameters, HashError};
 use crate::user::password::argon2id::{Ceiling, StoredHash, check_new_password};
 pub use crate::user::password::hashing::HashingConfigError;
 use crate::user::password::hashing::{HashingThreads, Memory};
+use crate::user::password::party::Party;
 pub use crate::user::password::store::{AccountState, User, UserStore};
+use crate::user::password_use::PasswordTurn;
 
 /// Verifies passwords against a [`UserStore`], at a bounded and equal cost.
 ///
@@ -38,9 +42,18 @@ pub use crate::user::password::store::{AccountState, User, UserStore};
 ///   table that mixes parameters, use
 ///   [`min_failure_time`](crate::PasswordGrantBuilder::min_failure_time).
 /// * **Bounded**: hashing runs on a few dedicated threads, one per core by default, each with
-///   memory that it keeps. A password is refused with 503: at once if the queue is full, or when no
-///   thread is free within the queue timeout. An async worker never hashes, and a caller that goes
-///   away frees no place before its work is done.
+///   memory that it keeps. An async worker never hashes. A password waits for a thread in a bounded
+///   queue, and is refused with 503 if it finds no place or no thread is free within the queue
+///   timeout. A caller that goes away frees its place in the queue, but no thread before its work
+///   is done.
+/// * **In turn**: the queue serves addresses one after the other (IPv6: by their /64), however many
+///   passwords each of them has waiting. When it is full, the newest password of the address that
+///   holds the most places is refused with 503 to make room for an address that holds fewer, also
+///   when the new password is counted. So no address can keep the others out, and one that is alone
+///   may use the whole queue. At a client that is registered as a
+///   [`web_backend`](crate::ClientBuilder::web_backend), user names take turns instead of
+///   addresses. Requests without an address share one turn, and so do all calls of
+///   [`hash`](Self::hash).
 ///
 /// Stored hashes are Argon2id PHC strings with a salt of at most 48 bytes and an output of at most
 /// 64 bytes, within the memory, the work (memory times passes) and the lanes of
@@ -131,20 +144,32 @@ impl HashedPasswords {
     /// Dropping the future discards the hash and has no other effect.
     pub async fn hash(&self, password: &str) -> Result<String, HashError> {
         check_new_password(password, self.password_limit)?;
-        self.hash_unchecked(password).await
+        self.hash_unchecked(Party::Enrolment, password).await
     }
 
-    async fn hash_unchecked(&self, password: &str) -> Result<String, HashError> {
+    async fn hash_unchecked(&self, party: Party, password: &str) -> Result<String, HashError> {
         let (parameters, randomness) = (self.parameters, self.environment.randomness.clone());
         let password = Zeroizing::new(password.to_owned());
         let hash = move |memory: &mut Memory| parameters.hash_in(memory, &password, &*randomness);
-        self.threads.run(hash).await.map_err(|Overloaded| HashError::Overloaded)?
+        self.threads.run(party, hash).await.map_err(|Overloaded| HashError::Overloaded)?
     }
 
-    async fn verify(&self, stored: StoredHash, password: &str) -> Result<bool, Overloaded> {
+    /// Verifies a password when it is the party's turn, unless the password has been withdrawn by
+    /// then.
+    async fn verify(
+        &self,
+        party: Party,
+        turn: Option<PasswordTurn>,
+        stored: StoredHash,
+        password: &str,
+    ) -> Result<bool, Overloaded> {
         let password = Zeroizing::new(password.to_owned());
         let Argon2Parameters { memory_kib, passes, lanes } = stored.cost();
-        let right = self.threads.run(move |memory| stored.verify(memory, &password)).await??;
+        let verify = move |memory: &mut Memory| {
+            let may_look = turn.is_none_or(|turn| turn.begin());
+            if may_look { stored.verify(memory, &password) } else { Err(Overloaded) }
+        };
+        let right = self.threads.run(party, verify).await??;
         self.observe(&Event::new(EventKind::PasswordVerified { memory_kib, passes, lanes }));
         Ok(right)
     }
@@ -184,10 +209,11 @@ impl HashedPasswords {
 
     /// Rehashes a correct password whose stored hash is too weak. The login continues whatever
     /// fails: an error, a panic, or a database that does not answer.
-    async fn strengthen(&self, user: &User, password: &str, context: &RequestContext) {
-        let subject = user.subject();
+    async fn strengthen(&self, user: &User, attempt: &LoginAttempt<'_>) {
+        let (subject, context) = (user.subject(), attempt.context());
+        let password = attempt.password.expose();
         let store = async {
-            let new_hash = self.hash_unchecked(password).await?;
+            let new_hash = self.hash_unchecked(Party::of_login(attempt), password).await?;
             self.users.update_hash(user, &new_hash, context).await
         };
         let stored =
@@ -214,13 +240,15 @@ impl HashedPasswords {
 #[async_trait]
 impl UserAuthenticator for HashedPasswords {
     async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
-        let password = attempt.password().expose();
+        // From here on the password is looked at on a hashing thread alone, once its turn begins.
+        let turn = attempt.password_use.wait_for_turn();
         let user = self.users.find(attempt.username(), attempt.context()).await?;
         let stored = self.stored_hash(user.as_ref());
 
         // Every attempt verifies one hash before any decision, so that all cost the same.
         let compared = stored.as_ref().unwrap_or(&self.decoy).clone();
-        let right = self.verify(compared, password).await?;
+        let (party, password) = (Party::of_login(&attempt), attempt.password.expose());
+        let right = self.verify(party, Some(turn), compared, password).await?;
 
         let (user, stored) = match (user, stored) {
             (Some(user), Ok(stored)) if right => (user, stored),
@@ -235,7 +263,7 @@ impl UserAuthenticator for HashedPasswords {
         };
         let login = self.accept(&user, &attempt).await?;
         if login.is_accepted() && stored.is_weaker_than(self.parameters) {
-            self.strengthen(&user, password, attempt.context()).await;
+            self.strengthen(&user, &attempt).await;
         }
         Ok(login)
     }
@@ -243,10 +271,16 @@ impl UserAuthenticator for HashedPasswords {
 
 #[async_trait]
 impl SlowSecrets for HashedPasswords {
-    async fn compare(&self, phc: Option<&str>, secret: &str) -> Result<Comparison, Overloaded> {
+    async fn compare(
+        &self,
+        phc: Option<&str>,
+        secret: &str,
+        context: &RequestContext,
+    ) -> Result<Comparison, Overloaded> {
         let stored = phc.and_then(|phc| StoredHash::parse(phc, self.ceiling));
         let is_usable = stored.is_some();
-        let same = self.verify(stored.unwrap_or_else(|| self.decoy.clone()), secret).await?;
+        let stored = stored.unwrap_or_else(|| self.decoy.clone());
+        let same = self.verify(Party::at(context), None, stored, secret).await?;
         Ok(match phc {
             Some(_) if !is_usable => Comparison::Unusable,
             Some(_) if same => Comparison::Same,
@@ -414,9 +448,7 @@ fn decoy(
     randomness.fill(&mut *secret)?;
     let password = Zeroizing::new(STANDARD_NO_PAD.encode(secret.as_slice()));
     let phc = parameters.hash_in(memory, &password, randomness).map_err(|error| match error {
-        HashError::Randomness => {
-            HashingConfigError::Randomness(crate::environment::RandomnessError::new())
-        }
+        HashError::Randomness => HashingConfigError::Randomness(RandomnessError::new()),
         _ => HashingConfigError::Parameters,
     })?;
     StoredHash::parse(&phc, ceiling)
@@ -428,8 +460,19 @@ fn decoy(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::task::{Context, Poll, Waker};
+
+    use futures_channel::oneshot;
+
     use super::*;
+    use crate::client::{AuthenticatedClient, Client};
     use crate::environment::SystemRandom;
+    use crate::time::Timestamp;
+    use crate::time::manual::ManualClock;
+    use crate::types::scope::Scope;
+    use crate::types::secret::Secret;
+    use crate::user::PasswordUse;
 
     /// A decoy that a login would refuse unread, since it costs more than stored hashes may, would
     /// answer at once.
@@ -443,5 +486,87 @@ mod tests {
         assert!(decoy_within(parameters.work()).is_ok());
         let refused = decoy_within(parameters.work() - 1).err();
         assert!(matches!(refused, Some(HashingConfigError::Decoy)), "{refused:?}");
+    }
+
+    /// A table without users, whose look-up takes until it is let go.
+    struct Slow(Mutex<Option<oneshot::Receiver<()>>>);
+
+    #[async_trait]
+    impl UserStore for Slow {
+        async fn find(&self, _: &str, _: &RequestContext) -> Result<Option<User>, BoxError> {
+            let found = self.0.lock().unwrap().take();
+            if let Some(found) = found {
+                let _ = found.await;
+            }
+            Ok(None)
+        }
+
+        async fn update_hash(&self, _: &User, _: &str, _: &RequestContext) -> Result<(), BoxError> {
+            Ok(())
+        }
+    }
+
+    /// Has a password verified. `meanwhile` runs while the user is looked up.
+    fn verify_with(
+        password_use: &PasswordUse,
+        configure: impl FnOnce(HashedPasswordsBuilder) -> HashedPasswordsBuilder,
+        meanwhile: impl FnOnce(),
+    ) -> Result<Login, BoxError> {
+        let (let_go, found) = oneshot::channel();
+        let passwords = HashedPasswords::builder(Slow(Mutex::new(Some(found))))
+            .parameters(Argon2Parameters::new(64, 1, 1))
+            .threads(1)
+            .environment(&Environment::new().observer(()));
+        let passwords = configure(passwords).build().unwrap();
+        let client = Client::public("app").build();
+        let client =
+            AuthenticatedClient::of_token(client, Timestamp::from_unix_seconds(0)).unwrap();
+        let attempt = LoginAttempt {
+            username: "alice",
+            password: Secret::new("wonderland"),
+            scope: &Scope::empty(),
+            client: &client,
+            context: &RequestContext::new(),
+            password_use,
+        };
+        let mut login = passwords.authenticate(attempt);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(login.as_mut().poll(&mut context).is_pending());
+        meanwhile();
+        let_go.send(()).unwrap();
+        loop {
+            if let Poll::Ready(outcome) = login.as_mut().poll(&mut context) {
+                return outcome;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_withdrawn_before_its_hash_begins_is_not_looked_at() {
+        let password_use = PasswordUse::new();
+        let outcome = verify_with(
+            &password_use,
+            |passwords| passwords,
+            || assert!(password_use.withdraw(), "only the user has been looked up"),
+        );
+        assert!(outcome.is_err_and(|cause| cause.is::<Overloaded>()));
+    }
+
+    #[test]
+    fn a_password_that_was_hashed_cannot_be_withdrawn_and_one_that_waited_in_vain_can() {
+        let hashed = PasswordUse::new();
+        let outcome = verify_with(&hashed, |passwords| passwords, || ());
+        assert_eq!(outcome.unwrap().rejection(), Some(Rejection::UnknownUser));
+        assert!(!hashed.withdraw());
+
+        let in_vain = PasswordUse::new();
+        let no_time = |passwords: HashedPasswordsBuilder| {
+            let now = ManualClock::at(Timestamp::from_unix_seconds(0));
+            let environment = Environment::new().observer(()).clock(now);
+            passwords.environment(&environment).queue_timeout(Duration::ZERO)
+        };
+        assert!(verify_with(&in_vain, no_time, || ()).is_err());
+        assert!(in_vain.withdraw());
     }
 }
