@@ -28,6 +28,11 @@ struct Inspecting;
 /// How many blocks were freed, on any thread, that still contained the marker.
 static LEFT_BEHIND: AtomicUsize = AtomicUsize::new(0);
 
+/// How often memory of the size and alignment of a `CHEAP` hash was freed, and how often it was not
+/// wiped before. Nothing else in this process has that size and alignment.
+static HASHING_MEMORY: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+const CHEAP: Argon2Parameters = Argon2Parameters::new(64, 1, 1);
+
 // SAFETY: all calls are passed on to the system's allocator unchanged. Memory is allocated with
 // zeros, so every byte that is read was initialised.
 unsafe impl GlobalAlloc for Inspecting {
@@ -39,6 +44,12 @@ unsafe impl GlobalAlloc for Inspecting {
         let block = unsafe { std::slice::from_raw_parts(pointer, layout.size().min(4096)) };
         if block.windows(MARKER.len()).any(|window| window == MARKER) {
             LEFT_BEHIND.fetch_add(1, Ordering::SeqCst);
+        }
+        if (layout.size(), layout.align()) == (64 * 1024, 64) {
+            let memory = unsafe { std::slice::from_raw_parts(pointer, layout.size()) };
+            let is_dirty = memory.iter().any(|byte| *byte != 0);
+            HASHING_MEMORY[0].fetch_add(1, Ordering::SeqCst);
+            HASHING_MEMORY[1].fetch_add(usize::from(is_dirty), Ordering::SeqCst);
         }
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -68,10 +79,11 @@ async fn no_freed_memory_holds_a_password_or_a_client_secret() {
     drop(PASSWORD.to_owned());
     assert_eq!(left_behind(), before + 1, "the allocator sees what is left behind");
 
-    let cheap = Argon2Parameters::new(64, 1, 1);
-    let mut stronger = cheap;
+    let mut stronger = CHEAP;
     stronger.passes = 2;
-    let users = OneUser(cheap.hash(PASSWORD).unwrap());
+    let users = OneUser(CHEAP.hash(PASSWORD).unwrap());
+    let [freed, not_wiped] = HASHING_MEMORY.each_ref().map(|count| count.load(Ordering::SeqCst));
+    assert_eq!((freed, not_wiped), (1, 0), "the memory of a hash tells as much as its password");
     let users = HashedPasswords::builder(users)
         .parameters(stronger)
         .threads(1)

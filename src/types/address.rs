@@ -1,5 +1,5 @@
-//! Addresses by the party that holds them: what the limiter counts by, and what the password hashing
-//! serves in turn.
+//! Addresses by the party that holds them. The limiter counts attempts by them, and the password
+//! hashing serves them in turn.
 
 use std::net::IpAddr;
 

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::{Algorithm, Argon2, Params, Version};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -14,7 +14,7 @@ use crate::environment::{RandomnessError, SecureRandom, SystemRandom};
 use crate::error::Overloaded;
 use crate::http::form;
 use crate::types::limits::RequestLimits;
-use crate::user::password::hashing::Memory;
+use crate::user::password::memory::Memory;
 
 /// The cost of an Argon2id hash ([RFC 9106]). The default is 19 MiB, two passes, one lane.
 ///
@@ -212,7 +212,7 @@ fn work(memory_kib: u32, passes: u32) -> u64 {
     u64::from(memory_kib) * u64::from(passes)
 }
 
-/// Computes one Argon2id hash, and replaces `memory` with a larger one where it does not suffice.
+/// Computes one Argon2id hash.
 fn compute(
     memory: &mut Memory,
     version: Version,
@@ -221,15 +221,8 @@ fn compute(
     salt: &[u8],
     output: &mut [u8],
 ) -> Result<(), HashError> {
-    let blocks = params.block_count();
-    if memory.len() < blocks {
-        // The budget counts every byte, so the old memory is freed first and nothing is allocated
-        // in reserve.
-        *memory = Memory::new();
-        memory.try_reserve_exact(blocks).map_err(|_| HashError::Overloaded)?;
-        memory.resize(blocks, Block::default());
-    }
+    let blocks = memory.blocks(params.block_count()).map_err(|Overloaded| HashError::Overloaded)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());
-    let hashed = argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, memory);
+    let hashed = argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, blocks);
     hashed.map_err(|_| HashError::Parameters)
 }

@@ -5,17 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use argon2::Block;
 use futures_channel::oneshot;
 
 use crate::environment::RandomnessError;
 use crate::error::Overloaded;
 use crate::time::{Clock, Timestamp};
+use crate::user::password::memory::Memory;
 use crate::user::password::party::Party;
 use crate::user::password::turns::{Entered, Turns};
-
-/// The blocks that one thread hashes in. They are kept from one hash to the next.
-pub(crate) type Memory = Vec<Block>;
 
 /// Queues work for the hashing threads. The threads end when the last handle is dropped.
 #[derive(Clone)]
@@ -76,6 +73,9 @@ pub enum HashingConfigError {
     /// The parameters are outside what Argon2 allows.
     #[error("the Argon2 parameters are out of range")]
     Parameters,
+    /// The memory for the first hash could not be allocated.
+    #[error("the memory for password hashing could not be allocated")]
+    Memory,
     /// The random generator failed.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
@@ -97,7 +97,7 @@ impl HashingThreads {
         let queue = Arc::new(Queue::new(capacity.max(1)));
         let handles = Arc::new(Handles(queue.clone()));
         for number in 0..threads.max(1) {
-            let memory = std::mem::take(&mut memory);
+            let memory = std::mem::replace(&mut memory, Memory::new());
             let (queue, clock) = (queue.clone(), clock.clone());
             std::thread::Builder::new()
                 .name(format!("password-hash-{number}"))
@@ -151,17 +151,23 @@ impl Queue {
         Ok(Place { queue: self, party, number })
     }
 
-    /// Waits for the next job. Returns `None` when there will be none any more.
-    fn next(&self) -> Option<Job> {
+    /// Waits for the next job. Returns `None` when there will be none any more. The memory is wiped
+    /// before the thread waits.
+    fn next(&self, memory: &mut Memory) -> Option<Job> {
         let mut waiting = self.lock();
         loop {
             if let Some(job) = waiting.jobs.next() {
                 return Some(job);
             }
-            if waiting.is_closed {
+            if memory.is_used() {
+                drop(waiting);
+                memory.wipe();
+                waiting = self.lock();
+            } else if waiting.is_closed {
                 return None;
+            } else {
+                waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -185,10 +191,42 @@ impl Drop for Handles {
 }
 
 fn serve(queue: &Queue, clock: &dyn Clock, mut memory: Memory) {
-    while let Some(job) = queue.next() {
+    while let Some(job) = queue.next(&mut memory) {
         if clock.now() < job.deadline {
             // A panic ends its own job, whose waiter sees the channel close, but not the thread.
             let _ = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut memory)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::SystemRandom;
+    use crate::user::password::argon2id::Argon2Parameters;
+
+    /// What a hash leaves in the memory tells as much as its password.
+    #[test]
+    fn a_thread_wipes_its_memory_before_it_waits_and_not_while_there_is_more_to_hash() {
+        let handles = Handles(Arc::new(Queue::new(2)));
+        let queue = handles.0.clone();
+        let hash = || {
+            let (parameters, randomness) = (Argon2Parameters::new(64, 2, 2), SystemRandom::new());
+            let work = move |memory: &mut Memory| {
+                assert!(parameters.hash_in(memory, "wonderland", &randomness).is_ok());
+            };
+            Job { work: Box::new(work), deadline: Timestamp::from_unix_seconds(0) }
+        };
+        let _places = [(); 2].map(|()| queue.enter(Party::Enrolment, hash()).unwrap());
+        let mut memory = Memory::new();
+        for left in [0, 64] {
+            let job = queue.next(&mut memory).unwrap();
+            assert_eq!(memory.dirty_blocks(), left, "the next hash overwrites it");
+            (job.work)(&mut memory);
+            assert_eq!(memory.dirty_blocks(), 64);
+        }
+        drop(handles); // so that there is nothing more to wait for
+        assert!(queue.next(&mut memory).is_none());
+        assert_eq!(memory.dirty_blocks(), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 mod argon2id;
 mod hashing;
+mod memory;
 mod party;
 mod store;
 mod turns;
@@ -28,7 +29,8 @@ use crate::user::login::{Login, Outcome};
 pub use crate::user::password::argon2id::{Argon2Parameters, HashError};
 use crate::user::password::argon2id::{Ceiling, StoredHash, check_new_password};
 pub use crate::user::password::hashing::HashingConfigError;
-use crate::user::password::hashing::{HashingThreads, Memory};
+use crate::user::password::hashing::HashingThreads;
+use crate::user::password::memory::Memory;
 use crate::user::password::party::Party;
 pub use crate::user::password::store::{AccountState, User, UserStore};
 use crate::user::password_use::PasswordTurn;
@@ -447,15 +449,23 @@ fn decoy(
     let mut secret = Zeroizing::new([0; 32]);
     randomness.fill(&mut *secret)?;
     let password = Zeroizing::new(STANDARD_NO_PAD.encode(secret.as_slice()));
-    let phc = parameters.hash_in(memory, &password, randomness).map_err(|error| match error {
-        HashError::Randomness => HashingConfigError::Randomness(RandomnessError::new()),
-        _ => HashingConfigError::Parameters,
-    })?;
+    let phc = parameters.hash_in(memory, &password, randomness).map_err(no_decoy)?;
     StoredHash::parse(&phc, ceiling)
         .filter(|decoy| !decoy.is_weaker_than(parameters))
         .filter(|decoy| matches!(decoy.verify(memory, &password), Ok(true)))
         .filter(|decoy| matches!(decoy.verify(memory, "not the password"), Ok(false)))
         .ok_or(HashingConfigError::Decoy)
+}
+
+/// Why no decoy could be made.
+fn no_decoy(error: HashError) -> HashingConfigError {
+    match error {
+        // The decoy's password is one that a login could send.
+        HashError::Unusable => HashingConfigError::Decoy,
+        HashError::Parameters => HashingConfigError::Parameters,
+        HashError::Randomness => HashingConfigError::Randomness(RandomnessError::new()),
+        HashError::Overloaded => HashingConfigError::Memory,
+    }
 }
 
 #[cfg(test)]
@@ -486,6 +496,15 @@ mod tests {
         assert!(decoy_within(parameters.work()).is_ok());
         let refused = decoy_within(parameters.work() - 1).err();
         assert!(matches!(refused, Some(HashingConfigError::Decoy)), "{refused:?}");
+    }
+
+    #[test]
+    fn a_decoy_that_cannot_be_made_is_refused_with_its_own_cause() {
+        use HashingConfigError as Config;
+        assert!(matches!(no_decoy(HashError::Unusable), Config::Decoy));
+        assert!(matches!(no_decoy(HashError::Parameters), Config::Parameters));
+        assert!(matches!(no_decoy(HashError::Randomness), Config::Randomness(_)));
+        assert!(matches!(no_decoy(HashError::Overloaded), Config::Memory));
     }
 
     /// A table without users, whose look-up takes until it is let go.
