@@ -46,20 +46,23 @@ impl StateKey {
         Self(key)
     }
 
-    /// The key of the shared row that counts for this key if there is no room for a row of its own:
-    /// one of `rows` for each purpose. `None` for rows that record a fact, such as a known origin
-    /// or a used assertion: only a counter may be shared, since it then counts too much.
-    pub(crate) fn shared_row(&self, rows: u16) -> Option<Self> {
+    /// The purpose of the row; `None` for an overflow row, and for rows of the conformance suite.
+    pub(crate) fn purpose(&self) -> Option<Purpose> {
+        let [purpose, ..] = self.0;
+        Purpose::ALL.into_iter().find(|known| *known as u8 == purpose)
+    }
+
+    /// The key of the overflow row that counts for this key if there is no room for a row of its
+    /// own: one of `rows`. `None` for all but counts of attempts on a user name. Other rows record
+    /// a fact, such as a used assertion, or must not be counted for anybody else.
+    pub(crate) fn overflow_row(&self, rows: u16) -> Option<Self> {
         let [purpose, high, low, ..] = self.0;
-        let counters =
-            [Purpose::Account, Purpose::Source, Purpose::Network, Purpose::ClientAtSource];
-        let is_counter = counters.iter().any(|counter| *counter as u8 == purpose);
         let [high, low] = (u16::from_be_bytes([high, low]) % rows.max(1)).to_be_bytes();
         let mut key = [0; Self::LENGTH];
-        for (to, from) in key.iter_mut().zip([purpose | 0x80, high, low]) {
+        for (to, from) in key.iter_mut().zip([purpose | Self::OVERFLOW, high, low]) {
             *to = from;
         }
-        is_counter.then_some(Self(key))
+        (purpose == Purpose::Account as u8).then_some(Self(key))
     }
 
     /// Eight bytes of the digest, for a row that names what it is about by them.
@@ -67,6 +70,15 @@ impl StateKey {
         let [_, a, b, c, d, e, f, g, h, ..] = self.0;
         [a, b, c, d, e, f, g, h]
     }
+
+    /// Whether this is the key of an overflow row.
+    pub(crate) fn is_overflow_row(&self) -> bool {
+        let [purpose, ..] = self.0;
+        purpose & Self::OVERFLOW != 0
+    }
+
+    /// The bit of the first byte that distinguishes overflow rows. No purpose has it.
+    const OVERFLOW: u8 = 0x80;
 
     /// One of 256 groups, by a byte of the digest that is not part of the hash.
     pub(crate) fn group(&self) -> u8 {
@@ -123,6 +135,25 @@ pub(crate) enum Purpose {
     RevokedTokens = 14,
     /// A subject. No row: the digest of a subject that other rows name.
     Subject = 15,
+}
+
+impl Purpose {
+    const ALL: [Self; 14] = [
+        Self::Account,
+        Self::Source,
+        Self::Network,
+        Self::Origin,
+        Self::ClientAtSource,
+        Self::Assertion,
+        Self::AssertionCount,
+        Self::Session,
+        Self::SubjectEpoch,
+        Self::LastEpoch,
+        Self::SessionIndex,
+        Self::ClientAtNetwork,
+        Self::RevokedTokens,
+        Self::Subject,
+    ];
 }
 
 /// The secret under which the keys of a shared store are digests. All instances need the same one.
@@ -297,6 +328,17 @@ mod tests {
                 }
             }
             assert_ne!(keys.key(Purpose::Account, &[b"a"]), keys.key(Purpose::Source, &[b"a"]));
+        }
+    }
+
+    #[test]
+    fn a_key_has_the_purpose_that_it_was_made_for_and_its_overflow_row_has_none() {
+        for purpose in Purpose::ALL {
+            let key = shared().key(purpose, &[b"alice"]);
+            assert_eq!((key.purpose(), key.is_overflow_row()), (Some(purpose), false));
+            let overflow = key.overflow_row(32);
+            assert_eq!(overflow.is_some(), purpose == Purpose::Account);
+            assert!(overflow.is_none_or(|row| row.purpose().is_none() && row.is_overflow_row()));
         }
     }
 

@@ -1,9 +1,14 @@
-//! State in the memory of one process: a bounded table in shards, from which expired rows are
-//! removed as new ones come in.
+//! State in the memory of one process: small tables, each with a bound of its own.
+//!
+//! `memory/room.rs` says which rows belong together and how many there may be, `memory/table.rs`
+//! holds those of one room, and this file makes the reads and writes of a step one.
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod exploration;
+mod room;
+mod table;
+
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -13,17 +18,46 @@ use crate::environment::{Environment, RandomnessError, SecureRandom};
 use crate::error::BoxError;
 use crate::state::codec::{Stored, from_bytes};
 use crate::state::key::{Keys, StateKey};
-use crate::state::transaction::{Opened, RowKey, Transaction, Writes};
+use crate::state::memory::room::{Capacity, KEPT, PerRoom, Room};
+use crate::state::memory::table::{Entry, Rank, Table};
+use crate::state::transaction::{Opened, RowKey, Transaction, Writes, Written};
 use crate::state::{Change, Commit, Expected, Loaded, Row, StateStore, Version, Write};
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// State in the memory of one process. It is bounded, and lost when the process ends.
 ///
-/// Clones share their rows, also as the state of several engines. No row is removed before its TTL
-/// has passed to make room for another. When three quarters of the capacity are taken, new counters
-/// of attempts share rows, so that they count too much rather than too little. The last quarter is
-/// for everything else, and writes fail with [`StoreFull`] when it is taken too. An attacker who
-/// guesses at any number of user names can therefore keep nobody from logging out.
+/// Clones share their rows, also as the state of several engines. Each row belongs to a room by
+/// what it is for, and each room has a bound of its own, so that what fills one room takes nothing
+/// from another. The bounds are shares of the [capacity](Self::capacity):
+///
+/// | room | share | rows by default | bytes a row | when it is full |
+/// | --- | ---: | ---: | ---: | --- |
+/// | attempts on user names, and known origins | 24/64 | 196,608 | 160 to 210 | see below |
+/// | counts that user names share (overflow rows) | 1/64 | 8,192 | 210 | has a row for every name |
+/// | attempts from addresses and networks | 4/64 | 32,768 | 190 | the least is displaced |
+/// | failed authentications of clients | 2/64 | 16,384 | 190 | the least is displaced |
+/// | sessions and the lists of them | 16/64 | 131,072 | 240 | new ones fail with [`StoreFull`] |
+/// | used client assertions | 16/64 | 131,072 | 190 | new ones fail with [`StoreFull`] |
+/// | revoked access tokens | 1/64 | 8,192 | 160 | new ones fail with [`StoreFull`] |
+/// | log-outs everywhere | unbounded | one a user | 170 | never |
+///
+/// For a new user name in a full room, the rows that hold least are displaced: known origins first,
+/// then names with one failure, then with two, and so on, the oldest first. Names with ten failures
+/// or more stay. If there are hardly any others, new names share overflow rows, each name always
+/// the same one. What shares a row counts too much rather than too little, and leaves it as soon as
+/// there is room. Of addresses and clients, the rows with the fewest failures are displaced,
+/// however many these are.
+///
+/// The bytes were measured in full rooms with short names and one failure each; a name takes a byte
+/// or two more for each failure. In every room, expired rows go first. A write that replaces or
+/// deletes a row needs no room, so sessions can be refreshed, revoked and ended however full the
+/// state is.
+///
+/// Given to [`shared_state`](crate::PasswordGrantBuilder::shared_state), as tests do, it is not
+/// told how many failures a row holds, and does not keep the promise of a [`StateStore`] that no
+/// row is evicted: when their room is full, the counts of attempts are displaced by their age
+/// alone, also those that make somebody wait. No counts are shared then. Use
+/// [`state`](crate::PasswordGrantBuilder::state) in production.
 ///
 /// ```
 /// use password_grant::state::InMemoryState;
@@ -33,36 +67,38 @@ use crate::time::{Clock, SystemClock, Timestamp};
 #[derive(Clone)]
 pub struct InMemoryState {
     clock: Arc<dyn Clock>,
-    capacity: usize,
+    capacity: Capacity,
     rows: Arc<Mutex<Rows>>,
     /// How keys are made for these rows: in the same way by all engines that share the state.
     keys: Arc<OnceLock<Keys>>,
 }
 
-/// The error of an in-memory state that has no room for another row.
+/// The error of an in-memory state whose room for such rows is full; see [`InMemoryState`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the in-memory state is full")]
 #[non_exhaustive]
 pub struct StoreFull;
 
 impl InMemoryState {
-    /// An empty state with a capacity of 262,144 rows, which are about 64 MiB.
+    /// An empty state with a capacity of 524,288 rows, which take about 105 MiB when every room is
+    /// full. A flood of user names alone takes 40 MiB.
     #[must_use]
     pub fn new() -> Self {
         Self {
             clock: Arc::new(SystemClock::new()),
-            capacity: 1 << 18,
+            capacity: Capacity::DEFAULT,
             rows: Arc::default(),
             keys: Arc::default(),
         }
     }
 
-    /// Sets the capacity in rows; a few more may be shared by counters. A row takes about 250
-    /// bytes. A user name that was tried in vain takes a row for up to two days, and so does an
-    /// address from which it was tried.
+    /// Sets the capacity in rows, of all rooms but that for log-outs. A user name that was tried in
+    /// vain takes a row for up to two days, and so does an address from which it was tried; a
+    /// session takes one until it ends, and each user with sessions one for each client. The rooms
+    /// for addresses and for clients have 16 rows at least, and there is at least one overflow row.
     #[must_use]
     pub fn capacity(self, rows: usize) -> Self {
-        Self { capacity: rows, ..self }
+        Self { capacity: Capacity(rows), ..self }
     }
 
     /// Sets the clock, which counts the TTLs of rows; nothing else of the environment is used. See
@@ -75,7 +111,8 @@ impl InMemoryState {
     /// The number of rows, including expired rows that have not been removed yet.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lock().count
+        let rows = self.lock();
+        Room::ALL.into_iter().map(|room| rows.tables.get(room).count()).sum()
     }
 
     /// Whether there are no rows.
@@ -107,14 +144,14 @@ impl InMemoryState {
             let mut tx = Transaction::new(now, keys, places.iter().map(open).collect());
             (step(&mut tx)?, tx.into_writes())
         };
-        rows.write(&places, writes, now, self.capacity)?;
+        rows.write(keys, &places, writes, now, self.capacity)?;
         Ok(output)
     }
 
     /// The row under one key. The clock is read only if there is a row.
     pub(crate) fn get<R: Stored>(&self, key: RowKey<R>) -> Result<Option<R>, BoxError> {
         let rows = self.lock();
-        let row = rows.find(key.into()).filter(|row| self.clock.now() < row.end);
+        let row = rows.find(key.into()).filter(|row| self.clock.now() < row.rank.end);
         Ok(row.map(|row| from_bytes(&row.value)).transpose()?)
     }
 
@@ -134,6 +171,9 @@ impl fmt::Debug for InMemoryState {
         f.debug_struct("InMemoryState").field("rows", &self.len()).finish_non_exhaustive()
     }
 }
+
+/// The weight of a row that was written without one: it is displaced before rows that stay.
+const UNWEIGHED: u8 = KEPT - 1;
 
 #[async_trait]
 impl StateStore for InMemoryState {
@@ -158,60 +198,37 @@ impl StateStore for InMemoryState {
             return Ok(Commit::Conflict { fresh: Some(Loaded { now, rows: before }) });
         }
         let places: Vec<_> = keys.iter().map(|key| Place { key: *key, shared: false }).collect();
-        let writes = changes.iter().map(|change| change.write.clone()).enumerate();
-        rows.write(&places, writes.collect(), now, self.capacity)?;
+        let written = |(index, change): (usize, &Change)| Written {
+            index,
+            write: change.write.clone(),
+            weight: UNWEIGHED,
+        };
+        let writes = changes.iter().enumerate().map(written).collect();
+        rows.write(&keys, &places, writes, now, self.capacity)?;
         // `find` and not `get`, because a row with a TTL of zero has expired already.
         let versions = keys.iter().map(|key| rows.find(*key).map(|row| row.version)).collect();
         Ok(Commit::Committed { versions })
     }
 }
 
-/// Number of shards. Expired rows are removed shard by shard, so that nobody waits long.
-const SHARDS: usize = 64;
-
-struct Rows {
-    shards: Vec<Shard>,
-    /// Number of rows in all shards.
-    count: usize,
-    last_version: u64,
-}
-
 #[derive(Default)]
-struct Shard {
-    rows: HashMap<StateKey, Entry, BuildHasherDefault<Spread>>,
-    /// Number of rows that came in, or found no room, since expired rows were last removed.
-    newcomers: usize,
-}
-
-struct Entry {
-    version: Version,
-    /// The first moment at which the row is absent.
-    end: Timestamp,
-    value: Box<[u8]>,
+struct Rows {
+    tables: PerRoom<Table>,
+    last_version: u64,
 }
 
 /// Where the row of a key is stored, or would be.
 #[derive(Clone, Copy)]
 struct Place {
-    /// The key itself, or that of a shared row.
+    /// The key itself, or that of an overflow row.
     key: StateKey,
     /// Whether other keys are counted in this row too.
     shared: bool,
 }
 
-impl Default for Rows {
-    fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), count: 0, last_version: 0 }
-    }
-}
-
 impl Rows {
-    fn shard(&mut self, key: StateKey) -> Option<&mut Shard> {
-        self.shards.get_mut(shard_of(key))
-    }
-
     fn get(&self, key: StateKey, now: Timestamp) -> Option<&Entry> {
-        self.find(key).filter(|row| now < row.end)
+        self.find(key).filter(|row| now < row.rank.end)
     }
 
     fn copies(&self, keys: &[StateKey], now: Timestamp) -> Vec<Option<Row>> {
@@ -221,140 +238,82 @@ impl Rows {
 
     /// The row, expired or not.
     fn find(&self, key: StateKey) -> Option<&Entry> {
-        self.shards.get(shard_of(key))?.rows.get(&key)
+        self.tables.get(Room::of(key)).find(key)
     }
 
-    fn places(&mut self, keys: &[StateKey], now: Timestamp, capacity: usize) -> Vec<Place> {
+    fn places(&mut self, keys: &[StateKey], now: Timestamp, capacity: Capacity) -> Vec<Place> {
         let mut taken = 0;
         let mut place = |key: &StateKey| {
-            let place = self.place(*key, now, capacity, taken);
-            taken += usize::from(!place.shared && self.get(place.key, now).is_none());
-            place
+            let own = Place { key: *key, shared: false };
+            let Some(overflow) = key.overflow_row(capacity.overflow_rows()) else { return own };
+            if self.find(*key).is_some() {
+                return own;
+            }
+            // Whatever the overflow row holds: otherwise every name that has ever shared it would
+            // wait for the attempts on all the others.
+            if self.make_room(Room::of(*key), taken + 1, now, capacity, keys) {
+                taken += 1;
+                return own;
+            }
+            Place { key: overflow, shared: true }
         };
         keys.iter().map(&mut place).collect()
     }
 
-    /// A row of the key's own if there is one. A key that shares a row continues to do so until
-    /// that row has expired, because its count would otherwise be lost. `taken` is the number of
-    /// new rows for the keys before it.
-    fn place(&mut self, key: StateKey, now: Timestamp, capacity: usize, taken: usize) -> Place {
-        let own = Place { key, shared: false };
-        if self.get(key, now).is_some() {
-            return own;
-        }
-        let shared_rows = u16::try_from(capacity / 32).unwrap_or(u16::MAX);
-        let Some(shared) = key.shared_row(shared_rows) else { return own };
-        let for_counters = capacity - capacity / 4;
-        if self.get(shared, now).is_some()
-            || !self.has_room(key, now, for_counters.saturating_sub(taken))
-        {
-            return Place { key: shared, shared: true };
-        }
-        own
+    /// Whether there is room for so many new rows, after rows that may go have made room. Those
+    /// under these keys stay.
+    fn make_room(
+        &mut self,
+        room: Room,
+        more: usize,
+        now: Timestamp,
+        capacity: Capacity,
+        keys: &[StateKey],
+    ) -> bool {
+        self.tables.get_mut(room).make_room(more, capacity.of(room), room.kept_from(), now, keys)
     }
 
-    fn has_room(&mut self, newcomer: StateKey, now: Timestamp, capacity: usize) -> bool {
-        if self.count >= capacity {
-            self.clear_a_little(newcomer, now, LOOKS_WHEN_FULL);
-        }
-        self.count < capacity
-    }
-
-    /// Makes all writes or none. Each has the index of its place.
+    /// Makes all writes or none. Each has the index of its key and its place.
     fn write(
         &mut self,
+        keys: &[StateKey],
         places: &[Place],
         writes: Writes,
         now: Timestamp,
-        capacity: usize,
+        capacity: Capacity,
     ) -> Result<(), StoreFull> {
-        let (mut more, mut fewer) = (0, 0);
-        for (index, write) in &writes {
+        let mut more = PerRoom::<isize>::default();
+        for Written { index, write, .. } in &writes {
             let Some(place) = places.get(*index) else { continue };
-            let is_there = self.get(place.key, now).is_some();
-            match write {
-                Write::Put { .. } if !is_there && !place.shared => {
-                    more += 1;
-                    self.has_room(place.key, now, capacity);
-                }
-                Write::Delete if is_there => fewer += 1,
+            match (write, self.find(place.key)) {
+                (Write::Put { .. }, None) => *more.get_mut(Room::of(place.key)) += 1,
+                (Write::Delete, Some(_)) => *more.get_mut(Room::of(place.key)) -= 1,
                 _ => {}
             }
         }
-        if more > 0 && self.count.saturating_add(more) > capacity.saturating_add(fewer) {
-            return Err(StoreFull);
+        for room in Room::ALL {
+            let more = usize::try_from(*more.get(room)).unwrap_or(0);
+            if more > 0 && !self.make_room(room, more, now, capacity, keys) {
+                return Err(StoreFull);
+            }
         }
-        for (index, write) in writes {
-            let Some(place) = places.get(index) else { continue };
+        for Written { index, write, weight } in writes {
+            let Some(Place { key, .. }) = places.get(index) else { continue };
             match write {
-                Write::Put { value, ttl } => self.put(place.key, value, now, ttl),
-                Write::Delete => self.delete(place.key),
+                Write::Put { value, ttl } => self.put(*key, value, now, ttl, weight),
+                Write::Delete => self.tables.get_mut(Room::of(*key)).delete(*key),
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, key: StateKey, value: Vec<u8>, now: Timestamp, ttl: Duration) {
+    fn put(&mut self, key: StateKey, value: Vec<u8>, now: Timestamp, ttl: Duration, weight: u8) {
         self.last_version += 1;
         let entry = Entry {
             version: Version::new(self.last_version),
-            end: now.plus(ttl),
+            rank: Rank { weight, end: now.plus(ttl) },
             value: value.into_boxed_slice(),
         };
-        let replaced = self.shard(key).and_then(|shard| shard.rows.insert(key, entry));
-        if replaced.is_none() {
-            self.count += 1;
-            self.clear_a_little(key, now, LOOKS);
-        }
-    }
-
-    fn delete(&mut self, key: StateKey) {
-        if self.shard(key).and_then(|shard| shard.rows.remove(&key)).is_some() {
-            self.count -= 1;
-        }
-    }
-
-    /// Counts a row that comes in or finds no room, and now and then removes the expired rows of
-    /// its shard. On average a new row costs `looks` visits to other rows, however many there are.
-    fn clear_a_little(&mut self, newcomer: StateKey, now: Timestamp, looks: usize) {
-        let Some(shard) = self.shard(newcomer) else { return };
-        shard.newcomers += 1;
-        let before = shard.rows.len();
-        if shard.newcomers * looks >= before {
-            shard.newcomers = 0;
-            shard.rows.retain(|_, row| now < row.end);
-            let cleared = before - shard.rows.len();
-            self.count -= cleared;
-        }
-    }
-}
-
-/// Visits to other rows that a new row costs on average while the store has room: a shard of `n`
-/// rows is cleared after `n / 4` new ones.
-const LOOKS: usize = 4;
-/// The same while the store is full, and a new row needs the place of an expired one.
-const LOOKS_WHEN_FULL: usize = 256;
-
-fn shard_of(key: StateKey) -> usize {
-    usize::from(key.group()) % SHARDS
-}
-
-/// A hasher that takes the hash of a [`StateKey`] as it is.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
+        self.tables.get_mut(Room::of(key)).put(key, entry, now);
     }
 }

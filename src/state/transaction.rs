@@ -57,8 +57,19 @@ pub(crate) struct Transaction<'a> {
     writes: Writes,
 }
 
-/// What a step writes, by the index of the row's key in `keys`.
-pub(crate) type Writes = Vec<(usize, Write)>;
+pub(crate) type Writes = Vec<Written>;
+
+/// What a step writes to one row.
+pub(crate) struct Written {
+    /// The index of the row's key in `keys`.
+    pub(crate) index: usize,
+    pub(crate) write: Write,
+    /// How much the row holds; see [`put_weighed`](Transaction::put_weighed).
+    pub(crate) weight: u8,
+}
+
+/// The weight of a row that is never displaced.
+pub(crate) const NEVER_DISPLACED: u8 = u8::MAX;
 
 /// A row as a step sees it.
 pub(crate) struct Opened<'a> {
@@ -111,31 +122,34 @@ impl<'a> Transaction<'a> {
         row: &R,
         ttl: Duration,
     ) -> Result<(), BoxError> {
-        let value = to_bytes(row);
-        if value.len() > Self::LONGEST_VALUE {
-            return Err(format!("the row of {} is too long to be remembered", R::NAME).into());
-        }
-        self.write(key, Write::Put { value, ttl })
+        self.put_weighed(key, row, ttl, NEVER_DISPLACED)
     }
 
+    /// The same as [`put`](Self::put), for a counter. When the room of an [`InMemoryState`] for
+    /// such counters is full, rows of the least weight are displaced first. A shared store ignores
+    /// the weight.
     pub(crate) fn put_weighed<R: Stored>(
         &mut self,
         key: RowKey<R>,
         row: &R,
         ttl: Duration,
-        _weight: u8,
+        weight: u8,
     ) -> Result<(), BoxError> {
-        self.put(key, row, ttl)
+        let value = to_bytes(row);
+        if value.len() > Self::LONGEST_VALUE {
+            return Err(format!("the row of {} is too long to be remembered", R::NAME).into());
+        }
+        self.write(key, Write::Put { value, ttl }, weight)
     }
 
     /// Deletes the row under this key, if there is one.
     pub(crate) fn delete<R>(&mut self, key: RowKey<R>) -> Result<(), BoxError> {
-        if self.contains(key)? { self.write(key, Write::Delete) } else { Ok(()) }
+        if self.contains(key)? { self.write(key, Write::Delete, 0) } else { Ok(()) }
     }
 
-    fn write<R>(&mut self, key: RowKey<R>, write: Write) -> Result<(), BoxError> {
+    fn write<R>(&mut self, key: RowKey<R>, write: Write, weight: u8) -> Result<(), BoxError> {
         let index = self.index(key)?;
-        self.writes.push((index, write));
+        self.writes.push(Written { index, write, weight });
         Ok(())
     }
 
@@ -309,8 +323,8 @@ impl State {
             if writes.is_empty() {
                 return Ok(output);
             }
-            writes.sort_unstable_by_key(|(index, _)| *index);
-            let change = |(index, write): (usize, Write)| {
+            writes.sort_unstable_by_key(|written| written.index);
+            let change = |Written { index, write, .. }: Written| {
                 let (key, row) = (keys.get(index)?, rows.get(index)?);
                 Some(Change { key: *key, expected: Expected::of(*row), write })
             };
