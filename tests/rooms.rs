@@ -158,6 +158,15 @@ async fn a_room_that_is_full_of_assertions_refuses_assertions_alone() {
     small.goes_on().await;
 }
 
+/// However many assertions a client may have, one alone takes a quarter of the room at most.
+#[tokio::test]
+async fn one_client_does_not_take_the_room_of_all_for_assertions() {
+    let small = Small::new().await;
+    let granted = small.granted(async |_| small.signs("greedy").await).await;
+    assert!((16..=40).contains(&granted), "{granted}");
+    small.signs("modest").await.is_granted();
+}
+
 /// Full of revoked access tokens without a session, everything goes on but revoking such tokens.
 #[tokio::test]
 async fn a_room_that_is_full_of_revoked_tokens_refuses_such_revocations_alone() {

@@ -64,11 +64,11 @@ impl AssertionCase {
         let clients =
             Clients(CachedClient::new(), client.scope(SCOPE.parse().expect("a scope")).build());
         let issuer = JwtIssuer::new(KeyPair::generate(Algorithm::Hs256).signing_keys(), AUDIENCE);
-        // The capacity suffices for all assertions of a long measurement.
+        // No bound: one client may have a part of the capacity only, and measurements are long.
         let grant = PasswordGrant::builder(ISSUER, clients, TrivialUser::new(), issuer)
             .environment(&Environment::new().observer(()))
             .dangerous_without_attempt_limits()
-            .state(InMemoryState::new().capacity(1 << 23))
+            .state(InMemoryState::new().capacity(usize::MAX))
             .max_assertions_per_client(u64::MAX)
             .build();
         let assertions = ClientAssertion::new(SIGNER, ISSUER, key);

@@ -225,7 +225,9 @@ impl PasswordGrantBuilder {
 
     /// The maximum number of used assertions that are remembered for each client, so that no client
     /// can take the memory of the others. A client that reaches it gets 503 until some of its
-    /// assertions have expired. Default: 100,000.
+    /// assertions have expired. Default: 100,000. With state in the memory of this process it is at
+    /// most a quarter of the room that an [`InMemoryState`] has for assertions: 32,768 unless its
+    /// capacity is set.
     ///
     /// The number is counted in sixteen parts, to which assertions belong by a digest of their
     /// `jti`. Each has room for a sixteenth, rounded up. So a client may get 503 for some of its
@@ -364,6 +366,12 @@ impl PasswordGrantBuilder {
         let timeout = attempt_limits.clone().unwrap_or_default().max_timeout();
         let state = Arc::new(state(self.state, timeout, &settings)?);
         let revocations = Revocations::new(state.clone(), settings.issuer.as_str().into());
+        let max_assertions = match &state.backend {
+            Backend::Local(local) => {
+                self.max_assertions_per_client.min(local.max_assertions_per_client())
+            }
+            Backend::Shared(_) => self.max_assertions_per_client,
+        };
         let limiter = attempt_limits
             .map(|limits| {
                 let log_outs = revocations.log_outs.clone();
@@ -395,10 +403,7 @@ impl PasswordGrantBuilder {
             grants,
             revocations,
             limiter,
-            used_assertions: UsedAssertions {
-                state: state.clone(),
-                most: self.max_assertions_per_client,
-            },
+            used_assertions: UsedAssertions { state: state.clone(), most: max_assertions },
             state,
             published,
             token_ids: TokenIds::new(&*settings.environment.randomness)?,

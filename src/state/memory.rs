@@ -51,13 +51,14 @@ use crate::time::{Clock, SystemClock, Timestamp};
 /// The bytes were measured in full rooms with short names and one failure each; a name takes a byte
 /// or two more for each failure. In every room, expired rows go first. A write that replaces or
 /// deletes a row needs no room, so sessions can be refreshed, revoked and ended however full the
-/// state is.
+/// state is. One client may have a quarter of the room for used assertions at most, whatever
+/// [`max_assertions_per_client`](crate::PasswordGrantBuilder::max_assertions_per_client) says.
 ///
 /// Given to [`shared_state`](crate::PasswordGrantBuilder::shared_state), as tests do, it is not
 /// told how many failures a row holds, and does not keep the promise of a [`StateStore`] that no
 /// row is evicted: when their room is full, the counts of attempts are displaced by their age
-/// alone, also those that make somebody wait. No counts are shared then. Use
-/// [`state`](crate::PasswordGrantBuilder::state) in production.
+/// alone, also those that make somebody wait. No counts are shared then, and the quarter for one
+/// client does not apply. Use [`state`](crate::PasswordGrantBuilder::state) in production.
 ///
 /// ```
 /// use password_grant::state::InMemoryState;
@@ -119,6 +120,11 @@ impl InMemoryState {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The most used assertions of one client, so that no client takes the room of all.
+    pub(crate) fn max_assertions_per_client(&self) -> u64 {
+        u64::try_from(self.capacity.of(Room::Assertions) / 4).unwrap_or(u64::MAX)
     }
 
     /// How keys are made for this state. The first engine that uses it decides.
