@@ -48,10 +48,13 @@ use crate::time::{Clock, SystemClock, Timestamp};
 /// there is room. Of addresses and clients, the rows with the fewest failures are displaced,
 /// however many these are.
 ///
-/// The bytes were measured in full rooms with short names and one failure each; a name takes a byte
-/// or two more for each failure. In every room, expired rows go first. A write that replaces or
-/// deletes a row needs no room, so sessions can be refreshed, revoked and ended however full the
-/// state is. One client may have a quarter of the room for used assertions at most, whatever
+/// The bytes were measured in full rooms with short names and one failure each; those of overflow
+/// rows and of addresses are the figures for names and clients, whose rows have the same form. A
+/// name takes a byte or two more for each failure.
+///
+/// In every room, expired rows go first. A write that replaces or deletes a row needs no room, so
+/// sessions can be refreshed, revoked and ended however full the state is. One client may have a
+/// quarter of the room for used assertions at most, whatever
 /// [`max_assertions_per_client`](crate::PasswordGrantBuilder::max_assertions_per_client) says.
 ///
 /// Given to [`shared_state`](crate::PasswordGrantBuilder::shared_state), as tests do, it is not
