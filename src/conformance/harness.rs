@@ -28,11 +28,54 @@ pub(super) fn ensure(holds: bool, otherwise: impl Into<String>) -> Outcome {
     if holds { Ok(()) } else { Err(otherwise.into()) }
 }
 
+pub(super) fn random<const N: usize>() -> Outcome<[u8; N]> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// The digest of a key: what follows the byte for its purpose.
+type Digest = [u8; StateKey::LENGTH - 1];
+
 /// Keys that nobody else uses, in ascending order. They differ only in their last byte.
 pub(super) fn keys<const N: usize>() -> Outcome<[StateKey; N]> {
-    let mut run = [0; 16];
-    SystemRandom::new().fill(&mut run).map_err(|error| error.to_string())?;
-    Ok(std::array::from_fn(|number| StateKey::of_the_suite(&run, number)))
+    let mut digest: Digest = random()?;
+    digest.iter_mut().skip(16).for_each(|byte| *byte = 0);
+    let last = std::array::from_fn(|number| u8::try_from(number).unwrap_or(u8::MAX));
+    Ok(keys_with(digest, StateKey::LENGTH - 2, last))
+}
+
+/// Keys that nobody else uses, in ascending order. They differ in every byte, as the keys of the
+/// engine do, so that a store which keeps rows in several places keeps these apart.
+pub(super) fn spread_keys<const N: usize>() -> Outcome<[StateKey; N]> {
+    let mut digests = [Digest::default(); N];
+    for digest in &mut digests {
+        *digest = random()?;
+    }
+    let mut keys = digests.map(|digest| StateKey::of_the_suite(&digest));
+    keys.sort_unstable();
+    Ok(keys)
+}
+
+/// Keys that nobody else uses, and that differ only in the byte of the digest at `place`. They are
+/// in the order of `bytes`. The byte before that place is a space.
+pub(super) fn keys_that_differ_at<const N: usize>(
+    place: usize,
+    bytes: [u8; N],
+) -> Outcome<[StateKey; N]> {
+    let mut digest: Digest = random()?;
+    if let Some(before) = place.checked_sub(1).and_then(|before| digest.get_mut(before)) {
+        *before = b' ';
+    }
+    Ok(keys_with(digest, place, bytes))
+}
+
+fn keys_with<const N: usize>(digest: Digest, place: usize, bytes: [u8; N]) -> [StateKey; N] {
+    bytes.map(|byte| {
+        let mut digest = digest;
+        digest.iter_mut().skip(place).take(1).for_each(|at| *at = byte);
+        StateKey::of_the_suite(&digest)
+    })
 }
 
 pub(super) fn put(value: impl Into<Vec<u8>>, ttl: Duration) -> Write {
@@ -120,6 +163,21 @@ impl<'a, F: Fixture> Instance<'a, F> {
         Ok(self.load(&[])?.now)
     }
 
+    /// Writes all of these rows in one commit, whatever becomes of them meanwhile.
+    pub(super) fn write_all(&self, keys: &[StateKey], write: &Write) -> Outcome {
+        for _ in 0..CONFLICTS {
+            let rows = self.load(keys)?.rows;
+            let over = |(key, row): (&StateKey, &Option<Row>)| {
+                change(*key, Expected::of(row.as_ref()), write.clone())
+            };
+            let changes: Vec<_> = keys.iter().zip(&rows).map(over).collect();
+            if is_made(&self.commit(&changes)?) {
+                return Ok(());
+            }
+        }
+        Err(never_committed())
+    }
+
     /// Writes a row, whether it exists or not. Nobody else may write it at the same time.
     pub(super) fn write(&self, key: StateKey, write: Write) -> Outcome {
         let commit = self.commit(&[change(key, self.expected(key)?, write)])?;
@@ -127,11 +185,15 @@ impl<'a, F: Fixture> Instance<'a, F> {
     }
 }
 
+pub(super) fn never_committed() -> String {
+    format!("a commit was in conflict {CONFLICTS} times, over what was loaded just before")
+}
+
 /// Runs `work` for each instance at the same moment, each on its own thread, and returns all
 /// results.
-pub(super) fn at_once<'a, F: Fixture, T: Send>(
-    instances: &[Instance<'a, F>],
-    work: impl Fn(usize, &Instance<'a, F>) -> Outcome<T> + Sync,
+pub(super) fn at_once<I: Sync, T: Send>(
+    instances: &[I],
+    work: impl Fn(usize, &I) -> Outcome<T> + Sync,
 ) -> Outcome<Vec<T>> {
     let barrier = Barrier::new(instances.len());
     std::thread::scope(|scope| {

@@ -42,6 +42,7 @@ mod engine;
 mod harness;
 mod parallel;
 mod rows;
+mod time;
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,6 +55,10 @@ use crate::time::BoxFuture;
 pub trait Fixture: Sync {
     /// Connects to the store as one more instance of the application does: over the same rows, with
     /// a connection of its own.
+    ///
+    /// If the store reads a clock that can be set for each instance, set it some minutes ahead of
+    /// the last instance's. The suite then finds TTLs that are counted by the clock of the caller
+    /// and not by that of the store.
     fn connect(&self) -> Arc<dyn StateStore>;
 
     /// Runs a future to its end on the calling thread, in the runtime that the store needs. It is
@@ -74,6 +79,13 @@ pub trait Fixture: Sync {
     fn restart(&self) -> bool {
         false
     }
+
+    /// Lets a replica take over that has not yet received the last few commits, as after the loss
+    /// of the primary, and returns true. Instances that were connected before are not used again.
+    /// The default returns false: there is no replica, or none that may lag behind.
+    fn fail_over(&self) -> bool {
+        false
+    }
 }
 
 /// A property that a store promises, or that the engine builds on it.
@@ -83,24 +95,34 @@ pub enum Check {
     /// A value is read back as it was written, byte for byte, and rows come in the order of the
     /// requested keys.
     RoundTrip,
-    /// A refused commit has changed nothing, wherever in it the conflict was.
+    /// Keys are compared byte for byte: a letter's case, a space or a zero at the end, and a byte
+    /// that is no text make another key.
+    DistinctKeys,
+    /// A refused commit has changed nothing, wherever in it the conflict was, and wherever the
+    /// store keeps its rows.
     AllOrNothing,
     /// A commit returns the versions that it has made; a conflict returns only the rows that are
-    /// there.
+    /// there, whoever has written them.
     Answers,
-    /// What one instance has committed, another reads at once, whatever it has read before.
+    /// What one instance has committed, another reads at once, whatever it has read or written
+    /// before.
     ReadsAtOnce,
-    /// Each value has a version that no other value of the same key ever had.
+    /// Each value has a version that no other value of the same key ever had, whichever instance
+    /// has written it, and that is compared in all its bits.
     Versions,
     /// A row lives for its TTL, counted by the store from the commit, and is absent from then on.
+    /// The TTL may be zero or a hundred years.
     Lives,
+    /// One clock, which is the store's, tells the time and counts the TTLs for all instances.
+    Clocks,
     /// Keys that are not in ascending order are refused, and nothing is written.
     OrderedKeys,
     /// Of several commits over the same version, or over the same absent row, exactly one succeeds.
     OneWinner,
     /// No committed value is overwritten unseen.
     LostUpdates,
-    /// A sweeper that runs at the same time deletes no row that was written again.
+    /// A sweeper that runs at the same time deletes no row that was written again, and none before
+    /// its end.
     Sweeping,
     /// Several rows are read as they were at one moment, and concurrent commits whose rows overlap
     /// return no error.
@@ -108,9 +130,15 @@ pub enum Check {
     /// A call that is dropped before its end takes effect completely or not at all, and breaks no
     /// later call.
     DroppedCalls,
+    /// A commit whose caller has gone takes effect within three seconds or never, and not over what
+    /// was written after it.
+    LateCommits,
     /// Committed rows outlive a restart of the store. Passes where [`Fixture::restart`] returns
     /// false.
     Restart,
+    /// After a failover no version is used again, also none of a commit that was lost. Passes where
+    /// [`Fixture::fail_over`] returns false.
+    Failover,
     /// With this store the limiter verifies exactly the burst, however many guesses come at once,
     /// and admits correct logins.
     AttemptLimiter,
@@ -131,18 +159,22 @@ impl Check {
     /// Every check.
     pub const ALL: &[Self] = &[
         Self::RoundTrip,
+        Self::DistinctKeys,
         Self::AllOrNothing,
         Self::Answers,
         Self::ReadsAtOnce,
         Self::Versions,
         Self::Lives,
+        Self::Clocks,
         Self::OrderedKeys,
         Self::OneWinner,
         Self::LostUpdates,
         Self::Sweeping,
         Self::Snapshots,
         Self::DroppedCalls,
+        Self::LateCommits,
         Self::Restart,
+        Self::Failover,
         Self::AttemptLimiter,
         Self::AttemptLimiterUnderFaults,
         Self::AssertionsUsedOnce,
@@ -170,18 +202,22 @@ pub struct Violation {
 pub fn check(fixture: &impl Fixture, check: Check) -> Result<(), Violation> {
     let outcome = match check {
         Check::RoundTrip => rows::round_trip(fixture),
+        Check::DistinctKeys => rows::distinct_keys(fixture),
         Check::AllOrNothing => rows::all_or_nothing(fixture),
         Check::Answers => rows::answers(fixture),
         Check::ReadsAtOnce => rows::reads_at_once(fixture),
         Check::Versions => rows::versions(fixture),
-        Check::Lives => rows::lives(fixture),
+        Check::Lives => time::lives(fixture),
+        Check::Clocks => time::clocks(fixture),
         Check::OrderedKeys => rows::ordered_keys(fixture),
         Check::OneWinner => parallel::one_winner(fixture),
         Check::LostUpdates => parallel::lost_updates(fixture),
         Check::Sweeping => parallel::sweeping(fixture),
         Check::Snapshots => parallel::snapshots(fixture),
         Check::DroppedCalls => parallel::dropped_calls(fixture),
+        Check::LateCommits => parallel::late_commits(fixture),
         Check::Restart => rows::restart(fixture),
+        Check::Failover => rows::failover(fixture),
         Check::AttemptLimiter => engine::attempt_limiter(fixture),
         Check::AttemptLimiterUnderFaults => engine::attempt_limiter_under_faults(fixture),
         Check::AssertionsUsedOnce => engine::assertions_used_once(fixture),

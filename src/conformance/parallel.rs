@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::conformance::Fixture;
 use crate::conformance::harness::{
-    CONFLICTS, Instance, LONG, Outcome, at_once, change, ensure, is_made, keys, put,
+    CONFLICTS, Instance, LONG, Outcome, at_once, change, ensure, is_made, keys, never_committed,
+    put, spread_keys,
 };
-use crate::state::{Expected, StateKey, Write};
+use crate::state::{Expected, Row, StateKey, Write};
 
 const INSTANCES: usize = 8;
 
@@ -54,22 +55,34 @@ pub(super) fn lost_updates(fixture: &impl Fixture) -> Outcome {
 pub(super) fn sweeping(fixture: &impl Fixture) -> Outcome {
     let instances: [_; 2] = Instance::several(fixture);
     let [store, _] = &instances;
-    for _ in 0..10 {
+    for round in 0..10 {
         let keys: [StateKey; 16] = keys()?;
+        let alive: [StateKey; 2] = spread_keys()?;
         keys.iter()
             .try_for_each(|key| store.write(*key, put("brief", Duration::from_millis(10))))?;
+        alive
+            .iter()
+            .try_for_each(|key| store.write(*key, put("alive", Duration::from_secs(60))))?;
         fixture.pass(Duration::from_millis(20));
+        let anew = put("anew", LONG);
         at_once(&instances, |own, store| {
             if own == 0 {
                 (0..3).for_each(|_| fixture.sweep());
                 return Ok(());
             }
-            keys.iter().try_for_each(|key| store.write(*key, put("anew", LONG)))
+            if round % 2 == 0 {
+                return keys.iter().try_for_each(|key| store.write(*key, anew.clone()));
+            }
+            store.write_all(&keys, &anew)
         })?;
         let left = store.load(&keys)?.rows.iter().filter(|row| row.is_some()).count();
         ensure(
             left == keys.len(),
             format!("a sweeper left {left} of {} rows that were written anew", keys.len()),
+        )?;
+        ensure(
+            store.load(&alive)?.rows.iter().all(Option::is_some),
+            "a sweeper deleted a row a minute before its end",
         )?;
     }
     Ok(())
@@ -79,7 +92,7 @@ pub(super) fn snapshots(fixture: &impl Fixture) -> Outcome {
     const ALL: i64 = 300;
     let instances: [_; INSTANCES] = Instance::several(fixture);
     let [store, ..] = &instances;
-    let accounts: [StateKey; 3] = keys()?;
+    let accounts: [StateKey; 3] = spread_keys()?;
     accounts.iter().try_for_each(|key| store.write(*key, put((ALL / 3).to_string(), LONG)))?;
     let balance = |store: &Instance<'_, _>| -> Outcome<i64> {
         store
@@ -163,6 +176,58 @@ pub(super) fn dropped_calls(fixture: &impl Fixture) -> Outcome {
     Ok(())
 }
 
+pub(super) fn late_commits(fixture: &impl Fixture) -> Outcome {
+    /// How long after its caller has gone a commit may still take effect.
+    const SETTLED: Duration = Duration::from_secs(3);
+    let [store, other]: [_; 2] = Instance::several(fixture);
+    let (mut untouched, mut overwritten) = (Vec::new(), Vec::new());
+    for polls in 0..20 {
+        let keys = drop_commit(&store, polls)?;
+        untouched.push((polls, keys));
+        let keys = drop_commit(&store, polls)?;
+        other.write_all(&keys, &put("after", LONG))?;
+        overwritten.push((polls, keys, other.load(&keys)?.rows));
+    }
+    let rows = || -> Outcome<Vec<Vec<Option<Row>>>> {
+        untouched.iter().map(|(_, keys)| Ok(other.load(keys)?.rows)).collect()
+    };
+    fixture.pass(SETTLED);
+    for (polls, keys, rows) in overwritten {
+        ensure(
+            other.load(&keys)?.rows == rows,
+            format!("a commit dropped after {polls} polls wrote later over what came after it"),
+        )?;
+    }
+    let settled = rows()?;
+    for ((polls, _), rows) in untouched.iter().zip(&settled) {
+        let values: Vec<_> = rows.iter().flatten().map(|row| row.value.as_slice()).collect();
+        ensure(
+            values == [b"before"] || values == [b"late"; 3],
+            format!("a commit dropped after {polls} polls wrote a part of its rows later"),
+        )?;
+    }
+    fixture.pass(Duration::from_secs(1));
+    ensure(
+        rows()? == settled,
+        format!("a commit that was dropped took effect more than {SETTLED:?} later"),
+    )?;
+    Ok(())
+}
+
+/// Begins a commit that overwrites a row and writes two new ones, and drops it after this many
+/// polls. Returns the keys.
+fn drop_commit(store: &Instance<'_, impl Fixture>, polls: usize) -> Outcome<[StateKey; 3]> {
+    let keys: [StateKey; 3] = keys()?;
+    let [there, ..] = keys;
+    store.write(there, put("before", LONG))?;
+    let over = store.expected(there)?;
+    let changes = keys.map(|key| {
+        change(key, if key == there { over } else { Expected::Absent }, put("late", LONG))
+    });
+    store.wait(poll_so_often(store.store.commit(&changes), polls))?;
+    Ok(keys)
+}
+
 /// Polls a future this many times, then drops it. Returns whether it was ready. The thread yields
 /// to others after each poll.
 async fn poll_so_often<T>(future: impl Future<Output = T> + Send, times: usize) -> bool {
@@ -192,10 +257,6 @@ fn add(store: &Instance<'_, impl Fixture>, key: StateKey, more: i64) -> Outcome 
         }
     }
     Err(never_committed())
-}
-
-fn never_committed() -> String {
-    format!("a commit was in conflict {CONFLICTS} times, over what was loaded just before")
 }
 
 fn number(value: Option<Vec<u8>>) -> Outcome<i64> {

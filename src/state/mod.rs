@@ -261,7 +261,7 @@ pub enum Write {
         /// The value.
         value: Vec<u8>,
         /// The TTL of the row, counted from the commit. A store whose clock is coarser rounds it
-        /// up.
+        /// up. It may be zero: the row is then absent at once.
         ttl: Duration,
     },
     /// Removes the row.

@@ -60,6 +60,72 @@ pub enum Defect {
     LosesRowsOnRestart,
     BeginsVersionsAnewOnRestart,
     ForgetsEndsOnRestart,
+    /// The column for the value has the type `CHAR`.
+    TrimsValues,
+    /// A database with a limit on the operations of a transaction.
+    TakesTenRowsAtMost,
+    /// The column for the key has a collation that ignores case.
+    IgnoresTheCaseOfKeys,
+    /// The column for the key has the type `CHAR`.
+    TrimsKeys,
+    /// The column for the key has the type of text.
+    TurnsKeysIntoText,
+    /// A transaction for each of the places among which the keys are divided.
+    CommitsShardByShard,
+    /// Adds up the rows of all statements, where one that overwrites counts two, as in MySQL.
+    CountsAnOverwrittenRowTwice,
+    /// A conflict does not read the rows whose insert has failed.
+    TellsAbsenceAsExpected,
+    /// A conflict returns the rows that the instance has read before.
+    TellsRowsAsItHasReadThem,
+    /// Each instance keeps what it has written in a cache, which others do not clear.
+    RemembersWhatItWrote,
+    /// Each instance has a cache for rows that it reads again and again.
+    RemembersWhatItReadOften,
+    /// Rows of up to half a minute are kept in the memory of their instance.
+    KeepsBriefRowsToItself,
+    /// Each connection has a counter, which begins after what is there.
+    CountsVersionsByInstance,
+    /// A cast to 32 bits in the comparison.
+    ComparesHalfOfAVersion,
+    /// A delete sets a mark, which an update does not look at.
+    WritesOverWhatWasDeleted,
+    /// The TTL is a number of milliseconds in 32 bits.
+    CountsLivesIn32Bits,
+    /// Zero stands for no end, as in many caches.
+    TakesNoLifeForForever,
+    /// `SET … PX 0` is an error.
+    RefusesTheShortestLives,
+    /// A conflict reads its rows without a look at their ends.
+    TellsExpiredRowsOfAConflict,
+    /// The sweeper runs on a machine whose clock is five minutes ahead.
+    SweepsByAnotherClock,
+    /// `expires_at` is computed, and compared, by the caller.
+    CountsLivesByTheCallersClock,
+    /// A load returns the time of its caller.
+    TellsTheCallersTime,
+    /// What was interrupted is kept, and written in the end without a look at the versions.
+    WritesLateWhatWasDropped,
+    /// What was interrupted stays in a queue.
+    WritesMuchLaterWhatWasDropped,
+    /// The replica has a counter of its own, which lags behind.
+    SetsVersionsBackOnFailover,
+    /// The store decodes values, and passes over those of a later version.
+    SkipsValuesThatItDoesNotKnow,
+    /// An `UPDATE` that reports no row if the value is the same, as in MySQL.
+    TakesAnEqualValueForNoWrite,
+    /// Looks at the number of rows of the last statement only.
+    JudgesByTheLastStatement,
+    /// A `DELETE` without the version.
+    DeletesWhateverIsThere,
+    /// The column for the value has the type `VARCHAR(255)`, and is not strict.
+    CutsValuesAt255,
+    /// The value goes through a library that takes a zero for the end.
+    CutsValuesAtZero,
+    /// Loads go to a replica, but for the instance that has written last.
+    ReadsFromAReplica,
+    /// A driver that makes an error of the sixth serialization failure in a row.
+    GivesUpAfterConflicts,
 }
 
 use Defect::*;
@@ -141,6 +207,96 @@ const FOUND: &[(Defect, Check, &str)] = &[
     ),
     (BeginsVersionsAnewOnRestart, Check::Restart, "a version was used again after a restart"),
     (ForgetsEndsOnRestart, Check::Restart, "a restart made a row live longer"),
+    (TrimsValues, Check::RoundTrip, "Some(0) bytes instead of Some(3)"),
+    (CutsValuesAt255, Check::RoundTrip, "Some(255) bytes instead of Some(256)"),
+    (CutsValuesAtZero, Check::RoundTrip, "Some(0) bytes instead of Some(1)"),
+    (TakesTenRowsAtMost, Check::RoundTrip, "too many operations"),
+    (TakesTenRowsAtMost, Check::Sweeping, "too many operations"),
+    (IgnoresTheCaseOfKeys, Check::DistinctKeys, "a key with 0x61 in it was taken for another"),
+    (TrimsKeys, Check::DistinctKeys, "a key with 0x20 in it was taken for another"),
+    (TurnsKeysIntoText, Check::DistinctKeys, "in it was taken for another"),
+    (CommitsShardByShard, Check::AllOrNothing, "of 5 left something written"),
+    (
+        CountsAnOverwrittenRowTwice,
+        Check::AllOrNothing,
+        "a wrong version between rows that had expired was no conflict",
+    ),
+    (JudgesByTheLastStatement, Check::AllOrNothing, "what was not as expected at 0"),
+    (DeletesWhateverIsThere, Check::AllOrNothing, "what was not as expected at 4"),
+    (
+        TellsAbsenceAsExpected,
+        Check::Answers,
+        "a conflict told other rows than those that another instance has written",
+    ),
+    (
+        TellsRowsAsItHasReadThem,
+        Check::Answers,
+        "a conflict told other rows than those that another instance has written",
+    ),
+    (
+        InsertsOverWhatIsThere,
+        Check::Answers,
+        "what another instance has changed was overwritten unseen",
+    ),
+    (RemembersWhatItWrote, Check::ReadsAtOnce, "another did not read at once"),
+    (RemembersWhatItReadOften, Check::ReadsAtOnce, "another did not read at once"),
+    (KeepsBriefRowsToItself, Check::ReadsAtOnce, "another did not read at once"),
+    (ReadsFromAReplica, Check::ReadsAtOnce, "another did not read at once"),
+    (
+        CountsVersionsByInstance,
+        Check::Versions,
+        "a version was used again by a write of the same value",
+    ),
+    (ComparesHalfOfAVersion, Check::Versions, "a version with another bit 32 was taken for it"),
+    (
+        WritesOverWhatWasDeleted,
+        Check::Versions,
+        "a row that another instance had deleted was written over its last version",
+    ),
+    (TakesAnEqualValueForNoWrite, Check::Versions, "a commit that nobody disturbed was a conflict"),
+    (CountsLivesIn32Bits, Check::Lives, "at which a number overflows, is gone after two seconds"),
+    (
+        TakesNoLifeForForever,
+        Check::Lives,
+        "a row of less than a millisecond is there two seconds later",
+    ),
+    (RefusesTheShortestLives, Check::Lives, "a TTL of 0ns was refused"),
+    (TellsExpiredRowsOfAConflict, Check::Lives, "a conflict told a row that had expired"),
+    (SweepsByAnotherClock, Check::Sweeping, "a sweeper deleted a row a minute before its end"),
+    (
+        CountsLivesByTheCallersClock,
+        Check::Clocks,
+        "a row of a minute was gone for another instance before its time",
+    ),
+    (TellsTheCallersTime, Check::Clocks, "one store told its instances times that are"),
+    (WritesLateWhatWasDropped, Check::LateCommits, "wrote later over what came after it"),
+    (WritesMuchLaterWhatWasDropped, Check::LateCommits, "took effect more than 3s later"),
+    (
+        SetsVersionsBackOnFailover,
+        Check::Failover,
+        "a version of before a failover was used again after it",
+    ),
+];
+
+/// Defects that nothing finds but the checks that are named above. Each of them so shows that the
+/// suite would be less without these.
+const FOUND_BY_NO_OTHER: &[Defect] = &[
+    TakesTenRowsAtMost,
+    IgnoresTheCaseOfKeys,
+    TrimsKeys,
+    TurnsKeysIntoText,
+    TellsAbsenceAsExpected,
+    TellsRowsAsItHasReadThem,
+    ComparesHalfOfAVersion,
+    WritesOverWhatWasDeleted,
+    CountsLivesIn32Bits,
+    TakesNoLifeForForever,
+    RefusesTheShortestLives,
+    TellsExpiredRowsOfAConflict,
+    SweepsByAnotherClock,
+    WritesLateWhatWasDropped,
+    WritesMuchLaterWhatWasDropped,
+    SetsVersionsBackOnFailover,
 ];
 
 #[test]
@@ -161,6 +317,26 @@ fn every_check_finds_what_it_is_there_for() {
             "nothing shows that {one:?} finds anything"
         );
     }
+}
+
+#[test]
+fn some_defects_are_found_by_no_other_check() {
+    let found = |defect: Defect, one: Check| check(&Shelf::with(defect), one).is_err();
+    let wrong = |defect: Defect| {
+        let named = |one| FOUND.iter().any(|(own, finds, _)| (*own, *finds) == (defect, one));
+        // This one takes five seconds of waiting, and finds none of them.
+        let all = Check::ALL.iter().filter(|one| **one != Check::AttemptLimiterUnderFaults);
+        let differs = |one: &&Check| found(defect, **one) != named(**one);
+        all.filter(differs).map(|one| format!("{defect:?} by {one:?}")).collect::<Vec<_>>()
+    };
+    let wrong: Vec<_> = std::thread::scope(|scope| {
+        let threads = FOUND_BY_NO_OTHER
+            .chunks(5)
+            .map(|some| scope.spawn(move || some.iter().copied().flat_map(wrong).collect()));
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().flat_map(|thread| -> Vec<String> { thread.join().unwrap() }).collect()
+    });
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// Without this the table above would prove nothing.
