@@ -39,9 +39,12 @@
 //! ```
 
 mod engine;
+mod faults;
 mod harness;
+mod limits;
 mod parallel;
 mod rows;
+mod sessions;
 mod time;
 
 use std::fmt;
@@ -145,14 +148,27 @@ pub enum Check {
     /// With this store the limiter grants nothing and forgets nothing when calls fail, before or
     /// after they took effect.
     AttemptLimiterUnderFaults,
+    /// Failures on one instance count on every other: those of a user name, of an address, and of a
+    /// client that fails to authenticate.
+    SharedLimits,
     /// Of several simultaneous uses of one client assertion, one is accepted.
     AssertionsUsedOnce,
     /// Of several simultaneous uses of one refresh token, one is accepted, and the others end its
     /// session.
     RefreshRotation,
-    /// After a log-out no session continues that existed before it or came from a login in
-    /// progress, on any instance.
+    /// Simultaneous logins of a user leave exactly as many sessions alive as are allowed.
+    SessionLimit,
+    /// After a log-out no session continues on any instance that existed before it, was refreshed
+    /// meanwhile, or came from a login in progress.
     LogOuts,
+    /// What one instance has revoked, introspection and verifiers of every other refuse at once,
+    /// however often they have found it valid.
+    Revocations,
+    /// A row that cannot be decoded denies what depends on it with 503, and is not overwritten.
+    MalformedRows,
+    /// If each transaction meets several conflicts in a row, it still ends in time, and every
+    /// guarantee holds.
+    ConflictStorms,
 }
 
 impl Check {
@@ -177,9 +193,14 @@ impl Check {
         Self::Failover,
         Self::AttemptLimiter,
         Self::AttemptLimiterUnderFaults,
+        Self::SharedLimits,
         Self::AssertionsUsedOnce,
         Self::RefreshRotation,
+        Self::SessionLimit,
         Self::LogOuts,
+        Self::Revocations,
+        Self::MalformedRows,
+        Self::ConflictStorms,
     ];
 }
 
@@ -218,11 +239,16 @@ pub fn check(fixture: &impl Fixture, check: Check) -> Result<(), Violation> {
         Check::LateCommits => parallel::late_commits(fixture),
         Check::Restart => rows::restart(fixture),
         Check::Failover => rows::failover(fixture),
-        Check::AttemptLimiter => engine::attempt_limiter(fixture),
-        Check::AttemptLimiterUnderFaults => engine::attempt_limiter_under_faults(fixture),
-        Check::AssertionsUsedOnce => engine::assertions_used_once(fixture),
-        Check::RefreshRotation => engine::refresh_rotation(fixture),
-        Check::LogOuts => engine::log_outs(fixture),
+        Check::AttemptLimiter => limits::attempt_limiter(fixture),
+        Check::AttemptLimiterUnderFaults => faults::attempt_limiter_under_faults(fixture),
+        Check::SharedLimits => limits::shared_limits(fixture),
+        Check::AssertionsUsedOnce => limits::assertions_used_once(fixture),
+        Check::RefreshRotation => sessions::refresh_rotation(fixture),
+        Check::SessionLimit => sessions::session_limit(fixture),
+        Check::LogOuts => sessions::log_outs(fixture),
+        Check::Revocations => sessions::revocations(fixture),
+        Check::MalformedRows => faults::malformed_rows(fixture),
+        Check::ConflictStorms => faults::conflict_storms(fixture),
     };
     outcome.map_err(|what| Violation { check, what })
 }
