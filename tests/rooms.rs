@@ -151,7 +151,8 @@ async fn a_room_that_is_full_of_assertions_refuses_assertions_alone() {
     let small = Small::new().await;
     let signs = async |number: usize| small.signs(&format!("signer{}", number % 20)).await;
     let granted = small.granted(signs).await;
-    assert!((100..160).contains(&granted), "{granted}");
+    // A client has a count row for each of sixteen parts, besides one row for each assertion.
+    assert!((70..160).contains(&granted), "{granted}");
     small.signs("newcomer").await.is(503, "temporarily_unavailable");
     small.login(OFFLINE, "erin").await.is_granted();
     assert_eq!(small.revokes("erin").await.status, 200);
@@ -163,7 +164,7 @@ async fn a_room_that_is_full_of_assertions_refuses_assertions_alone() {
 async fn one_client_does_not_take_the_room_of_all_for_assertions() {
     let small = Small::new().await;
     let granted = small.granted(async |_| small.signs("greedy").await).await;
-    assert!((16..=40).contains(&granted), "{granted}");
+    assert!((16..=48).contains(&granted), "{granted}");
     small.signs("modest").await.is_granted();
 }
 

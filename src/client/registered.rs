@@ -60,7 +60,6 @@ pub(crate) enum IntrospectionAccess {
 /// The registration of a client through which many people log in from one address: how many failed
 /// logins one address may have in a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "the numbers are for the limiter")]
 pub(crate) struct WebBackend {
     pub(crate) failures: u32,
     pub(crate) window: Duration,
@@ -162,7 +161,6 @@ impl Client {
 
     /// How the client is registered as a [web backend](ClientBuilder::web_backend). `None` for a
     /// public client, whatever its registration says.
-    #[cfg_attr(not(feature = "argon2"), allow(dead_code, reason = "for the password hashing"))]
     pub(crate) fn web_backend(&self) -> Option<WebBackend> {
         self.0.web_backend.filter(|_| !self.is_public())
     }
@@ -268,8 +266,9 @@ impl ClientBuilder {
     ///
     /// The engine sees the address of such a client, and not those of its users. Failed logins
     /// through the client are therefore counted against that address under a limit of their own,
-    /// `failures` in a `window`, instead of
-    /// [`AttemptLimits::source`](crate::AttemptLimits::source). While passwords wait to be hashed,
+    /// `failures` (at least one) in a `window` (from a minute to 30 days; anything else counts as the
+    /// nearest), instead of [`AttemptLimits::source`](crate::AttemptLimits::source) and
+    /// [`network`](crate::AttemptLimits::network). While passwords wait to be hashed,
     /// each user name takes a turn of its own; otherwise all passwords from one address share one.
     /// The limits on user names are unchanged.
     ///
@@ -291,7 +290,9 @@ impl ClientBuilder {
     ///     .build();
     /// ```
     pub fn web_backend(mut self, failures: u32, window: Duration) -> Self {
-        self.0.web_backend = Some(WebBackend { failures, window });
+        let (shortest, longest) = (Duration::from_secs(60), Duration::from_secs(30 * 86_400));
+        let window = window.clamp(shortest, longest);
+        self.0.web_backend = Some(WebBackend { failures: failures.max(1), window });
         self
     }
 

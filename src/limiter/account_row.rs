@@ -4,7 +4,9 @@
 use crate::limiter::bucket::Bucket;
 use crate::limiter::rule::Rule;
 use crate::session::epoch::SubjectDigest;
+use crate::state::KEPT;
 use crate::state::codec::{Reader, Stored, write_number};
+use crate::state::transaction::NEVER_DISPLACED;
 
 /// A digest of the client and the place through which a user has logged in: the device that the
 /// host has verified, or the address. Nobody can find another place with the same digest: the
@@ -137,12 +139,13 @@ impl AccountRow {
     }
 
     /// How much is lost if the row is removed: the failures that it counts. Known origins are a
-    /// convenience and weigh nothing.
+    /// convenience and weigh nothing. A row that makes somebody wait is kept, whatever the burst is.
     pub(super) fn weight(&self, rule: &Rule) -> u8 {
         let buckets = self.origins.iter().map(|origin| &origin.bucket).chain([&self.bucket]);
         let failures = |bucket: &Bucket| bucket.failures(rule).max(bucket.in_window());
         let most = buckets.flatten().map(failures).max().unwrap_or(0);
-        u8::try_from(most).unwrap_or(u8::MAX).min(u8::MAX - 1)
+        let weight = u8::try_from(most).unwrap_or(u8::MAX).min(NEVER_DISPLACED - 1);
+        if most < rule.burst { weight.min(KEPT - 1) } else { weight.max(KEPT) }
     }
 }
 
@@ -363,6 +366,13 @@ mod tests {
         let _ = (bucket.charge(&rule, now), bucket.charge(&rule, now));
         row.set_bucket(ChargedTo::Origin([1; 8]), bucket);
         assert_eq!((row.tidy(&rule, now), row.weight(&rule)), (Some(2 * rule.window), 2));
+        let strict = Rule { burst: 2, ..rule.clone() };
+        assert_eq!(row.weight(&strict), KEPT, "from now on it makes somebody wait");
+        let lenient = Rule { burst: 50, ..rule.clone() };
+        let mut many = Bucket::new(1, now);
+        (0..49).for_each(|_| _ = many.charge(&lenient, now));
+        let many = AccountRow { bucket: Some(many), origins: Vec::new() };
+        assert_eq!(many.weight(&lenient), KEPT - 1, "not yet");
         assert_eq!(row.tidy(&rule, now + 500), Some(2 * rule.window - 500));
         assert!(row.origins.is_empty(), "an origin goes with its count");
         assert_eq!(row.tidy(&rule, now + 500), None);

@@ -44,7 +44,7 @@ use crate::limiter::waiting::{WaitedFor, Waiters, Waiting};
 use crate::refusal::{OrFault, Refusal};
 use crate::session::epoch::{LogOuts, SubjectDigest};
 use crate::state::StateKey;
-use crate::state::transaction::{Backend, HeldRows, RowKey, State, Transaction};
+use crate::state::transaction::{Backend, HeldRows, NEVER_DISPLACED, RowKey, State, Transaction};
 use crate::types::context::RequestContext;
 use crate::types::identifier::ClientId;
 use crate::user::PasswordUse;
@@ -510,7 +510,7 @@ fn write_failures(
     failures: &FailureWindows,
     rule: &WindowRule,
 ) -> Result<(), BoxError> {
-    let weight = u8::try_from(failures.failures()).unwrap_or(u8::MAX).min(u8::MAX - 1);
+    let weight = u8::try_from(failures.failures()).unwrap_or(u8::MAX).min(NEVER_DISPLACED - 1);
     match failures.ttl(rule, tx.now().unix_millis()) {
         Some(ttl) => tx.put_weighed(key, failures, Duration::from_millis(ttl), weight),
         None => tx.delete(key),

@@ -19,6 +19,7 @@ use async_trait::async_trait;
 
 use crate::error::BoxError;
 pub use crate::state::key::{InvalidStateSecret, StateKey, StateSecret};
+pub(crate) use crate::state::memory::KEPT;
 pub use crate::state::memory::{InMemoryState, StoreFull};
 use crate::time::{BoxFuture, Timestamp};
 

@@ -124,13 +124,6 @@ impl Login {
         matches!(self.0, Outcome::Accepted(_))
     }
 
-    pub(crate) fn rejection(&self) -> Option<Rejection> {
-        match self.0 {
-            Outcome::Rejected(rejection) => Some(rejection),
-            Outcome::Accepted(_) | Outcome::MoreNeeded { .. } => None,
-        }
-    }
-
     /// Narrows the scope further, in addition to any limit set before.
     #[cfg(feature = "argon2")]
     pub(crate) fn within(mut self, most: &Scope) -> Self {

@@ -45,7 +45,6 @@ impl PasswordUse {
 
     /// Withdraws the password when its request is dropped. Returns true only if it has certainly
     /// not been looked at and never will be.
-    #[allow(dead_code, reason = "for the engine, which counts a dropped request as a failure")]
     pub(crate) fn withdraw(&self) -> bool {
         !self.is_handed_out.load(Ordering::SeqCst)
             && self.turn.get().is_some_and(|turn| turn.becomes(WITHDRAWN))

@@ -239,7 +239,7 @@ const FOUND: &[(Defect, Check, &str)] = &[
         "what another instance has changed was overwritten unseen",
     ),
     (RemembersWhatItWrote, Check::ReadsAtOnce, "another did not read at once"),
-    (RemembersWhatItWrote, Check::SharedLimits, "a client over its limit by failures on two"),
+    (RemembersWhatItWrote, Check::SharedLimits, "over its limit by failures on two instances"),
     (RemembersWhatItReadOften, Check::ReadsAtOnce, "another did not read at once"),
     (
         RemembersWhatItReadOften,

@@ -146,8 +146,8 @@ async fn a_failure_that_cannot_be_counted_is_held_back_too() {
         let answered = ask(&world, at, Some(&basic("web", "wrong")), "").await;
         assert_eq!(answered, (503, FLOOR), "{at:?}");
     }
-    // A login loads twice and commits its reservation, and then cannot be settled.
-    let world = world_with(Users::default(), failing_after(3));
+    // A login loads its rows and commits its reservation, and then cannot be settled.
+    let world = world_with(Users::default(), failing_after(2));
     let answered = ask(&world, At::Token, None, "&client_id=mobile").await;
     assert_eq!((answered, world.users.asked()), ((503, FLOOR), 1));
 }

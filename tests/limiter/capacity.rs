@@ -215,7 +215,7 @@ async fn a_login_is_granted_though_there_is_no_room_to_remember_where_it_came_fr
     let (world, state) = full_of_names_that_wait().await;
     post(&world.grant, &from(HOME), &form_of("one-more", "wonderland")).await.is_granted();
     assert_eq!(state.len(), 24);
-    assert!(world.events.lines().iter().any(|line| line.contains("the in-memory state is full")));
+    assert!(!world.events.lines().iter().any(|line| line.contains("from a new origin")));
 }
 
 /// Counters that are zero again are deleted: after honest logins only the known devices are left.
@@ -271,5 +271,5 @@ async fn a_client_registered_for_another_method_is_counted_too() {
             .await
             .is(401, "invalid_client");
     }
-    post_as(&grant, &from(HOME), ("poster", "poster-secret"), GOOD).await.waits(60);
+    post_as(&grant, &from(HOME), ("poster", "poster-secret"), GOOD).await.waits(1_200);
 }

@@ -1,15 +1,20 @@
 //! The limit of clients whose authentication fails, a client and an address.
 
+use std::time::Duration;
+
 use password_grant::limiter::{AttemptCount, LimitKey};
 use password_grant::state::InMemoryState;
 use password_grant::testing::InMemoryTokens;
 use password_grant::token::OpaqueIssuer;
-use password_grant::{Client, ClientSecret, Environment, Grant, PasswordGrant, RequestContext};
+use password_grant::{
+    Client, ClientBuilder, ClientSecret, Environment, Grant, PasswordGrant, RequestContext,
+};
 
 use crate::common::fakes::{ConstantRandomness, ScriptedClients};
 use crate::common::{GOOD, ISSUER, Users, World};
 use crate::support::{
-    ALICE, EITHER, HOME, Waits, count, from, post, post_as, post_as_mobile, standing, world_over,
+    ALICE, EITHER, HOME, Waits, count, form_of, from, post, post_as, post_as_mobile, post_form,
+    standing, world_over,
 };
 
 /// Requirement 41: a client that fails too often has to wait at this address, and only there.
@@ -131,4 +136,43 @@ async fn a_client_that_authenticates_is_not_counted() {
     let web = LimitKey::Client { client_id: "web" };
     assert_eq!(count(&world.grant, web, &home).await, AttemptCount::default());
     assert_eq!(count(&world.grant, LimitKey::Source, &home).await, AttemptCount::default());
+}
+
+/// The users of a web application's server share its address. Their mistakes make none of them wait
+/// who has logged in before, and have a limit of their own, which is no other client's.
+#[tokio::test]
+async fn a_web_backend_has_a_limit_of_its_own_at_its_address() {
+    for state in EITHER {
+        let world = World::with_clock(Users::default(), state);
+        let digest = ClientSecret::digest_of("shop-secret");
+        let register = |client: ClientBuilder, failures| {
+            let client = client.grants([Grant::Password]).scope("profile".parse().unwrap());
+            world.clients.insert(client.web_backend(failures, Duration::from_secs(600)));
+        };
+        register(Client::confidential("shop", digest.clone()), 1_000);
+        register(Client::confidential("till", digest), 5);
+        register(Client::public("app"), 1_000);
+        let home = from(HOME);
+        let post = async |client: &str, form: &str| {
+            post_as(&world.grant, &home, (client, "shop-secret"), form).await
+        };
+        let typo = |number: usize| form_of(&format!("user{number}"), "typo");
+        for number in 0..500 {
+            post("shop", &typo(number)).await.is(400, "invalid_grant");
+        }
+        post("shop", GOOD).await.is_granted();
+        assert_eq!(count(&world.grant, LimitKey::Source, &home).await, AttemptCount::default());
+        for number in 0..5 {
+            post("till", &typo(500 + number)).await.is(400, "invalid_grant");
+        }
+        post("till", GOOD).await.waits(1_200);
+        // A public client is whoever says so, and gets nothing by it.
+        for number in 0..300 {
+            let form = format!("{}&client_id=app", typo(1_000 + number));
+            post_form(&world.grant, &home, &form).await.is(400, "invalid_grant");
+        }
+        let form = format!("{}&client_id=app", typo(2_000));
+        post_form(&world.grant, &home, &form).await.waits(1_200);
+        post("shop", &typo(2_001)).await.is(400, "invalid_grant");
+    }
 }

@@ -50,12 +50,14 @@ pub async fn post_as(
 
 /// Sends the right password as `mobile`.
 pub async fn post_as_mobile(grant: &PasswordGrant, context: &RequestContext) -> Answer {
-    let form = format!("{GOOD}&client_id=mobile");
+    post_form(grant, context, &format!("{GOOD}&client_id=mobile")).await
+}
+
+/// Sends a form that names its client.
+pub async fn post_form(grant: &PasswordGrant, context: &RequestContext, form: &str) -> Answer {
     let headers = [("content-type", FORM.as_bytes())];
-    grant
-        .token(HttpRequest::new("POST", None, headers, form.as_bytes()).context(context.clone()))
-        .await
-        .into()
+    let request = HttpRequest::new("POST", None, headers, form.as_bytes()).context(context.clone());
+    grant.token(request).await.into()
 }
 
 pub async fn count(

@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use password_grant::limiter::{AttemptCount, LimitKey};
 use password_grant::testing::InMemoryClients;
 use password_grant::{
     Client, ClientAuthentication, ClientSecret, Environment, Grant, HashedPasswords, HttpRequest,
-    JwtIssuer, PasswordGrant, SigningKeys, User,
+    JwtIssuer, PasswordGrant, RequestContext, SigningKeys, User,
 };
 
 use crate::common::{AUDIENCE, Answer, FORM, ISSUER};
@@ -125,6 +126,26 @@ async fn fill<'a>(logins: impl IntoIterator<Item = Login<'a>>) -> Vec<Login<'a>>
     }
     assert_eq!(waiting.len(), PLACES);
     waiting
+}
+
+/// An impatient client that hangs up while its password waits does not drive its user into waiting:
+/// nobody has looked at the password, so the attempt is taken back.
+#[tokio::test]
+async fn a_login_that_is_hung_up_on_before_its_hash_begins_does_not_count() {
+    let (busy, open) = Busy::new().await;
+    let alice = LimitKey::Account { username: "alice" };
+    let context = RequestContext::new().with_peer("192.0.2.1".parse().unwrap());
+    let counted = async || busy.grant.attempts(alice, &context).await.unwrap().unwrap();
+    for _ in 0..8 {
+        let mut impatient = busy.login(ALICE);
+        assert!(waits(&mut impatient).await);
+        assert_eq!(counted().await.failures, 1, "counted while it waits");
+        drop(impatient);
+        assert_eq!(counted().await, AttemptCount::default());
+    }
+    drop(open);
+    busy.login(ALICE).await.is_granted();
+    assert_eq!(counted().await, AttemptCount::default());
 }
 
 /// Requirement S37.

@@ -127,6 +127,6 @@ async fn every_interleaving_of_a_revoked_access_token_and_a_refresh_keeps_both()
             assert!(other.is_active(&minted.access).await, "before call {before_call}");
             other.refresh(&minted.refresh).await.is_granted();
         }
-        assert!(interleaved >= 3, "{interleaved}");
+        assert!(interleaved >= 2, "{interleaved}");
     }
 }

@@ -6,7 +6,7 @@ use crate::state::transaction::NEVER_DISPLACED;
 
 /// From this weight on, a row in [`Room::Accounts`] is not displaced. It is the number of failures
 /// after which a user name has to wait by default, so dropping the row would give guesses away.
-pub(super) const KEPT: u8 = 10;
+pub(crate) const KEPT: u8 = 10;
 
 /// A room for rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -576,7 +576,8 @@ mod tests {
     fn a_password_that_was_hashed_cannot_be_withdrawn_and_one_that_waited_in_vain_can() {
         let hashed = PasswordUse::new();
         let outcome = verify_with(&hashed, |passwords| passwords, || ());
-        assert_eq!(outcome.unwrap().rejection(), Some(Rejection::UnknownUser));
+        let outcome = outcome.unwrap().into_outcome();
+        assert!(matches!(outcome, Outcome::Rejected(Rejection::UnknownUser)));
         assert!(!hashed.withdraw());
 
         let in_vain = PasswordUse::new();
