@@ -106,7 +106,7 @@ impl Engine {
                     created => created.or_fault(ServerFault::StateStore)?,
                 };
                 if let (Some(limiter), Some(reservation)) = (&self.limiter, begun.reservation) {
-                    limiter.settled(reservation, &judged, settled, attempt);
+                    limiter.settled(reservation, &judged, &settled, attempt);
                 }
                 self.observe_accepted(&judged, attempt);
                 Some(self.begun_session(created, &granted)?)

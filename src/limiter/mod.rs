@@ -192,11 +192,13 @@ impl AttemptLimiter {
                 Reserved::NeedsSubject(_) => return Err(ServerFault::StateStore.into()),
             };
             let busy = || denied(kind_of(contended), Self::BUSY);
-            let place = match waiting {
+            let count = (keys.account.into(), contended);
+            // Once the place of the attempt has become a known origin, it waits for the origin's
+            // count, and whoever waits for the account's is called.
+            let place = match waiting.filter(|place| place.is_for(&count)) {
                 Some(place) => place,
                 None => {
                     self.observe(&attempt.event(EventKind::AttemptWaits(kind_of(contended))));
-                    let count = (keys.account.into(), contended);
                     self.waiters.join(count, attempt.context.peer()).ok_or_else(busy)?
                 }
             };
@@ -313,7 +315,7 @@ impl AttemptLimiter {
         let step = |tx: &mut Transaction<'_>| self.settle_in(tx, &reservation, judged);
         let settled = self.state.run_held(held, Duration::MAX, &rows, step).await;
         let settled = settled.or_fault(ServerFault::StateStore)?;
-        self.settled(reservation, judged, settled, attempt);
+        self.settled(reservation, judged, &settled, attempt);
         Ok(())
     }
 
@@ -369,7 +371,7 @@ impl AttemptLimiter {
         &self,
         mut reservation: Reservation<'_>,
         judged: &Judged,
-        settled: Settled,
+        settled: &Settled,
         attempt: &Attempt<'_>,
     ) {
         reservation.is_settled = true;

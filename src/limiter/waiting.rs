@@ -119,6 +119,11 @@ pub(super) struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
+    /// Whether this attempt waits for this count.
+    pub(super) fn is_for(&self, count: &WaitedFor) -> bool {
+        self.count == *count
+    }
+
     /// Waits until this attempt may try again, which is when it is the first and was called, or
     /// when `pause` has passed: another process, or the deadline of an attempt, calls nobody.
     /// Returns false if the deadline comes first.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{FusedFuture, FutureExt, join_all};
 use password_grant::limiter::AttemptCount;
 use password_grant::state::InMemoryState;
 use password_grant::time::{BoxFuture, Timestamp};
@@ -187,6 +187,35 @@ async fn whoever_waits_for_a_name_is_served_in_the_order_of_arrival() {
         }
     }
     assert_eq!(*users.judged.lock().unwrap(), Vec::from_iter(0..20));
+}
+
+/// The first login makes the address a known origin, whose count is another one. Whoever waits for
+/// the account's count goes on there, and is not overtaken for ever by those who came later.
+#[tokio::test]
+async fn whoever_waits_while_the_origin_becomes_known_goes_on_waiting_there_in_order() {
+    let (clock, gate) = (standing(), Arc::new(Semaphore::new(0)));
+    let users = Gated { gate: gate.clone(), judged: Arc::default() };
+    let limits = AttemptLimits::default().burst(1);
+    let grant = engine(users.clone(), clock, |builder| builder.attempt_limits(limits.clone()));
+    let mut context = Context::from_waker(Waker::noop());
+    let ask = |number: usize| {
+        let grant = grant.clone();
+        let home = from("192.0.2.1").with_extension(Arc::new(number));
+        Box::pin(async move { post(&grant, &home, GOOD).await.status }.fuse())
+    };
+    let mut asking: Vec<_> = (0..10).map(ask).collect();
+    for asked in &mut asking {
+        assert!(asked.as_mut().poll(&mut context).is_pending());
+    }
+    let mut answered = 0;
+    for _ in 0..40 {
+        gate.add_permits(1);
+        for asked in asking.iter_mut().filter(|asked| !asked.is_terminated()) {
+            answered += usize::from(asked.as_mut().poll(&mut context).is_ready());
+        }
+    }
+    assert_eq!(answered, 10, "without that any time has passed");
+    assert_eq!(*users.judged.lock().unwrap(), Vec::from_iter(0..10));
 }
 
 /// Users who are judged when a test lets one through, and which remember in what order.
