@@ -39,7 +39,7 @@ pub(crate) struct Owner<'a> {
 pub(crate) struct UseKeys {
     value: RowKey<Used>,
     /// The row that counts the used values in this part of the owner's.
-    count: RowKey<UseCounts>,
+    pub(crate) count: RowKey<UseCounts>,
 }
 
 impl UseKeys {
@@ -251,6 +251,7 @@ mod tests {
             clock: Arc::new(SystemClock::new()),
             randomness: Arc::new(SystemRandom::new()),
             timeout: Duration::from_secs(60),
+            turns: crate::state::turns::Turns::default(),
         };
         let uses = values.iter().map(async |value| {
             let keys = UseKeys::new(&state.keys, OWNER, value);

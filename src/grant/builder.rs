@@ -22,6 +22,7 @@ use crate::limiter::{AccountNames, AttemptLimiter, AttemptLimits};
 use crate::session::{RefreshTokens, Revocations, Sessions};
 use crate::state::key::Keys;
 use crate::state::transaction::{Backend, State};
+use crate::state::turns::Turns;
 use crate::state::{InMemoryState, StateSecret, StateStore};
 use crate::token::TokenIssuer;
 use crate::token::jti::TokenIds;
@@ -426,7 +427,7 @@ fn state(choice: StateChoice, timeout: Duration, settings: &Settings) -> Result<
         StateChoice::Local(state) => local(state)?,
         StateChoice::Shared(store, secret) => (Keys::Shared(secret), Backend::Shared(store)),
     };
-    Ok(State { keys, backend, clock, randomness, timeout })
+    Ok(State { keys, backend, clock, randomness, timeout, turns: Turns::default() })
 }
 
 impl fmt::Debug for PasswordGrantBuilder {

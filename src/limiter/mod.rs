@@ -230,7 +230,8 @@ impl AttemptLimiter {
         loop {
             let rows = self.rows_to_reserve(keys, subject);
             let step = |tx: &mut Transaction<'_>| self.reserve_in(tx, keys, subject, may_go_first);
-            match self.state.run_held(held, Duration::MAX, &rows, step).await? {
+            let account = keys.account.into();
+            match self.state.run_in_turn(held, account, &rows, step).await? {
                 Reserved::NeedsSubject(needed) if subject.is_none() => subject = Some(needed),
                 reserved => return Ok(reserved),
             }
@@ -313,7 +314,8 @@ impl AttemptLimiter {
     ) -> Result<(), Refusal> {
         let rows = reservation.rows_to_settle(judged);
         let step = |tx: &mut Transaction<'_>| self.settle_in(tx, &reservation, judged);
-        let settled = self.state.run_held(held, Duration::MAX, &rows, step).await;
+        let account = reservation.keys.account.into();
+        let settled = self.state.run_in_turn(held, account, &rows, step).await;
         let settled = settled.or_fault(ServerFault::StateStore)?;
         self.settled(reservation, judged, &settled, attempt);
         Ok(())

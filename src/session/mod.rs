@@ -207,7 +207,9 @@ impl Sessions {
                 replaced_key.map_or(Ok(()), |key| tx.delete(key))?;
                 Ok(CreationRound::Begun { replaces, along: step(tx)? })
             };
-            match state.run_held(held, Duration::MAX, &named, create).await? {
+            // The first row of what is settled is that of the account, which others write too.
+            let turn = rows.first().copied().unwrap_or_else(|| keys.index.into());
+            match state.run_in_turn(held, turn, &named, create).await? {
                 CreationRound::Begun { replaces, along } => {
                     let token = self.config.keys.write(0, id, 0, &secret);
                     let token = token.ok_or("there is no key for refresh tokens")?;

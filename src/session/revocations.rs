@@ -19,6 +19,7 @@ use crate::session::ttl;
 use crate::state::codec::Stored;
 use crate::state::key::{Keys, Purpose};
 use crate::state::transaction::{Backend, RowKey, State, Transaction};
+use crate::state::turns::Turns;
 use crate::state::{StateKey, StateSecret, StateStore};
 use crate::time::{SystemClock, Timestamp};
 use crate::types::identifier::SessionId;
@@ -98,6 +99,7 @@ impl Revocations {
             clock: Arc::new(SystemClock::new()),
             randomness: Arc::new(SystemRandom::new()),
             timeout: Duration::from_secs(10),
+            turns: Turns::default(),
         };
         Self::new(Arc::new(state), issuer.into())
     }

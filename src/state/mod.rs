@@ -10,6 +10,7 @@ mod memory;
 #[cfg(test)]
 pub(crate) mod test_support;
 pub(crate) mod transaction;
+pub(crate) mod turns;
 
 use std::fmt;
 use std::sync::Arc;

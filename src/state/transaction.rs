@@ -10,6 +10,7 @@ use crate::error::BoxError;
 use crate::future::before;
 use crate::state::codec::{Stored, from_bytes, to_bytes};
 use crate::state::key::{Keys, Purpose, StateKey};
+use crate::state::turns::{LeftRow, Turns};
 use crate::state::{
     Change, Commit, Expected, InMemoryState, Loaded, Row, StateStore, Version, Write,
 };
@@ -174,6 +175,7 @@ pub(crate) struct State {
     pub(crate) randomness: Arc<dyn SecureRandom>,
     /// The longest time that a transaction may take in all.
     pub(crate) timeout: Duration,
+    pub(crate) turns: Turns,
 }
 
 /// Where the rows are stored.
@@ -228,6 +230,34 @@ impl State {
         }
     }
 
+    /// The same as [`run_held`](Self::run_held), in turn with the other transactions of this process
+    /// that write the row under `row`, which many requests write at once. None of them conflicts
+    /// with another then, and each goes on from what the one before it has written. Rows are loaded
+    /// before the turn begins, so it lasts as long as a commit.
+    pub(crate) async fn run_in_turn<T>(
+        &self,
+        held: &mut HeldRows,
+        row: StateKey,
+        keys: &[StateKey],
+        step: impl FnMut(&mut Transaction<'_>) -> Result<T, BoxError>,
+    ) -> Result<T, BoxError> {
+        match &self.backend {
+            Backend::Local(state) => state.run(keys, step),
+            Backend::Shared(store) => {
+                let run = Box::pin(async {
+                    held.load(&**store, &sorted(keys), self).await?;
+                    let turn = self.turns.join(row);
+                    let mut left = turn.begin().await;
+                    held.take_over(row, left.take());
+                    let output = self.run_shared(&**store, held, keys, step).await;
+                    *left = held.leave(&row);
+                    output
+                });
+                self.in_time(self.timeout, run).await
+            }
+        }
+    }
+
     /// Loads the rows under these keys in one call, for the steps that will run over them. State in
     /// memory has nothing to load ahead, so `keys` is not even called for it.
     ///
@@ -247,7 +277,7 @@ impl State {
             Backend::Local(_) => Ok(()),
             Backend::Shared(store) => {
                 let keys = sorted(&keys());
-                let load = Box::pin(async { held.load(&**store, &keys, &*self.clock).await });
+                let load = Box::pin(async { held.load(&**store, &keys, self).await });
                 self.in_time(self.timeout, load).await
             }
         }
@@ -311,7 +341,7 @@ impl State {
         let keys = sorted(keys);
         let mut round = 0_u32;
         loop {
-            held.load(store, &keys, &*self.clock).await?;
+            held.load(store, &keys, self).await?;
             let rows: Vec<Option<&Row>> = keys.iter().map(|key| held.row(key)).collect();
             let (output, mut writes) = {
                 let opened = rows
@@ -332,13 +362,13 @@ impl State {
                 writes.into_iter().map(change).collect::<Option<Vec<_>>>().ok_or(NOT_NAMED)?;
             match store.commit(&changes).await? {
                 Commit::Committed { versions } => {
-                    held.committed(changes, versions);
+                    held.committed(changes, versions, self.turns.number());
                     return Ok(output);
                 }
                 // After the first conflict, try again at once with the rows that came with it,
                 // before they get older. After that, back off.
                 Commit::Conflict { fresh: Some(fresh) } if round == 0 => {
-                    held.renew(&changes, fresh, &*self.clock)?;
+                    held.renew(&changes, fresh, self)?;
                 }
                 Commit::Conflict { .. } => {
                     self.pause(Duration::from_millis(1), round, Duration::from_millis(50)).await;
@@ -386,15 +416,31 @@ fn sorted(keys: &[StateKey]) -> Vec<StateKey> {
 /// checked at the commit, and what is only read may be as old as the request.
 #[derive(Default)]
 pub(crate) struct HeldRows {
-    /// `None` is a row that is known to be absent.
-    rows: Vec<(StateKey, Option<Row>)>,
+    rows: Vec<HeldRow>,
     /// The store's clock and the engine's at the last load.
     clocks: Option<(Timestamp, Timestamp)>,
 }
 
+struct HeldRow {
+    key: StateKey,
+    /// `None` is a row that is known to be absent.
+    row: Option<Row>,
+    /// The number of the load or commit that it is from; see [`Turns::number`].
+    number: u64,
+}
+
 impl HeldRows {
     fn row(&self, key: &StateKey) -> Option<&Row> {
-        self.rows.iter().find(|(own, _)| own == key)?.1.as_ref()
+        self.find(key)?.row.as_ref()
+    }
+
+    fn find(&self, key: &StateKey) -> Option<&HeldRow> {
+        self.rows.iter().find(|held| held.key == *key)
+    }
+
+    fn hold(&mut self, key: StateKey, row: Option<Row>, number: u64) {
+        self.rows.retain(|held| held.key != key);
+        self.rows.push(HeldRow { key, row, number });
     }
 
     /// The time by the store's clock: that of the last load, and what has passed since by the
@@ -409,57 +455,65 @@ impl HeldRows {
         &mut self,
         store: &dyn StateStore,
         keys: &[StateKey],
-        clock: &dyn Clock,
+        state: &State,
     ) -> Result<(), BoxError> {
-        let is_held = |key: &StateKey| self.rows.iter().any(|(own, _)| own == key);
-        let missing: Vec<StateKey> = keys.iter().filter(|key| !is_held(key)).copied().collect();
+        let missing: Vec<StateKey> =
+            keys.iter().filter(|key| self.find(key).is_none()).copied().collect();
         if missing.is_empty() && self.clocks.is_some() {
             return Ok(());
         }
+        // Taken before the load: what is written meanwhile may not be among the loaded rows.
+        let number = state.turns.number();
         let Loaded { now, rows } = load(store, &missing).await?;
-        self.clocks = Some((now, clock.now()));
-        self.rows.extend(missing.into_iter().zip(rows));
+        self.clocks = Some((now, state.clock.now()));
+        missing.into_iter().zip(rows).for_each(|(key, row)| self.hold(key, row, number));
         Ok(())
     }
 
     /// What these changes have written.
-    fn committed(&mut self, changes: Vec<Change>, versions: Vec<Option<Version>>) {
+    fn committed(&mut self, changes: Vec<Change>, versions: Vec<Option<Version>>, number: u64) {
         let known = versions.len() == changes.len();
         let versions = versions.into_iter().chain(std::iter::repeat(None));
         for (Change { key, write, .. }, version) in changes.into_iter().zip(versions) {
-            self.rows.retain(|(own, _)| *own != key);
             match (write, version) {
                 (Write::Put { value, .. }, Some(version)) if known => {
-                    self.rows.push((key, Some(Row { version, value })));
+                    self.hold(key, Some(Row { version, value }), number);
                 }
-                (Write::Delete, None) if known => self.rows.push((key, None)),
+                (Write::Delete, None) if known => self.hold(key, None, number),
                 // Not held: the next transaction loads the row.
-                _ => {}
+                _ => self.release(&[key]),
             }
         }
     }
 
     /// Replaces the rows of a conflict by its fresh ones.
-    fn renew(
-        &mut self,
-        changes: &[Change],
-        fresh: Loaded,
-        clock: &dyn Clock,
-    ) -> Result<(), BoxError> {
+    fn renew(&mut self, changes: &[Change], fresh: Loaded, state: &State) -> Result<(), BoxError> {
         if fresh.rows.len() != changes.len() {
             return Err(NOT_EACH.into());
         }
-        self.clocks = Some((fresh.now, clock.now()));
-        for (change, row) in changes.iter().zip(fresh.rows) {
-            self.rows.retain(|(own, _)| *own != change.key);
-            self.rows.push((change.key, row));
-        }
+        self.clocks = Some((fresh.now, state.clock.now()));
+        let number = state.turns.number();
+        changes.iter().zip(fresh.rows).for_each(|(change, row)| self.hold(change.key, row, number));
         Ok(())
+    }
+
+    /// Takes over the row that the transaction before this one has left, if that is newer.
+    fn take_over(&mut self, key: StateKey, left: Option<LeftRow>) {
+        let is_newer =
+            |left: &LeftRow| self.find(&key).is_none_or(|held| held.number < left.number);
+        if let Some(LeftRow { row, number }) = left.filter(is_newer) {
+            self.hold(key, row, number);
+        }
+    }
+
+    /// The row as the next transaction may take it over; `None` if it is not known.
+    fn leave(&self, key: &StateKey) -> Option<LeftRow> {
+        self.find(key).map(|held| LeftRow { row: held.row.clone(), number: held.number })
     }
 
     /// Holds these rows no longer, so that they are loaded again.
     pub(crate) fn release(&mut self, keys: &[StateKey]) {
-        self.rows.retain(|(own, _)| !keys.contains(own));
+        self.rows.retain(|held| !keys.contains(&held.key));
     }
 }
 
@@ -491,40 +545,53 @@ mod tests {
     #[test]
     fn what_was_written_or_came_with_a_conflict_is_held() {
         let memory = TestState::new();
+        let state = State {
+            keys: memory.keys.clone(),
+            backend: Backend::Local(memory.state.clone()),
+            clock: Arc::new(memory.clock.clone()),
+            randomness: Arc::new(crate::environment::SystemRandom::new()),
+            timeout: LIFE,
+            turns: Turns::default(),
+        };
         let [a, b, c] = ["a", "b", "c"].map(|name| StateKey::from(subject(&memory, name)));
         let row = |number| Row { version: Version::new(number), value: vec![number as u8] };
         let change = |key, write| Change { key, expected: Expected::Absent, write };
         let put = |number| Write::Put { value: vec![number], ttl: LIFE };
-        let start = memory.clock.now();
-        let mut held = HeldRows {
-            rows: vec![(a, Some(row(1))), (b, Some(row(2))), (c, None)],
-            clocks: Some((Timestamp::from_unix_seconds(1), start)),
-        };
+        let rows = |held: &HeldRows| [a, b, c].map(|key| held.row(&key).cloned());
+        let at = Timestamp::from_unix_seconds;
+        let mut held = HeldRows { rows: Vec::new(), clocks: Some((at(1), state.clock.now())) };
+        for (key, own) in [(a, Some(row(1))), (b, Some(row(2))), (c, None)] {
+            held.hold(key, own, state.turns.number());
+        }
         memory.clock.advance(LIFE);
-        assert_eq!(held.now(&memory.clock), Timestamp::from_unix_seconds(61));
+        assert_eq!(held.now(&*state.clock), at(61));
 
         let changes = [change(a, Write::Delete), change(c, put(3))];
-        let fresh = Loaded { now: Timestamp::from_unix_seconds(5), rows: vec![None, Some(row(3))] };
-        held.renew(&changes, fresh.clone(), &memory.clock).unwrap();
-        assert_eq!(
-            [a, b, c].map(|key| held.row(&key).cloned()),
-            [None, Some(row(2)), Some(row(3))]
-        );
-        assert_eq!(held.now(&memory.clock), Timestamp::from_unix_seconds(5));
-        assert!(held.renew(&changes[..1], fresh, &memory.clock).is_err());
+        let fresh = Loaded { now: at(5), rows: vec![None, Some(row(3))] };
+        held.renew(&changes, fresh.clone(), &state).unwrap();
+        assert_eq!(rows(&held), [None, Some(row(2)), Some(row(3))]);
+        assert_eq!(held.now(&*state.clock), at(5));
+        assert!(held.renew(&changes[..1], fresh, &state).is_err());
 
         let changes = vec![change(a, put(7)), change(b, Write::Delete)];
-        held.committed(changes.clone(), vec![Some(Version::new(7)), None]);
-        assert_eq!(
-            [a, b, c].map(|key| held.row(&key).cloned()),
-            [Some(row(7)), None, Some(row(3))]
-        );
-        assert!(held.rows.iter().any(|(key, row)| *key == b && row.is_none()));
+        let versions = vec![Some(Version::new(7)), None];
+        held.committed(changes.clone(), versions, state.turns.number());
+        assert_eq!(rows(&held), [Some(row(7)), None, Some(row(3))]);
+        assert!(held.find(&b).is_some(), "known to be absent");
         // A store that does not tell each version: the rows are loaded again.
-        held.committed(changes, vec![Some(Version::new(8))]);
-        assert_eq!(held.rows, [(c, Some(row(3)))]);
+        held.committed(changes, vec![Some(Version::new(8))], state.turns.number());
+        assert_eq!(rows(&held), [None, None, Some(row(3))]);
+        assert!(held.find(&a).is_none() && held.find(&b).is_none());
+
+        // The row that another transaction has left is taken over only if it is newer.
+        let left = held.leave(&c).unwrap();
+        let older = LeftRow { row: Some(row(1)), number: left.number };
+        held.take_over(c, Some(older));
+        assert_eq!(held.row(&c), Some(&row(3)));
+        held.take_over(c, Some(LeftRow { row: Some(row(4)), number: state.turns.number() }));
+        assert_eq!(held.row(&c), Some(&row(4)));
         held.release(&[c]);
-        assert!(held.rows.is_empty());
+        assert!(held.find(&c).is_none());
     }
 
     /// Stores rely on it: a deletion always expects a version.

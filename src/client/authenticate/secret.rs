@@ -245,6 +245,7 @@ mod tests {
             clock: Arc::new(clock),
             randomness: Arc::new(SystemRandom::new()),
             timeout: Duration::from_secs(1),
+            turns: crate::state::turns::Turns::default(),
         };
         let used = UsedAssertions { state: Arc::new(state), most: 1 };
         let context = RequestContext::new();

@@ -22,7 +22,7 @@ use crate::event::{Event, EventKind};
 use crate::jose::{UnusableKey, VerificationKeys};
 use crate::refusal::{OrFault, Refusal};
 use crate::request::{Parameter, TokenRequest};
-use crate::state::transaction::State;
+use crate::state::transaction::{HeldRows, State, Transaction};
 use crate::time::DEPLOYMENT_SKEW;
 use crate::types::identifier::ClientId;
 
@@ -206,6 +206,8 @@ impl UsedAssertions {
         let keys = UseKeys::new(&self.state.keys, owner, &verified.id);
         let end = verified.end.plus(DEPLOYMENT_SKEW).unix_millis();
         let most = self.most.div_ceil(PARTS.into());
-        self.state.run(&keys.both(), |tx| use_once(tx, keys, end, most)).await
+        let step = |tx: &mut Transaction<'_>| use_once(tx, keys, end, most);
+        let mut held = HeldRows::default();
+        self.state.run_in_turn(&mut held, keys.count.into(), &keys.both(), step).await
     }
 }
