@@ -105,7 +105,7 @@ impl Small {
                 self.post(&attacker(from), app, &guess).await;
             }
             Act::GuessSecret(from, id) => {
-                let id = id.map_or("app".to_owned(), |id| format!("client{id}"));
+                let id = id.map_or_else(|| "app".to_owned(), |id| format!("client{id}"));
                 self.post(&attacker(from), (&id, "guess"), GOOD).await;
             }
             Act::Session(from) => {
