@@ -343,7 +343,8 @@ impl PasswordGrant {
     /// Sets the count of a limiter key back to zero. This unlocks an account, for instance after
     /// its owner has proved their identity in another way. If the key is that of a known origin,
     /// the origin is no longer known. Attempts that are being judged meanwhile are not counted
-    /// again.
+    /// again. It has no effect, and no event reports it, while the name shares a row with others
+    /// because an [`InMemoryState`](crate::state::InMemoryState) has no room for one of its own.
     ///
     /// # Errors
     ///

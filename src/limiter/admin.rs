@@ -15,8 +15,8 @@ pub struct AttemptCount {
     /// Failures in a row, including attempts that are still being judged. Counted only for accounts
     /// and known origins.
     pub failures: u32,
-    /// Failures in the current window and the one before it, including attempts that are still
-    /// being judged.
+    /// Failures in the current window and the one before it. For accounts and known origins this
+    /// includes attempts that are still being judged.
     pub in_window: u32,
     /// Whether so many attempts in a row have failed that none is admitted for a whole window.
     pub locked: bool,
@@ -78,12 +78,18 @@ impl AttemptLimiter {
             CountKey::Account(key, charged) => {
                 let reset = |tx: &mut Transaction<'_>| {
                     // The failures of other names in a shared row are not this name's to clear.
-                    let own = !tx.is_shared(key)?;
-                    let Some(mut row) = tx.get(key)?.filter(|_| own) else { return Ok(()) };
-                    row.reset(charged);
-                    write_account(tx, key, row, &self.account)
+                    if tx.is_shared(key)? {
+                        return Ok(false);
+                    }
+                    if let Some(mut row) = tx.get(key)? {
+                        row.reset(charged);
+                        write_account(tx, key, row, &self.account)?;
+                    }
+                    Ok(true)
                 };
-                self.state.run(&[key.into()], reset).await?;
+                if !self.state.run(&[key.into()], reset).await? {
+                    return Ok(None);
+                }
             }
             CountKey::Failures(key, _) => {
                 self.state.run(&[key.into()], |tx| tx.delete(key)).await?;

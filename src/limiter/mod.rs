@@ -72,8 +72,9 @@ pub(crate) struct AttemptLimiter {
     epoch: AtomicU64,
 }
 
-/// An attempt that is counted, until it is settled. A reservation that is dropped, because its
-/// request was, stays counted as a failure; see `abandon`.
+/// An attempt that is counted until it is settled. If it is dropped instead, because its request
+/// was, `abandon` settles it: as not judged if nobody has looked at the password, otherwise as a
+/// failure. Over a shared store it stays counted.
 #[must_use]
 pub(crate) struct Reservation<'a> {
     limiter: &'a AttemptLimiter,
@@ -208,8 +209,8 @@ impl AttemptLimiter {
             }
             waiting = Some(place);
             round += 1;
-            // What was read before the wait is out of date.
-            held.release(&self.rows_to_reserve(&keys, None));
+            // What was read before the wait is out of date, also the subject's last log-out.
+            *held = HeldRows::default();
         }
     }
 

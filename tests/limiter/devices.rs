@@ -1,11 +1,14 @@
 //! Addresses and devices from which a user has logged in before keep a limit of their own.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use password_grant::limiter::{AttemptCount, LimitKey};
 use password_grant::{
-    AttemptLimits, BoxError, Login, LoginAttempt, UserAuthenticator, async_trait,
+    AttemptLimits, BoxError, Login, LoginAttempt, RequestContext, UserAuthenticator, async_trait,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -164,6 +167,42 @@ async fn a_login_that_began_before_a_log_out_makes_no_origin_known() {
         }
         assert_eq!(count(&grant, ALICE, &thief).await.failures, 10);
         assert_eq!(count(&grant, origin, &thief).await, AttemptCount::default());
+    }
+}
+
+/// A log-out of the user while an attempt waits for others is one that the attempt has to know.
+#[tokio::test]
+async fn an_attempt_that_waits_learns_of_a_log_out() {
+    for state in EITHER {
+        let (clock, nowhere) = (standing(), RequestContext::new());
+        let (home, first) = (from(HOME), Arc::new(AtomicBool::new(true)));
+        let users = FirstThenNever(Users::default(), first);
+        let grant = engine(users, clock.clone(), |builder| state(builder, &clock));
+        post(&grant, &home, GOOD).await.is_granted();
+        grant.log_out_everywhere(&"user-2".into(), &nowhere).await.unwrap();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut asking: Vec<_> = (0..=BURST).map(|_| Box::pin(post(&grant, &home, GOOD))).collect();
+        for asked in &mut asking {
+            assert!(asked.as_mut().poll(&mut context).is_pending());
+        }
+        grant.log_out_everywhere(&"user-1".into(), &nowhere).await.unwrap();
+        clock.advance(Duration::from_millis(500));
+        let waited = asking.last_mut().unwrap();
+        assert!(waited.as_mut().poll(&mut context).is_pending());
+        assert_eq!(count(&grant, ALICE, &home).await.failures, 1, "the origin is forgotten");
+    }
+}
+
+/// Users of whom the first is judged, and the others never.
+struct FirstThenNever(Users, Arc<AtomicBool>);
+
+#[async_trait]
+impl UserAuthenticator for FirstThenNever {
+    async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
+        if !self.1.swap(false, Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.0.authenticate(attempt).await
     }
 }
 
