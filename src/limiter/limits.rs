@@ -20,8 +20,9 @@ use crate::time::millis;
 /// | and from an IPv6 network | 200 in 10 minutes | none from an address that has failed |
 ///
 /// A *known origin* is a place from where the owner of the name has logged in before, through the
-/// same client. An attempt from there is counted there and nowhere else, and nothing that fails
-/// elsewhere, at the same address or in its network makes the owner wait there. An account has at
+/// same client. An attempt from there is counted there and nowhere else. Neither what fails
+/// elsewhere, nor what fails on other names at the same address or in its network, makes the owner
+/// wait there. An account has at
 /// most 20 known origins, and
 /// [`log_out_everywhere`](crate::PasswordGrant::log_out_everywhere) forgets all of them.
 ///

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(feature = "argon2")]
 mod failure_floor;
 mod introspection;
 mod issuers;

@@ -33,7 +33,7 @@ impl Clock for StandingStill {
 
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
         // Long sleeps are deadlines, which never end.
-        if span < Duration::from_secs(1) {
+        if span <= Duration::from_secs(1) {
             Box::pin(tokio::task::yield_now())
         } else {
             Box::pin(std::future::pending())
