@@ -14,7 +14,7 @@ pub use authentication::{AssertionCompatibility, AuthenticationMethod, ClientAut
 pub(crate) use authentication::{AssertionKeys, AssertionRegistration};
 pub use client_assertion::{AssertionError, AssertionKey, ClientAssertion};
 pub use jwks::JwksSource;
-pub(crate) use registered::IntrospectionAccess;
 pub use registered::{Client, ClientBuilder, Grant};
+pub(crate) use registered::{IntrospectionAccess, WebBackend};
 pub use secret::ClientSecret;
 pub use store::{ClientStore, InMemoryClients};

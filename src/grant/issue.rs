@@ -14,7 +14,6 @@ use crate::response::TokenResponse;
 use crate::session::{
     AlongWith, Created, IssuedSession, NewSession, SessionGrant, Sessions, holder,
 };
-use crate::state::StoreFull;
 use crate::state::transaction::{HeldRows, Transaction};
 use crate::time::Timestamp;
 use crate::token::Authorization;
@@ -98,10 +97,11 @@ impl Engine {
                 let created =
                     self.begin_session(sessions, new, &granted, &begun, &judged, held).await;
                 let (created, settled) = match created {
-                    // No room for another session is no fault of the login.
-                    Err(cause) if cause.is::<StoreFull>() => {
-                        let full = Refusal::fault(ServerFault::StateStore, cause);
-                        return self.refuse_login(full, begun, judged, attempt, held).await;
+                    // It is no fault of the login that its session cannot begin, for want of room
+                    // in memory or another reason. A shared store that fails is not asked again.
+                    Err(cause) if self.state.is_local() => {
+                        let fault = Refusal::fault(ServerFault::StateStore, cause);
+                        return self.refuse_login(fault, begun, judged, attempt, held).await;
                     }
                     created => created.or_fault(ServerFault::StateStore)?,
                 };

@@ -14,7 +14,7 @@ use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 
-use crate::client::{ClientStore, Grant};
+use crate::client::{ClientStore, Grant, WebBackend};
 use crate::error::{BoxError, TokenError};
 use crate::event::{Event, EventKind};
 pub use crate::grant::builder::{BuildError, PasswordGrantBuilder};
@@ -268,9 +268,8 @@ impl PasswordGrant {
         subject: &Subject,
         context: &RequestContext,
     ) -> Result<(), BoxError> {
-        let Engine { revocations, sessions, settings, .. } = &*self.0;
-        let clock = &*settings.environment.clock;
-        session::log_out(revocations, sessions.as_ref(), subject, clock).await?;
+        let Engine { revocations, settings, .. } = &*self.0;
+        session::log_out(revocations, subject, &*settings.environment.clock).await?;
         self.0.observe(&Event::in_context(EventKind::LoggedOut, context).with_subject(subject));
         Ok(())
     }
@@ -307,8 +306,9 @@ impl PasswordGrant {
     }
 
     /// The attempts that are counted for a limiter key at the moment, for an administrator to look
-    /// at. `None` if nothing is counted, because the limits are off or `context` lacks what the key
-    /// needs: an address, for `Network` an IPv6 one, for `KnownOrigin` a device or an address.
+    /// at. `None` if nothing is counted, because the limits are off, the client is no web backend, or
+    /// `context` lacks what the key needs: an address, for `Network` and `ClientNetwork` an IPv6
+    /// one, for `KnownOrigin` a device or an address.
     ///
     /// ```
     /// # use password_grant::limiter::LimitKey;
@@ -324,7 +324,8 @@ impl PasswordGrant {
     ///
     /// # Errors
     ///
-    /// If the state store fails, or your [`AccountNames`](crate::limiter::AccountNames).
+    /// If the state store fails, your [`AccountNames`](crate::limiter::AccountNames), or for
+    /// `WebBackend` the client store.
     ///
     /// # Cancel safety
     ///
@@ -335,7 +336,9 @@ impl PasswordGrant {
         context: &RequestContext,
     ) -> Result<Option<AttemptCount>, BoxError> {
         match &self.0.limiter {
-            Some(limiter) => limiter.look(on, context).await,
+            Some(limiter) => {
+                limiter.look(on, self.0.web_backend(on, context).await?, context).await
+            }
             None => Ok(None),
         }
     }
@@ -359,7 +362,8 @@ impl PasswordGrant {
         context: &RequestContext,
     ) -> Result<(), BoxError> {
         if let Some(limiter) = &self.0.limiter
-            && let Some(counted) = limiter.reset(on, context).await?
+            && let backend = self.0.web_backend(on, context).await?
+            && let Some(counted) = limiter.reset(on, backend, context).await?
         {
             self.0.observe(&Event::in_context(EventKind::AttemptsReset(counted), context));
         }
@@ -388,6 +392,17 @@ impl PasswordGrant {
 }
 
 impl Engine {
+    /// How the client is registered whose count as a web backend is meant.
+    async fn web_backend(
+        &self,
+        on: LimitKey<'_>,
+        context: &RequestContext,
+    ) -> Result<Option<WebBackend>, BoxError> {
+        let LimitKey::WebBackend { client_id } = on else { return Ok(None) };
+        let client = self.settings.clients.find(client_id, context).await?;
+        Ok(client.and_then(|client| client.web_backend()))
+    }
+
     /// Authenticates the client, and passes the request to the grant that it names.
     async fn grant(
         &self,

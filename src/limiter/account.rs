@@ -92,14 +92,28 @@ pub(super) fn folded(username: &str) -> Cow<'_, str> {
     if username.is_ascii() {
         return Cow::Owned(words(&username.to_ascii_lowercase()));
     }
-    // Both case mappings are applied, since some letters are equal under only one of them
-    // (ß and ẞ, ı and I, ς and Σ). Decomposition may produce letters that have a case, and
-    // case mapping may produce text that is not decomposed, so all of it is done twice.
+    Cow::Owned(folded_twice(username, |c| !is_ignored(c), without_stroke))
+}
+
+/// The user name without case and compatibility forms only. A place where somebody has logged in is
+/// known for the names that differ in nothing else: a host may tell `jose` and `josé` apart, and the
+/// one must not guess at the other from places of their own.
+pub(super) fn folded_for_origins(username: &str) -> Cow<'_, str> {
+    if username.is_ascii() {
+        return folded(username);
+    }
+    Cow::Owned(folded_twice(username, |_| true, |c| c))
+}
+
+/// Both case mappings are applied, since some letters are equal under only one of them (ß and ẞ, ı
+/// and I, ς and Σ). Decomposition may produce letters that have a case, and case mapping may produce
+/// text that is not decomposed, so all of it is done twice.
+fn folded_twice(text: &str, keep: impl Fn(char) -> bool, map: impl Fn(char) -> char) -> String {
     let once = |text: &str| -> String {
         let cased = text.nfkd().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
-        cased.nfkd().filter(|c| !is_ignored(*c)).map(without_stroke).collect()
+        cased.nfkd().filter(|c| keep(*c)).map(&map).collect()
     };
-    Cow::Owned(words(&once(&once(username))))
+    words(&once(&once(text)))
 }
 
 /// Whether look-ups commonly take a text with this character, and the text without it, for one: the

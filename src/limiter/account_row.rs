@@ -105,9 +105,21 @@ impl AccountRow {
             origin.bucket = former.bucket;
         }
         self.origins.push(origin);
-        let surplus = self.origins.len().saturating_sub(Self::ORIGINS);
-        self.origins.drain(..surplus);
+        if self.origins.len() > Self::ORIGINS {
+            self.forget_oldest();
+        }
         is_new
+    }
+
+    /// Forgets the origin that was used longest ago, of the user who has the most. Two users whose
+    /// names are counted as one share the row, and neither can make the other's origins unknown.
+    fn forget_oldest(&mut self) {
+        let of_user = |subject| self.origins.iter().filter(|own| own.subject == subject).count();
+        let counts: Vec<usize> = self.origins.iter().map(|own| of_user(own.subject)).collect();
+        let most = counts.iter().max().copied().unwrap_or(0);
+        if let Some(index) = counts.iter().position(|count| *count == most) {
+            self.origins.remove(index);
+        }
     }
 
     /// Removes a count. A known origin is forgotten with its count.
@@ -122,10 +134,13 @@ impl AccountRow {
     /// one, in milliseconds; `None` if it does not.
     pub(super) fn tidy(&mut self, rule: &Rule, now: u64) -> Option<u64> {
         let mut longest = None;
-        let mut keep = |bucket: &mut Option<Bucket>| {
-            let ttl = bucket.as_ref().and_then(|bucket| bucket.ttl(rule, now));
+        let mut keep = |own: &mut Option<Bucket>| {
+            let ttl = own.as_mut().and_then(|bucket| {
+                let _ = bucket.catch_up(rule, now);
+                bucket.ttl(rule, now)
+            });
             if ttl.is_none() {
-                *bucket = None;
+                *own = None;
             }
             longest = longest.max(ttl);
         };
@@ -134,8 +149,30 @@ impl AccountRow {
             keep(&mut origin.bucket);
             now < origin.known_until
         });
+        self.bound_open();
         let known = self.origins.iter().map(|origin| origin.known_until.saturating_sub(now)).max();
         longest.max(known)
+    }
+
+    /// Closes the oldest open attempts of the counts that have the most, since every store has to
+    /// take the row, however many origins have open attempts.
+    fn bound_open(&mut self) {
+        let buckets = self.origins.iter_mut().map(|origin| &mut origin.bucket);
+        let mut buckets: Vec<&mut Bucket> =
+            buckets.chain([&mut self.bucket]).filter_map(Option::as_mut).collect();
+        let mut surplus = buckets
+            .iter()
+            .map(|bucket| bucket.open_attempts())
+            .sum::<usize>()
+            .saturating_sub(Bucket::OPEN);
+        while surplus > 0 {
+            let Some(fullest) = buckets.iter_mut().max_by_key(|bucket| bucket.open_attempts())
+            else {
+                return;
+            };
+            fullest.close_oldest();
+            surplus -= 1;
+        }
     }
 
     /// How much is lost if the row is removed: the failures that it counts. Known origins are a
@@ -338,6 +375,48 @@ mod tests {
         assert!(row.known(&[Some([2; 8])], 999).is_some());
         assert!(row.known(&[Some([2; 8])], 1_000).is_none());
         assert!(row.remember(origin(2, 2_000), 1_000), "it was no longer known");
+    }
+
+    /// However many attempts are open from however many origins, every store takes the row.
+    #[test]
+    fn a_row_of_full_counts_is_not_too_long_for_a_store() {
+        let rule = crate::AttemptLimits::default().account_rule();
+        let now = 1_800_000_000_000;
+        let mut row = AccountRow::default();
+        let full = || {
+            let mut bucket = Bucket::new(u64::MAX, now);
+            for _ in 0..60 {
+                (0..9).for_each(|_| _ = bucket.charge(&rule, now));
+                let right = bucket.charge(&rule, now);
+                bucket.settle(right, AttemptOutcome::Success, &rule);
+            }
+            (0..99).for_each(|_| _ = bucket.charge(&rule, now));
+            bucket
+        };
+        for number in 0..20 {
+            row.remember(origin(number, u64::MAX), now);
+            row.set_bucket(ChargedTo::Origin([number; 8]), full());
+        }
+        row.set_bucket(ChargedTo::Account, full());
+        assert!(to_bytes(&row).len() > 16 * 1024, "it would be too long");
+        row.tidy(&rule, now);
+        assert!(to_bytes(&row).len() < 14 * 1024, "{}", to_bytes(&row).len());
+        // Once they are overdue, none of them takes room, whichever count is charged.
+        row.tidy(&rule, now + rule.attempt_timeout);
+        assert!(to_bytes(&row).len() < 6 * 1024, "{}", to_bytes(&row).len());
+    }
+
+    /// Two users whose names are counted as one: the one who has more origins loses one.
+    #[test]
+    fn nobody_makes_the_origins_of_another_user_unknown() {
+        let mut row = AccountRow::default();
+        row.remember(origin(1, 1_000), 0);
+        let other = SubjectDigest::from_bytes([9; 8]);
+        for number in 2..60 {
+            row.remember(Origin { subject: other, ..origin(number, 1_000) }, 0);
+        }
+        assert_eq!(row.origins.len(), AccountRow::ORIGINS);
+        assert!(row.known(&[Some([1; 8])], 0).is_some());
     }
 
     /// A login that began before a log-out and ends after the user's next login from there.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::client::WebBackend;
 use crate::error::{BoxError, LimitKind};
 use crate::limiter::keys::CountKey;
 use crate::limiter::{AttemptLimiter, LimitKey, write_account};
@@ -28,9 +29,10 @@ impl AttemptLimiter {
     pub(crate) async fn look(
         &self,
         on: LimitKey<'_>,
+        backend: Option<WebBackend>,
         context: &RequestContext,
     ) -> Result<Option<AttemptCount>, BoxError> {
-        match self.key_of(on, context).await? {
+        match self.key_of(on, backend, context).await? {
             None => Ok(None),
             Some((_, CountKey::Account(key, charged))) => {
                 let look = |tx: &Transaction<'_>| {
@@ -71,9 +73,10 @@ impl AttemptLimiter {
     pub(crate) async fn reset(
         &self,
         on: LimitKey<'_>,
+        backend: Option<WebBackend>,
         context: &RequestContext,
     ) -> Result<Option<LimitKind>, BoxError> {
-        let Some((kind, key)) = self.key_of(on, context).await? else { return Ok(None) };
+        let Some((kind, key)) = self.key_of(on, backend, context).await? else { return Ok(None) };
         match key {
             CountKey::Account(key, charged) => {
                 let reset = |tx: &mut Transaction<'_>| {

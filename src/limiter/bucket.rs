@@ -42,7 +42,7 @@ pub(super) struct KeyReservation {
 
 impl Bucket {
     /// The most open attempts that a bucket records.
-    const OPEN: usize = 512;
+    pub(super) const OPEN: usize = 512;
 
     pub(super) fn new(epoch: u64, now: u64) -> Self {
         Self {
@@ -192,10 +192,17 @@ impl Bucket {
         reserved
     }
 
+    pub(super) fn open_attempts(&self) -> usize {
+        self.open.len()
+    }
+
     /// Closes the oldest open attempt, since the row must not grow without bound. An attempt that
     /// no longer counts as a failure in a row, because a later one has succeeded, counts as right;
     /// any other counts as failed.
-    fn close_oldest(&mut self) {
+    pub(super) fn close_oldest(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
         let cleared = |open: &Open| self.consecutive.binary_search(&open.seq).is_err();
         match self.open.iter().position(cleared) {
             Some(index) => {

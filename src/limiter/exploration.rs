@@ -255,7 +255,7 @@ impl Both {
 
     fn attempt(&mut self) {
         let mut charged = ChargedBucket::new((), &self.rule, self.machine.clone());
-        let decision = reserve(self.now, &mut charged, []);
+        let decision = reserve(self.now, &mut charged, [], false);
         let ChargedBucket { bucket: caught_up, set_back, .. } = charged;
         if set_back {
             self.machine = caught_up.clone();
@@ -286,7 +286,7 @@ impl Both {
         let admitted_after = |span: u64| {
             let now = self.now + span;
             matches!(
-                reserve(now, &mut ChargedBucket::new((), &self.rule, bucket.clone()), []),
+                reserve(now, &mut ChargedBucket::new((), &self.rule, bucket.clone()), [], false),
                 Decision::Admitted(_)
             )
         };
@@ -456,7 +456,7 @@ proptest! {
             places[1].failures.wait(&limit, now).map(|wait| (wait, "network")),
         ];
         let longest = expected.into_iter().flatten().map(|(wait, _)| wait).max();
-        match reserve(now, &mut charged, &mut places) {
+        match reserve(now, &mut charged, &mut places, false) {
             Decision::Denied { wait, by } => {
                 prop_assert_eq!(Some(wait), longest);
                 prop_assert!(expected.contains(&Some((wait, by))));

@@ -1,10 +1,12 @@
 //! The keys under which attempts are counted: the account, known origins, the address and its
 //! network, and a client at an address.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
+use crate::client::WebBackend;
 use crate::error::{BoxError, LimitKind};
-use crate::limiter::account::folded;
+use crate::limiter::account::{folded, folded_for_origins};
 use crate::limiter::account_row::{AccountRow, ChargedTo, OriginDigest};
 use crate::limiter::failures::{FailureWindows, WindowRule};
 use crate::limiter::{Attempt, AttemptLimiter};
@@ -43,6 +45,13 @@ impl AttemptKeys {
         let places = self.places().map(|place| place.key.into());
         std::iter::once(self.account.into()).chain(places)
     }
+}
+
+/// The names under which a user name is counted.
+struct CountedNames<'u> {
+    account: Cow<'u, str>,
+    /// The name for which a place is known.
+    origin: Cow<'u, str>,
 }
 
 /// The rows in which failed authentications of a client are counted.
@@ -84,10 +93,18 @@ pub enum LimitKey<'a> {
         /// The client through which the attempts come.
         client_id: &'a str,
     },
-    /// Attempts from the context's address (IPv6: its /64).
+    /// Failed logins from the context's address (IPv6: its /64), in all tenants, except those through
+    /// [web backends](crate::ClientBuilder::web_backend).
     Source,
-    /// Attempts from the IPv6 network (/48) of the context's address.
+    /// Failed logins from the IPv6 network (/48) of the context's address, in all tenants, except
+    /// those through web backends.
     Network,
+    /// Failed logins through a [web backend](crate::ClientBuilder::web_backend) from the context's
+    /// address.
+    WebBackend {
+        /// The client's identifier. Raw: it is looked up in the client store.
+        client_id: &'a str,
+    },
     /// Failed authentications of a client from the context's address (IPv6: its /64). Identifiers
     /// share 256 counts for each address, so the count may include other clients, and a reset also
     /// resets theirs.
@@ -106,10 +123,49 @@ pub enum LimitKey<'a> {
 impl AttemptLimiter {
     /// The keys under which an attempt is counted.
     pub(super) async fn keys_of(&self, attempt: &Attempt<'_>) -> Result<AttemptKeys, BoxError> {
-        let Attempt { username, context, .. } = *attempt;
+        let Attempt { username, client, context } = *attempt;
+        let names = self.names_of(username, context).await?;
+        let places = match (context.peer(), client.web_backend()) {
+            (None, _) => [None, None],
+            (Some(peer), Some(backend)) => {
+                let key = self.backend_key(client.id().as_str(), peer, context);
+                let rule = WindowRule::new(backend.failures, backend.window);
+                [Some(PlaceKey { kind: LimitKind::Source, key, rule }), None]
+            }
+            (Some(peer), None) => [
+                Some(PlaceKey {
+                    kind: LimitKind::Source,
+                    key: self.source_key(peer),
+                    rule: self.source,
+                }),
+                self.network_key(peer).map(|key| PlaceKey {
+                    kind: LimitKind::Network,
+                    key,
+                    rule: self.network,
+                }),
+            ],
+        };
+        Ok(AttemptKeys {
+            account: self.account_key(&names.account, context),
+            origins: self.origins(&names.origin, client.id().as_str(), context),
+            places,
+        })
+    }
+
+    /// The names under which a user name is counted: the host's, if it has any.
+    async fn names_of<'u>(
+        &self,
+        username: &'u str,
+        context: &RequestContext,
+    ) -> Result<CountedNames<'u>, BoxError> {
         Ok(match &self.names {
-            Some(names) => self.keys_for(&names.account(username, context).await?, attempt),
-            None => self.keys_for(&folded(username), attempt),
+            Some(names) => {
+                let account: Cow<'_, str> = names.account(username, context).await?.into();
+                CountedNames { origin: account.clone(), account }
+            }
+            None => {
+                CountedNames { account: folded(username), origin: folded_for_origins(username) }
+            }
         })
     }
 
@@ -130,42 +186,22 @@ impl AttemptLimiter {
         rows
     }
 
-    fn keys_for(&self, named: &str, attempt: &Attempt<'_>) -> AttemptKeys {
-        let Attempt { client, context, .. } = *attempt;
-        let places = match (context.peer(), client.web_backend()) {
-            (None, _) => [None, None],
-            (Some(peer), Some(backend)) => {
-                let parts = [tenant(context), client.id().as_str().as_bytes(), &source(peer)];
-                let key = self.state.keys.row(Purpose::Source, &parts);
-                let rule = WindowRule::new(backend.failures, backend.window);
-                [Some(PlaceKey { kind: LimitKind::Source, key, rule }), None]
-            }
-            (Some(peer), None) => [
-                Some(PlaceKey {
-                    kind: LimitKind::Source,
-                    key: self.source_key(peer),
-                    rule: self.source,
-                }),
-                self.network_key(peer).map(|key| PlaceKey {
-                    kind: LimitKind::Network,
-                    key,
-                    rule: self.network,
-                }),
-            ],
-        };
-        AttemptKeys {
-            account: self.account_key(named, context),
-            origins: self.origins(named, client.id().as_str(), context),
-            places,
-        }
-    }
-
     fn account_key(&self, named: &str, context: &RequestContext) -> RowKey<AccountRow> {
         self.state.keys.row(Purpose::Account, &[tenant(context), named.as_bytes()])
     }
 
     fn source_key(&self, peer: IpAddr) -> RowKey<FailureWindows> {
         self.state.keys.row(Purpose::Source, &[&source(peer)])
+    }
+
+    fn backend_key(
+        &self,
+        client_id: &str,
+        peer: IpAddr,
+        context: &RequestContext,
+    ) -> RowKey<FailureWindows> {
+        let parts = [tenant(context), client_id.as_bytes(), &source(peer)];
+        self.state.keys.row(Purpose::Source, &parts)
     }
 
     fn network_key(&self, peer: IpAddr) -> Option<RowKey<FailureWindows>> {
@@ -212,27 +248,29 @@ impl AttemptLimiter {
     pub(super) async fn key_of(
         &self,
         on: LimitKey<'_>,
+        backend: Option<WebBackend>,
         context: &RequestContext,
     ) -> Result<Option<(LimitKind, CountKey)>, BoxError> {
-        let named = match on {
-            LimitKey::Account { username } | LimitKey::KnownOrigin { username, .. } => {
-                match &self.names {
-                    Some(names) => names.account(username, context).await?,
-                    None => folded(username).into_owned(),
-                }
-            }
-            _ => String::new(),
+        let username = match on {
+            LimitKey::Account { username } | LimitKey::KnownOrigin { username, .. } => username,
+            _ => "",
+        };
+        let names = match username {
+            "" => CountedNames { account: "".into(), origin: "".into() },
+            username => self.names_of(username, context).await?,
         };
         let peer = context.peer();
         let failures = |kind, key: Option<RowKey<FailureWindows>>, rule| {
             key.map(|key| (kind, CountKey::Failures(key, rule)))
         };
-        let account =
-            |kind, charged| (kind, CountKey::Account(self.account_key(&named, context), charged));
+        let account = |kind, charged| {
+            (kind, CountKey::Account(self.account_key(&names.account, context), charged))
+        };
         Ok(match on {
             LimitKey::Account { .. } => Some(account(LimitKind::Account, ChargedTo::Account)),
             LimitKey::KnownOrigin { client_id, .. } => {
-                let origin = self.origins(&named, client_id, context).into_iter().flatten().next();
+                let origins = self.origins(&names.origin, client_id, context);
+                let origin = origins.into_iter().flatten().next();
                 origin.map(|origin| account(LimitKind::KnownOrigin, ChargedTo::Origin(origin)))
             }
             LimitKey::Source => {
@@ -243,6 +281,11 @@ impl AttemptLimiter {
                 peer.and_then(|peer| self.network_key(peer)),
                 self.network,
             ),
+            LimitKey::WebBackend { client_id } => peer.zip(backend).map(|(peer, backend)| {
+                let rule = WindowRule::new(backend.failures, backend.window);
+                let key = self.backend_key(client_id, peer, context);
+                (LimitKind::Source, CountKey::Failures(key, rule))
+            }),
             LimitKey::Client { client_id } => {
                 let keys = self.client_keys(client_id, context);
                 failures(LimitKind::Client, keys.map(|keys| keys.at_source), self.client)

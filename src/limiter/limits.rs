@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::limiter::failures::WindowRule;
 use crate::limiter::rule::Rule;
+use crate::session::epoch::SubjectEpoch;
 use crate::time::millis;
 
 /// The limits of the attempt limiter. It is on by default, with these numbers:
@@ -85,7 +86,15 @@ impl Default for AttemptLimits {
     }
 }
 
+const _: () = assert!(
+    SubjectEpoch::TTL.as_secs() > AttemptLimits::MAX_KNOWN_ORIGINS.as_secs(),
+    "a log-out is remembered for longer than an origin that it ends may be known"
+);
+
 impl AttemptLimits {
+    /// The longest time for which an origin may be known.
+    const MAX_KNOWN_ORIGINS: Duration = Duration::from_secs(400 * 86_400);
+
     /// How many failures in a row a user name may have before it has to wait. As many logins of one
     /// name can be judged at the same time; further ones wait for these. From 1 to
     /// [`consecutive`](Self::consecutive). Default 10.
@@ -210,7 +219,10 @@ impl AttemptLimits {
                 "waits must be a tenth of a second or more, the first no longer than the \
                  longest, which fits the window",
             ),
-            (self.known_origins <= 400 * day, "origins may be known for 400 days at most"),
+            (
+                self.known_origins <= Self::MAX_KNOWN_ORIGINS,
+                "origins may be known for 400 days at most",
+            ),
             (
                 (second..=60 * minute).contains(&self.attempt_timeout),
                 "an attempt may take between a second and an hour",

@@ -2,8 +2,10 @@
 //!
 //! An attempt is reserved, that is counted as a failure, before anything is looked up for it. It is
 //! settled once it has been judged. `reservation.rs` makes the decision as a pure function over one
-//! row for each account (`account_row.rs`) and one for each address and network (`failures.rs`);
-//! this file adds the keys, the transactions and the events.
+//! row for each account (`account_row.rs`) and one for each address and network (`failures.rs`).
+//! `keys.rs` names the rows, `waiting.rs` queues attempts that may yet be admitted, `client.rs`
+//! limits client authentication, `admin.rs` and `alarm.rs` serve administrators. This file runs the
+//! transactions and reports the events.
 
 mod account;
 mod account_row;
@@ -85,8 +87,11 @@ pub(crate) struct Reservation<'a> {
     is_settled: bool,
 }
 
-/// What a reservation was charged to, and what it found.
+/// The count that a reservation was charged to, and the state that was read with it.
 struct Charge {
+    /// The row of the account, or one that it shares with others.
+    row: RowKey<AccountRow>,
+    is_shared: bool,
     to: ChargedTo,
     reserved: KeyReservation,
     /// The number of the last log-out everywhere, of any subject, when the attempt was reserved.
@@ -103,7 +108,7 @@ enum Reserved {
         wait: Duration,
     },
     /// Other attempts on this count stand in the way, and may still succeed.
-    Contended(ChargedTo),
+    Contended(WaitedFor),
     /// Somebody was logged out everywhere since the user logged in from this origin. The subject's
     /// own row tells whether it was the user.
     NeedsSubject(SubjectDigest),
@@ -175,7 +180,7 @@ impl AttemptLimiter {
         let deadline = self.state.clock.now().plus(self.timeout);
         let mut round = 0;
         loop {
-            let reserved = self.try_to_reserve(&keys, waiting.is_some(), held).await;
+            let reserved = self.try_to_reserve(&keys, waiting.as_ref(), held).await;
             let contended = match reserved.or_fault(ServerFault::StateStore)? {
                 Reserved::Admitted(charge) => {
                     self.observe(&attempt.event(EventKind::AttemptAdmitted(kind_of(charge.to))));
@@ -192,15 +197,14 @@ impl AttemptLimiter {
                 // Never twice in a row: see `try_to_reserve`.
                 Reserved::NeedsSubject(_) => return Err(ServerFault::StateStore.into()),
             };
-            let busy = || denied(kind_of(contended), Self::BUSY);
-            let count = (keys.account.into(), contended);
+            let busy = || denied(kind_of(contended.1), Self::BUSY);
             // Once the place of the attempt has become a known origin, it waits for the origin's
             // count, and whoever waits for the account's is called.
-            let place = match waiting.filter(|place| place.is_for(&count)) {
+            let place = match waiting.filter(|place| place.is_for(&contended)) {
                 Some(place) => place,
                 None => {
-                    self.observe(&attempt.event(EventKind::AttemptWaits(kind_of(contended))));
-                    self.waiters.join(count, attempt.context.peer()).ok_or_else(busy)?
+                    self.observe(&attempt.event(EventKind::AttemptWaits(kind_of(contended.1))));
+                    self.waiters.join(contended, attempt.context.peer()).ok_or_else(busy)?
                 }
             };
             let pause = self.state.jitter(Self::PAUSE, round, Self::LONGEST_PAUSE);
@@ -224,13 +228,13 @@ impl AttemptLimiter {
     async fn try_to_reserve(
         &self,
         keys: &AttemptKeys,
-        may_go_first: bool,
+        waiting: Option<&Waiting<'_>>,
         held: &mut HeldRows,
     ) -> Result<Reserved, BoxError> {
         let mut subject = None;
         loop {
             let rows = self.rows_to_reserve(keys, subject);
-            let step = |tx: &mut Transaction<'_>| self.reserve_in(tx, keys, subject, may_go_first);
+            let step = |tx: &mut Transaction<'_>| self.reserve_in(tx, keys, subject, waiting);
             let account = keys.account.into();
             match self.state.run_in_turn(held, account, &rows, step).await? {
                 Reserved::NeedsSubject(needed) if subject.is_none() => subject = Some(needed),
@@ -244,60 +248,82 @@ impl AttemptLimiter {
         tx: &mut Transaction<'_>,
         keys: &AttemptKeys,
         subject: Option<SubjectDigest>,
-        may_go_first: bool,
+        waiting: Option<&Waiting<'_>>,
     ) -> Result<Reserved, BoxError> {
         let now = tx.now().unix_millis();
         let login_epoch = tx.get(self.log_outs.last())?.unwrap_or_default().number;
+        let stored_at = tx.stored_at(keys.account)?;
+        let is_shared = stored_at != keys.account;
         let mut row = tx.get(keys.account)?.unwrap_or_default();
-        let is_shared = tx.is_shared(keys.account)?;
-        let charged = match row.known(&keys.origins, now).filter(|_| !is_shared) {
-            None => ChargedTo::Account,
-            Some(origin) if login_epoch <= origin.login_epoch => ChargedTo::Origin(origin.digest),
-            Some(origin) if subject == Some(origin.subject) => {
-                let logged_out = tx.get(self.log_outs.of(origin.subject))?.unwrap_or_default();
-                let is_known = logged_out.number <= origin.login_epoch;
-                if is_known { ChargedTo::Origin(origin.digest) } else { ChargedTo::Account }
-            }
-            Some(origin) if subject.is_none() => {
-                return Ok(Reserved::NeedsSubject(origin.subject));
-            }
-            Some(_) => ChargedTo::Account,
+        let known = row.known(&keys.origins, now).filter(|_| !is_shared);
+        let to = match self.count_to_charge(tx, known, login_epoch, subject)? {
+            Ok(to) => to,
+            Err(needed) => return Ok(Reserved::NeedsSubject(needed)),
         };
         let rule = self.account_rule(is_shared);
-        let bucket = row.bucket(charged).cloned().unwrap_or_else(|| self.new_bucket(now));
-        let mut bucket = ChargedBucket::new(kind_of(charged), rule, bucket);
+        let bucket = row.bucket(to).cloned().unwrap_or_else(|| self.new_bucket(now));
+        let mut bucket = ChargedBucket::new(kind_of(to), rule, bucket);
         // Nothing but its own count stands in the way of an attempt from a known origin.
         let mut places = Vec::new();
-        if charged == ChargedTo::Account {
+        if to == ChargedTo::Account {
             for place in keys.places() {
                 let failures = self.failures(tx, place.key)?;
                 places.push((place.key, Place::new(place.kind, place.rule, failures)));
             }
         }
-        let decision = reserve(now, &mut bucket, places.iter_mut().map(|(_, place)| place));
+        let count = (stored_at.into(), to);
+        let is_in_turn = waiting.is_some_and(|waiting| waiting.is_for(&count));
+        let must_queue = !is_in_turn && self.waiters.any(&count);
+        let each_place = places.iter_mut().map(|(_, place)| place);
+        let decision = reserve(now, &mut bucket, each_place, must_queue);
         for (key, place) in places.iter().filter(|(_, place)| place.set_back) {
             write_failures(tx, *key, &place.failures, &place.rule)?;
         }
         let is_only_failure = bucket.bucket.failures(rule) == 1;
-        if let Decision::Admitted(_) = decision
-            && !may_go_first
-            && self.waiters.any(&(keys.account.into(), charged))
-        {
-            return Ok(Reserved::Contended(charged));
-        }
         if bucket.set_back || matches!(decision, Decision::Admitted(_)) {
-            row.set_bucket(charged, bucket.bucket);
+            row.set_bucket(to, bucket.bucket);
             write_account(tx, keys.account, row, rule)?;
         }
         Ok(match decision {
-            Decision::Admitted(reserved) => {
-                Reserved::Admitted(Charge { to: charged, reserved, login_epoch, is_only_failure })
-            }
+            Decision::Admitted(reserved) => Reserved::Admitted(Charge {
+                row: stored_at,
+                is_shared,
+                to,
+                reserved,
+                login_epoch,
+                is_only_failure,
+            }),
             Decision::Denied { wait, by } => {
                 Reserved::Denied { kind: by, wait: Duration::from_millis(wait) }
             }
-            Decision::Contended => Reserved::Contended(charged),
+            Decision::Contended => Reserved::Contended(count),
         })
+    }
+
+    /// The count that an attempt is charged to: that of its origin, if the origin is `known` and its
+    /// user was not logged out everywhere since. The inner error is the user whose last log-out has
+    /// to be read to tell.
+    fn count_to_charge(
+        &self,
+        tx: &Transaction<'_>,
+        known: Option<&Origin>,
+        login_epoch: u64,
+        subject: Option<SubjectDigest>,
+    ) -> Result<Result<ChargedTo, SubjectDigest>, BoxError> {
+        let Some(origin) = known else { return Ok(Ok(ChargedTo::Account)) };
+        let own = ChargedTo::Origin(origin.digest);
+        if login_epoch <= origin.login_epoch {
+            return Ok(Ok(own));
+        }
+        if subject.is_none() {
+            return Ok(Err(origin.subject));
+        }
+        let logged_out = match subject == Some(origin.subject) {
+            true => tx.get(self.log_outs.of(origin.subject))?.unwrap_or_default().number,
+            // Another user's row was read, since the origin has changed hands meanwhile.
+            false => u64::MAX,
+        };
+        Ok(Ok(if logged_out <= origin.login_epoch { own } else { ChargedTo::Account }))
     }
 
     /// Settles an attempt with its outcome.
@@ -315,7 +341,7 @@ impl AttemptLimiter {
     ) -> Result<(), Refusal> {
         let rows = reservation.rows_to_settle(judged);
         let step = |tx: &mut Transaction<'_>| self.settle_in(tx, &reservation, judged);
-        let account = reservation.keys.account.into();
+        let account = reservation.charge.row.into();
         let settled = self.state.run_in_turn(held, account, &rows, step).await;
         let settled = settled.or_fault(ServerFault::StateStore)?;
         self.settled(reservation, judged, &settled, attempt);
@@ -331,26 +357,23 @@ impl AttemptLimiter {
         reservation: &Reservation<'_>,
         judged: &Judged,
     ) -> Result<Settled, BoxError> {
-        let Reservation { keys, charge: Charge { to, reserved, login_epoch, .. }, .. } =
-            reservation;
+        let Reservation { keys, charge, .. } = reservation;
+        let Charge { row: key, is_shared, to, reserved, login_epoch, .. } = charge;
         let mut settled = Settled::default();
         let now = tx.now().unix_millis();
-        let is_shared = tx.is_shared(keys.account)?;
-        let rule = self.account_rule(is_shared);
-        let mut row = tx.get(keys.account)?.unwrap_or_default();
+        let rule = self.account_rule(*is_shared);
+        // If the row was displaced meanwhile, what stands in its place is that of other names.
+        let is_there = tx.stored_at(*key)? == *key;
+        let mut row = tx.get(*key)?.filter(|_| is_there).unwrap_or_default();
         let mut changed = false;
         if let Some(mut bucket) = row.bucket(*to).cloned() {
-            // A success must not clear the failures of other names that share the row.
-            let outcome = match judged.outcome {
-                AttemptOutcome::Success if is_shared => AttemptOutcome::Inconclusive,
-                outcome => outcome,
-            };
-            changed |= bucket.settle(*reserved, outcome, rule);
+            changed |= bucket.settle(*reserved, judged.outcome, rule);
             settled.locked = bucket.is_locked().then_some(kind_of(*to));
             row.set_bucket(*to, bucket);
         }
-        if let (AttemptOutcome::Success, Some(subject), false) =
-            (judged.outcome, &judged.subject, is_shared)
+        if let (AttemptOutcome::Success, Some(subject)) = (judged.outcome, &judged.subject)
+            && is_there
+            && !is_shared
         {
             let subject = self.log_outs.digest(subject.as_str());
             let known_until = now.saturating_add(self.known_origin_ttl);
@@ -361,7 +384,7 @@ impl AttemptLimiter {
             }
         }
         if changed {
-            write_account(tx, keys.account, row, rule)?;
+            write_account(tx, *key, row, rule)?;
         }
         if judged.outcome == AttemptOutcome::Failure && reservation.counts_places() {
             keys.places().try_for_each(|place| self.count_failure(tx, place.key, &place.rule))?;
@@ -467,8 +490,11 @@ impl Reservation<'_> {
     /// The keys of the rows that settling reads and writes. A failure is counted where it came
     /// from too, unless that is a known origin.
     pub(crate) fn rows_to_settle(&self, judged: &Judged) -> Vec<StateKey> {
-        let places = judged.outcome == AttemptOutcome::Failure && self.counts_places();
-        self.keys.all().take(if places { usize::MAX } else { 1 }).collect()
+        let mut rows = vec![self.charge.row.into()];
+        if judged.outcome == AttemptOutcome::Failure && self.counts_places() {
+            rows.extend(self.keys.places().map(|place| StateKey::from(place.key)));
+        }
+        rows
     }
 
     fn counts_places(&self) -> bool {
@@ -476,7 +502,7 @@ impl Reservation<'_> {
     }
 
     fn waited_for(&self) -> WaitedFor {
-        (self.keys.account.into(), self.charge.to)
+        (self.charge.row.into(), self.charge.to)
     }
 }
 

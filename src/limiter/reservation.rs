@@ -16,6 +16,9 @@
 //! * Never more than `consecutive_limit` attempts are admitted without a success; then none for a
 //!   whole window.
 //!
+//! In a row that several names share, failures in the window count as those in a row, which no
+//! success clears; only the second guarantee holds there, for all of them together.
+//!
 //! The tests in `exploration.rs` compare it with a naive reference, over all short histories and
 //! many long ones.
 
@@ -73,11 +76,13 @@ impl<'a, K> ChargedBucket<'a, K> {
 }
 
 /// Reserves an attempt on this bucket, unless the bucket or one of the places denies it. `now` is in
-/// milliseconds since 1970.
+/// milliseconds since 1970. An attempt that `must_queue`, because others came before it and wait,
+/// is contended rather than admitted.
 pub(super) fn reserve<'p, K: Copy + 'p>(
     now: u64,
     charged: &mut ChargedBucket<'_, K>,
     places: impl IntoIterator<Item = &'p mut Place<K>>,
+    must_queue: bool,
 ) -> Decision<K> {
     let ChargedBucket { kind, rule, bucket, set_back } = charged;
     *set_back = bucket.catch_up(rule, now);
@@ -93,7 +98,7 @@ pub(super) fn reserve<'p, K: Copy + 'p>(
     }
     match longest {
         Some((wait, by)) => Decision::Denied { wait, by },
-        None if contended => Decision::Contended,
+        None if contended || must_queue => Decision::Contended,
         None => Decision::Admitted(bucket.charge(rule, now)),
     }
 }

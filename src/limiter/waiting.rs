@@ -11,13 +11,24 @@ use crate::future::before;
 use crate::limiter::account_row::ChargedTo;
 use crate::state::StateKey;
 use crate::time::{Clock, Timestamp};
-use crate::types::address::source;
+use crate::types::address::{network, source};
 
 /// The count that attempts wait for.
 pub(super) type WaitedFor = (StateKey, ChargedTo);
 
-/// Who waits: an address (IPv6: its /64), or everybody without one.
-type Party = Option<[u8; 9]>;
+/// Who waits: an address (IPv6: its /64) or everybody without one, and an IPv6 network (/48).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Party {
+    Address(Option<[u8; 9]>),
+    Network([u8; 6]),
+}
+
+/// The parties of a waiter, each with the most that wait of it.
+fn parties(peer: Option<IpAddr>) -> impl Iterator<Item = (Party, usize)> {
+    let address = (Party::Address(peer.map(source)), Waiters::EACH);
+    let network = peer.and_then(network).map(Party::Network);
+    std::iter::once(address).chain(network.map(|network| (network, Waiters::OF_NETWORK)))
+}
 
 /// The waiting attempts of this process.
 #[derive(Default)]
@@ -33,7 +44,7 @@ struct Queues {
 
 struct Waiter {
     number: u64,
-    party: Party,
+    peer: Option<IpAddr>,
     /// Something has changed since the waiter last looked: it may try again.
     called: bool,
     waker: Option<Waker>,
@@ -44,6 +55,8 @@ impl Waiters {
     const ALL: usize = 1024;
     /// The most that wait for one count, and the most that wait from one address.
     const EACH: usize = 64;
+    /// The most that wait from one IPv6 network, which holds 65,536 addresses.
+    const OF_NETWORK: usize = 256;
 
     /// Whether an attempt waits for this count. A newcomer must not overtake it.
     pub(super) fn any(&self, count: &WaitedFor) -> bool {
@@ -56,17 +69,20 @@ impl Waiters {
     /// The first to join is called at once: the count may have changed since it was looked at.
     pub(super) fn join(&self, count: WaitedFor, peer: Option<IpAddr>) -> Option<Waiting<'_>> {
         let mut queues = self.queues();
-        let party = peer.map(source);
-        let of_party = queues.parties.get(&party).copied().unwrap_or(0);
+        let is_full = |(party, most): (Party, usize)| {
+            queues.parties.get(&party).is_some_and(|waiting| *waiting >= most)
+        };
         let of_count = queues.waiting.get(&count).map_or(0, VecDeque::len);
-        if queues.all >= Self::ALL || of_party >= Self::EACH || of_count >= Self::EACH {
+        if queues.all >= Self::ALL || of_count >= Self::EACH || parties(peer).any(is_full) {
             return None;
         }
         let number = queues.next;
         queues.next += 1;
         queues.all += 1;
-        queues.parties.insert(party, of_party + 1);
-        let waiter = Waiter { number, party, called: of_count == 0, waker: None };
+        for (party, _) in parties(peer) {
+            *queues.parties.entry(party).or_default() += 1;
+        }
+        let waiter = Waiter { number, peer, called: of_count == 0, waker: None };
         queues.waiting.entry(count).or_default().push_back(waiter);
         Some(Waiting { waiters: self, count, number })
     }
@@ -94,15 +110,16 @@ impl Queues {
     fn leave(&mut self, count: &WaitedFor, number: u64) {
         let Some(queue) = self.waiting.get_mut(count) else { return };
         let Some(place) = queue.iter().position(|waiter| waiter.number == number) else { return };
-        let party = queue.remove(place).map(|waiter| waiter.party);
+        let left = queue.remove(place);
         if queue.is_empty() {
             self.waiting.remove(count);
         } else if place == 0 {
-            // It has got what it waited for, of which there may be more, or it has gone.
+            // The next attempt may be admissible too, and a call that this one has not used must not
+            // be lost.
             self.call(count);
         }
         self.all -= 1;
-        if let Some(party) = party {
+        for (party, _) in left.into_iter().flat_map(|waiter| parties(waiter.peer)) {
             match self.parties.get_mut(&party) {
                 Some(several) if *several > 1 => *several -= 1,
                 _ => drop(self.parties.remove(&party)),
@@ -152,7 +169,7 @@ impl Waiting<'_> {
         first.is_some_and(|first| first.number == self.number)
     }
 
-    /// Completes when this attempt is the first and is called. The call is used up.
+    /// Completes once this attempt has been called, which uses up the call. Only the first is called.
     async fn called(&self) {
         std::future::poll_fn(|context| {
             let mut queues = self.waiters.queues();
@@ -219,6 +236,19 @@ mod tests {
         }
         let queues = waiters.queues();
         assert!(queues.waiting.is_empty() && queues.parties.is_empty() && queues.all == 0);
+    }
+
+    /// All waiting places are not one network's, however many addresses it has.
+    #[test]
+    fn one_network_takes_a_part_of_the_places() {
+        let (count, waiters) = (keys(), Waiters::default());
+        let at = |host: usize| format!("2001:db8:0:{host:x}::1").parse().ok();
+        let join = |number: usize| waiters.join(count(number), at(number));
+        let taken: Vec<_> = (0..500).map_while(join).collect();
+        assert_eq!(taken.len(), Waiters::OF_NETWORK);
+        assert!(waiters.join(count(0), "2001:db8:1::1".parse().ok()).is_some());
+        drop(taken);
+        assert!(waiters.queues().parties.is_empty());
     }
 
     /// The first is called, tries, and leaves; its leaving calls the next. A call while it tries is

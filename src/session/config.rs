@@ -72,7 +72,7 @@ pub struct RefreshTokens {
 }
 
 /// The longest absolute lifetime of a session.
-const MAX_LIFETIME: Duration = Duration::from_secs(400 * 86_400);
+pub(super) const MAX_LIFETIME: Duration = Duration::from_secs(400 * 86_400);
 
 impl RefreshTokens {
     /// Configures refresh tokens with these keys and this gate. The gate decides which accounts may
@@ -111,11 +111,7 @@ impl RefreshTokens {
 
     /// How long after its login a session ends, however it is used. From a minute to 400 days.
     /// Default 30 days. A shorter lifetime than before ends the sessions that have begun already
-    /// sooner too; a longer one does not prolong them.
-    ///
-    /// All engines that share a store need the same lifetime, also one that only logs subjects out:
-    /// a log-out is remembered for as long as this lifetime, or for as long as an access token may
-    /// last, if that is longer.
+    /// sooner too; a longer one does not prolong them. A log-out is remembered for 401 days, which is longer than any session.
     pub fn absolute_lifetime(mut self, lifetime: Duration) -> Self {
         self.absolute_lifetime = lifetime;
         self

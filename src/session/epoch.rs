@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::BoxError;
+use crate::session::config::MAX_LIFETIME;
 use crate::state::StateKey;
 use crate::state::codec::{Reader, Stored, write_number};
 use crate::state::key::{Keys, Purpose};
@@ -31,9 +32,13 @@ pub(crate) struct SubjectEpoch {
 impl SubjectEpoch {
     /// TTL of the row that numbers the log-outs: 100 years, which in practice is no expiry.
     const FOR_EVER: Duration = Duration::from_secs(36_500 * 86_400);
-}
 
-impl SubjectEpoch {
+    /// TTL of a subject's row: that of the longest session, access token and known origin that any
+    /// configuration allows, since the engines that share a store may be configured differently,
+    /// and a day for logins that were under way at the log-out. Not the sum of session and access
+    /// token: a session that the log-out ended yields no access token afterwards.
+    pub(crate) const TTL: Duration = Duration::from_secs(401 * 86_400);
+
     /// Whether this last log-out of a subject came after the login that yielded an access token
     /// without a session. `login_epoch` is the number that the token carries; one that carries none
     /// is compared by its date, in seconds since 1970.
@@ -130,30 +135,17 @@ impl SubjectEpochKeys {
     }
 }
 
-/// TTL of a subject's row: as long as the longest session that the log-out ends
-/// (`absolute_lifetime`; `None` if refresh tokens are off), or the longest access token that it
-/// ends, if that lasts longer. A client may be registered for any lifetime of access tokens that is
-/// allowed at all.
-///
-/// Not the sum of both: a session that the log-out ended yields no access token afterwards. And no
-/// session that has begun lasts longer than `absolute_lifetime`, even if that was longer when it
-/// began ([`Session::expires_at`](crate::session::rotation::Session::expires_at)).
-pub(crate) fn ttl(absolute_lifetime: Option<Duration>) -> Duration {
-    absolute_lifetime.unwrap_or_default().max(*LIFETIMES.end()).saturating_add(UNDER_WAY)
-}
+const _: () = assert!(
+    SubjectEpoch::TTL.as_secs() > MAX_LIFETIME.as_secs()
+        && SubjectEpoch::TTL.as_secs() > LIFETIMES.end().as_secs(),
+    "a log-out is remembered for longer than what it ends may last"
+);
 
-/// The margin for logins that are under way at the log-out. Their tokens and sessions are dated
-/// later than it by as long as the host takes to judge a password. It includes the clock margins,
-/// and those of verifiers.
-const UNDER_WAY: Duration = Duration::from_secs(86_400);
-
-/// Logs a subject out. `now` is in milliseconds since 1970, by the clock that dates tokens, and
-/// `ttl` is that of the subject's row.
+/// Logs a subject out. `now` is in milliseconds since 1970, by the clock that dates tokens.
 pub(crate) fn log_out(
     tx: &mut Transaction<'_>,
     keys: SubjectEpochKeys,
     now: u64,
-    ttl: Duration,
 ) -> Result<(), BoxError> {
     let last: SubjectEpoch = tx.get(keys.all)?.unwrap_or_default();
     let own: SubjectEpoch = tx.get(keys.own)?.unwrap_or_default();
@@ -161,7 +153,7 @@ pub(crate) fn log_out(
     // alone would start again if its row were lost.
     let number = last.number.max(own.number).saturating_add(1).max(now);
     tx.put(keys.all, &SubjectEpoch { number, at: now.max(last.at) }, SubjectEpoch::FOR_EVER)?;
-    tx.put(keys.own, &SubjectEpoch { number, at: now.max(own.at) }, ttl)
+    tx.put(keys.own, &SubjectEpoch { number, at: now.max(own.at) }, SubjectEpoch::TTL)
 }
 
 #[cfg(test)]
@@ -172,8 +164,6 @@ mod tests {
     use crate::state::test_support::{TestState, hex};
     use crate::time::Timestamp;
 
-    const DAY: Duration = Duration::from_secs(86_400);
-
     impl TestState {
         fn keys(&self, subject: &str) -> SubjectEpochKeys {
             let own = self.keys.row(Purpose::SubjectEpoch, &[subject.as_bytes()]);
@@ -182,8 +172,7 @@ mod tests {
 
         fn log_out(&self, subject: &str) -> SubjectEpoch {
             let (keys, now) = (self.keys(subject), self.clock.now().unix_millis());
-            let ttl = ttl(Some(DAY * 30));
-            self.state.run(&keys.both(), |tx| log_out(tx, keys, now, ttl)).unwrap();
+            self.state.run(&keys.both(), |tx| log_out(tx, keys, now)).unwrap();
             self.of(subject)
         }
 
@@ -241,20 +230,14 @@ mod tests {
             "a clock that was set back makes no token good again"
         );
         assert_eq!(memory.log_out("bob").at, 1_700_000_000_000);
-        // An access token may last for 366 days, and may be issued to a login that was under way.
-        memory.clock.advance(DAY * 367 - Duration::from_millis(1));
+        // A session and a known origin may last for 400 days, and may be of a login that was under
+        // way.
+        memory.clock.advance(SubjectEpoch::TTL - Duration::from_millis(1));
         assert!(memory.of("alice").number > 0);
         memory.clock.advance(Duration::from_millis(1));
         assert_eq!(memory.of("alice"), SubjectEpoch::default());
         assert_eq!(memory.of("bob"), SubjectEpoch::default());
         assert_eq!(memory.of("carol"), SubjectEpoch::default());
         assert!(memory.log_out("bob").number > first.number, "numbers go on");
-    }
-
-    #[test]
-    fn a_log_out_lasts_as_long_as_the_longest_session_or_access_token() {
-        for (absolute_lifetime, days) in [(None, 367), (Some(30), 367), (Some(400), 401)] {
-            assert_eq!(ttl(absolute_lifetime.map(|days| DAY * days)), DAY * days);
-        }
     }
 }

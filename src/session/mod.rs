@@ -476,18 +476,15 @@ impl Sessions {
     }
 }
 
-/// Ends all sessions and access tokens of a subject, in one commit. `sessions` are those of the
-/// engine, if refresh tokens are on.
+/// Ends all sessions and access tokens of a subject, in one commit.
 pub(crate) async fn log_out(
     revocations: &Revocations,
-    sessions: Option<&Sessions>,
     subject: &Subject,
     clock: &dyn Clock,
 ) -> Result<(), BoxError> {
     let keys = revocations.epoch_keys(subject.as_str());
-    let ttl = epoch::ttl(sessions.map(|sessions| sessions.config.absolute_lifetime));
     let (state, now) = (&revocations.state, clock.now().unix_millis());
-    state.run(&keys.both(), |tx| epoch::log_out(tx, keys, now, ttl)).await
+    state.run(&keys.both(), |tx| epoch::log_out(tx, keys, now)).await
 }
 
 /// The holder of the tokens of a client that has authenticated in this context.

@@ -147,9 +147,9 @@ impl InMemoryState {
         let mut rows = self.lock();
         let places = rows.places(keys, now, self.capacity);
         let (output, writes) = {
-            let open = |place: &Place| Opened {
-                value: rows.get(place.key, now).map(|row| &*row.value),
-                shared: place.shared,
+            let open = |place: &StateKey| Opened {
+                value: rows.get(*place, now).map(|row| &*row.value),
+                stored_at: *place,
             };
             let mut tx = Transaction::new(now, keys, places.iter().map(open).collect());
             (step(&mut tx)?, tx.into_writes())
@@ -207,7 +207,7 @@ impl StateStore for InMemoryState {
         {
             return Ok(Commit::Conflict { fresh: Some(Loaded { now, rows: before }) });
         }
-        let places: Vec<_> = keys.iter().map(|key| Place { key: *key, shared: false }).collect();
+        let places: Vec<_> = keys.to_vec();
         let written = |(index, change): (usize, &Change)| Written {
             index,
             write: change.write.clone(),
@@ -227,15 +227,6 @@ struct Rows {
     last_version: u64,
 }
 
-/// Where the row of a key is stored, or would be.
-#[derive(Clone, Copy)]
-struct Place {
-    /// The key itself, or that of an overflow row.
-    key: StateKey,
-    /// Whether other keys are counted in this row too.
-    shared: bool,
-}
-
 impl Rows {
     fn get(&self, key: StateKey, now: Timestamp) -> Option<&Entry> {
         self.find(key).filter(|row| now < row.rank.end)
@@ -251,10 +242,10 @@ impl Rows {
         self.tables.get(Room::of(key)).find(key)
     }
 
-    fn places(&mut self, keys: &[StateKey], now: Timestamp, capacity: Capacity) -> Vec<Place> {
+    fn places(&mut self, keys: &[StateKey], now: Timestamp, capacity: Capacity) -> Vec<StateKey> {
         let mut taken = 0;
         let mut place = |key: &StateKey| {
-            let own = Place { key: *key, shared: false };
+            let own = *key;
             let Some(overflow) = key.overflow_row(capacity.overflow_rows()) else { return own };
             if self.find(*key).is_some() {
                 return own;
@@ -265,7 +256,7 @@ impl Rows {
                 taken += 1;
                 return own;
             }
-            Place { key: overflow, shared: true }
+            overflow
         };
         keys.iter().map(&mut place).collect()
     }
@@ -287,7 +278,7 @@ impl Rows {
     fn write(
         &mut self,
         keys: &[StateKey],
-        places: &[Place],
+        places: &[StateKey],
         writes: Writes,
         now: Timestamp,
         capacity: Capacity,
@@ -295,9 +286,9 @@ impl Rows {
         let mut more = PerRoom::<isize>::default();
         for Written { index, write, .. } in &writes {
             let Some(place) = places.get(*index) else { continue };
-            match (write, self.find(place.key)) {
-                (Write::Put { .. }, None) => *more.get_mut(Room::of(place.key)) += 1,
-                (Write::Delete, Some(_)) => *more.get_mut(Room::of(place.key)) -= 1,
+            match (write, self.find(*place)) {
+                (Write::Put { .. }, None) => *more.get_mut(Room::of(*place)) += 1,
+                (Write::Delete, Some(_)) => *more.get_mut(Room::of(*place)) -= 1,
                 _ => {}
             }
         }
@@ -308,7 +299,7 @@ impl Rows {
             }
         }
         for Written { index, write, weight } in writes {
-            let Some(Place { key, .. }) = places.get(index) else { continue };
+            let Some(key) = places.get(index) else { continue };
             match write {
                 Write::Put { value, ttl } => self.put(*key, value, now, ttl, weight),
                 Write::Delete => self.tables.get_mut(Room::of(*key)).delete(*key),

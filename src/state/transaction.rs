@@ -76,8 +76,8 @@ pub(crate) const NEVER_DISPLACED: u8 = u8::MAX;
 pub(crate) struct Opened<'a> {
     /// The stored value, if there is a row.
     pub(crate) value: Option<&'a [u8]>,
-    /// Whether other keys are counted in this row too.
-    pub(crate) shared: bool,
+    /// The key under which it is stored: the row's own, or that of a row which several keys share.
+    pub(crate) stored_at: StateKey,
 }
 
 impl<'a> Transaction<'a> {
@@ -109,7 +109,13 @@ impl<'a> Transaction<'a> {
 
     /// Whether other keys are counted in the row of this key too.
     pub(crate) fn is_shared<R>(&self, key: RowKey<R>) -> Result<bool, BoxError> {
-        Ok(self.find(key)?.shared)
+        Ok(self.stored_at(key)? != key)
+    }
+
+    /// The key under which the row is stored, which may be that of a shared row. A later transaction
+    /// over it meets the same row, also if there is room for one of the first key's own by then.
+    pub(crate) fn stored_at<R>(&self, key: RowKey<R>) -> Result<RowKey<R>, BoxError> {
+        Ok(RowKey { key: self.find(key)?.stored_at, row: PhantomData })
     }
 
     /// Writes a row with this TTL, which counts from the commit. At most once for each key.
@@ -185,6 +191,10 @@ pub(crate) enum Backend {
 }
 
 impl State {
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.backend, Backend::Local(_))
+    }
+
     /// Runs a step over the rows under these keys, and commits what it wrote. The step runs again
     /// if a row that it writes has changed since it was loaded, so it must depend on nothing but
     /// its transaction.
@@ -344,9 +354,10 @@ impl State {
             held.load(store, &keys, self).await?;
             let rows: Vec<Option<&Row>> = keys.iter().map(|key| held.row(key)).collect();
             let (output, mut writes) = {
-                let opened = rows
-                    .iter()
-                    .map(|row| Opened { value: row.map(|row| &*row.value), shared: false });
+                let opened = keys.iter().zip(&rows).map(|(key, row)| Opened {
+                    value: row.map(|row| &*row.value),
+                    stored_at: *key,
+                });
                 let mut tx = Transaction::new(held.now(&*self.clock), &keys, opened.collect());
                 (step(&mut tx)?, tx.into_writes())
             };
@@ -601,7 +612,8 @@ mod tests {
         let (key, now) = (subject(&memory, "alice"), Timestamp::from_unix_seconds(0));
         for (value, writes) in [(None, 0), (Some(&b"value"[..]), 1)] {
             let keys = [key.into()];
-            let mut tx = Transaction::new(now, &keys, vec![Opened { value, shared: false }]);
+            let mut tx =
+                Transaction::new(now, &keys, vec![Opened { value, stored_at: key.into() }]);
             tx.delete(key).unwrap();
             assert_eq!(tx.into_writes().len(), writes);
         }

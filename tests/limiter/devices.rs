@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use password_grant::limiter::{AttemptCount, LimitKey};
 use password_grant::{
-    AttemptLimits, BoxError, Login, LoginAttempt, RequestContext, UserAuthenticator, async_trait,
+    AttemptLimits, BoxError, Login, LoginAttempt, Rejection, RequestContext, UserAuthenticator,
+    async_trait,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -327,5 +328,94 @@ proptest! {
                 assert!(within <= 200 + 96, "{within}");
             }
         });
+    }
+}
+
+/// A table that tells `jose` and `josé` apart, whose names are counted as one: the owner of the one
+/// has no places of their own from which to guess at the other.
+#[tokio::test]
+async fn a_place_is_known_for_one_of_two_names_that_are_counted_as_one() {
+    let accented = |attempt: &LoginAttempt<'_>| {
+        Ok(match (attempt.username(), attempt.password().expose()) {
+            ("josé", "wonderland") => Login::accepted("owner"),
+            ("jose", "hatter") => Login::accepted("mallory"),
+            _ => Login::rejected(Rejection::WrongPassword),
+        })
+    };
+    for state in EITHER {
+        let world = World::with_clock(Users::who(accented), state);
+        let home = from(HOME);
+        let owner = form_of("jos%C3%A9", "wonderland");
+        post(&world.grant, &home, &owner).await.is_granted();
+        // Mallory's successes clear the failures in a row of the name that is counted as hers, and
+        // those of the day stay.
+        let mut judged = 0;
+        for host in 0..400 {
+            let here = from(&format!("2001:db8:0:{host:x}::1"));
+            post(&world.grant, &here, &form_of("jose", "hatter")).await;
+            for guess in 0..10 {
+                let guess = form_of("jos%C3%A9", &format!("guess{guess}"));
+                judged += usize::from(post(&world.grant, &here, &guess).await.status == 400);
+            }
+        }
+        assert!(judged <= 200, "{judged}");
+        post(&world.grant, &home, &owner).await.is_granted();
+    }
+}
+
+/// However many attempts are left open at however many known origins, the owner can log in.
+#[tokio::test]
+async fn attempts_that_are_left_open_everywhere_keep_nobody_out() {
+    for state in EITHER {
+        let clock = standing();
+        let grant = engine(HangsUp, clock.clone(), |builder| state(builder, &clock));
+        let home = from(HOME);
+        post(&grant, &home, GOOD).await.is_granted();
+        for origin in 1..20 {
+            let here = from(&format!("198.51.100.{origin}"));
+            post(&grant, &here, GOOD).await.is_granted();
+            for _ in 0..20 {
+                for _ in 0..BURST - 1 {
+                    let form = GOOD.replace("wonderland", "hang");
+                    let mut dropped = Box::pin(post(&grant, &here, &form));
+                    let _ = futures_util::poll!(&mut dropped);
+                }
+                post(&grant, &here, GOOD).await;
+            }
+            post(&grant, &home, GOOD).await.is_granted();
+        }
+    }
+}
+
+/// Users who never judge the password `hang`.
+struct HangsUp;
+
+#[async_trait]
+impl UserAuthenticator for HangsUp {
+    async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
+        match attempt.password().expose() {
+            "hang" => std::future::pending().await,
+            _ => Ok(Login::accepted("user-1")),
+        }
+    }
+}
+
+/// An origin that a log-out has ended stays unknown for as long as any origin may be known.
+#[tokio::test]
+async fn an_origin_does_not_outlive_the_log_out_that_has_ended_it() {
+    let day = Duration::from_secs(86_400);
+    let world = World::with(Users::default(), |builder| {
+        builder.attempt_limits(AttemptLimits::default().known_origins(400 * day))
+    });
+    let thief = from("203.0.113.9");
+    post(&world.grant, &thief, GOOD).await.is_granted();
+    world.clock.advance(Duration::from_secs(1));
+    world.grant.log_out_everywhere(&"user-1".into(), &thief).await.unwrap();
+    for days in [0, 368, 31] {
+        world.clock.advance(days * day);
+        for _ in 0..BURST {
+            post(&world.grant, &from("198.51.100.1"), &wrong()).await.is(400, "invalid_grant");
+        }
+        post(&world.grant, &thief, &wrong()).await.is(429, "temporarily_unavailable");
     }
 }

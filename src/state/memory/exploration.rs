@@ -115,7 +115,7 @@ fn explore(capacity: usize, actions: Vec<Action>) {
             Action::Delete(purpose, id) => {
                 let key = key_of(&keys, (purpose, id));
                 reference.0.remove(&key);
-                let places = [Place { key, shared: false }];
+                let places = [key];
                 let delete = Written { index: 0, write: Write::Delete, weight: 0 };
                 rows.write(&[key], &places, vec![delete], now, capacity).unwrap();
             }
@@ -135,10 +135,10 @@ fn explore(capacity: usize, actions: Vec<Action>) {
                 let accounts = [Room::Accounts];
                 reference.follow(&rows, &keys, &accounts, now);
                 for (key, place) in keys.iter().zip(&places) {
-                    assert!(place.shared || place.key == *key);
+                    assert!(place == key || place.is_overflow_row());
                     let is_there = reference.alive(*key, now).is_some();
                     assert_eq!(rows.get(*key, now).is_some(), is_there);
-                    assert!(!place.shared || !is_there, "a row of its own is read");
+                    assert!(!place.is_overflow_row() || !is_there, "a row of its own is read");
                 }
                 let write = |(index, put): (usize, &Option<Put>)| {
                     let (weight, ttl, value) = (*put)?;
@@ -146,15 +146,16 @@ fn explore(capacity: usize, actions: Vec<Action>) {
                     Some(Written { index, write: Write::Put { value: vec![value], ttl }, weight })
                 };
                 let writes: Vec<_> = puts.iter().enumerate().filter_map(write).collect();
-                let is_new = |place: &Place| rows.find(place.key).is_none();
+                let is_new = |place: &StateKey| rows.find(*place).is_none();
                 let written = places.iter().zip(&puts).filter(|(_, put)| put.is_some());
                 let new: Vec<Room> = written
                     .filter(|(place, _)| is_new(place))
-                    .map(|(place, _)| Room::of(place.key))
+                    .map(|(place, _)| Room::of(*place))
                     .collect();
                 if rows.write(&keys, &places, writes, now, capacity).is_ok() {
                     for ((key, place), put) in keys.iter().zip(&places).zip(&puts) {
-                        let Some((weight, ttl, value)) = put.filter(|_| !place.shared) else {
+                        let Some((weight, ttl, value)) = put.filter(|_| !place.is_overflow_row())
+                        else {
                             continue;
                         };
                         let end = now.plus(Duration::from_millis(ttl.into()));
@@ -250,7 +251,7 @@ fn the_rows_of_a_transaction_do_not_make_room_for_it() {
 
 fn write(rows: &mut Rows, writes: &[(StateKey, Write)], capacity: Capacity) -> bool {
     let keys: Vec<_> = writes.iter().map(|(key, _)| *key).collect();
-    let places: Vec<_> = keys.iter().map(|key| Place { key: *key, shared: false }).collect();
+    let places = keys.clone();
     let written = writes.iter().enumerate().map(|(index, (_, write))| Written {
         index,
         write: write.clone(),
@@ -286,7 +287,7 @@ fn several_new_names_at_once_do_not_exceed_the_room() {
     // Room for two names.
     let now = Timestamp::from_unix_seconds(1_800_000_000);
     let places = Rows::default().places(&names, now, Capacity(6));
-    let shared: Vec<_> = places.iter().map(|place| place.shared).collect();
+    let shared: Vec<_> = places.iter().map(|place| place.is_overflow_row()).collect();
     assert_eq!(shared, [false, false, true]);
 }
 
