@@ -1,5 +1,6 @@
 //! The store is bounded: names without number take no more rows than there is room for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use password_grant::limiter::LimitKey;
@@ -7,13 +8,14 @@ use password_grant::state::{InMemoryState, StateSecret};
 use password_grant::testing::{InMemoryClients, InMemoryTokens};
 use password_grant::token::OpaqueIssuer;
 use password_grant::{
-    AttemptLimits, Client, ClientAuthentication, ClientSecret, Environment, Grant, Login,
-    PasswordGrant, Rejection, RequestContext,
+    AttemptLimits, BoxError, Client, ClientAuthentication, ClientSecret, Environment, Grant, Login,
+    LoginAttempt, PasswordGrant, Rejection, RequestContext, UserAuthenticator, async_trait,
 };
+use tokio::sync::Semaphore;
 
 use crate::common::{GOOD, ISSUER, Users, World};
 use crate::support::{
-    ALICE, BURST, HOME, Waits, count, form_of, from, post, post_as, post_as_mobile, secret,
+    ALICE, BURST, HOME, Waits, count, engine, form_of, from, post, post_as, post_as_mobile, secret,
     standing, world_over, wrong,
 };
 
@@ -272,4 +274,53 @@ async fn a_client_registered_for_another_method_is_counted_too() {
             .is(401, "invalid_client");
     }
     post_as(&grant, &from(HOME), ("poster", "poster-secret"), GOOD).await.waits(1_200);
+}
+
+/// A login that was counted in the row which names share is settled there, though there is room for
+/// a row of its own by then.
+#[tokio::test]
+async fn what_was_counted_in_a_shared_row_is_settled_there() {
+    let (clock, gate) = (standing(), Arc::new(Semaphore::new(1_000)));
+    let state = InMemoryState::new().capacity(64);
+    let state = state.environment(&Environment::new().clock(clock.clone()));
+    let users = Gated(gate.clone());
+    let grant = engine(users, clock, |builder| builder.state(state.clone()));
+    let nowhere = RequestContext::new();
+    let fill = async |number: usize| {
+        for _ in 0..BURST {
+            let form = form_of(&format!("name{number}"), "wrong");
+            post(&grant, &nowhere, &form).await.is(400, "invalid_grant");
+        }
+    };
+    for number in 0..24 {
+        fill(number).await;
+    }
+    let stranger = LimitKey::Account { username: "stranger" };
+    for _ in 0..2 * BURST {
+        gate.forget_permits(usize::MAX);
+        let owner = form_of("owner", "right");
+        let mut login = Box::pin(post(&grant, &nowhere, &owner));
+        assert!(futures_util::poll!(&mut login).is_pending());
+        assert_eq!(count(&grant, stranger, &nowhere).await.in_window, 1);
+        let name0 = LimitKey::Account { username: "name0" };
+        grant.reset_attempts(name0, &nowhere).await.unwrap();
+        gate.add_permits(1_000);
+        login.await.is_granted();
+        fill(0).await;
+        assert_eq!(count(&grant, stranger, &nowhere).await.in_window, 0);
+    }
+}
+
+/// Users who are judged as long as a test lets them through. The password `right` is right.
+struct Gated(Arc<Semaphore>);
+
+#[async_trait]
+impl UserAuthenticator for Gated {
+    async fn authenticate(&self, attempt: LoginAttempt<'_>) -> Result<Login, BoxError> {
+        self.0.acquire().await?.forget();
+        Ok(match attempt.password().expose() {
+            "right" => Login::accepted("user"),
+            _ => Login::rejected(Rejection::WrongPassword),
+        })
+    }
 }

@@ -79,6 +79,22 @@ async fn failures_from_a_network_deny_only_who_has_failed() {
     }
 }
 
+/// Two readings of one Basic header may be clients that share a count: it is counted once.
+#[tokio::test]
+async fn identifiers_that_share_a_count_are_counted_once() {
+    for state in EITHER {
+        let world = World::with_clock(Users::default(), state);
+        // Of so many identifiers with two readings, some share a group with their other reading.
+        for number in 0..2_000 {
+            let home = from(&format!("2001:db8:{number:x}::1"));
+            let guess = (&*format!("client+{number}"), "guess");
+            post_as(&world.grant, &home, guess, GOOD).await.is(401, "invalid_client");
+            let client = LimitKey::Client { client_id: &format!("client+{number}") };
+            assert_eq!(count(&world.grant, client, &home).await.in_window, 1);
+        }
+    }
+}
+
 /// A client over its limit is refused before it is looked up.
 #[tokio::test]
 async fn a_client_that_waits_costs_no_look_up() {
@@ -166,6 +182,17 @@ async fn a_web_backend_has_a_limit_of_its_own_at_its_address() {
             post("till", &typo(500 + number)).await.is(400, "invalid_grant");
         }
         post("till", GOOD).await.waits(1_200);
+        // In another tenant it is another count, which an administrator can look at and reset.
+        let elsewhere = home.clone().with_tenant("other");
+        let till = ("till", "shop-secret");
+        post_as(&world.grant, &elsewhere, till, &typo(600)).await.is(400, "invalid_grant");
+        let backend = LimitKey::WebBackend { client_id: "till" };
+        assert_eq!(count(&world.grant, backend, &home).await.in_window, 5);
+        assert_eq!(count(&world.grant, backend, &elsewhere).await.in_window, 1);
+        world.grant.reset_attempts(backend, &home).await.unwrap();
+        post("till", &typo(505)).await.is(400, "invalid_grant");
+        let public = LimitKey::WebBackend { client_id: "app" };
+        assert_eq!(world.grant.attempts(public, &home).await.unwrap(), None);
         // A public client is whoever says so, and gets nothing by it.
         for number in 0..300 {
             let form = format!("{}&client_id=app", typo(1_000 + number));

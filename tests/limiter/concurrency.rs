@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::future::{FusedFuture, FutureExt, join_all};
@@ -216,6 +216,37 @@ async fn whoever_waits_while_the_origin_becomes_known_goes_on_waiting_there_in_o
     }
     assert_eq!(answered, 10, "without that any time has passed");
     assert_eq!(*users.judged.lock().unwrap(), Vec::from_iter(0..10));
+}
+
+/// Whoever waits is called when the request before them is dropped, however long a pause would be.
+#[tokio::test]
+async fn whoever_waits_is_called_when_the_request_before_them_is_dropped() {
+    let clock = standing();
+    let limits = AttemptLimits::default().burst(2);
+    let gate = Arc::new(Semaphore::new(0));
+    let users = Gated { gate: gate.clone(), judged: Arc::default() };
+    let grant = engine(users, clock, |builder| builder.attempt_limits(limits.clone()));
+    let nowhere = RequestContext::new();
+    let mut context = Context::from_waker(Waker::noop());
+    let ask = || Box::pin(post(&grant, &nowhere, GOOD));
+    let [mut first, mut second, mut third] = [ask(), ask(), ask()];
+    for asked in [&mut first, &mut second, &mut third] {
+        assert!(asked.as_mut().poll(&mut context).is_pending());
+    }
+    let woken = Arc::new(Woken(AtomicUsize::new(0)));
+    let waker = Waker::from(woken.clone());
+    assert!(third.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(first);
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+}
+
+/// Counts how often it is woken.
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// Users who are judged when a test lets one through, and which remember in what order.

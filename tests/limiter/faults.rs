@@ -14,7 +14,7 @@ use password_grant::{
 use crate::common::fakes::{FaultyStore, StoreFault};
 use crate::common::{Answer, FORM, GOOD, Users, World, noon};
 use crate::support::{
-    ALICE, BURST, HOME, Never, Waits, count, engine, from, post, post_as, secret, standing,
+    ALICE, BURST, HOME, Never, Waits, count, engine, form_of, from, post, post_as, secret, standing,
 };
 
 fn over(store: Arc<FaultyStore>) -> World {
@@ -256,4 +256,18 @@ async fn a_clock_that_is_set_back_changes_no_wait() {
     guess().await.waits(1_200);
     world.clock.advance(Duration::from_secs(1_200));
     guess().await.is(401, "invalid_client");
+
+    // An address too: what denies is dated anew once, and not at each attempt.
+    let world = World::with(Users::default(), |builder| {
+        builder.attempt_limits(AttemptLimits::default().source(2, Duration::from_secs(600)))
+    });
+    for name in ["bob", "carol"] {
+        post(&world.grant, &home, &form_of(name, "wrong")).await.is(400, "invalid_grant");
+    }
+    world.clock.set(noon().minus(year));
+    for waits in [1_200, 600, 1] {
+        post(&world.grant, &home, GOOD).await.waits(waits);
+        let span = if waits == 1_200 { 600 } else { 599 };
+        world.clock.advance(Duration::from_secs(span));
+    }
 }
