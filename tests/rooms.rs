@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use password_grant::assertion::{AssertionKey, ClientAssertion};
 use password_grant::jose::JwkSet;
+use password_grant::limiter::{AttemptCount, LimitKey};
 use password_grant::state::InMemoryState;
 use password_grant::testing::ManualClock;
 use password_grant::{
@@ -140,6 +141,10 @@ async fn a_room_that_is_full_of_sessions_refuses_new_sessions_alone() {
     small.signs("signer").await.is_granted();
     assert_eq!(small.revokes("erin").await.status, 200);
     small.login(OFFLINE, "frank").await.is(503, "temporarily_unavailable");
+    // That there is no room is no fault of the login.
+    let frank = LimitKey::Account { username: "frank" };
+    let counted = small.sessions.world.grant.attempts(frank, &RequestContext::new()).await;
+    assert_eq!(counted.unwrap(), Some(AttemptCount::default()));
     // What is left of the two sessions that were ended is removed after a minute.
     small.clock.advance(Duration::from_secs(61));
     small.login(OFFLINE, "frank").await.is_granted();

@@ -311,6 +311,9 @@ async fn an_attempt_that_was_given_up_or_that_panicked_is_a_failure() {
         assert!(request);
     }
     assert_eq!(count(&grant, ALICE, &RequestContext::new()).await.failures, 10);
+    // They are settled, so nobody waits for them.
+    let refused = post(&grant, &RequestContext::new(), GOOD).now_or_never();
+    refused.unwrap().waits(1);
 
     let world = World::of(Users::who(|_| panic!("on purpose")));
     for _ in 0..BURST {

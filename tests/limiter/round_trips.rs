@@ -141,6 +141,61 @@ async fn right_logins_from_one_address_write_no_row_of_each_other() {
     }
 }
 
+/// Transactions of one process over one row take turns, and each goes on from what the one before
+/// it has written: as many logins of one user at once as are judged at once never conflict.
+#[tokio::test]
+async fn logins_of_one_user_at_once_are_never_in_conflict_in_one_process() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+    use password_grant::state::{Change, Commit, InMemoryState, Loaded, StateKey, StateStore};
+    use password_grant::{BoxError, async_trait};
+
+    /// Other requests come in between before and after each call.
+    #[derive(Default)]
+    struct Yielding {
+        store: InMemoryState,
+        conflicts: AtomicUsize,
+        calls: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl StateStore for Yielding {
+        async fn load(&self, keys: &[StateKey]) -> Result<Loaded, BoxError> {
+            self.calls.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            let loaded = self.store.load(keys).await;
+            tokio::task::yield_now().await;
+            loaded
+        }
+
+        async fn commit(&self, changes: &[Change]) -> Result<Commit, BoxError> {
+            self.calls.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            let commit = self.store.commit(changes).await?;
+            tokio::task::yield_now().await;
+            if let Commit::Conflict { .. } = commit {
+                self.conflicts.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(commit)
+        }
+    }
+
+    let store = Arc::new(Yielding::default());
+    let build = |builder: PasswordGrantBuilder| builder.shared_state(store.clone(), secret());
+    let sessions = Sessions::over(Users::default(), |refresh| refresh, build);
+    let (grant, home) = (&sessions.world.grant, from("192.0.2.1"));
+    let plain = OFFLINE.replace("+offline_access", "");
+    let login = || post_as(grant, &home, ("app", "app-secret"), &plain);
+    login().await.is_granted();
+    let before = store.calls.load(Ordering::SeqCst);
+    for answer in join_all((0..10).map(|_| login())).await {
+        answer.is_granted();
+    }
+    assert_eq!(store.conflicts.load(Ordering::SeqCst), 0);
+    assert_eq!(store.calls.load(Ordering::SeqCst) - before, 10 * 3);
+}
+
 /// The limits of the host are the same ones over a store that is shared.
 #[tokio::test]
 async fn a_refusal_by_the_address_is_one_round_trip_too() {
