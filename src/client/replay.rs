@@ -21,10 +21,28 @@ pub(crate) enum Use {
     Full,
 }
 
-/// Number of rows in which the used values of an owner are counted. All requests of an owner would
-/// write the same row otherwise, of which a store that several instances share commits one after
-/// the other.
-pub(crate) const PARTS: u8 = 16;
+/// How many used values of one owner are remembered, and in how many rows they are counted. With one
+/// row, all requests of an owner would write it, and a store that several instances share would
+/// commit them one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UseQuota {
+    parts: u8,
+    of_each_part: u64,
+}
+
+impl UseQuota {
+    const MOST_PARTS: u8 = 64;
+    /// A part has room for so many values at least. With fewer, chance would fill a part long before
+    /// the others.
+    const SMALLEST_PART: u64 = 64;
+
+    /// A quota of so many values, rounded up to a multiple of the number of parts.
+    pub(crate) fn new(most: u64) -> Self {
+        let parts = most / Self::SMALLEST_PART;
+        let parts = u8::try_from(parts).unwrap_or(u8::MAX).clamp(1, Self::MOST_PARTS);
+        Self { parts, of_each_part: most.div_ceil(parts.into()) }
+    }
+}
 
 /// Whose values are counted together.
 #[derive(Clone, Copy)]
@@ -45,11 +63,11 @@ pub(crate) struct UseKeys {
 impl UseKeys {
     /// The part follows from the key of the value, which is a keyed digest. So nobody can choose
     /// values of one part without the secret.
-    pub(crate) fn new(keys: &Keys, owner: Owner<'_>, value: &str) -> Self {
+    pub(crate) fn new(keys: &Keys, quota: UseQuota, owner: Owner<'_>, value: &str) -> Self {
         let [issuer, tenant, client] =
             [owner.issuer, owner.tenant, owner.client].map(str::as_bytes);
         let value = keys.row(Purpose::Assertion, &[issuer, tenant, client, value.as_bytes()]);
-        let part = StateKey::from(value).group() % PARTS;
+        let part = StateKey::from(value).group() % quota.parts;
         let count = keys.row(Purpose::AssertionCount, &[issuer, tenant, client, &[part]]);
         Self { value, count }
     }
@@ -59,21 +77,21 @@ impl UseKeys {
     }
 }
 
-/// Uses a value and remembers it until `end` (milliseconds since 1970). A part of an owner's values
-/// has room for `most` that are remembered. A value that was used before is `Seen` even if there is
-/// no room for more.
+/// Uses a value and remembers it until `end` (milliseconds since 1970), if there is room for it in
+/// the `quota` of its owner. A value that was used before is `Seen` even if there is no room for
+/// more.
 pub(crate) fn use_once(
     tx: &mut Transaction<'_>,
     keys: UseKeys,
     end: u64,
-    most: u64,
+    quota: UseQuota,
 ) -> Result<Use, BoxError> {
     if tx.contains(keys.value)? {
         return Ok(Use::Seen);
     }
     let (mut alive, now) = (tx.get(keys.count)?.unwrap_or_default(), tx.now().unix_millis());
     alive.forget(now);
-    if alive.count() >= most {
+    if alive.count() >= quota.of_each_part {
         return Ok(Use::Full);
     }
     let last = alive.add(end);
@@ -167,7 +185,7 @@ mod tests {
             let end = self.clock.now().plus(Duration::from_secs(seconds)).unix_millis();
             let value = self.keys.row(Purpose::Assertion, &[&id.to_le_bytes()]);
             let keys = UseKeys { value, count: self.keys.row(Purpose::AssertionCount, &[]) };
-            self.state.run(&keys.both(), |tx| use_once(tx, keys, end, most)).unwrap()
+            self.state.run(&keys.both(), |tx| use_once(tx, keys, end, UseQuota::new(most))).unwrap()
         }
     }
 
@@ -209,6 +227,24 @@ mod tests {
     }
 
     const OWNER: Owner<'static> = Owner { issuer: "i", tenant: "t", client: "c" };
+    const QUOTA: UseQuota = UseQuota { parts: 64, of_each_part: 1_563 };
+
+    #[test]
+    fn a_quota_is_exact_if_it_is_small_and_is_counted_in_64_parts_if_it_is_large() {
+        for (most, parts, of_each_part) in [
+            (0, 1, 0),
+            (1, 1, 1),
+            (127, 1, 127),
+            (128, 2, 64),
+            (1_000, 15, 67),
+            (4_096, 64, 64),
+            (100_000, 64, 1_563),
+            (u64::MAX, 64, u64::MAX / 64 + 1),
+        ] {
+            assert_eq!(UseQuota::new(most), UseQuota { parts, of_each_part }, "{most}");
+        }
+        assert_eq!(UseQuota::new(100_000), QUOTA);
+    }
 
     fn keys() -> Keys {
         Keys::Shared(StateSecret::new([7; 32]).unwrap())
@@ -254,8 +290,8 @@ mod tests {
             turns: crate::state::turns::Turns::default(),
         };
         let uses = values.iter().map(async |value| {
-            let keys = UseKeys::new(&state.keys, OWNER, value);
-            state.run(&keys.both(), |tx| use_once(tx, keys, u64::MAX, 100)).await.unwrap()
+            let keys = UseKeys::new(&state.keys, QUOTA, OWNER, value);
+            state.run(&keys.both(), |tx| use_once(tx, keys, u64::MAX, QUOTA)).await.unwrap()
         });
         assert!(join_all(uses).await.into_iter().all(|used| used == Use::First));
         store.conflicts.load(Ordering::SeqCst)
@@ -264,10 +300,13 @@ mod tests {
     #[tokio::test]
     async fn requests_of_one_client_at_once_conflict_only_within_a_part() {
         let mut parts: HashMap<StateKey, Vec<String>> = HashMap::new();
-        for value in (0..400).map(|number| number.to_string()) {
-            parts.entry(UseKeys::new(&keys(), OWNER, &value).count.into()).or_default().push(value);
+        for value in (0..1_000).map(|number| number.to_string()) {
+            parts
+                .entry(UseKeys::new(&keys(), QUOTA, OWNER, &value).count.into())
+                .or_default()
+                .push(value);
         }
-        assert_eq!(parts.len(), usize::from(PARTS));
+        assert_eq!(parts.len(), 64);
         let one_of_each: Vec<_> = parts.values().map(|values| values[0].clone()).collect();
         assert_eq!(conflicts(&one_of_each).await, 0);
         let two_of_one = &parts.values().next().unwrap()[..2];
@@ -278,7 +317,7 @@ mod tests {
     fn each_owner_has_rows_of_its_own() {
         let rows = |owner: Owner<'_>| -> HashSet<StateKey> {
             let values = (0..200).map(|number| number.to_string());
-            values.flat_map(|value| UseKeys::new(&keys(), owner, &value).both()).collect()
+            values.flat_map(|value| UseKeys::new(&keys(), QUOTA, owner, &value).both()).collect()
         };
         let others = [
             Owner { issuer: "j", ..OWNER },

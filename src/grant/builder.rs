@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::client::authenticate::UsedAssertions;
 use crate::client::jwks::PublishedKeys;
+use crate::client::replay::UseQuota;
 use crate::client::{AuthenticationMethod, ClientStore, JwksSource};
 use crate::endpoint::metadata::{Endpoints, Metadata, is_reserved_metadata};
 use crate::environment::{Environment, RandomnessError};
@@ -230,10 +231,10 @@ impl PasswordGrantBuilder {
     /// most a quarter of the room that an [`InMemoryState`] has for assertions: 32,768 unless its
     /// capacity is set.
     ///
-    /// The number is counted in sixteen parts, to which assertions belong by a digest of their
-    /// `jti`. Each has room for a sixteenth, rounded up. So a client may get 503 for some of its
-    /// assertions shortly before it reaches the number as a whole, and a number below sixteen
-    /// counts as sixteen.
+    /// A number of 128 or more is counted in several parts, to which assertions belong by a digest of
+    /// their `jti`, so that requests of one client rarely wait for each other: 64 parts for the
+    /// default. A client may then get 503 for some of its assertions shortly before it reaches the
+    /// number as a whole.
     pub fn max_assertions_per_client(mut self, of_each_client: u64) -> Self {
         self.max_assertions_per_client = of_each_client;
         self
@@ -404,7 +405,10 @@ impl PasswordGrantBuilder {
             grants,
             revocations,
             limiter,
-            used_assertions: UsedAssertions { state: state.clone(), most: max_assertions },
+            used_assertions: UsedAssertions {
+                state: state.clone(),
+                quota: UseQuota::new(max_assertions),
+            },
             state,
             published,
             token_ids: TokenIds::new(&*settings.environment.randomness)?,

@@ -195,6 +195,7 @@ mod tests {
     use super::*;
     use crate::client::authenticate::UsedAssertions;
     use crate::client::authenticate::assertion::Expectations;
+    use crate::client::replay::UseQuota;
     use crate::client::{ClientAuthentication, InMemoryClients};
     use crate::environment::SystemRandom;
     use crate::state::test_support::TestState;
@@ -247,7 +248,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             turns: crate::state::turns::Turns::default(),
         };
-        let used = UsedAssertions { state: Arc::new(state), most: 1 };
+        let used = UsedAssertions { state: Arc::new(state), quota: UseQuota::new(1) };
         let context = RequestContext::new();
         for id in ["unknown", "known", "expired", "disabled", "post", "slow", "public"] {
             let slow = Counting::default();

@@ -13,7 +13,7 @@ use crate::client::authenticate::assertion::jwt::{
 use crate::client::authenticate::basic::Basic;
 use crate::client::authenticate::{AuthenticatedClient, Authenticator};
 use crate::client::jwks::Freshness;
-use crate::client::replay::{Owner, PARTS, Use, UseKeys, use_once};
+use crate::client::replay::{Owner, Use, UseKeys, UseQuota, use_once};
 use crate::client::{
     AssertionCompatibility, AssertionKeys, AuthenticationMethod, Client, ClientAuthentication,
 };
@@ -196,17 +196,15 @@ impl Authenticator<'_> {
 /// The assertions that were used. Each is valid for one request (RFC 7523 section 3).
 pub(crate) struct UsedAssertions {
     pub(crate) state: Arc<State>,
-    /// How many used assertions of one client are remembered at once. Each part of them has room
-    /// for its share of this, rounded up.
-    pub(crate) most: u64,
+    /// How many used assertions of one client are remembered at once.
+    pub(crate) quota: UseQuota,
 }
 
 impl UsedAssertions {
     async fn once(&self, owner: Owner<'_>, verified: &VerifiedAssertion) -> Result<Use, BoxError> {
-        let keys = UseKeys::new(&self.state.keys, owner, &verified.id);
+        let keys = UseKeys::new(&self.state.keys, self.quota, owner, &verified.id);
         let end = verified.end.plus(DEPLOYMENT_SKEW).unix_millis();
-        let most = self.most.div_ceil(PARTS.into());
-        let step = |tx: &mut Transaction<'_>| use_once(tx, keys, end, most);
+        let step = |tx: &mut Transaction<'_>| use_once(tx, keys, end, self.quota);
         let mut held = HeldRows::default();
         self.state.run_in_turn(&mut held, keys.count.into(), &keys.both(), step).await
     }
