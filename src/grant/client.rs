@@ -8,6 +8,7 @@ use crate::client::{AuthenticatedClient, Grant};
 use crate::error::{ClientFault, Reason, ServerFault};
 use crate::event::{Event, EventKind};
 use crate::grant::engine::Engine;
+use crate::limiter::ClaimedClient;
 use crate::refusal::{OrFault, Refusal};
 use crate::request::{Parameter, TokenRequest};
 use crate::state::StateKey;
@@ -33,13 +34,13 @@ impl Engine {
         let Some(limiter) = self.limiter.as_ref().filter(|_| credential.can_be_guessed()) else {
             return authenticator.authenticate(&credential).await;
         };
+        let claimed = limiter.claimed_clients(credential.client_ids(), context);
         let ahead = || {
-            let mut rows = limiter.client_rows(credential.client_ids(), context);
-            rows.extend(self.rows_ahead(request));
-            rows
+            let rows = claimed.iter().flat_map(ClaimedClient::rows);
+            rows.chain(self.rows_ahead(request)).collect()
         };
         self.state.hold(held, ahead).await.or_fault(ServerFault::StateStore)?;
-        limiter.check_client(credential.client_ids(), context, held).await?;
+        limiter.check_client(&claimed, held).await?;
         let authenticated = authenticator.authenticate(&credential).await;
         if let Err(refusal) = &authenticated
             && let Reason::Client(fault) = refusal.reason()
@@ -47,7 +48,7 @@ impl Engine {
             if let (ClientFault::Secret, Some(registered)) = (fault, refusal.client_id()) {
                 limiter.wrong_secret(registered, context);
             }
-            let counted = limiter.client_failed(credential.client_ids(), context, held).await;
+            let counted = limiter.client_failed(&claimed, held).await;
             if let Err(uncounted) = counted {
                 // The answer is the server fault, which must not hide what was refused.
                 self.observe(&Event { context: Some(context), ..refusal.event() });

@@ -71,24 +71,35 @@ impl AccountRow {
         self.origins.iter().find(|origin| origin.digest == *digest)
     }
 
-    pub(super) fn bucket(&self, charged: ChargedTo) -> Option<&Bucket> {
-        match charged {
-            ChargedTo::Account => self.bucket.as_ref(),
-            ChargedTo::Origin(digest) => self.origin(&digest)?.bucket.as_ref(),
+    /// Removes a count, to be changed and [set](Self::set_bucket) again.
+    pub(super) fn take_bucket(&mut self, charged: ChargedTo) -> Option<Bucket> {
+        self.slot(charged)?.take()
+    }
+
+    /// Sets a count. Has no effect for an origin that is not in the row.
+    pub(super) fn set_bucket(&mut self, charged: ChargedTo, bucket: Bucket) {
+        if let Some(slot) = self.slot(charged) {
+            *slot = Some(bucket);
         }
     }
 
-    /// Replaces a count. Has no effect for an origin that is not in the row.
-    pub(super) fn set_bucket(&mut self, charged: ChargedTo, bucket: Bucket) {
+    fn slot(&mut self, charged: ChargedTo) -> Option<&mut Option<Bucket>> {
         match charged {
-            ChargedTo::Account => self.bucket = Some(bucket),
+            ChargedTo::Account => Some(&mut self.bucket),
             ChargedTo::Origin(digest) => {
                 let origin = self.origins.iter_mut().find(|origin| origin.digest == digest);
-                if let Some(origin) = origin {
-                    origin.bucket = Some(bucket);
-                }
+                origin.map(|origin| &mut origin.bucket)
             }
         }
+    }
+
+    fn buckets(&self) -> impl Iterator<Item = &Bucket> {
+        self.origins.iter().map(|origin| &origin.bucket).chain([&self.bucket]).flatten()
+    }
+
+    fn buckets_mut(&mut self) -> impl Iterator<Item = &mut Bucket> {
+        let origins = self.origins.iter_mut().map(|origin| &mut origin.bucket);
+        origins.chain([&mut self.bucket]).flatten()
     }
 
     /// Makes an origin known, or known for longer. If there are too many, the one that was used
@@ -157,30 +168,18 @@ impl AccountRow {
     /// Closes the oldest open attempts of the counts that have the most, since every store has to
     /// take the row, however many origins have open attempts.
     fn bound_open(&mut self) {
-        let buckets = self.origins.iter_mut().map(|origin| &mut origin.bucket);
-        let mut buckets: Vec<&mut Bucket> =
-            buckets.chain([&mut self.bucket]).filter_map(Option::as_mut).collect();
-        let mut surplus = buckets
-            .iter()
-            .map(|bucket| bucket.open_attempts())
-            .sum::<usize>()
-            .saturating_sub(Bucket::OPEN);
-        while surplus > 0 {
-            let Some(fullest) = buckets.iter_mut().max_by_key(|bucket| bucket.open_attempts())
-            else {
-                return;
-            };
-            fullest.close_oldest();
-            surplus -= 1;
+        let open: usize = self.buckets().map(Bucket::open_attempts).sum();
+        for _ in Bucket::OPEN..open {
+            let fullest = self.buckets_mut().max_by_key(|bucket| bucket.open_attempts());
+            fullest.into_iter().for_each(Bucket::close_oldest);
         }
     }
 
     /// How much is lost if the row is removed: the failures that it counts. Known origins are a
     /// convenience and weigh nothing. A row that makes somebody wait is kept, whatever the burst is.
     pub(super) fn weight(&self, rule: &Rule) -> u8 {
-        let buckets = self.origins.iter().map(|origin| &origin.bucket).chain([&self.bucket]);
         let failures = |bucket: &Bucket| bucket.failures(rule).max(bucket.in_window());
-        let most = buckets.flatten().map(failures).max().unwrap_or(0);
+        let most = self.buckets().map(failures).max().unwrap_or(0);
         let weight = u8::try_from(most).unwrap_or(u8::MAX).min(NEVER_DISPLACED - 1);
         if most < rule.burst { weight.min(KEPT - 1) } else { weight.max(KEPT) }
     }
@@ -192,8 +191,7 @@ impl Stored for AccountRow {
     const FORM: u8 = 2;
 
     fn size_hint(&self) -> usize {
-        let buckets = self.origins.iter().map(|origin| &origin.bucket).chain([&self.bucket]);
-        8 + 32 * self.origins.len() + buckets.flatten().map(Bucket::size_hint).sum::<usize>()
+        8 + 32 * self.origins.len() + self.buckets().map(Bucket::size_hint).sum::<usize>()
     }
 
     fn encode(&self, bytes: &mut Vec<u8>) {

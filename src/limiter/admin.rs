@@ -37,8 +37,8 @@ impl AttemptLimiter {
             Some((_, CountKey::Account(key, charged))) => {
                 let look = |tx: &Transaction<'_>| {
                     let rule = self.account_rule(tx.is_shared(key)?);
-                    let row = tx.get(key)?.unwrap_or_default();
-                    let Some(mut bucket) = row.bucket(charged).cloned() else {
+                    let mut row = tx.get(key)?.unwrap_or_default();
+                    let Some(mut bucket) = row.take_bucket(charged) else {
                         return Ok(AttemptCount::default());
                     };
                     let now = tx.now().unix_millis();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{LimitKind, Reason, ServerFault};
+use crate::error::{BoxError, LimitKind, Reason, ServerFault};
 use crate::event::Alarm;
 use crate::limiter::failures::{FailureWindows, WindowRule};
 use crate::limiter::keys::ClientKeys;
@@ -13,79 +13,106 @@ use crate::state::transaction::{HeldRows, RowKey, Transaction};
 use crate::types::context::RequestContext;
 use crate::types::identifier::ClientId;
 
+/// A client that a request may mean, and the rows in which its failures are counted.
+pub(crate) struct ClaimedClient<'a> {
+    /// Raw, as the request names it.
+    id: &'a str,
+    keys: ClientKeys,
+}
+
+impl ClaimedClient<'_> {
+    /// The keys of the rows that [`AttemptLimiter::check_client`] reads.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = StateKey> + use<> {
+        self.keys.all()
+    }
+}
+
 impl AttemptLimiter {
-    /// The keys of the rows that [`check_client`](Self::check_client) reads.
-    pub(crate) fn client_rows<'c>(
+    /// The clients that a request may mean, by their identifiers. None if the caller's address is
+    /// not known: nothing is counted then.
+    pub(crate) fn claimed_clients<'a>(
         &self,
-        claimed: impl Iterator<Item = &'c str>,
+        ids: impl Iterator<Item = &'a str>,
         context: &RequestContext,
-    ) -> Vec<StateKey> {
-        let keys = claimed.filter_map(|claimed| self.client_keys(claimed, context));
-        keys.flat_map(ClientKeys::all).collect()
+    ) -> Vec<ClaimedClient<'a>> {
+        let claimed = |id| Some(ClaimedClient { id, keys: self.client_keys(id, context)? });
+        ids.filter_map(claimed).collect()
     }
 
     /// Refuses a client that has failed to authenticate too often from this address, or that has
     /// failed from it at all while too many have failed from its network. A client that has not
-    /// failed from the address is never refused. `claimed` is raw: the identifiers that the request
-    /// may mean.
+    /// failed from the address is never refused.
     ///
     /// # Errors
     ///
     /// 429 if there were too many failures, 503 if the state store fails.
-    pub(crate) async fn check_client<'c>(
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is counted.
+    pub(crate) async fn check_client(
         &self,
-        claimed: impl Iterator<Item = &'c str> + Clone,
-        context: &RequestContext,
+        claimed: &[ClaimedClient<'_>],
         held: &mut HeldRows,
     ) -> Result<(), Refusal> {
         let check = |tx: &mut Transaction<'_>| {
-            let now = tx.now().unix_millis();
-            let failures = |tx: &mut Transaction<'_>, key, rule: &WindowRule| {
-                let Some(mut failures) = tx.get(key)? else { return Ok(None) };
-                if FailureWindows::catch_up(&mut failures, rule, now) {
-                    write_failures(tx, key, &failures, rule)?;
-                }
-                Ok::<_, crate::BoxError>(Some(failures))
-            };
             let mut longest = None;
-            for claimed in claimed.clone() {
-                let Some(keys) = self.client_keys(claimed, context) else { continue };
-                let Some(own) = failures(tx, keys.at_source, &self.client)? else { continue };
-                let at_network = match keys.at_network.filter(|_| own.failures() > 0) {
-                    Some(key) => failures(tx, key, &self.client_network)?,
-                    None => None,
-                };
-                let wait = own
-                    .wait(&self.client, now)
-                    .max(at_network.and_then(|failures| failures.wait(&self.client_network, now)));
-                longest = longest.max(wait.map(|wait| (wait, claimed)));
+            for client in claimed {
+                let wait = self.client_wait(tx, client.keys)?;
+                longest = longest.max(wait.map(|wait| (wait, client.id)));
             }
             Ok(longest)
         };
-        let keys = self.client_rows(claimed.clone(), context);
-        let denied = self.state.run_held(held, Duration::MAX, &keys, check).await;
+        let rows: Vec<StateKey> = claimed.iter().flat_map(ClaimedClient::rows).collect();
+        let denied = self.state.run_held(held, Duration::MAX, &rows, check).await;
         match denied.or_fault(ServerFault::StateStore)? {
-            Some((wait, claimed)) => Err(Refusal::new(Reason::TooManyAttempts(LimitKind::Client))
-                .of_client(&claimed.into())
+            Some((wait, id)) => Err(Refusal::new(Reason::TooManyAttempts(LimitKind::Client))
+                .of_client(&id.into())
                 .retry_after(Duration::from_millis(wait))),
             None => Ok(()),
         }
     }
 
-    /// Counts a failed authentication of a client from this address and its network. `claimed` is
-    /// raw: the identifiers that the request may mean.
+    /// How long a client has to wait at this address, in milliseconds. The failures from its network
+    /// only matter if some are its own.
+    fn client_wait(
+        &self,
+        tx: &mut Transaction<'_>,
+        keys: ClientKeys,
+    ) -> Result<Option<u64>, BoxError> {
+        let now = tx.now().unix_millis();
+        let mut failures = |key, rule| -> Result<Option<FailureWindows>, BoxError> {
+            let Some(mut failures): Option<FailureWindows> = tx.get(key)? else { return Ok(None) };
+            if failures.catch_up(rule, now) {
+                write_failures(tx, key, &failures, rule)?;
+            }
+            Ok(Some(failures))
+        };
+        let Some(own) = failures(keys.at_source, &self.client)? else { return Ok(None) };
+        let at_network = match keys.at_network.filter(|_| own.failures() > 0) {
+            Some(key) => failures(key, &self.client_network)?,
+            None => None,
+        };
+        let network_wait = at_network.and_then(|failures| failures.wait(&self.client_network, now));
+        Ok(own.wait(&self.client, now).max(network_wait))
+    }
+
+    /// Counts a failed authentication of these clients from their address and its network.
     ///
     /// # Errors
     ///
     /// 503 if the state store fails.
-    pub(crate) async fn client_failed<'c>(
+    ///
+    /// # Cancel safety
+    ///
+    /// The failure is counted or not.
+    pub(crate) async fn client_failed(
         &self,
-        claimed: impl Iterator<Item = &'c str> + Clone,
-        context: &RequestContext,
+        claimed: &[ClaimedClient<'_>],
         held: &mut HeldRows,
     ) -> Result<(), Refusal> {
         let mut counted: Vec<(RowKey<FailureWindows>, WindowRule)> = Vec::new();
-        for keys in claimed.filter_map(|claimed| self.client_keys(claimed, context)) {
+        for ClaimedClient { keys, .. } in claimed {
             let at_network = keys.at_network.map(|key| (key, self.client_network));
             for row in [Some((keys.at_source, self.client)), at_network].into_iter().flatten() {
                 // Two identifiers may share a row.
@@ -94,11 +121,11 @@ impl AttemptLimiter {
                 }
             }
         }
-        let keys: Vec<StateKey> = counted.iter().map(|(key, _)| (*key).into()).collect();
+        let rows: Vec<StateKey> = counted.iter().map(|(key, _)| (*key).into()).collect();
         let count = |tx: &mut Transaction<'_>| {
             counted.iter().try_for_each(|(key, rule)| self.count_failure(tx, *key, rule))
         };
-        let failed = self.state.run_held(held, Duration::MAX, &keys, count).await;
+        let failed = self.state.run_held(held, Duration::MAX, &rows, count).await;
         failed.or_fault(ServerFault::StateStore)
     }
 

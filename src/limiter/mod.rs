@@ -36,6 +36,7 @@ pub use crate::limiter::admin::AttemptCount;
 use crate::limiter::alarm::Alarms;
 pub(crate) use crate::limiter::attempt::{Attempt, Judged, judged};
 use crate::limiter::bucket::{Bucket, KeyReservation};
+pub(crate) use crate::limiter::client::ClaimedClient;
 use crate::limiter::failures::{FailureWindows, WindowRule};
 use crate::limiter::keys::AttemptKeys;
 pub use crate::limiter::keys::LimitKey;
@@ -261,22 +262,22 @@ impl AttemptLimiter {
             Err(needed) => return Ok(Reserved::NeedsSubject(needed)),
         };
         let rule = self.account_rule(is_shared);
-        let bucket = row.bucket(to).cloned().unwrap_or_else(|| self.new_bucket(now));
+        let bucket = row.take_bucket(to).unwrap_or_else(|| self.new_bucket(now));
         let mut bucket = ChargedBucket::new(kind_of(to), rule, bucket);
         // Nothing but its own count stands in the way of an attempt from a known origin.
-        let mut places = Vec::new();
+        let mut places = [None, None];
         if to == ChargedTo::Account {
-            for place in keys.places() {
-                let failures = self.failures(tx, place.key)?;
-                places.push((place.key, Place::new(place.kind, place.rule, failures)));
+            for (place, own) in places.iter_mut().zip(keys.places()) {
+                let failures = self.failures(tx, own.key)?;
+                *place = Some((own.key, Place::new(own.kind, own.rule, failures)));
             }
         }
         let count = (stored_at.into(), to);
         let is_in_turn = waiting.is_some_and(|waiting| waiting.is_for(&count));
         let must_queue = !is_in_turn && self.waiters.any(&count);
-        let each_place = places.iter_mut().map(|(_, place)| place);
+        let each_place = places.iter_mut().flatten().map(|(_, place)| place);
         let decision = reserve(now, &mut bucket, each_place, must_queue);
-        for (key, place) in places.iter().filter(|(_, place)| place.set_back) {
+        for (key, place) in places.iter().flatten().filter(|(_, place)| place.set_back) {
             write_failures(tx, *key, &place.failures, &place.rule)?;
         }
         let is_only_failure = bucket.bucket.failures(rule) == 1;
@@ -366,7 +367,7 @@ impl AttemptLimiter {
         let is_there = tx.stored_at(*key)? == *key;
         let mut row = tx.get(*key)?.filter(|_| is_there).unwrap_or_default();
         let mut changed = false;
-        if let Some(mut bucket) = row.bucket(*to).cloned() {
+        if let Some(mut bucket) = row.take_bucket(*to) {
             changed |= bucket.settle(*reserved, judged.outcome, rule);
             settled.locked = bucket.is_locked().then_some(kind_of(*to));
             row.set_bucket(*to, bucket);

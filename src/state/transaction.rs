@@ -118,7 +118,8 @@ impl<'a> Transaction<'a> {
         Ok(RowKey { key: self.find(key)?.stored_at, row: PhantomData })
     }
 
-    /// Writes a row with this TTL, which counts from the commit. At most once for each key.
+    /// Writes a row with this TTL, which counts from the commit. Of several writes of one row, the
+    /// last one is made.
     ///
     /// # Errors
     ///
@@ -156,6 +157,7 @@ impl<'a> Transaction<'a> {
 
     fn write<R>(&mut self, key: RowKey<R>, write: Write, weight: u8) -> Result<(), BoxError> {
         let index = self.index(key)?;
+        self.writes.retain(|earlier| earlier.index != index);
         self.writes.push(Written { index, write, weight });
         Ok(())
     }

@@ -287,7 +287,7 @@ fn several_new_names_at_once_do_not_exceed_the_room() {
     // Room for two names.
     let now = Timestamp::from_unix_seconds(1_800_000_000);
     let places = Rows::default().places(&names, now, Capacity(6));
-    let shared: Vec<_> = places.iter().map(|place| place.is_overflow_row()).collect();
+    let shared: Vec<_> = places.iter().map(StateKey::is_overflow_row).collect();
     assert_eq!(shared, [false, false, true]);
 }
 
