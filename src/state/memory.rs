@@ -40,14 +40,20 @@ use crate::time::{Clock, SystemClock, Timestamp};
 /// | sessions and the lists of them | 16/64 | 131,072 | 240 | new ones fail with [`StoreFull`] |
 /// | used client assertions | 16/64 | 131,072 | 190 | new ones fail with [`StoreFull`] |
 /// | revoked access tokens | 1/64 | 8,192 | 160 | new ones fail with [`StoreFull`] |
-/// | log-outs everywhere | unbounded | one a user | 170 | never |
+/// | log-outs everywhere | no bound | one for each user logged out | 170 | never |
 ///
 /// For a new user name in a full room, the rows that hold least are displaced: known origins first,
-/// then names with one failure, then with two, and so on, the oldest first. Names with ten failures
-/// or more stay. If there are hardly any others, new names share overflow rows, each name always
-/// the same one. What shares a row counts too much rather than too little, and leaves it as soon as
-/// there is room. Of addresses and clients, the rows with the fewest failures are displaced,
-/// however many these are.
+/// then names with one failure, then with two, and so on, the oldest first. Names with as many
+/// failures as [`AttemptLimits::burst`](crate::AttemptLimits::burst) (10 by default) or more stay,
+/// since they make somebody wait. If there are hardly any others, new names share overflow rows,
+/// each name always the same one. The attempts on all names that share a row are counted together,
+/// so a name may have to wait for the failures of others. It leaves the row as soon as there is
+/// room. Of addresses and clients, the rows with the fewest failures are displaced, however many
+/// these are.
+///
+/// Log-outs are never refused, so their room has no bound of its own. It holds a row for each user
+/// who was logged out everywhere in the last 401 days: 17 MB for 100,000 of them. Only the host's
+/// calls of [`log_out_everywhere`](crate::PasswordGrant::log_out_everywhere) add to it.
 ///
 /// The bytes were measured in full rooms with short names and one failure each; those of overflow
 /// rows and of addresses are the figures for names and clients, whose rows have the same form. A
@@ -86,7 +92,7 @@ pub struct StoreFull;
 
 impl InMemoryState {
     /// An empty state with a capacity of 524,288 rows, which take about 105 MiB when every room is
-    /// full. A flood of user names alone takes 40 MiB.
+    /// full, besides log-outs. A flood of user names alone takes 40 MiB.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -97,10 +103,20 @@ impl InMemoryState {
         }
     }
 
-    /// Sets the capacity in rows, of all rooms but that for log-outs. A user name that was tried in
-    /// vain takes a row for up to two days, and so does an address from which it was tried; a
-    /// session takes one until it ends, and each user with sessions one for each client. The rooms
-    /// for addresses and for clients have 16 rows at least, and there is at least one overflow row.
+    /// Sets the capacity in rows, of all rooms but that for log-outs. This is how long rows live by
+    /// default:
+    ///
+    /// * a user name: up to two days after a failure (two windows of
+    ///   [`rolling`](crate::AttemptLimits::rolling)), and 90 days after a login, for its known
+    ///   origins ([`known_origins`](crate::AttemptLimits::known_origins));
+    /// * an address, a network or a client with a failure: up to 20 minutes (two windows of
+    ///   [`source`](crate::AttemptLimits::source), [`network`](crate::AttemptLimits::network) or
+    ///   [`client`](crate::AttemptLimits::client));
+    /// * a session: until it ends and its access tokens have expired. Each user with sessions takes
+    ///   one more row for each client.
+    ///
+    /// The rooms for addresses and for clients have 16 rows at least, and there is at least one
+    /// overflow row.
     #[must_use]
     pub fn capacity(self, rows: usize) -> Self {
         Self { capacity: Capacity(rows), ..self }
