@@ -110,8 +110,16 @@ impl PasswordGrant {
     /// The future may be dropped at any await. The caller then has no token, but what was committed
     /// stays: a session may have begun and have replaced the oldest one, a refresh token may have
     /// been used (it yields its successor again within the retry window), and a client assertion
-    /// may be used up. A login attempt that was not settled stays counted as failed. A password
-    /// that is being hashed is hashed to the end on its thread.
+    /// may be used up. A password that is being hashed is hashed to the end on its thread.
+    ///
+    /// A login attempt that was admitted and is dropped before it is settled counts as failed,
+    /// whether or not the password was right:
+    ///
+    /// * With state in memory, it counts like a wrong password. It does not count at all if
+    ///   [`HashedPasswords`](crate::HashedPasswords) judges it and its hash had not begun.
+    /// * Over a shared store, it counts even if its hash had not begun, because a drop cannot wait
+    ///   for the store: on its user name (or known origin), and not on address and network. An
+    ///   attempt that is dropped while it is being settled may be settled or not.
     pub async fn token(&self, request: HttpRequest<'_>) -> HttpResponse {
         let mut parsed = TokenRequest::empty();
         match self.0.parse(&mut parsed, &request, Endpoint::Token) {
@@ -227,6 +235,10 @@ impl PasswordGrant {
     /// subject, with the access tokens. Call it when a password was changed, an account was
     /// disabled or a device was lost. It is one commit, however many sessions there are.
     ///
+    /// All [known origins](crate::AttemptLimits::known_origins) of the subject, under each of its
+    /// user names, are unknown from then on: attempts from there count on the user name like any
+    /// other, until the next login from there.
+    ///
     /// A login that runs at the same time, and may have seen the former password, is answered 503
     /// if it was to begin a session. Over a shared store, such a login may instead be answered with
     /// tokens of a session that has already ended; and a login without a session is answered with
@@ -306,9 +318,12 @@ impl PasswordGrant {
     }
 
     /// The attempts that are counted for a limiter key at the moment, for an administrator to look
-    /// at. `None` if nothing is counted, because the limits are off, the client is no web backend, or
-    /// `context` lacks what the key needs: an address, for `Network` and `ClientNetwork` an IPv6
-    /// one, for `KnownOrigin` a device or an address.
+    /// at. `None` if nothing is counted under the key:
+    ///
+    /// * the limits are off, or for `KnownOrigin` known origins are;
+    /// * for `WebBackend`, the client is not registered as one;
+    /// * `context` lacks what the key needs: for `KnownOrigin` a device or an address, for `Network`
+    ///   and `ClientNetwork` an IPv6 address, for `Source`, `WebBackend` and `Client` an address.
     ///
     /// ```
     /// # use password_grant::limiter::LimitKey;
@@ -343,15 +358,31 @@ impl PasswordGrant {
         }
     }
 
-    /// Sets the count of a limiter key back to zero. This unlocks an account, for instance after
-    /// its owner has proved their identity in another way. If the key is that of a known origin,
-    /// the origin is no longer known. Attempts that are being judged meanwhile are not counted
-    /// again. It has no effect, and no event reports it, while the name shares a row with others
-    /// because an [`InMemoryState`](crate::state::InMemoryState) has no room for one of its own.
+    /// Sets the count of a limiter key back to zero, and no other. `context` has the tenant, the
+    /// address and the device that are meant.
+    ///
+    /// | key | what a reset does |
+    /// | --- | --- |
+    /// | `Account` | unlocks the user name everywhere but at its known origins, which stay known and keep their counts |
+    /// | `KnownOrigin` | the origin (the device of `context`, or its address if it has none) is no longer known: attempts from there count on the user name. Spell the user name as at the login: case and white space do not matter, accents do |
+    /// | `Source` | the address (IPv6: its /64) has no failures any more, in any tenant |
+    /// | `Network` | the IPv6 network (/48) has none any more, in any tenant; the counts of its addresses stay |
+    /// | `WebBackend` | this web backend has none any more at this address, in this tenant |
+    /// | `Client` | the client has no failed authentications any more from this address (IPv6: its /64). An address has 256 such counts, so a reset includes other clients that share this one |
+    /// | `ClientNetwork` | the client has none any more from the IPv6 network (/48); the counts of its addresses stay. A network has 256 such counts too |
+    ///
+    /// So an account is unlocked by `Account`, for instance after its owner has proved their
+    /// identity in another way. Attempts on a name that are being judged at the reset are not
+    /// counted on it again. No reset changes what raises an [`Alarm`](crate::event::Alarm).
+    ///
+    /// It has no effect, and no event reports it, where [`attempts`](Self::attempts) returns `None`,
+    /// and while the name shares a row with others because an
+    /// [`InMemoryState`](crate::state::InMemoryState) has no room for one of its own.
     ///
     /// # Errors
     ///
-    /// If the state store fails, or your [`AccountNames`](crate::limiter::AccountNames).
+    /// If the state store fails, your [`AccountNames`](crate::limiter::AccountNames), or for
+    /// `WebBackend` the client store.
     ///
     /// # Cancel safety
     ///
