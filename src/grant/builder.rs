@@ -175,6 +175,11 @@ impl PasswordGrantBuilder {
     /// several ways), so that an unknown client cannot be told from a client with such a secret.
     /// That holds for hashes with the current parameters. For others, set a
     /// [`min_failure_time`](Self::min_failure_time).
+    ///
+    /// These hashes wait in the same queue as passwords, one after the other, and share the turn of
+    /// the request's address (IPv6: of its /64) with the passwords from there. That is so for a
+    /// [`web_backend`](crate::ClientBuilder::web_backend) too. A secret that finds no place in the
+    /// queue, or has to wait there for too long, is answered 503 and does not count as a failure.
     /// Unauthenticated callers can keep the hashing threads busy, so limit the number of requests.
     #[cfg(feature = "argon2")]
     pub fn slow_client_secrets(mut self, hashing: &crate::HashedPasswords) -> Self {
@@ -196,16 +201,16 @@ impl PasswordGrantBuilder {
         self
     }
 
-    /// The minimum time from the arrival of a request to the answer of a failed login, and at every
-    /// endpoint to the answer of a failed client authentication. Use it for user tables whose
-    /// hashes differ in cost, where one decoy hash cannot cost the same as each of them, and for
-    /// clients whose secrets or keys do: choose more than the slowest verification takes under
-    /// load.
+    /// The minimum time from the parsing of a request to the answer of a failed login, and at the
+    /// token, revocation and introspection endpoints to the answer of a failed client
+    /// authentication. Use it for user tables whose hashes differ in cost, where one decoy hash
+    /// cannot cost the same as each of them, and for clients whose secrets or keys do: choose more
+    /// than the slowest verification takes under load. Off by default.
     ///
-    /// A request that names no client is answered at once, and so is everybody who has to wait
-    /// because of the limits on attempts, since nothing was looked at. An answer of 503 is delayed
-    /// if the state store has failed, which may have been after the verification. No other refusal
-    /// is delayed. Off by default.
+    /// A 503 because the state store has failed is held back as well, since that may have been
+    /// after the verification. Nothing else is held back. In particular, these are answered at once
+    /// at all three endpoints: a 401 for a request that names no client or has a malformed
+    /// `Authorization` header, a 429, and a 400 for a malformed request.
     pub fn min_failure_time(mut self, time: Duration) -> Self {
         self.settings.min_failure_time = Some(time);
         self
@@ -241,15 +246,24 @@ impl PasswordGrantBuilder {
     }
 
     /// Fetches the key sets that clients publish
-    /// ([`private_key_jwt_uri`](crate::ClientAuthentication::private_key_jwt_uri)). A set is used
-    /// for ten minutes. It is fetched sooner if an assertion names a key that is not in it, but not
-    /// within a minute of the last fetch.
+    /// ([`private_key_jwt_uri`](crate::ClientAuthentication::private_key_jwt_uri)).
+    ///
+    /// A set is used for ten minutes, for one more while it is fetched again, and for up to a day if
+    /// that fails. It is fetched sooner if an assertion names a key that is not in it. All requests
+    /// that need the set wait for the same fetch. The next fetch begins at least a minute after the
+    /// last one began: two minutes after the second failure in a row, then twice as long after each
+    /// further failure, up to 15 minutes.
+    ///
+    /// All of this holds for each URI: clients that publish at one URI share its set. The keys of
+    /// 1,000 URIs are cached, and the times of the last fetches of 10,000. Both are kept by this
+    /// engine in its own memory, also if there is a [`shared_state`](Self::shared_state), so each
+    /// process fetches for itself.
     pub fn jwks_source(mut self, source: impl JwksSource) -> Self {
         self.jwks_source = Some(Arc::new(source));
         self
     }
 
-    /// How many attempts are allowed before a caller has to wait; see [`AttemptLimits`].
+    /// How many failures are allowed before a caller has to wait; see [`AttemptLimits`].
     pub fn attempt_limits(mut self, limits: AttemptLimits) -> Self {
         self.attempt_limits = Some(limits);
         self
@@ -257,14 +271,21 @@ impl PasswordGrantBuilder {
 
     /// Switches the attempt limits off, so that anyone can guess as fast as passwords can be
     /// hashed. RFC 6749 section 4.3.2 makes a limit a MUST. Use this only if the host has a limit
-    /// of its own that counts an attempt before the password is verified.
+    /// of its own that counts an attempt before the password is verified. The state store then has
+    /// ten seconds, which is the default of [`AttemptLimits::timeout`].
     pub fn dangerous_without_attempt_limits(mut self) -> Self {
         self.attempt_limits = None;
         self
     }
 
     /// The name under which attempts on an account are counted. Default: the name that was typed,
-    /// without regard to case, Unicode compatibility forms and the amount of white space.
+    /// without regard to case, Unicode compatibility forms (NFKC), accents and other nonspacing and
+    /// enclosing marks, the stroke of ø, đ, ħ, ł and ŧ, characters that are not displayed, and the
+    /// amount of white space.
+    ///
+    /// By default, a [known origin](AttemptLimits::known_origins) belongs to a finer name: `jose`
+    /// and `josé` are counted as one name, but a login of one makes no origin known for the other.
+    /// With this setting both are counted under the name that you return.
     pub fn account_names(mut self, names: impl AccountNames) -> Self {
         self.account_names = Some(Arc::new(names));
         self

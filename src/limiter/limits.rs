@@ -20,12 +20,15 @@ use crate::time::millis;
 /// | a client's failed authentications from an address | 20 in 10 minutes | none until there are fewer |
 /// | and from an IPv6 network | 200 in 10 minutes | none from an address that has failed |
 ///
-/// A *known origin* is a place from where the owner of the name has logged in before, through the
-/// same client. An attempt from there is counted there and nowhere else. Neither what fails
-/// elsewhere, nor what fails on other names at the same address or in its network, makes the owner
-/// wait there. An account has at
-/// most 20 known origins, and
-/// [`log_out_everywhere`](crate::PasswordGrant::log_out_everywhere) forgets all of them.
+/// A *known origin* is a client together with an address (IPv6: /64) or a verified device
+/// ([`HttpRequest::device`](crate::HttpRequest::device)) through which the owner of the name has
+/// logged in before. An attempt from there is counted there and nowhere else. Neither failures
+/// elsewhere, nor failures on other names at the same address or in its network, make the owner
+/// wait there. An account has at most 20 known origins, and
+/// [`log_out_everywhere`](crate::PasswordGrant::log_out_everywhere) makes all of them unknown.
+///
+/// User names and known origins are counted within a tenant; addresses and networks are counted in
+/// all tenants together.
 ///
 /// An attempt over a limit is answered 429 `temporarily_unavailable` with `Retry-After`. No user is
 /// looked up and no password is hashed for it, so the right password is refused like a wrong one. A
@@ -163,8 +166,11 @@ impl AttemptLimits {
     }
 
     /// How long a login may wait for other logins of the same user name that are being judged, and
-    /// how long the [`StateStore`](crate::state::StateStore) may take. More than zero, at most a
-    /// minute. Default 10 s.
+    /// how long the [`StateStore`](crate::state::StateStore) may take for each transaction,
+    /// including its repetitions after conflicts. A login has several transactions; the request as a
+    /// whole has no limit. If the attempt limits are
+    /// [off](crate::PasswordGrantBuilder::dangerous_without_attempt_limits), no login waits for
+    /// others, and the store has 10 s. More than zero, at most a minute. Default 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
