@@ -264,17 +264,35 @@ impl ClientBuilder {
     /// Registers the client as one through which many people log in from the same address: the
     /// server of a web application (a backend for frontend), or a gateway.
     ///
-    /// The engine sees the address of such a client, and not those of its users. Failed logins
-    /// through the client are therefore counted against that address under a limit of their own,
-    /// `failures` (at least one) in a `window` (from a minute to 30 days; anything else counts as the
-    /// nearest), instead of [`AttemptLimits::source`](crate::AttemptLimits::source) and
-    /// [`network`](crate::AttemptLimits::network). While passwords wait to be hashed,
-    /// each user name takes a turn of its own; otherwise all passwords from one address share one.
-    /// The limits on user names are unchanged.
+    /// Register nothing here if the client passes its users' addresses on and your host trusts it:
+    /// give them to the engine as [`HttpRequest::peer`](crate::HttpRequest::peer), and all limits
+    /// hold for each user's own address.
     ///
-    /// The client itself has to limit its users by their addresses. If it passes those addresses on
-    /// and your host trusts it, give them to the engine as
-    /// [`HttpRequest::peer`](crate::HttpRequest::peer) instead, and register nothing here.
+    /// Otherwise the engine sees the client's address instead of its users', and the client itself
+    /// has to limit its users by their addresses. The registration changes this:
+    ///
+    /// * **The limit.** Failed logins are counted for each tenant, client and address (IPv6: /64):
+    ///   `failures` (at least one) in the current `window` and the one before it (from a minute to
+    ///   30 days; anything else counts as the nearest). This replaces
+    ///   [`AttemptLimits::source`](crate::AttemptLimits::source) and
+    ///   [`network`](crate::AttemptLimits::network) for logins through the client. While it is
+    ///   reached, logins are answered 429 `temporarily_unavailable` with `Retry-After`.
+    /// * **The hashing queue.** While passwords wait to be hashed, each user name takes a turn of
+    ///   its own; otherwise all passwords from one address share one.
+    ///
+    /// The limits on user names are unchanged, and so are the places for attempts that wait for
+    /// others of the same name ([`AttemptLimits`](crate::AttemptLimits)): 64 for each name, and 64
+    /// for the client's address, so for all its users together. An attempt takes a place only while
+    /// others of its name are being judged without which its name would not have to wait.
+    ///
+    /// **Names that have logged in before.** A login makes the client's address a
+    /// [known origin](crate::AttemptLimits::known_origins) of its name. Attempts on that name
+    /// through the client then count on that origin alone. So the client's limit neither counts nor
+    /// refuses them, and nobody who guesses at other names through the client keeps the owner out.
+    /// Guesses at that name are bounded by the name's own limit there, and make its owner wait. To
+    /// tell the owner from others, pass users' addresses on as above, or give the engine a device
+    /// that your host has verified ([`HttpRequest::device`](crate::HttpRequest::device)): attempts
+    /// from a device on which the owner has logged in before count on that device alone.
     ///
     /// It has no effect on [public clients](Client::public), because anybody could claim to be one.
     ///

@@ -248,11 +248,11 @@ impl PasswordGrantBuilder {
     /// Fetches the key sets that clients publish
     /// ([`private_key_jwt_uri`](crate::ClientAuthentication::private_key_jwt_uri)).
     ///
-    /// A set is used for ten minutes, for one more while it is fetched again, and for up to a day if
-    /// that fails. It is fetched sooner if an assertion names a key that is not in it. All requests
-    /// that need the set wait for the same fetch. The next fetch begins at least a minute after the
-    /// last one began: two minutes after the second failure in a row, then twice as long after each
-    /// further failure, up to 15 minutes.
+    /// A set is used for ten minutes, for one more while it is fetched again, and for up to a day
+    /// if that fails. It is fetched sooner if an assertion names a key that is not in it. All
+    /// requests that need the set wait for the same fetch. The next fetch begins at least a minute
+    /// after the last one began: two minutes after the second failure in a row, then twice as long
+    /// after each further failure, up to 15 minutes.
     ///
     /// All of this holds for each URI: clients that publish at one URI share its set. The keys of
     /// 1,000 URIs are cached, and the times of the last fetches of 10,000. Both are kept by this

@@ -322,8 +322,8 @@ impl PasswordGrant {
     ///
     /// * the limits are off, or for `KnownOrigin` known origins are;
     /// * for `WebBackend`, the client is not registered as one;
-    /// * `context` lacks what the key needs: for `KnownOrigin` a device or an address, for `Network`
-    ///   and `ClientNetwork` an IPv6 address, for `Source`, `WebBackend` and `Client` an address.
+    /// * `context` lacks what the key needs: for `KnownOrigin` a device or an address, for
+    ///   `Network` and `ClientNetwork` an IPv6 address, for the others but `Account` an address.
     ///
     /// ```
     /// # use password_grant::limiter::LimitKey;
@@ -375,8 +375,8 @@ impl PasswordGrant {
     /// identity in another way. Attempts on a name that are being judged at the reset are not
     /// counted on it again. No reset changes what raises an [`Alarm`](crate::event::Alarm).
     ///
-    /// It has no effect, and no event reports it, where [`attempts`](Self::attempts) returns `None`,
-    /// and while the name shares a row with others because an
+    /// A reset has no effect, and no event reports it, where [`attempts`](Self::attempts) returns
+    /// `None`, and while the name shares a row with others because an
     /// [`InMemoryState`](crate::state::InMemoryState) has no room for one of its own.
     ///
     /// # Errors

@@ -27,16 +27,18 @@ use crate::time::millis;
 /// wait there. An account has at most 20 known origins, and
 /// [`log_out_everywhere`](crate::PasswordGrant::log_out_everywhere) makes all of them unknown.
 ///
-/// User names and known origins are counted within a tenant; addresses and networks are counted in
-/// all tenants together.
+/// User names and known origins are counted within a tenant, addresses and networks in all tenants
+/// together.
 ///
 /// An attempt over a limit is answered 429 `temporarily_unavailable` with `Retry-After`. No user is
 /// looked up and no password is hashed for it, so the right password is refused like a wrong one. A
 /// successful login clears the failures in a row on its user name, but never those of its address.
 /// A login that needs [another step](crate::Login::more_needed) clears nothing.
 ///
-/// Attempts on one name that may still succeed are waited for in the order of arrival, by at most 64
-/// attempts for each name, 64 from each address and 1,024 in all. Further ones are answered 429.
+/// If only attempts that are being judged stand in the way of another attempt on the same name, it
+/// waits for them, in the order of arrival. At most 64 attempts wait for one name, 64 from one
+/// address (IPv6: /64), 256 from one IPv6 network (/48) and 1,024 in one process. Further ones are
+/// answered 429.
 ///
 /// Addresses are counted only if the host passes them with
 /// [`HttpRequest::peer`](crate::HttpRequest::peer). Pass the caller's own address and not that of a
@@ -167,8 +169,8 @@ impl AttemptLimits {
 
     /// How long a login may wait for other logins of the same user name that are being judged, and
     /// how long the [`StateStore`](crate::state::StateStore) may take for each transaction,
-    /// including its repetitions after conflicts. A login has several transactions; the request as a
-    /// whole has no limit. If the attempt limits are
+    /// including its repetitions after conflicts. A login has several transactions; the request as
+    /// a whole has no limit. If the attempt limits are
     /// [off](crate::PasswordGrantBuilder::dangerous_without_attempt_limits), no login waits for
     /// others, and the store has 10 s. More than zero, at most a minute. Default 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
