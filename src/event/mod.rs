@@ -118,8 +118,10 @@ pub enum EventKind {
     RequestRefused(RequestFault),
     /// A client did not authenticate.
     ClientRefused(ClientFault),
-    /// A client failed to authenticate too often from its address. Its credentials were not
-    /// looked at.
+    /// A client was refused without a look at its credentials, because too many authentications
+    /// have failed: under its identifier from this address, or from the IPv6 network (/48) and at
+    /// least one from this address. An address has 256 such counts, so failures under other
+    /// identifiers may be among them. See [`AttemptLimits::client`](crate::AttemptLimits::client).
     ClientDenied,
     /// An authenticated client asked for something that it is not registered for.
     NotAllowed(NotAllowed),
@@ -136,7 +138,8 @@ pub enum EventKind {
     ServerFault(ServerFault),
     /// A login attempt was admitted: it is counted, and will be judged.
     AttemptAdmitted(LimitKind),
-    /// A login attempt waits for others of the same name that are being judged.
+    /// A login attempt waits for others of the same name that are being judged, without which it
+    /// would be admitted.
     AttemptWaits(LimitKind),
     /// A login attempt was denied, because there were too many. No user was looked up and no
     /// password was hashed for it.

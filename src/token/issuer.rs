@@ -188,11 +188,16 @@ impl Authorization<'_> {
 
     /// The number of the last log-out everywhere, of any subject, when the login began; `None` if
     /// the token has a session. A log-out of the token's subject with a greater number revokes the
-    /// token, whatever the clocks show.
+    /// token, whatever the clocks show. It is 0 as long as nobody was logged out.
     ///
-    /// An issuer of your own should keep it with the token, as the claim `login_epoch` of a JWT,
-    /// and return it from [`inspect`](TokenIssuer::inspect). Otherwise the token is compared with
-    /// log-outs by its date ([`TokenDetails::login_epoch`]).
+    /// An issuer of your own must keep it with the token and return it from
+    /// [`inspect`](TokenIssuer::inspect) as [`TokenDetails::login_epoch`]. A JWT has it in the claim
+    /// `login_epoch`, a JSON integer: [`AccessTokenVerifier`](crate::AccessTokenVerifier) reads it
+    /// there, and refuses a token in which it is of another type or has a fraction.
+    ///
+    /// Without the number a token is compared with log-outs by its date, in whole seconds: see
+    /// [`TokenDetails::login_epoch`]. A login in the second of a log-out then yields a token that
+    /// is revoked from the start, and if clocks differ, a token of before a log-out may stay valid.
     #[must_use]
     pub fn login_epoch(&self) -> Option<u64> {
         self.login_epoch
