@@ -43,8 +43,9 @@
 //! 2. The client authenticates by exactly one method ([`ClientStore`], [`ClientAuthentication`]).
 //! 3. Grant, scope and audience must be registered for the client ([`Client`]), and user name and
 //!    password must be present.
-//! 4. The attempt is counted, or has to wait ([`AttemptLimits`]). Then the password is judged, and
-//!    after it the account ([`UserAuthenticator`], [`HashedPasswords`]). Then the count is settled.
+//! 4. The attempt is counted on the user name as if it had failed, or is refused or has to wait
+//!    ([`AttemptLimits`]). Then the password is judged, and after it the account
+//!    ([`UserAuthenticator`], [`HashedPasswords`]). Then the attempt is settled.
 //! 5. The scope is narrowed to what the user may grant, and a token is issued ([`TokenIssuer`]).
 //!
 //! [`PasswordGrant::token`] does all of this and always has an answer. [`AccessTokenVerifier`]
