@@ -191,9 +191,9 @@ impl Authorization<'_> {
     /// token, whatever the clocks show. It is 0 as long as nobody was logged out.
     ///
     /// An issuer of your own must keep it with the token and return it from
-    /// [`inspect`](TokenIssuer::inspect) as [`TokenDetails::login_epoch`]. A JWT has it in the claim
-    /// `login_epoch`, a JSON integer: [`AccessTokenVerifier`](crate::AccessTokenVerifier) reads it
-    /// there, and refuses a token in which it is of another type or has a fraction.
+    /// [`inspect`](TokenIssuer::inspect) as [`TokenDetails::login_epoch`]. A JWT has it in the
+    /// claim `login_epoch`, a JSON integer: [`AccessTokenVerifier`](crate::AccessTokenVerifier)
+    /// reads it there, and refuses a token in which it is of another type or has a fraction.
     ///
     /// Without the number a token is compared with log-outs by its date, in whole seconds: see
     /// [`TokenDetails::login_epoch`]. A login in the second of a log-out then yields a token that
