@@ -280,10 +280,10 @@ impl ClientBuilder {
     /// * **The hashing queue.** While passwords wait to be hashed, each user name takes a turn of
     ///   its own; otherwise all passwords from one address share one.
     ///
-    /// The limits on user names are unchanged, and so are the places for attempts that wait for
+    /// The limits on user names are unchanged, and so is the number of attempts that may wait for
     /// others of the same name ([`AttemptLimits`](crate::AttemptLimits)): 64 for each name, and 64
-    /// for the client's address, so for all its users together. An attempt takes a place only while
-    /// others of its name are being judged without which its name would not have to wait.
+    /// from the client's address, so of all its users together. An attempt waits only if it would
+    /// be admitted without others of its name that are being judged.
     ///
     /// **Names that have logged in before.** A login makes the client's address a
     /// [known origin](crate::AttemptLimits::known_origins) of its name. Attempts on that name
