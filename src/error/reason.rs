@@ -230,8 +230,13 @@ pub enum LimitKind {
     Source,
     /// The first 48 bits of an IPv6 address.
     Network,
-    /// A client that fails to authenticate, at one address.
+    /// A [web backend](crate::ClientBuilder::web_backend) at its address.
+    WebBackend,
+    /// A client that fails to authenticate, at one address. A denial by the limit of its network has
+    /// this kind too.
     Client,
+    /// A client that fails to authenticate, in one IPv6 network.
+    ClientNetwork,
 }
 
 /// A fault on the server's side. The caller is not to blame, and nothing was granted.

@@ -214,7 +214,9 @@ impl LimitKind {
             Self::KnownOrigin => "known_origin",
             Self::Source => "source",
             Self::Network => "network",
+            Self::WebBackend => "web_backend",
             Self::Client => "client",
+            Self::ClientNetwork => "client_network",
         }
     }
 }

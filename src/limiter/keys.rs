@@ -88,7 +88,7 @@ pub enum LimitKey<'a> {
     /// Attempts on a user name from a known origin: the context's device, or its address if it has
     /// no device.
     KnownOrigin {
-        /// The user name, in any of its spellings. Raw.
+        /// The user name, in the spelling of the login or in another case. Raw.
         username: &'a str,
         /// The client through which the attempts come.
         client_id: &'a str,
@@ -130,7 +130,7 @@ impl AttemptLimiter {
             (Some(peer), Some(backend)) => {
                 let key = self.backend_key(client.id().as_str(), peer, context);
                 let rule = WindowRule::new(backend.failures, backend.window);
-                [Some(PlaceKey { kind: LimitKind::Source, key, rule }), None]
+                [Some(PlaceKey { kind: LimitKind::WebBackend, key, rule }), None]
             }
             (Some(peer), None) => [
                 Some(PlaceKey {
@@ -284,7 +284,7 @@ impl AttemptLimiter {
             LimitKey::WebBackend { client_id } => peer.zip(backend).map(|(peer, backend)| {
                 let rule = WindowRule::new(backend.failures, backend.window);
                 let key = self.backend_key(client_id, peer, context);
-                (LimitKind::Source, CountKey::Failures(key, rule))
+                (LimitKind::WebBackend, CountKey::Failures(key, rule))
             }),
             LimitKey::Client { client_id } => {
                 let keys = self.client_keys(client_id, context);
@@ -293,7 +293,7 @@ impl AttemptLimiter {
             LimitKey::ClientNetwork { client_id } => {
                 let keys = self.client_keys(client_id, context);
                 let key = keys.and_then(|keys| keys.at_network);
-                failures(LimitKind::Client, key, self.client_network)
+                failures(LimitKind::ClientNetwork, key, self.client_network)
             }
         })
     }

@@ -261,6 +261,11 @@ impl AttemptLimiter {
             Ok(to) => to,
             Err(needed) => return Ok(Reserved::NeedsSubject(needed)),
         };
+        let is_ended =
+            to == ChargedTo::Account && known.is_some_and(|own| Some(own.subject) == subject);
+        if let Some(digest) = known.filter(|_| is_ended).map(|own| own.digest) {
+            row.reset(ChargedTo::Origin(digest));
+        }
         let rule = self.account_rule(is_shared);
         let bucket = row.take_bucket(to).unwrap_or_else(|| self.new_bucket(now));
         let mut bucket = ChargedBucket::new(kind_of(to), rule, bucket);

@@ -129,14 +129,23 @@ async fn a_log_out_everywhere_forgets_where_the_user_has_logged_in() {
             }
         }
         assert_eq!(guesses, BURST, "all of them share the count of the account");
-        // The user's next login makes a place known again.
+        // The user's next login makes a place known again, and is reported like the first.
         world.clock.advance(Duration::from_secs(1));
         post(&world.grant, &elsewhere, GOOD).await.is_granted();
+        post(&world.grant, &thieves[0], GOOD).await.is_granted();
+        assert_eq!(new_origins(&world), 5 + 1 + 1);
+        world.grant.log_out_everywhere(&"user-1".into(), &elsewhere).await.unwrap();
+        post(&world.grant, &elsewhere, GOOD).await.is_granted();
+        assert_eq!(new_origins(&world), 5 + 1 + 1 + 1);
         for _ in 0..=BURST {
             post(&world.grant, &thieves[0], &wrong()).await;
         }
         post(&world.grant, &elsewhere, GOOD).await.is_granted();
     }
+}
+
+fn new_origins(world: &World) -> usize {
+    world.events.lines().iter().filter(|event| event.contains("new origin")).count()
 }
 
 /// A login with the former password that ends after the log-out makes no place known.
