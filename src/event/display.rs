@@ -112,6 +112,9 @@ impl fmt::Display for Event<'_> {
             EventKind::AttemptDenied(limit) => {
                 write!(f, "attempt{on_user}{by_client} denied for {wait:?}: too many on {limit:?}")
             }
+            EventKind::AttemptAbandoned => {
+                write!(f, "attempt{on_user}{by_client} abandoned before it was judged")
+            }
             EventKind::AccountLocked(limit) => {
                 write!(f, "{limit:?}{of_user} locked, last tried{by_client}")
             }

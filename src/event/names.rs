@@ -31,6 +31,7 @@ impl EventKind {
             Self::AttemptAdmitted(_) => "attempt_admitted",
             Self::AttemptWaits(_) => "attempt_waits",
             Self::AttemptDenied(_) => "attempt_denied",
+            Self::AttemptAbandoned => "attempt_abandoned",
             Self::AccountLocked(_) => "account_locked",
             Self::NewOrigin => "new_origin",
             Self::Alarm { .. } => "alarm",
@@ -70,6 +71,7 @@ impl EventKind {
             | Self::LoggedOut
             | Self::ClientDenied
             | Self::MoreNeeded
+            | Self::AttemptAbandoned
             | Self::NewOrigin
             | Self::NoPeerAddress
             | Self::LenientAudience

@@ -8,7 +8,7 @@ use crate::error::{BoxError, ServerFault};
 use crate::event::{Event, EventKind};
 use crate::grant::engine::Engine;
 use crate::grant::password::BegunLogin;
-use crate::limiter::{Attempt, Judged, Settled};
+use crate::limiter::{Judged, Settled};
 use crate::refusal::{OrFault, Refusal};
 use crate::response::TokenResponse;
 use crate::session::{
@@ -84,13 +84,12 @@ impl Engine {
         prepared: Prepared<'_>,
         begun: BegunLogin<'_>,
         judged: Judged,
-        attempt: &Attempt<'_>,
         held: &mut HeldRows,
     ) -> Result<TokenResponse, Refusal> {
         let Prepared { granted, access_token, token_id, session: new } = prepared;
         let session = match new {
             None => {
-                self.settle(begun, judged, attempt, held).await?;
+                self.settle(begun, judged, held).await?;
                 None
             }
             Some((sessions, new)) => {
@@ -101,14 +100,14 @@ impl Engine {
                     // in memory or another reason. A shared store that fails is not asked again.
                     Err(cause) if self.state.is_local() => {
                         let fault = Refusal::fault(ServerFault::StateStore, cause);
-                        return self.refuse_login(fault, begun, judged, attempt, held).await;
+                        return self.refuse_login(fault, begun, judged, held).await;
                     }
                     created => created.or_fault(ServerFault::StateStore)?,
                 };
                 if let (Some(limiter), Some(reservation)) = (&self.limiter, begun.reservation) {
-                    limiter.settled(reservation, &judged, &settled, attempt);
+                    limiter.settled(reservation, &judged, &settled);
                 }
-                self.observe_accepted(&judged, attempt);
+                self.observe_accepted(&judged, &begun.attempt);
                 Some(self.begun_session(created, &granted)?)
             }
         };

@@ -37,7 +37,7 @@ impl Engine {
 
         let attempt = Attempt { username, client: client.registration(), context };
         let password_use = &PasswordUse::new();
-        let begun = self.begin_login(&attempt, password_use, held).await?;
+        let begun = self.begin_login(attempt, password_use, held).await?;
         let login =
             LoginAttempt { username, password, scope: &scope, client, context, password_use };
         let login = self.settings.users.authenticate(login).await;
@@ -45,7 +45,7 @@ impl Engine {
         let judged = judged(&login);
         let accepted = match login.and_then(accept) {
             Ok(accepted) => accepted,
-            Err(refusal) => return self.refuse_login(refusal, begun, judged, &attempt, held).await,
+            Err(refusal) => return self.refuse_login(refusal, begun, judged, held).await,
         };
         let granted = policy::final_scope(scope, &accepted).and_then(|scope| {
             policy::check_host_values(&accepted)?;
@@ -58,15 +58,15 @@ impl Engine {
             Err(reason) => Err(reason.into()),
         };
         match prepared {
-            Ok(prepared) => self.issue(prepared, begun, judged, &attempt, held).await,
-            Err(refusal) => self.refuse_login(refusal, begun, judged, &attempt, held).await,
+            Ok(prepared) => self.issue(prepared, begun, judged, held).await,
+            Err(refusal) => self.refuse_login(refusal, begun, judged, held).await,
         }
     }
 
     /// Counts the attempt in the limiter before the user is looked up, and notes the last log-out.
     async fn begin_login<'a>(
         &'a self,
-        attempt: &Attempt<'_>,
+        attempt: Attempt<'a>,
         password_use: &'a PasswordUse,
         held: &mut HeldRows,
     ) -> Result<BegunLogin<'a>, Refusal> {
@@ -74,12 +74,12 @@ impl Engine {
             Some(limiter) => {
                 let reservation = limiter.reserve(attempt, password_use, held).await?;
                 let login_epoch = reservation.login_epoch();
-                Ok(BegunLogin { reservation: Some(reservation), login_epoch })
+                Ok(BegunLogin { attempt, reservation: Some(reservation), login_epoch })
             }
             None => {
                 let last = self.revocations.last_log_out().await;
                 let login_epoch = last.or_fault(ServerFault::StateStore)?.number;
-                Ok(BegunLogin { reservation: None, login_epoch })
+                Ok(BegunLogin { attempt, reservation: None, login_epoch })
             }
         }
     }
@@ -89,13 +89,12 @@ impl Engine {
         &self,
         begun: BegunLogin<'_>,
         judged: Judged,
-        attempt: &Attempt<'_>,
         held: &mut HeldRows,
     ) -> Result<(), Refusal> {
         if let (Some(limiter), Some(reservation)) = (&self.limiter, begun.reservation) {
-            limiter.settle(reservation, &judged, attempt, held).await?;
+            limiter.settle(reservation, &judged, held).await?;
         }
-        self.observe_accepted(&judged, attempt);
+        self.observe_accepted(&judged, &begun.attempt);
         Ok(())
     }
 
@@ -112,10 +111,10 @@ impl Engine {
         refusal: Refusal,
         begun: BegunLogin<'_>,
         judged: Judged,
-        attempt: &Attempt<'_>,
         held: &mut HeldRows,
     ) -> Result<T, Refusal> {
-        let Err(unsettled) = self.settle(begun, judged, attempt, held).await else {
+        let attempt = begun.attempt;
+        let Err(unsettled) = self.settle(begun, judged, held).await else {
             return Err(refusal);
         };
         // The observer gets to know both. The caller learns of a server fault, and nothing about
@@ -134,6 +133,7 @@ impl Engine {
 
 /// A login whose attempt is counted, before the user is looked up.
 pub(super) struct BegunLogin<'a> {
+    pub(super) attempt: Attempt<'a>,
     /// `None` if the host has switched the limits off.
     pub(super) reservation: Option<Reservation<'a>>,
     /// The number of the last log-out everywhere, of any subject.

@@ -81,6 +81,7 @@ pub(crate) struct AttemptLimiter {
 #[must_use]
 pub(crate) struct Reservation<'a> {
     limiter: &'a AttemptLimiter,
+    attempt: Attempt<'a>,
     keys: AttemptKeys,
     charge: Charge,
     /// Whether the password has been looked at.
@@ -171,11 +172,11 @@ impl AttemptLimiter {
     /// fails.
     pub(crate) async fn reserve<'a>(
         &'a self,
-        attempt: &Attempt<'_>,
+        attempt: Attempt<'a>,
         password_use: &'a PasswordUse,
         held: &mut HeldRows,
     ) -> Result<Reservation<'a>, Refusal> {
-        let keys = self.keys_of(attempt).await.or_fault(ServerFault::AccountNames)?;
+        let keys = self.keys_of(&attempt).await.or_fault(ServerFault::AccountNames)?;
         let denied = |kind, wait| Refusal::new(Reason::TooManyAttempts(kind)).retry_after(wait);
         let mut waiting: Option<Waiting<'_>> = None;
         let deadline = self.state.clock.now().plus(self.timeout);
@@ -187,6 +188,7 @@ impl AttemptLimiter {
                     self.observe(&attempt.event(EventKind::AttemptAdmitted(kind_of(charge.to))));
                     return Ok(Reservation {
                         limiter: self,
+                        attempt,
                         keys,
                         charge,
                         password_use,
@@ -342,7 +344,6 @@ impl AttemptLimiter {
         &self,
         reservation: Reservation<'_>,
         judged: &Judged,
-        attempt: &Attempt<'_>,
         held: &mut HeldRows,
     ) -> Result<(), Refusal> {
         let rows = reservation.rows_to_settle(judged);
@@ -350,7 +351,7 @@ impl AttemptLimiter {
         let account = reservation.charge.row.into();
         let settled = self.state.run_in_turn(held, account, &rows, step).await;
         let settled = settled.or_fault(ServerFault::StateStore)?;
-        self.settled(reservation, judged, &settled, attempt);
+        self.settled(reservation, judged, &settled);
         Ok(())
     }
 
@@ -404,21 +405,23 @@ impl AttemptLimiter {
         mut reservation: Reservation<'_>,
         judged: &Judged,
         settled: &Settled,
-        attempt: &Attempt<'_>,
     ) {
         reservation.is_settled = true;
         self.waiters.call(&reservation.waited_for());
-        let Judged { outcome, user_found, .. } = *judged;
         if settled.new_origin {
-            self.observe(&attempt.event(EventKind::NewOrigin));
+            self.observe(&reservation.attempt.event(EventKind::NewOrigin));
         }
-        if outcome != AttemptOutcome::Failure {
-            return;
+        if judged.outcome == AttemptOutcome::Failure {
+            self.report_failure(&reservation, settled, judged.user_found);
         }
+    }
+
+    /// Reports what an attempt that failed has locked, and counts it for the alarms.
+    fn report_failure(&self, reservation: &Reservation<'_>, settled: &Settled, user_found: bool) {
+        let attempt = reservation.attempt;
         if let Some(kind) = settled.locked {
-            self.observe(
-                &attempt.event(EventKind::AccountLocked(kind)).with_user_found(user_found),
-            );
+            let locked = attempt.event(EventKind::AccountLocked(kind));
+            self.observe(&locked.with_user_found(user_found));
         }
         if reservation.charge.is_only_failure {
             self.raise(Alarm::ManyAccounts, Some(attempt.client.id()), attempt.context);
@@ -430,17 +433,22 @@ impl AttemptLimiter {
     /// otherwise as a failure. Over a shared store, which a drop cannot wait for, the attempt stays
     /// counted as a failure.
     fn abandon(&self, reservation: &Reservation<'_>) {
-        let outcome = if reservation.password_use.withdraw() {
-            AttemptOutcome::Inconclusive
-        } else {
-            AttemptOutcome::Failure
-        };
+        let is_looked_at = !reservation.password_use.withdraw();
+        let mut settled = Settled::default();
         if let Backend::Local(state) = &self.state.backend {
-            let judged = Judged::without_subject(outcome);
+            let judged = Judged::without_subject(match is_looked_at {
+                true => AttemptOutcome::Failure,
+                false => AttemptOutcome::Inconclusive,
+            });
             let rows = reservation.rows_to_settle(&judged);
+            let settle = |tx: &mut Transaction<'_>| self.settle_in(tx, reservation, &judged);
             // If it fails, the attempt stays counted.
-            let _ = state.run(&rows, |tx| self.settle_in(tx, reservation, &judged));
+            settled = state.run(&rows, settle).unwrap_or_default();
             self.waiters.call(&reservation.waited_for());
+        }
+        if is_looked_at || !self.state.is_local() {
+            self.observe(&reservation.attempt.event(EventKind::AttemptAbandoned));
+            self.report_failure(reservation, &settled, false);
         }
     }
 

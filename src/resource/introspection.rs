@@ -266,13 +266,14 @@ impl TokenLookup for IntrospectedTokens {
         if let Some(details) = self.cached(&key) {
             return Ok(Some(details));
         }
+        let asked_at = self.environment.clock.now();
         let answer = before(self.ask(token), self.environment.clock.sleep(self.timeout)).await;
         let details =
             read(answer.unwrap_or_else(|| {
                 Err("the introspection endpoint did not answer in time".into())
             })?)?;
         if let Some(details) = &details {
-            self.keep(key, details);
+            self.keep(key, details, asked_at);
         }
         Ok(details)
     }
@@ -302,7 +303,8 @@ impl IntrospectedTokens {
             .map(|cached| cached.details.clone())
     }
 
-    fn keep(&self, key: [u8; 32], details: &TokenDetails) {
+    /// Keeps an answer, from the moment at which it was asked for: it may be as old as that.
+    fn keep(&self, key: [u8; 32], details: &TokenDetails, asked_at: Timestamp) {
         if self.cached_for.is_zero() {
             return;
         }
@@ -311,7 +313,7 @@ impl IntrospectedTokens {
             cache.retain(|_, cached| cached.is_fresh(now, self.cached_for));
         }
         if cache.len() < CACHED {
-            cache.insert(key, Cached { details: details.clone(), at: now });
+            cache.insert(key, Cached { details: details.clone(), at: asked_at });
         }
     }
 

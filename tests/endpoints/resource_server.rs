@@ -1,6 +1,6 @@
 //! `IntrospectedTokens`: a resource server that asks the introspection endpoint.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use password_grant::assertion::{AssertionKey, ClientAssertion};
 use password_grant::event::AccessFault;
 use password_grant::resource::{BearerRequest, IntrospectedTokens, IntrospectionTransport};
+use password_grant::testing::ManualClock;
 use password_grant::{
     AccessTokenVerifier, BoxError, Client, ClientAuthentication, Clock, Environment, HttpRequest,
     PasswordGrant, async_trait,
@@ -23,9 +24,12 @@ use crate::support::INACTIVE;
 #[derive(Clone)]
 struct Wire {
     grant: PasswordGrant,
+    clock: ManualClock,
     scripted: Arc<Mutex<Option<(u16, String)>>>,
     hangs: bool,
     asked: Arc<AtomicUsize>,
+    /// How long an answer of the engine takes.
+    seconds: Arc<AtomicU64>,
 }
 
 #[async_trait]
@@ -53,6 +57,7 @@ impl IntrospectionTransport for Wire {
             headers.into_iter().filter_map(|(name, value)| Some((name, value?.as_bytes())));
         let answer =
             self.grant.introspect(HttpRequest::new("POST", None, headers, form.as_bytes())).await;
+        self.clock.advance(Duration::from_secs(self.seconds.load(Ordering::SeqCst)));
         Ok((answer.status(), answer.into_body()))
     }
 }
@@ -67,7 +72,14 @@ impl Remote {
     fn new() -> Self {
         let sessions = Sessions::new();
         let grant = sessions.world.grant.clone();
-        let wire = Wire { grant, scripted: Arc::default(), hangs: false, asked: Arc::default() };
+        let wire = Wire {
+            grant,
+            clock: sessions.world.clock.clone(),
+            scripted: Arc::default(),
+            hangs: false,
+            asked: Arc::default(),
+            seconds: Arc::default(),
+        };
         Self { sessions, wire, events: Events::default() }
     }
 
@@ -211,6 +223,22 @@ async fn an_answer_is_remembered_for_a_moment() {
         assert!(verifier.verify("nonsense").await.is_err());
     }
     assert_eq!(remote.asked(), before + 3);
+}
+
+/// An answer is as old as the question: what was revoked while it was on its way is known a minute
+/// after that.
+#[tokio::test]
+async fn an_answer_that_took_long_is_remembered_for_less() {
+    let remote = Remote::new();
+    let pair = remote.sessions.login("app").await;
+    let verifier = remote.verifier(|tokens| tokens.cached_for(Duration::from_secs(60)));
+    remote.wire.seconds.store(5, Ordering::SeqCst);
+    assert!(verifier.verify(&pair.access).await.is_ok());
+    for (advance, asked) in [(54, 1), (1, 2)] {
+        remote.sessions.advance(advance);
+        assert!(verifier.verify(&pair.access).await.is_ok());
+        assert_eq!(remote.asked(), asked);
+    }
 }
 
 /// Requirement 129: the verifier accepts a token only after a clear yes.

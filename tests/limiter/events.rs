@@ -1,11 +1,15 @@
 //! The events and alarms that the limiter reports.
 
+use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use password_grant::{Client, ClientSecret, Grant, RequestContext};
+use password_grant::{AttemptLimits, Client, ClientSecret, Environment, Grant, RequestContext};
 
-use crate::common::{Events, GOOD, World, basic};
-use crate::support::{BURST, HOME, Waits, form_of, from, post, post_as, wrong};
+use crate::common::{Events, GOOD, Users, World, basic};
+use crate::support::{
+    BURST, EITHER, HOME, Never, Waits, engine, form_of, from, post, post_as, standing, wrong,
+};
 
 /// Requirement 96: an attack that no limit stops is reported, once. However the identifier is
 /// spelt, the alarm names the registered client, and the spellings are not stored.
@@ -48,6 +52,28 @@ async fn an_alarm_of_wrong_secrets_names_the_client_that_is_registered() {
         r#"client "x y:z" not authenticated: Unknown"#,
         "as RFC 6749 reads it"
     );
+}
+
+/// Whoever hangs up before the answer is seen all the same: each attempt, and what they lock.
+#[tokio::test]
+async fn an_attempt_whose_request_is_dropped_is_reported() {
+    let limits = AttemptLimits::default().consecutive(10);
+    for (state, lock) in [(EITHER[0], 1), (EITHER[1], 0)] {
+        let (events, clock) = (Events::default(), standing());
+        let grant = engine(Never(Users::default()), clock.clone(), |builder| {
+            let environment = Environment::new().observer(events.clone()).clock(clock.clone());
+            state(builder.environment(&environment).attempt_limits(limits.clone()), &clock)
+        });
+        for _ in 0..10 {
+            let home = from(HOME);
+            let mut asked = pin!(post(&grant, &home, GOOD));
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(asked.as_mut().poll(&mut context).is_pending());
+        }
+        let of = |part: &str| events.lines().iter().filter(|line| line.contains(part)).count();
+        assert_eq!(of(r#"attempt on "a…(5)" through client "web" abandoned"#), 10);
+        assert_eq!(of(r#"Account of "a…(5)" locked"#), lock, "{:?}", events.lines());
+    }
 }
 
 #[tokio::test]
