@@ -29,8 +29,8 @@
 //! | [`SigningKey`](jose::SigningKey) | 3 | signs elsewhere, such as in a hardware module | no |
 //! | [`Clock`], [`SecureRandom`](environment::SecureRandom) | 2, 1 | replace the system's, in an [`Environment`] | no |
 //!
-//! Each but `SigningKey` is implemented for an `Arc` of itself. "Not found" is a value; an error is your
-//! own, with `?`.
+//! Each but `SigningKey` is implemented for an `Arc` of itself. "Not found" is a value; an error is
+//! your own, with `?`.
 //!
 //! # How a request is answered
 //!

@@ -21,8 +21,8 @@ pub(crate) enum Use {
     Full,
 }
 
-/// How many used values of one owner are remembered, and in how many rows they are counted. With one
-/// row, all requests of an owner would write it, and a store that several instances share would
+/// How many used values of one owner are remembered, and in how many rows they are counted. With
+/// one row, all requests of an owner would write it, and a store that several instances share would
 /// commit them one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UseQuota {
@@ -32,8 +32,8 @@ pub(crate) struct UseQuota {
 
 impl UseQuota {
     const MOST_PARTS: u8 = 64;
-    /// A part has room for so many values at least. With fewer, chance would fill a part long before
-    /// the others.
+    /// A part has room for so many values at least. With fewer, chance would fill a part long
+    /// before the others.
     const SMALLEST_PART: u64 = 64;
 
     /// A quota of so many values, rounded up to a multiple of the number of parts.

@@ -184,8 +184,8 @@ pub enum Rejection {
 }
 
 /// Why a refresh token is refused, or why a token is not active or cannot be revoked. The reason is
-/// private. All of them get the same response: 400 `invalid_grant` from the token endpoint (RFC 6749
-/// section 5.2), `{"active":false}` from introspection (RFC 7662 section 2.2), and 401
+/// private. All of them get the same response: 400 `invalid_grant` from the token endpoint (RFC
+/// 6749 section 5.2), `{"active":false}` from introspection (RFC 7662 section 2.2), and 401
 /// `invalid_token` from a verifier (RFC 6750 section 3.1). The revocation endpoint refuses
 /// [`OtherClient`](Self::OtherClient) alone, with 400 `invalid_grant`; for any other token that
 /// cannot be used it answers 200 (RFC 7009 section 2.2).
@@ -232,8 +232,8 @@ pub enum LimitKind {
     Network,
     /// A [web backend](crate::ClientBuilder::web_backend) at its address.
     WebBackend,
-    /// A client that fails to authenticate, at one address. A denial by the limit of its network has
-    /// this kind too.
+    /// A client that fails to authenticate, at one address. A denial by the limit of its network
+    /// has this kind too.
     Client,
     /// A client that fails to authenticate, in one IPv6 network.
     ClientNetwork,

@@ -18,7 +18,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// The facts that are known, with the user name as in [`loggable_username`](Event::loggable_username).
+/// The facts that are known, with the user name as in
+/// [`loggable_username`](Event::loggable_username).
 impl fmt::Debug for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
@@ -113,7 +114,7 @@ impl fmt::Display for Event<'_> {
                 write!(f, "attempt{on_user}{by_client} denied for {wait:?}: too many on {limit:?}")
             }
             EventKind::AttemptAbandoned => {
-                write!(f, "attempt{on_user}{by_client} abandoned before it was judged")
+                write!(f, "attempt{on_user}{by_client} abandoned: it counts as failed")
             }
             EventKind::AccountLocked(limit) => {
                 write!(f, "{limit:?}{of_user} locked, last tried{by_client}")

@@ -144,9 +144,10 @@ pub enum EventKind {
     /// A login attempt was denied, because there were too many. No user was looked up and no
     /// password was hashed for it.
     AttemptDenied(LimitKind),
-    /// The request of a login attempt was dropped, by a caller who hung up or a host that did not
-    /// wait for it, and the attempt counts as failed. With state in memory that is so only if the
-    /// password may have been looked at.
+    /// A login attempt ended before its outcome was stored: the caller hung up, the host did not
+    /// wait for the answer, the code panicked, or the store failed. The attempt counts as failed.
+    /// With state in memory, one whose password nobody has looked at is not counted, and not
+    /// reported.
     AttemptAbandoned,
     /// So many attempts in a row have failed that none is admitted for a whole window. Reported
     /// at every failure from then on.

@@ -236,8 +236,8 @@ impl PasswordGrantBuilder {
     /// most a quarter of the room that an [`InMemoryState`] has for assertions: 32,768 unless its
     /// capacity is set.
     ///
-    /// A number of 128 or more is counted in several parts, to which assertions belong by a digest of
-    /// their `jti`, so that requests of one client rarely wait for each other: 64 parts for the
+    /// A number of 128 or more is counted in several parts, to which assertions belong by a digest
+    /// of their `jti`, so that requests of one client rarely wait for each other: 64 parts for the
     /// default. A client may then get 503 for some of its assertions shortly before it reaches the
     /// number as a whole.
     pub fn max_assertions_per_client(mut self, of_each_client: u64) -> Self {

@@ -43,8 +43,8 @@ pub(super) enum RevokedWith<'a> {
     /// Its session, which a log-out everywhere ends too.
     Session(&'a SessionId),
     /// It has no session. The log-outs everywhere of its subject that have a greater number revoke
-    /// it. It is issued even if its subject was logged out meanwhile, and then counts as revoked from
-    /// the start.
+    /// it. It is issued even if its subject was logged out meanwhile, and then counts as revoked
+    /// from the start.
     LogOutAfter(u64),
 }
 
@@ -215,9 +215,9 @@ impl Engine {
         Box::pin(sessions.create(new, session, held, along)).await
     }
 
-    /// The session that was begun. If the subject was logged out after the login began, the login is
-    /// refused, since the password may have been the former one. Over a shared store it may instead
-    /// have got a session that has already ended.
+    /// The session that was begun. If the subject was logged out after the login began, the login
+    /// is refused, since the password may have been the former one. Over a shared store it may
+    /// instead have got a session that has already ended.
     fn begun_session(
         &self,
         created: Created,

@@ -100,7 +100,7 @@ impl Engine {
 
     /// Reports a login that was accepted and settled.
     pub(super) fn observe_accepted(&self, judged: &Judged, attempt: &Attempt<'_>) {
-        if let Some(subject) = &judged.subject {
+        if let Judged::Accepted(subject) = judged {
             self.observe(&attempt.event(EventKind::LoginAccepted).with_subject(subject));
         }
     }

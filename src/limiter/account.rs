@@ -23,9 +23,9 @@ use crate::types::context::RequestContext;
 /// What is counted must be at least as coarse as your look-up: for every spelling by which
 /// [`UserAuthenticator`](crate::UserAuthenticator) finds the same user, but which counts as another
 /// name, an attacker gets a full allowance more. So implement this trait if an account has both an
-/// e-mail address and a telephone number to log in with, or if your look-up ignores still more, such
-/// as punctuation. Implement it too if so coarse a folding would take different users of yours for
-/// one: they would share a limit.
+/// e-mail address and a telephone number to log in with, or if your look-up ignores still more,
+/// such as punctuation. Implement it too if so coarse a folding would take different users of yours
+/// for one: they would share a limit.
 ///
 /// ```
 /// use password_grant::limiter::AccountNames;
@@ -96,8 +96,8 @@ pub(super) fn folded(username: &str) -> Cow<'_, str> {
 }
 
 /// The user name without case and compatibility forms only. A place where somebody has logged in is
-/// known for the names that differ in nothing else: a host may tell `jose` and `josé` apart, and the
-/// one must not guess at the other from places of their own.
+/// known for the names that differ in nothing else: a host may tell `jose` and `josé` apart, and
+/// the one must not guess at the other from places of their own.
 pub(super) fn folded_for_origins(username: &str) -> Cow<'_, str> {
     if username.is_ascii() {
         return folded(username);
@@ -106,8 +106,8 @@ pub(super) fn folded_for_origins(username: &str) -> Cow<'_, str> {
 }
 
 /// Both case mappings are applied, since some letters are equal under only one of them (ß and ẞ, ı
-/// and I, ς and Σ). Decomposition may produce letters that have a case, and case mapping may produce
-/// text that is not decomposed, so all of it is done twice.
+/// and I, ς and Σ). Decomposition may produce letters that have a case, and case mapping may
+/// produce text that is not decomposed, so all of it is done twice.
 fn folded_twice(text: &str, keep: impl Fn(char) -> bool, map: impl Fn(char) -> char) -> String {
     let once = |text: &str| -> String {
         let cased = text.nfkd().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
@@ -212,8 +212,8 @@ mod tests {
             c.general_category() == GeneralCategory::NonspacingMark
                 || DEFAULT_IGNORABLE.iter().any(|(first, last)| (*first..=*last).contains(c))
         };
-        // The Greek iota below a letter is a mark that both case mapping and collations take for the
-        // letter iota.
+        // The Greek iota below a letter is a mark that both case mapping and collations take for
+        // the letter iota.
         let iota_below = '\u{345}';
         let mut several = 0;
         for c in ('\u{80}'..=char::MAX).filter(ignored).filter(|c| *c != iota_below) {

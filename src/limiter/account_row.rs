@@ -176,7 +176,8 @@ impl AccountRow {
     }
 
     /// How much is lost if the row is removed: the failures that it counts. Known origins are a
-    /// convenience and weigh nothing. A row that makes somebody wait is kept, whatever the burst is.
+    /// convenience and weigh nothing. A row that makes somebody wait is kept, whatever the burst
+    /// is.
     pub(super) fn weight(&self, rule: &Rule) -> u8 {
         let failures = |bucket: &Bucket| bucket.failures(rule).max(bucket.in_window());
         let most = self.buckets().map(failures).max().unwrap_or(0);

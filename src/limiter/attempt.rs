@@ -25,20 +25,28 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// How an attempt counts, once it has been judged.
-#[derive(Clone)]
-pub(crate) struct Judged {
-    pub(super) outcome: AttemptOutcome,
-    /// Whether the user name is known to be that of an account.
-    pub(super) user_found: bool,
-    /// Who has logged in.
-    pub(crate) subject: Option<Subject>,
+/// How an attempt ended, once it has been judged.
+pub(crate) enum Judged {
+    /// This subject has logged in.
+    Accepted(Subject),
+    Failed {
+        /// Whether the user name is known to be that of an account.
+        user_found: bool,
+    },
+    Inconclusive,
 }
 
 impl Judged {
-    /// The attempt has failed, or nothing is known about it.
-    pub(super) const fn without_subject(outcome: AttemptOutcome) -> Self {
-        Self { outcome, user_found: false, subject: None }
+    pub(super) fn outcome(&self) -> AttemptOutcome {
+        match self {
+            Self::Accepted(_) => AttemptOutcome::Success,
+            Self::Failed { .. } => AttemptOutcome::Failure,
+            Self::Inconclusive => AttemptOutcome::Inconclusive,
+        }
+    }
+
+    pub(super) fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed { .. })
     }
 }
 
@@ -48,17 +56,10 @@ impl Judged {
 /// wrong one, the count would tell them apart.
 pub(crate) fn judged(login: &Result<Login, Refusal>) -> Judged {
     match login.as_ref().map(Login::outcome) {
-        Ok(Outcome::Accepted(accepted)) => Judged {
-            outcome: AttemptOutcome::Success,
-            user_found: true,
-            subject: Some(accepted.subject.clone()),
-        },
-        Ok(Outcome::Rejected(rejection)) => Judged {
-            user_found: *rejection != Rejection::UnknownUser,
-            ..Judged::without_subject(AttemptOutcome::Failure)
-        },
-        Ok(Outcome::MoreNeeded { .. }) | Err(_) => {
-            Judged::without_subject(AttemptOutcome::Inconclusive)
+        Ok(Outcome::Accepted(accepted)) => Judged::Accepted(accepted.subject.clone()),
+        Ok(Outcome::Rejected(rejection)) => {
+            Judged::Failed { user_found: *rejection != Rejection::UnknownUser }
         }
+        Ok(Outcome::MoreNeeded { .. }) | Err(_) => Judged::Inconclusive,
     }
 }

@@ -73,8 +73,8 @@ impl AttemptLimiter {
         }
     }
 
-    /// How long a client has to wait at this address, in milliseconds. The failures from its network
-    /// only matter if some are its own.
+    /// How long a client has to wait at this address, in milliseconds. The failures from its
+    /// network only matter if some are its own.
     fn client_wait(
         &self,
         tx: &mut Transaction<'_>,

@@ -93,8 +93,8 @@ pub enum LimitKey<'a> {
         /// The client through which the attempts come.
         client_id: &'a str,
     },
-    /// Failed logins from the context's address (IPv6: its /64), in all tenants, except those through
-    /// [web backends](crate::ClientBuilder::web_backend).
+    /// Failed logins from the context's address (IPv6: its /64), in all tenants, except those
+    /// through [web backends](crate::ClientBuilder::web_backend).
     Source,
     /// Failed logins from the IPv6 network (/48) of the context's address, in all tenants, except
     /// those through web backends.

@@ -132,10 +132,10 @@ impl AttemptLimits {
         self
     }
 
-    /// How many failures one address (IPv6: /64) may have on any user names. Failures are counted in
-    /// the current window and the one before it; as long as there are so many, nothing is admitted
-    /// from the address but attempts on names that have logged in from it. The window is from a
-    /// minute to 30 days. Default 300 in 10 min.
+    /// How many failures one address (IPv6: /64) may have on any user names. Failures are counted
+    /// in the current window and the one before it; as long as there are so many, nothing is
+    /// admitted from the address but attempts on names that have logged in from it. The window is
+    /// from a minute to 30 days. Default 300 in 10 min.
     pub fn source(mut self, failures: u32, window: Duration) -> Self {
         self.source = (failures, window);
         self
@@ -149,8 +149,8 @@ impl AttemptLimits {
     }
 
     /// How many failed authentications one client may have from one address, counted in the current
-    /// window and the one before it. As long as there are so many, the client is refused from there.
-    /// From an IPv6 network (/48) ten times as many may fail; then the client is refused from every
+    /// window and the one before it. As long as there are so many, the client is refused from
+    /// there. From an IPv6 network (/48) ten times as many may fail; then the client is refused from every
     /// address of the network from which it has failed. The window is from a minute to 30 days.
     /// Default 20 in 10 min.
     pub fn client(mut self, failures: u32, window: Duration) -> Self {
@@ -159,9 +159,9 @@ impl AttemptLimits {
     }
 
     /// How long an origin stays known after a login from it through one client. Attempts from a
-    /// known origin are counted apart, so that nobody elsewhere can lock out the owner there. Others
-    /// at the same address can find out by guessing that somebody of that name has logged in from
-    /// there. Zero turns known origins off. At most 400 days. Default 90 days.
+    /// known origin are counted apart, so that nobody elsewhere can lock out the owner there.
+    /// Others at the same address can find out by guessing that somebody of that name has logged in
+    /// from there. Zero turns known origins off. At most 400 days. Default 90 days.
     pub fn known_origins(mut self, span: Duration) -> Self {
         self.known_origins = span;
         self

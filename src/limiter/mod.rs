@@ -42,14 +42,14 @@ use crate::limiter::keys::AttemptKeys;
 pub use crate::limiter::keys::LimitKey;
 pub use crate::limiter::limits::AttemptLimits;
 use crate::limiter::reservation::{ChargedBucket, Decision, Place, reserve};
-use crate::limiter::rule::{AttemptOutcome, Rule};
+use crate::limiter::rule::Rule;
 use crate::limiter::waiting::{WaitedFor, Waiters, Waiting};
 use crate::refusal::{OrFault, Refusal};
 use crate::session::epoch::{LogOuts, SubjectDigest};
 use crate::state::StateKey;
 use crate::state::transaction::{Backend, HeldRows, NEVER_DISPLACED, RowKey, State, Transaction};
 use crate::types::context::RequestContext;
-use crate::types::identifier::ClientId;
+use crate::types::identifier::{ClientId, Subject};
 use crate::user::PasswordUse;
 
 /// Counts login attempts and failed client authentications, and denies those over their limit.
@@ -101,6 +101,19 @@ struct Charge {
     /// The attempt is the only failure that is counted in a row.
     is_only_failure: bool,
 }
+
+/// The row of an account as a step reads it, and the count that an attempt is charged to.
+struct ToCharge {
+    stored_at: RowKey<AccountRow>,
+    is_shared: bool,
+    row: AccountRow,
+    to: ChargedTo,
+    /// As in [`Charge`].
+    login_epoch: u64,
+}
+
+/// An address or a network that may deny an attempt, and the key of its row.
+type PlaceAgainst = (RowKey<FailureWindows>, Place<LimitKind>);
 
 /// The result of one round of [`AttemptLimiter::reserve`].
 enum Reserved {
@@ -201,20 +214,20 @@ impl AttemptLimiter {
                 Reserved::NeedsSubject(_) => return Err(ServerFault::StateStore.into()),
             };
             let busy = || denied(kind_of(contended.1), Self::BUSY);
-            // Once the place of the attempt has become a known origin, it waits for the origin's
-            // count, and whoever waits for the account's is called.
-            let place = match waiting.filter(|place| place.is_for(&contended)) {
-                Some(place) => place,
+            // Once the origin of the attempt has become known, it waits for the origin's count, and
+            // whoever waits for the account's is called.
+            let joined = match waiting.filter(|waiting| waiting.is_for(&contended)) {
+                Some(waiting) => waiting,
                 None => {
                     self.observe(&attempt.event(EventKind::AttemptWaits(kind_of(contended.1))));
                     self.waiters.join(contended, attempt.context.peer()).ok_or_else(busy)?
                 }
             };
             let pause = self.state.jitter(Self::PAUSE, round, Self::LONGEST_PAUSE);
-            if !place.turn(&*self.state.clock, pause, deadline).await {
+            if !joined.turn(&*self.state.clock, pause, deadline).await {
                 return Err(busy());
             }
-            waiting = Some(place);
+            waiting = Some(joined);
             round += 1;
             // What was read before the wait is out of date, also the subject's last log-out.
             *held = HeldRows::default();
@@ -253,32 +266,15 @@ impl AttemptLimiter {
         subject: Option<SubjectDigest>,
         waiting: Option<&Waiting<'_>>,
     ) -> Result<Reserved, BoxError> {
-        let now = tx.now().unix_millis();
-        let login_epoch = tx.get(self.log_outs.last())?.unwrap_or_default().number;
-        let stored_at = tx.stored_at(keys.account)?;
-        let is_shared = stored_at != keys.account;
-        let mut row = tx.get(keys.account)?.unwrap_or_default();
-        let known = row.known(&keys.origins, now).filter(|_| !is_shared);
-        let to = match self.count_to_charge(tx, known, login_epoch, subject)? {
-            Ok(to) => to,
-            Err(needed) => return Ok(Reserved::NeedsSubject(needed)),
-        };
-        let is_ended =
-            to == ChargedTo::Account && known.is_some_and(|own| Some(own.subject) == subject);
-        if let Some(digest) = known.filter(|_| is_ended).map(|own| own.digest) {
-            row.reset(ChargedTo::Origin(digest));
-        }
-        let rule = self.account_rule(is_shared);
+        let ToCharge { stored_at, is_shared, mut row, to, login_epoch } =
+            match self.to_charge(tx, keys, subject)? {
+                Ok(to_charge) => to_charge,
+                Err(needed) => return Ok(Reserved::NeedsSubject(needed)),
+            };
+        let (now, rule) = (tx.now().unix_millis(), self.account_rule(is_shared));
         let bucket = row.take_bucket(to).unwrap_or_else(|| self.new_bucket(now));
         let mut bucket = ChargedBucket::new(kind_of(to), rule, bucket);
-        // Nothing but its own count stands in the way of an attempt from a known origin.
-        let mut places = [None, None];
-        if to == ChargedTo::Account {
-            for (place, own) in places.iter_mut().zip(keys.places()) {
-                let failures = self.failures(tx, own.key)?;
-                *place = Some((own.key, Place::new(own.kind, own.rule, failures)));
-            }
-        }
+        let mut places = self.places_against(tx, keys, to)?;
         let count = (stored_at.into(), to);
         let is_in_turn = waiting.is_some_and(|waiting| waiting.is_for(&count));
         let must_queue = !is_in_turn && self.waiters.any(&count);
@@ -293,6 +289,10 @@ impl AttemptLimiter {
             write_account(tx, keys.account, row, rule)?;
         }
         Ok(match decision {
+            Decision::Denied { wait, by: kind } => {
+                Reserved::Denied { kind, wait: Duration::from_millis(wait) }
+            }
+            Decision::Contended => Reserved::Contended(count),
             Decision::Admitted(reserved) => Reserved::Admitted(Charge {
                 row: stored_at,
                 is_shared,
@@ -301,37 +301,59 @@ impl AttemptLimiter {
                 login_epoch,
                 is_only_failure,
             }),
-            Decision::Denied { wait, by } => {
-                Reserved::Denied { kind: by, wait: Duration::from_millis(wait) }
-            }
-            Decision::Contended => Reserved::Contended(count),
         })
     }
 
-    /// The count that an attempt is charged to: that of its origin, if the origin is `known` and its
-    /// user was not logged out everywhere since. The inner error is the user whose last log-out has
-    /// to be read to tell.
-    fn count_to_charge(
+    /// The row of an attempt's account, and which of its counts the attempt is charged to: that of
+    /// its origin, if the origin is known and its user was not logged out everywhere since. The
+    /// inner error is the user whose last log-out has to be read to tell.
+    fn to_charge(
         &self,
         tx: &Transaction<'_>,
-        known: Option<&Origin>,
-        login_epoch: u64,
+        keys: &AttemptKeys,
         subject: Option<SubjectDigest>,
-    ) -> Result<Result<ChargedTo, SubjectDigest>, BoxError> {
-        let Some(origin) = known else { return Ok(Ok(ChargedTo::Account)) };
-        let own = ChargedTo::Origin(origin.digest);
-        if login_epoch <= origin.login_epoch {
-            return Ok(Ok(own));
-        }
-        if subject.is_none() {
-            return Ok(Err(origin.subject));
-        }
-        let logged_out = match subject == Some(origin.subject) {
-            true => tx.get(self.log_outs.of(origin.subject))?.unwrap_or_default().number,
-            // Another user's row was read, since the origin has changed hands meanwhile.
-            false => u64::MAX,
+    ) -> Result<Result<ToCharge, SubjectDigest>, BoxError> {
+        let login_epoch = tx.get(self.log_outs.last())?.unwrap_or_default().number;
+        let stored_at = tx.stored_at(keys.account)?;
+        let is_shared = stored_at != keys.account;
+        let mut row = tx.get(keys.account)?.unwrap_or_default();
+        let known = row.known(&keys.origins, tx.now().unix_millis()).filter(|_| !is_shared);
+        let to = match known {
+            None => ChargedTo::Account,
+            Some(origin) if login_epoch <= origin.login_epoch => ChargedTo::Origin(origin.digest),
+            Some(origin) if subject.is_none() => return Ok(Err(origin.subject)),
+            // Another user's row was read: the origin has changed hands meanwhile.
+            Some(origin) if subject != Some(origin.subject) => ChargedTo::Account,
+            Some(origin) => {
+                let own = ChargedTo::Origin(origin.digest);
+                let logged_out = tx.get(self.log_outs.of(origin.subject))?.unwrap_or_default();
+                if logged_out.number <= origin.login_epoch {
+                    own
+                } else {
+                    row.reset(own);
+                    ChargedTo::Account
+                }
+            }
         };
-        Ok(Ok(if logged_out <= origin.login_epoch { own } else { ChargedTo::Account }))
+        Ok(Ok(ToCharge { stored_at, is_shared, row, to, login_epoch }))
+    }
+
+    /// The failures of the places that may deny an attempt. Nothing but its own count stands in the
+    /// way of an attempt from a known origin.
+    fn places_against(
+        &self,
+        tx: &Transaction<'_>,
+        keys: &AttemptKeys,
+        to: ChargedTo,
+    ) -> Result<[Option<PlaceAgainst>; 2], BoxError> {
+        let mut places = [None, None];
+        if to == ChargedTo::Account {
+            for (place, own) in places.iter_mut().zip(keys.places()) {
+                let failures = self.failures(tx, own.key)?;
+                *place = Some((own.key, Place::new(own.kind, own.rule, failures)));
+            }
+        }
+        Ok(places)
     }
 
     /// Settles an attempt with its outcome.
@@ -365,7 +387,7 @@ impl AttemptLimiter {
         judged: &Judged,
     ) -> Result<Settled, BoxError> {
         let Reservation { keys, charge, .. } = reservation;
-        let Charge { row: key, is_shared, to, reserved, login_epoch, .. } = charge;
+        let Charge { row: key, is_shared, to, reserved, .. } = charge;
         let mut settled = Settled::default();
         let now = tx.now().unix_millis();
         let rule = self.account_rule(*is_shared);
@@ -374,29 +396,42 @@ impl AttemptLimiter {
         let mut row = tx.get(*key)?.filter(|_| is_there).unwrap_or_default();
         let mut changed = false;
         if let Some(mut bucket) = row.take_bucket(*to) {
-            changed |= bucket.settle(*reserved, judged.outcome, rule);
+            changed |= bucket.settle(*reserved, judged.outcome(), rule);
             settled.locked = bucket.is_locked().then_some(kind_of(*to));
             row.set_bucket(*to, bucket);
         }
-        if let (AttemptOutcome::Success, Some(subject)) = (judged.outcome, &judged.subject)
+        if let Judged::Accepted(subject) = judged
             && is_there
             && !is_shared
         {
-            let subject = self.log_outs.digest(subject.as_str());
-            let known_until = now.saturating_add(self.known_origin_ttl);
-            for digest in keys.origins.into_iter().flatten() {
-                let origin = Origin::new(digest, subject, *login_epoch, known_until);
-                settled.new_origin |= row.remember(origin, now);
-                changed = true;
-            }
+            settled.new_origin = self.remember_origins(&mut row, reservation, subject, now);
+            changed |= keys.origins.iter().any(Option::is_some);
         }
         if changed {
             write_account(tx, *key, row, rule)?;
         }
-        if judged.outcome == AttemptOutcome::Failure && reservation.counts_places() {
+        if judged.is_failure() && reservation.counts_places() {
             keys.places().try_for_each(|place| self.count_failure(tx, place.key, &place.rule))?;
         }
         Ok(settled)
+    }
+
+    /// Makes the origins of an accepted login known. Returns whether one of them is new.
+    fn remember_origins(
+        &self,
+        row: &mut AccountRow,
+        reservation: &Reservation<'_>,
+        subject: &Subject,
+        now: u64,
+    ) -> bool {
+        let subject = self.log_outs.digest(subject.as_str());
+        let login_epoch = reservation.login_epoch();
+        let known_until = now.saturating_add(self.known_origin_ttl);
+        let mut is_new = false;
+        for digest in reservation.keys.origins.into_iter().flatten() {
+            is_new |= row.remember(Origin::new(digest, subject, login_epoch, known_until), now);
+        }
+        is_new
     }
 
     /// Reports what came of an attempt that was settled, and calls whoever waits for it.
@@ -411,8 +446,8 @@ impl AttemptLimiter {
         if settled.new_origin {
             self.observe(&reservation.attempt.event(EventKind::NewOrigin));
         }
-        if judged.outcome == AttemptOutcome::Failure {
-            self.report_failure(&reservation, settled, judged.user_found);
+        if let Judged::Failed { user_found } = judged {
+            self.report_failure(&reservation, settled, *user_found);
         }
     }
 
@@ -436,10 +471,10 @@ impl AttemptLimiter {
         let is_looked_at = !reservation.password_use.withdraw();
         let mut settled = Settled::default();
         if let Backend::Local(state) = &self.state.backend {
-            let judged = Judged::without_subject(match is_looked_at {
-                true => AttemptOutcome::Failure,
-                false => AttemptOutcome::Inconclusive,
-            });
+            let judged = match is_looked_at {
+                true => Judged::Failed { user_found: false },
+                false => Judged::Inconclusive,
+            };
             let rows = reservation.rows_to_settle(&judged);
             let settle = |tx: &mut Transaction<'_>| self.settle_in(tx, reservation, &judged);
             // If it fails, the attempt stays counted.
@@ -505,7 +540,7 @@ impl Reservation<'_> {
     /// from too, unless that is a known origin.
     pub(crate) fn rows_to_settle(&self, judged: &Judged) -> Vec<StateKey> {
         let mut rows = vec![self.charge.row.into()];
-        if judged.outcome == AttemptOutcome::Failure && self.counts_places() {
+        if judged.is_failure() && self.counts_places() {
             rows.extend(self.keys.places().map(|place| StateKey::from(place.key)));
         }
         rows

@@ -1,8 +1,8 @@
 //! The decision of the attempt limiter: a state machine without I/O, over the [`Bucket`] that an
 //! attempt is charged to and the [`FailureWindows`] of its address and network.
 //!
-//! An attempt is **reserved** on its bucket before anything is verified, and **settled** afterwards.
-//! The reservation itself records the failure: an attempt that is never settled (a crash, a panic)
+//! An attempt is **reserved** on its bucket before anything is verified, and **settled**
+//! afterwards. The reservation itself records the failure: an attempt that is never settled (a crash, a panic)
 //! has failed. A successful attempt takes back itself and the failures in a row before it; an
 //! attempt that could not be judged takes back only itself. Address and network only count failures
 //! that have happened.
@@ -75,9 +75,9 @@ impl<'a, K> ChargedBucket<'a, K> {
     }
 }
 
-/// Reserves an attempt on this bucket, unless the bucket or one of the places denies it. `now` is in
-/// milliseconds since 1970. An attempt that `must_queue`, because others came before it and wait,
-/// is contended rather than admitted.
+/// Reserves an attempt on this bucket, unless the bucket or one of the places denies it. `now` is
+/// in milliseconds since 1970. An attempt that `must_queue`, because others came before it and
+/// wait, is contended rather than admitted.
 pub(super) fn reserve<'p, K: Copy + 'p>(
     now: u64,
     charged: &mut ChargedBucket<'_, K>,

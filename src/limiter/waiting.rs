@@ -114,8 +114,8 @@ impl Queues {
         if queue.is_empty() {
             self.waiting.remove(count);
         } else if place == 0 {
-            // The next attempt may be admissible too, and a call that this one has not used must not
-            // be lost.
+            // The next attempt may be admissible too, and a call that this one has not used must
+            // not be lost.
             self.call(count);
         }
         self.all -= 1;
@@ -169,7 +169,8 @@ impl Waiting<'_> {
         first.is_some_and(|first| first.number == self.number)
     }
 
-    /// Completes once this attempt has been called, which uses up the call. Only the first is called.
+    /// Completes once this attempt has been called, which uses up the call. Only the first is
+    /// called.
     async fn called(&self) {
         std::future::poll_fn(|context| {
             let mut queues = self.waiters.queues();

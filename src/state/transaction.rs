@@ -112,8 +112,8 @@ impl<'a> Transaction<'a> {
         Ok(self.stored_at(key)? != key)
     }
 
-    /// The key under which the row is stored, which may be that of a shared row. A later transaction
-    /// over it meets the same row, also if there is room for one of the first key's own by then.
+    /// The key under which the row is stored, which may be that of a shared row. A later
+    /// transaction over it meets the same row, also if there is room for one of the first key's own by then.
     pub(crate) fn stored_at<R>(&self, key: RowKey<R>) -> Result<RowKey<R>, BoxError> {
         Ok(RowKey { key: self.find(key)?.stored_at, row: PhantomData })
     }
@@ -242,9 +242,9 @@ impl State {
         }
     }
 
-    /// The same as [`run_held`](Self::run_held), in turn with the other transactions of this process
-    /// that write the row under `row`, which many requests write at once. None of them conflicts
-    /// with another then, and each goes on from what the one before it has written. Rows are loaded
+    /// The same as [`run_held`](Self::run_held), in turn with the other transactions of this
+    /// process that write the row under `row`, which many requests write at once. None of them
+    /// conflicts with another then, and each goes on from what the one before it has written. Rows are loaded
     /// before the turn begins, so it lasts as long as a commit.
     pub(crate) async fn run_in_turn<T>(
         &self,

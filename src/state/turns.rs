@@ -1,5 +1,5 @@
-//! Turns of the transactions that this process runs over one row of a shared store. Those that write
-//! the same row would conflict with each other, and each conflict costs a round trip.
+//! Turns of the transactions that this process runs over one row of a shared store. Those that
+//! write the same row would conflict with each other, and each conflict costs a round trip.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

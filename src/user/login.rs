@@ -66,13 +66,13 @@ impl Login {
     /// right. The caller gets 403 with this error code; use [`member`](Self::member) to add what
     /// the client needs to continue.
     ///
-    /// This outcome takes back its own attempt and clears no failures before it, so that whoever has
-    /// stolen a password gets no more guesses at the second factor than at the password. Never
+    /// This outcome takes back its own attempt and clears no failures before it, so that whoever
+    /// has stolen a password gets no more guesses at the second factor than at the password. Never
     /// return it for a *wrong* second factor: return [`rejected`](Self::rejected), which counts.
     ///
-    /// `code` holds one or more of the characters `!`, `#` to `[` and `]` to `~`, and must not be an
-    /// [`ErrorCode`](crate::error::ErrorCode) that the engine sends itself. Any other code becomes
-    /// 500 `server_error`.
+    /// `code` holds one or more of the characters `!`, `#` to `[` and `]` to `~`, and must not be
+    /// an [`ErrorCode`](crate::error::ErrorCode) that the engine sends itself. Any other code
+    /// becomes 500 `server_error`.
     #[must_use]
     pub fn more_needed(code: impl Into<Arc<str>>) -> Self {
         Self(Outcome::MoreNeeded { code: code.into(), members: Map::new() })

@@ -146,8 +146,8 @@ async fn a_thousand_right_logins_at_once_from_one_network_all_succeed() {
     }
 }
 
-/// Whoever waits for a name is served in the order of arrival, as soon as an attempt is settled, and
-/// no newcomer goes before them.
+/// Whoever waits for a name is served in the order of arrival, as soon as an attempt is settled,
+/// and no newcomer goes before them.
 #[tokio::test]
 async fn whoever_waits_for_a_name_is_served_in_the_order_of_arrival() {
     let (clock, gate) = (standing(), Arc::new(Semaphore::new(0)));

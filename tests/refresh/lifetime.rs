@@ -32,8 +32,7 @@ async fn no_use_prolongs_a_family_beyond_its_absolute_end() {
     assert!(sessions.world.events.last().ends_with("Expired"));
 }
 
-/// A host may shorten the absolute lifetime. Log-outs are then remembered for less time, and no
-/// session may outlive that.
+/// A host may shorten the absolute lifetime. It then ends sessions of engines with a longer one too.
 #[tokio::test]
 async fn a_shorter_lifetime_ends_sessions_that_have_begun_and_a_longer_one_prolongs_none() {
     const DAY: u64 = 86_400;
@@ -66,11 +65,11 @@ async fn a_shorter_lifetime_ends_sessions_that_have_begun_and_a_longer_one_prolo
         assert_eq!(ends(engine, pair).await, None);
     }
 
-    // The log-out has been forgotten, and the session that it ended has not come back.
+    // A log-out is forgotten after 401 days, and the session that it ended has not come back.
     let of_long = long.login("app").await;
     let subject = "user-1".into();
     short.world.grant.log_out_everywhere(&subject, &RequestContext::new()).await.unwrap();
-    clock.advance(Duration::from_secs(368 * DAY));
+    clock.advance(Duration::from_secs(401 * DAY));
     short.refresh("app", &of_long.refresh).await.is(400, "invalid_grant");
     assert!(short.world.events.last().ends_with("Expired"), "{}", short.world.events.last());
 }
