@@ -176,10 +176,10 @@ impl PasswordGrantBuilder {
     /// That holds for hashes with the current parameters. For others, set a
     /// [`min_failure_time`](Self::min_failure_time).
     ///
-    /// These hashes wait in the same queue as passwords, one after the other, and share the turn of
-    /// the request's address (IPv6: of its /64) with the passwords from there. That is so for a
-    /// [`web_backend`](crate::ClientBuilder::web_backend) too. A secret that finds no place in the
-    /// queue, or has to wait there for too long, is answered 503 and does not count as a failure.
+    /// These hashes wait in the same queue as passwords, one after the other, and share the turns of
+    /// the request's address (IPv6: of its /48) with the passwords from there. That is so for a
+    /// [`web_backend`](crate::ClientBuilder::web_backend) too. A secret that the full queue refuses,
+    /// or that has to wait there for too long, is answered 503 and does not count as a failure.
     /// Unauthenticated callers can keep the hashing threads busy, so limit the number of requests.
     #[cfg(feature = "argon2")]
     pub fn slow_client_secrets(mut self, hashing: &crate::HashedPasswords) -> Self {

@@ -1,5 +1,5 @@
-//! Who gets a place in the queue of the hashing threads: addresses take turns, at web backends user
-//! names, and nobody can keep the others out.
+//! Who may wait for the hashing threads: addresses, IPv6 networks and web backends take turns, and
+//! the user names of a web backend among themselves, so that nobody can keep the others out.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use password_grant::{
 use crate::common::{AUDIENCE, Answer, FORM, ISSUER};
 use crate::support::{Gate, Table, cheap, hash, until};
 
-/// The number of places in the queue.
+/// How many may wait in the queue.
 const PLACES: usize = 4;
 
 /// A login: the address that it comes from, the client, and the user name. The password is right
@@ -155,10 +155,32 @@ async fn whoever_fills_the_queue_keeps_nobody_else_out() {
     let parties = [
         ("from another address", elsewhere("192.0.2.9"), ALICE),
         (
-            "from an IPv6 network of many addresses",
+            "from a host of many IPv6 addresses",
             ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::ffff"]
                 .map(|peer| (peer, "web", "mallory")),
             ("2001:db8:0:1::1", "web", "alice"),
+        ),
+        (
+            "from a whole IPv6 network",
+            ["2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:ffff::1"]
+                .map(|peer| (peer, "web", "mallory")),
+            ("2001:db8:1::1", "web", "alice"),
+        ),
+        (
+            "from a whole IPv6 network, at a web backend",
+            ["2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:ffff::1"]
+                .map(|peer| (peer, "web", "mallory")),
+            ("192.0.2.1", "shop", "alice"),
+        ),
+        (
+            "with invented names at a web backend",
+            ["one", "two", "three", "four"].map(|name| ("192.0.2.1", "shop", name)),
+            ALICE,
+        ),
+        (
+            "with invented names at another web backend",
+            ["one", "two", "three", "four"].map(|name| ("192.0.2.1", "shop", name)),
+            ("192.0.2.1", "till", "alice"),
         ),
         (
             "from an IPv4 address in both its forms",
@@ -201,7 +223,7 @@ async fn whoever_fills_the_queue_keeps_nobody_else_out() {
 }
 
 #[tokio::test]
-async fn those_who_are_one_party_share_its_places() {
+async fn those_who_are_one_party_do_not_give_way_to_each_other() {
     let parties = [
         ("one address", ("192.0.2.1", "web", "mallory"), ALICE),
         ("nobody has an address", (NO_ADDRESS, "web", "mallory"), (NO_ADDRESS, "web", "alice")),
@@ -249,7 +271,7 @@ async fn new_passwords_have_a_turn_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_frees_its_place_in_the_queue_at_once() {
+async fn a_caller_that_goes_away_makes_room_in_the_queue_at_once() {
     let (engine, open) = Busy::new().await;
     let mut waiting = fill([0; PLACES].map(|_| engine.login(ALICE))).await;
     let mut login = engine.login(ALICE);

@@ -11,7 +11,7 @@ use crate::environment::RandomnessError;
 use crate::error::Overloaded;
 use crate::time::{Clock, Timestamp};
 use crate::user::password::memory::Memory;
-use crate::user::password::party::Party;
+use crate::user::password::party::{Group, Member, Party};
 use crate::user::password::turns::{Entered, Turns};
 
 /// Queues work for the hashing threads. The threads end when the last handle is dropped.
@@ -33,7 +33,7 @@ struct Queue {
 }
 
 struct Waiting {
-    jobs: Turns<Party, Job>,
+    jobs: Turns<Group, Member, Job>,
     is_closed: bool,
 }
 
@@ -43,8 +43,8 @@ struct Job {
     deadline: Timestamp,
 }
 
-/// The place of a job in the queue. It is freed when the caller goes away.
-struct Place<'a> {
+/// A job that is in the queue until its caller goes away.
+struct Queued<'a> {
     queue: &'a Queue,
     party: Party,
     number: u64,
@@ -111,14 +111,14 @@ impl HashingThreads {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future discards the result, and frees the place of work that has not begun.
+    /// Dropping the future discards the result, and takes work that has not begun out of the queue.
     /// Work that has begun runs to its end: each thread is a permit, so there is never more work in
     /// progress than there are threads.
     ///
     /// # Errors
     ///
-    /// Immediately if the queue is full and no party holds more places; later if the job gives way
-    /// to that of a party which holds fewer, or if the deadline passes before a thread is free.
+    /// Immediately if the queue is full and nobody has more jobs in it; later if the job gives way
+    /// to that of somebody who has fewer, or if the deadline passes before a thread is free.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         party: Party,
@@ -132,7 +132,7 @@ impl HashingThreads {
             }
         };
         let deadline = self.clock.now().plus(self.queue_timeout);
-        let _place = self.queue.0.enter(party, Job { work: Box::new(work), deadline })?;
+        let _queued = self.queue.0.enter(party, Job { work: Box::new(work), deadline })?;
         answered.await.map_err(|_| Overloaded)
     }
 }
@@ -143,12 +143,12 @@ impl Queue {
         Self { waiting: Mutex::new(waiting), changed: Condvar::new() }
     }
 
-    fn enter(&self, party: Party, job: Job) -> Result<Place<'_>, Overloaded> {
-        let entered = self.lock().jobs.enter(party, job);
+    fn enter(&self, party: Party, job: Job) -> Result<Queued<'_>, Overloaded> {
+        let entered = self.lock().jobs.enter(party.group, party.member, job);
         let Entered { number, gave_way } = entered.map_err(|_| Overloaded)?;
         self.changed.notify_one();
         drop(gave_way); // without the lock, since this wakes its caller
-        Ok(Place { queue: self, party, number })
+        Ok(Queued { queue: self, party, number })
     }
 
     /// Waits for the next job. Returns `None` when there will be none any more. The memory is wiped
@@ -176,9 +176,10 @@ impl Queue {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Queued<'_> {
     fn drop(&mut self) {
-        let job = self.queue.lock().jobs.leave(self.party, self.number);
+        let Party { group, member } = self.party;
+        let job = self.queue.lock().jobs.leave(group, member, self.number);
         drop(job); // without the lock
     }
 }
@@ -217,7 +218,7 @@ mod tests {
             };
             Job { work: Box::new(work), deadline: Timestamp::from_unix_seconds(0) }
         };
-        let _places = [(); 2].map(|()| queue.enter(Party::Enrolment, hash()).unwrap());
+        let _queued = [(); 2].map(|()| queue.enter(Party::ENROLMENT, hash()).unwrap());
         let mut memory = Memory::new();
         for left in [0, 64] {
             let job = queue.next(&mut memory).unwrap();

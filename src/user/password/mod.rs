@@ -45,17 +45,17 @@ use crate::user::password_use::PasswordTurn;
 ///   [`min_failure_time`](crate::PasswordGrantBuilder::min_failure_time).
 /// * **Bounded**: hashing runs on a few dedicated threads, one per core by default, each with
 ///   memory that it keeps. An async worker never hashes. A password waits for a thread in a bounded
-///   queue, and is refused with 503 if it finds no place or no thread is free within the queue
-///   timeout. A caller that goes away frees its place in the queue, but no thread before its work
+///   queue, and is refused with 503 if the queue is full or no thread is free within the queue
+///   timeout. A caller that goes away makes room in the queue, but frees no thread before its work
 ///   is done.
-/// * **In turn**: the queue serves addresses one after the other (IPv6: by their /64), however many
-///   passwords each of them has waiting. When it is full, the newest password of the address that
-///   holds the most places is refused with 503 to make room for an address that holds fewer, also
-///   when the new password is counted. So no address can keep the others out, and one that is alone
-///   may use the whole queue. At a client that is registered as a
-///   [`web_backend`](crate::ClientBuilder::web_backend), user names take turns instead of
-///   addresses. Requests without an address share one turn, and so do all calls of
-///   [`hash`](Self::hash).
+/// * **In turn**: the queue serves callers one after the other, however many passwords each of them
+///   has waiting. Each IPv4 address is a caller, each IPv6 network (/48), each client that is
+///   registered as a [`web_backend`](crate::ClientBuilder::web_backend), all requests without an
+///   address together, and all calls of [`hash`](Self::hash). When the queue is full, a password of
+///   the caller that has the most in it is refused with 503 to make room for a caller that has
+///   fewer, also when the new password is counted. So nobody can keep the others out, and a caller
+///   that is alone may use the whole queue. Within an IPv6 network, its /64s share the turns of the
+///   network in the same way, and at a web backend its user names do.
 ///
 /// Stored hashes are Argon2id PHC strings with a salt of at most 48 bytes and an output of at most
 /// 64 bytes, within the memory, the work (memory times passes) and the lanes of
@@ -146,7 +146,7 @@ impl HashedPasswords {
     /// Dropping the future discards the hash and has no other effect.
     pub async fn hash(&self, password: &str) -> Result<String, HashError> {
         check_new_password(password, self.password_limit)?;
-        self.hash_unchecked(Party::Enrolment, password).await
+        self.hash_unchecked(Party::ENROLMENT, password).await
     }
 
     async fn hash_unchecked(&self, party: Party, password: &str) -> Result<String, HashError> {
