@@ -315,7 +315,6 @@ const FOUND_BY_NO_OTHER: &[Defect] = &[
     WritesMuchLaterWhatWasDropped,
     SetsVersionsBackOnFailover,
     SkipsValuesThatItDoesNotKnow,
-    GivesUpAfterConflicts,
 ];
 
 #[test]
