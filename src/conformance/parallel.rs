@@ -9,7 +9,7 @@ use crate::conformance::harness::{
     CONFLICTS, Instance, LONG, Outcome, at_once, change, ensure, is_made, keys, never_committed,
     put, spread_keys,
 };
-use crate::state::{Expected, Row, StateKey, Write};
+use crate::state::{Commit, Expected, Row, StateKey, Write};
 
 const INSTANCES: usize = 8;
 
@@ -43,12 +43,22 @@ pub(super) fn lost_updates(fixture: &impl Fixture) -> Outcome {
     const EACH: usize = 25;
     let instances: [_; INSTANCES] = Instance::several(fixture);
     let [store, ..] = &instances;
-    let [counter] = keys()?;
+    let [counter, told] = keys()?;
     at_once(&instances, |_, store| (0..EACH).try_for_each(|_| add(store, counter, 1)))?;
     let counted = number(store.value(counter)?)?;
     ensure(
         counted == (INSTANCES * EACH) as i64,
         format!("of {} additions {counted} were counted", INSTANCES * EACH),
+    )?;
+    at_once(&instances, |_, store| add_as_told(store, told, EACH))?;
+    let counted = number(store.value(told)?)?;
+    ensure(
+        counted == (INSTANCES * EACH) as i64,
+        format!(
+            "of {} additions, each with the version that the commit before it had told, {counted} \
+             were counted",
+            INSTANCES * EACH
+        ),
     )
 }
 
@@ -255,6 +265,28 @@ fn add(store: &Instance<'_, impl Fixture>, key: StateKey, more: i64) -> Outcome 
         if is_made(&store.commit(&[change(key, expected, put(sum.to_string(), LONG))])?) {
             return Ok(());
         }
+    }
+    Err(never_committed())
+}
+
+/// Adds 1 several times. As the engine does, each addition goes on from the version that the commit
+/// before it has told, and loads the row only after a conflict.
+fn add_as_told(store: &Instance<'_, impl Fixture>, key: StateKey, times: usize) -> Outcome {
+    let (mut row, mut added) = (store.row(key)?, 0);
+    for _ in 0..CONFLICTS {
+        let expected = Expected::of(row.as_ref());
+        let sum = row.map_or(Ok(0), |row| number(Some(row.value)))? + 1;
+        let value = sum.to_string().into_bytes();
+        row = match store.commit(&[change(key, expected, put(value.clone(), LONG))])? {
+            Commit::Committed { versions } => {
+                added += 1;
+                if added == times {
+                    return Ok(());
+                }
+                versions.first().copied().flatten().map(|version| Row { version, value })
+            }
+            Commit::Conflict { .. } => store.row(key)?,
+        };
     }
     Err(never_committed())
 }

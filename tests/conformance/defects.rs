@@ -42,6 +42,8 @@ pub enum Defect {
     TakesAKeyTwice,
     /// A commit returns the versions that it expected, not those that it wrote.
     TellsFormerVersions,
+    /// A commit looks up the versions to tell once it is over, when others may have written again.
+    LooksVersionsUpLater,
     /// A commit returns versions of the puts only, so the list is too short.
     TellsNothingOfDeletes,
     /// A conflict returns rows as they would be if the commit had been made.
@@ -139,6 +141,7 @@ const FOUND: &[(Defect, Check, &str)] = &[
     (WritesUpToTheConflict, Check::AllOrNothing, "of 5 left something written"),
     (InsertsOverWhatIsThere, Check::AllOrNothing, "what was not as expected at 3 was no conflict"),
     (TellsFormerVersions, Check::Answers, "a commit told other versions than a load shows"),
+    (LooksVersionsUpLater, Check::LostUpdates, "the version that the commit before it had told"),
     (TellsNothingOfDeletes, Check::Answers, "versions were told wrongly of a write and a delete"),
     (
         TellsRowsThatAreNotThere,
@@ -167,11 +170,7 @@ const FOUND: &[(Defect, Check, &str)] = &[
         Check::ReadsAtOnce,
         "what one instance has committed, another did not read at once",
     ),
-    (
-        RemembersWhatItRead,
-        Check::LogOuts,
-        "after a log-out a session of before was answered with 200",
-    ),
+    (RemembersWhatItRead, Check::LogOuts, "after a log-out a session"),
     (LivesLongerWhenRead, Check::Lives, "a row that was read meanwhile is there two seconds later"),
     (
         ComparesWithWhatHasExpired,

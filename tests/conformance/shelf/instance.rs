@@ -12,7 +12,7 @@ use password_grant::time::Timestamp;
 use password_grant::{BoxError, Clock, async_trait};
 
 use crate::defects::Defect::*;
-use crate::shelf::{MINUTE, Shared, Stored};
+use crate::shelf::{MINUTE, Shared, Stored, Table};
 
 /// The store as one instance of the application sees it.
 pub(super) struct Instance {
@@ -78,15 +78,12 @@ impl StateStore for Instance {
         }
         let keys: Vec<_> = changes.iter().map(|change| change.key).collect();
         let known = self.know(&keys);
-        let is_made = self.is_made(changes).await?;
-        if is_made {
+        if let Some(rows) = self.written(changes, &keys).await? {
             let former = |change: &Change| match change.expected {
                 Expected::Version(version) => Some(version),
                 Expected::Absent => None,
             };
             self.own.lock().unwrap().conflicts.remove(&keys);
-            // A row without any life has a version too.
-            let rows = self.rows_at(&keys, Timestamp::from_unix_seconds(0));
             if defect == RemembersWhatItWrote {
                 self.own.lock().unwrap().rows.extend(keys.iter().copied().zip(rows.clone()));
             }
@@ -195,19 +192,38 @@ impl Instance {
         }
     }
 
-    async fn is_made(&self, changes: &[Change]) -> Result<bool, BoxError> {
+    /// The rows as a commit has written them; `None` if it is a conflict. Nobody else writes between
+    /// the commit and the look at what it has written, unless the defect is of that kind.
+    async fn written(
+        &self,
+        changes: &[Change],
+        keys: &[StateKey],
+    ) -> Result<Option<Vec<Option<Row>>>, BoxError> {
+        // A row without any life has a version too.
+        let any_time = Timestamp::from_unix_seconds(0);
+        if let Some(is_made) = self.is_made_oddly(changes).await? {
+            return Ok(is_made.then(|| self.rows_at(keys, any_time)));
+        }
+        let mut table = self.shared.table.lock().unwrap();
+        let is_made = self.commit_in(&mut table, changes, changes);
+        Ok(is_made.then(|| self.rows_in(&mut table, keys, any_time)))
+    }
+
+    /// Whether a commit was made, in the way of a defect that does not make it at once; `None` if it
+    /// is to be made at once.
+    async fn is_made_oddly(&self, changes: &[Change]) -> Result<Option<bool>, BoxError> {
         match self.shared.defect {
-            AlwaysInConflict => Ok(false),
+            AlwaysInConflict => Ok(Some(false)),
             LosesUpdates if changes.iter().all(|change| change.expected != Expected::Absent) => {
-                Ok(self.are_as_expected(changes))
+                Ok(Some(self.are_as_expected(changes)))
             }
             ComparesBeforeItWrites => {
                 if !self.are_as_expected(changes) {
-                    return Ok(false);
+                    return Ok(Some(false));
                 }
                 self.others_come_in_between().await;
                 changes.iter().for_each(|change| self.write(change));
-                Ok(true)
+                Ok(Some(true))
             }
             InsertsOverWhatIsThere => {
                 let compared: Vec<_> = changes
@@ -215,23 +231,28 @@ impl Instance {
                     .filter(|change| change.expected != Expected::Absent)
                     .cloned()
                     .collect();
-                Ok(self.commit_at_once(&compared, changes))
+                Ok(Some(self.commit_at_once(&compared, changes)))
             }
             WritesUpToTheConflict => {
                 let one_by_one = |one: &Change| {
                     self.commit_at_once(std::slice::from_ref(one), std::slice::from_ref(one))
                 };
-                Ok(changes.iter().all(one_by_one))
+                Ok(Some(changes.iter().all(one_by_one)))
             }
             WritesRowsOneByOne => {
                 if !self.are_as_expected(changes) {
-                    return Ok(false);
+                    return Ok(Some(false));
                 }
                 for one in changes {
                     self.write(one);
                     tokio::task::yield_now().await;
                 }
-                Ok(true)
+                Ok(Some(true))
+            }
+            LooksVersionsUpLater => {
+                let is_made = self.commit_at_once(changes, changes);
+                self.others_come_in_between().await;
+                Ok(Some(is_made))
             }
             IsBusyUntilDone => {
                 if self.shared.busy.swap(true, Ordering::SeqCst) {
@@ -240,28 +261,28 @@ impl Instance {
                 self.others_come_in_between().await;
                 let is_made = self.commit_at_once(changes, changes);
                 self.shared.busy.store(false, Ordering::SeqCst);
-                Ok(is_made)
+                Ok(Some(is_made))
             }
             KeepsItsLockWhenDropped => {
                 self.shared.lock.acquire().await?.forget();
                 tokio::task::yield_now().await;
                 let is_made = self.commit_at_once(changes, changes);
                 self.shared.lock.add_permits(1);
-                Ok(is_made)
+                Ok(Some(is_made))
             }
             WritesLateWhatWasDropped | WritesMuchLaterWhatWasDropped => {
                 let mut unless_dropped = WhenDropped { shared: &self.shared, changes };
                 tokio::task::yield_now().await;
                 unless_dropped.changes = &[];
-                Ok(self.commit_at_once(changes, changes))
+                Ok(None)
             }
             CommitsShardByShard => {
                 let is_in = |shard: u8| move |one: &&Change| one.key.as_bytes()[1] % 2 == shard;
                 let shard = |shard| changes.iter().filter(is_in(shard)).cloned().collect();
                 let shards: [Vec<Change>; 2] = [shard(0), shard(1)];
-                Ok(shards.iter().all(|shard| self.commit_at_once(shard, shard)))
+                Ok(Some(shards.iter().all(|shard| self.commit_at_once(shard, shard))))
             }
-            _ => Ok(self.commit_at_once(changes, changes)),
+            _ => Ok(None),
         }
     }
 
@@ -284,7 +305,10 @@ impl Instance {
     }
 
     fn rows_at(&self, keys: &[StateKey], now: Timestamp) -> Vec<Option<Row>> {
-        let mut table = self.shared.table.lock().unwrap();
+        self.rows_in(&mut self.shared.table.lock().unwrap(), keys, now)
+    }
+
+    fn rows_in(&self, table: &mut Table, keys: &[StateKey], now: Timestamp) -> Vec<Option<Row>> {
         if self.shared.defect == LivesLongerWhenRead {
             for key in keys {
                 if let Some(row) = table.rows.get_mut(&self.place(key)).filter(|row| now < row.end)
@@ -326,8 +350,11 @@ impl Instance {
 
     /// Returns whether the rows of `compared` were as expected, and writes `written` if so.
     pub(super) fn commit_at_once(&self, compared: &[Change], written: &[Change]) -> bool {
+        self.commit_in(&mut self.shared.table.lock().unwrap(), compared, written)
+    }
+
+    fn commit_in(&self, table: &mut Table, compared: &[Change], written: &[Change]) -> bool {
         let (now, defect) = (self.now(), self.shared.defect);
-        let mut table = self.shared.table.lock().unwrap();
         let as_expected = |change: &Change| {
             let is_there = |row: &&Stored| {
                 (matches!(defect, NeverEnds | ComparesWithWhatHasExpired) || now < row.end)
