@@ -277,10 +277,10 @@ impl ClientBuilder {
     ///   [`AttemptLimits::source`](crate::AttemptLimits::source) and
     ///   [`network`](crate::AttemptLimits::network) for logins through the client. While it is
     ///   reached, logins are answered 429 `temporarily_unavailable` with `Retry-After`.
-    /// * **The hashing queue.** Passwords that wait to be hashed are served client by client, as those
-    ///   of others are served address by address, and within the client user name by user name. So
-    ///   nobody who sends many passwords through the client keeps its other users out, or anybody
-    ///   elsewhere.
+    /// * **The hashing queue.** While passwords wait to be hashed, web backends are served
+    ///   alternately with all other callers, and within the client one user name after the other
+    ///   ([`HashedPasswords`](crate::HashedPasswords)). Otherwise all passwords from one address wait
+    ///   in one line.
     ///
     /// The limits on user names are unchanged, and so is the number of attempts that may wait for
     /// others of the same name ([`AttemptLimits`](crate::AttemptLimits)): 64 for each name, and 64

@@ -1,5 +1,5 @@
-//! Who may wait for the hashing threads: addresses, IPv6 networks and web backends take turns, and
-//! the user names of a web backend among themselves, so that nobody can keep the others out.
+//! Who gets a place in the queue of the hashing threads: web backends and all others take turns, on
+//! each side its groups, in each group its parties, and nobody can keep the others out.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use password_grant::{
 use crate::common::{AUDIENCE, Answer, FORM, ISSUER};
 use crate::support::{Gate, Table, cheap, hash, until};
 
-/// How many may wait in the queue.
+/// The number of places in the queue.
 const PLACES: usize = 4;
 
 /// A login: the address that it comes from, the client, and the user name. The password is right
@@ -155,32 +155,10 @@ async fn whoever_fills_the_queue_keeps_nobody_else_out() {
     let parties = [
         ("from another address", elsewhere("192.0.2.9"), ALICE),
         (
-            "from a host of many IPv6 addresses",
+            "from an IPv6 network of many addresses",
             ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::ffff"]
                 .map(|peer| (peer, "web", "mallory")),
             ("2001:db8:0:1::1", "web", "alice"),
-        ),
-        (
-            "from a whole IPv6 network",
-            ["2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:ffff::1"]
-                .map(|peer| (peer, "web", "mallory")),
-            ("2001:db8:1::1", "web", "alice"),
-        ),
-        (
-            "from a whole IPv6 network, at a web backend",
-            ["2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:ffff::1"]
-                .map(|peer| (peer, "web", "mallory")),
-            ("192.0.2.1", "shop", "alice"),
-        ),
-        (
-            "with invented names at a web backend",
-            ["one", "two", "three", "four"].map(|name| ("192.0.2.1", "shop", name)),
-            ALICE,
-        ),
-        (
-            "with invented names at another web backend",
-            ["one", "two", "three", "four"].map(|name| ("192.0.2.1", "shop", name)),
-            ("192.0.2.1", "till", "alice"),
         ),
         (
             "from an IPv4 address in both its forms",
@@ -207,23 +185,113 @@ async fn whoever_fills_the_queue_keeps_nobody_else_out() {
         ),
     ];
     for (case, crowd, owner) in parties {
-        let (engine, open) = Busy::new().await;
-        let mut crowd_waits = fill(crowd.map(|from| engine.login(from))).await;
-        assert!(!waits(&mut engine.login(crowd[0])).await, "{case}: one more of the crowd");
-        let mut login = engine.login(owner);
-        assert!(waits(&mut login).await, "{case}");
-        let newest = crowd_waits.pop().unwrap();
-        newest.await.is(503, "temporarily_unavailable");
-        for earlier in &mut crowd_waits {
-            assert!(waits(earlier).await, "{case}: only the newest gives way");
-        }
-        drop(open);
-        login.await.is_granted();
+        the_newest_gives_way(case, crowd, owner).await;
     }
 }
 
+/// A crowd takes all places. Of the crowd nobody else gets one, but the owner does and is served.
+async fn the_newest_gives_way(case: &str, crowd: [From; PLACES], owner: From) {
+    let (engine, open) = Busy::new().await;
+    let mut crowd_waits = fill(crowd.map(|from| engine.login(from))).await;
+    assert!(!waits(&mut engine.login(crowd[0])).await, "{case}: one more of the crowd");
+    let mut login = engine.login(owner);
+    assert!(waits(&mut login).await, "{case}");
+    assert!(!waits(&mut crowd_waits.pop().unwrap()).await, "{case}: the newest gives way");
+    for earlier in &mut crowd_waits {
+        assert!(waits(earlier).await, "{case}: only the newest gives way");
+    }
+    drop(open);
+    login.await.is_granted();
+}
+
+/// One login from each of four /64s of one /48.
+const NETWORK: [From; PLACES] = [
+    ("2001:db8::1", "web", "mallory"),
+    ("2001:db8:0:1::1", "web", "mallory"),
+    ("2001:db8:0:2::1", "web", "mallory"),
+    ("2001:db8:0:ffff::1", "web", "mallory"),
+];
+
+/// One login through a web backend for each of four names.
+const INVENTED: [From; PLACES] = [
+    ("192.0.2.5", "shop", "mallory"),
+    ("192.0.2.5", "shop", "mallet"),
+    ("192.0.2.5", "shop", "malice"),
+    ("192.0.2.5", "shop", "trudy"),
+];
+
+/// One login from each of four addresses.
+const ADDRESSES: [From; PLACES] = [
+    ("192.0.2.5", "web", "mallory"),
+    ("192.0.2.6", "web", "mallory"),
+    ("192.0.2.7", "web", "mallory"),
+    ("2001:db8::1", "web", "mallory"),
+];
+
+const THROUGH_SHOP: From = ("192.0.2.5", "shop", "alice");
+const THROUGH_TILL: From = ("192.0.2.5", "till", "alice");
+
 #[tokio::test]
-async fn those_who_are_one_party_do_not_give_way_to_each_other() {
+async fn the_64s_of_one_ipv6_network_do_not_keep_an_address_elsewhere_out() {
+    the_newest_gives_way("IPv4", NETWORK, ALICE).await;
+    the_newest_gives_way("no address", NETWORK, (NO_ADDRESS, "web", "alice")).await;
+    the_newest_gives_way("next network", NETWORK, ("2001:db8:1::1", "web", "alice")).await;
+}
+
+#[tokio::test]
+async fn invented_names_at_a_web_backend_do_not_keep_an_address_out() {
+    the_newest_gives_way("elsewhere", INVENTED, ALICE).await;
+    the_newest_gives_way("the backend's own", INVENTED, ("192.0.2.5", "web", "alice")).await;
+}
+
+#[tokio::test]
+async fn invented_names_at_a_web_backend_do_not_keep_users_of_another_out() {
+    the_newest_gives_way("at one address", INVENTED, THROUGH_TILL).await;
+}
+
+#[tokio::test]
+async fn the_64s_of_one_ipv6_network_do_not_keep_users_of_a_web_backend_out() {
+    the_newest_gives_way("at an address elsewhere", NETWORK, THROUGH_SHOP).await;
+    the_newest_gives_way("in that network", NETWORK, ("2001:db8::1", "shop", "alice")).await;
+}
+
+/// However many they are: the web backends together have half of the queue, and all others too.
+#[tokio::test]
+async fn many_addresses_do_not_keep_users_of_a_web_backend_out_nor_many_backends_an_address() {
+    the_newest_gives_way("addresses", ADDRESSES, THROUGH_SHOP).await;
+    let [first, second, ..] = INVENTED;
+    let third = ("192.0.2.6", "till", "mallory");
+    the_newest_gives_way("backends", [first, second, third, THROUGH_TILL], ALICE).await;
+}
+
+/// Neighbours in one network cost only each other their places.
+#[tokio::test]
+async fn a_64_that_fills_the_share_of_its_network_gives_way_to_another_of_that_network() {
+    let (engine, open) = Busy::new().await;
+    let [flood, neighbour, ..] = NETWORK;
+    let mut waiting = fill([flood, flood, ALICE, ALICE].map(|from| engine.login(from))).await;
+    let mut login = engine.login(neighbour);
+    assert!(waits(&mut login).await);
+    assert!(!waits(&mut waiting.remove(1)).await, "the network has its share, the flood too much");
+    assert!(!waits(&mut engine.login(flood)).await);
+    assert!(!waits(&mut engine.login(neighbour)).await, "each of the two has one place");
+    drop(open);
+    for _ in 0..2 {
+        waiting.pop().unwrap().await.is_granted(); // alice's, from elsewhere
+    }
+    login.await.is(400, "invalid_grant"); // mallory does not exist
+}
+
+/// Where the promise ends: the users of one backend cannot be told from names that were invented.
+#[tokio::test]
+async fn invented_names_at_a_web_backend_do_keep_its_own_users_out() {
+    let (engine, _open) = Busy::new().await;
+    let _waiting = fill(INVENTED.map(|from| engine.login(from))).await;
+    assert!(!waits(&mut engine.login(THROUGH_SHOP)).await);
+}
+
+#[tokio::test]
+async fn those_who_are_one_party_share_its_places() {
     let parties = [
         ("one address", ("192.0.2.1", "web", "mallory"), ALICE),
         ("nobody has an address", (NO_ADDRESS, "web", "mallory"), (NO_ADDRESS, "web", "alice")),
@@ -271,7 +339,7 @@ async fn new_passwords_have_a_turn_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_makes_room_in_the_queue_at_once() {
+async fn a_caller_that_goes_away_frees_its_place_in_the_queue_at_once() {
     let (engine, open) = Busy::new().await;
     let mut waiting = fill([0; PLACES].map(|_| engine.login(ALICE))).await;
     let mut login = engine.login(ALICE);

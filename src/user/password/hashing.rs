@@ -10,9 +10,9 @@ use futures_channel::oneshot;
 use crate::environment::RandomnessError;
 use crate::error::Overloaded;
 use crate::time::{Clock, Timestamp};
+use crate::user::password::caller::{Caller, Group, Party, Side};
 use crate::user::password::memory::Memory;
-use crate::user::password::party::{Group, Member, Party};
-use crate::user::password::turns::{Entered, Turns};
+use crate::user::password::turns::{Entered, FirstCome, RoundRobin, Turns};
 
 /// Queues work for the hashing threads. The threads end when the last handle is dropped.
 #[derive(Clone)]
@@ -33,9 +33,12 @@ struct Queue {
 }
 
 struct Waiting {
-    jobs: Turns<Group, Member, Job>,
+    jobs: Jobs,
     is_closed: bool,
 }
+
+/// Sides take turns, on each side its groups, and in each group its parties.
+type Jobs = Turns<RoundRobin<Side, RoundRobin<Group, RoundRobin<Party, FirstCome<Job>>>>>;
 
 struct Job {
     /// Does nothing if nobody waits for the result any more.
@@ -43,10 +46,10 @@ struct Job {
     deadline: Timestamp,
 }
 
-/// A job that is in the queue until its caller goes away.
-struct Queued<'a> {
+/// The place of a job in the queue. It is freed when the caller goes away.
+struct Place<'a> {
     queue: &'a Queue,
-    party: Party,
+    caller: Caller,
     number: u64,
 }
 
@@ -107,21 +110,21 @@ impl HashingThreads {
         Ok(Self { queue: handles, clock, queue_timeout })
     }
 
-    /// Runs `work` on one of the threads, when it is the turn of `party`.
+    /// Runs `work` on one of the threads, when it is the turn of `caller`.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future discards the result, and takes work that has not begun out of the queue.
+    /// Dropping the future discards the result, and frees the place of work that has not begun.
     /// Work that has begun runs to its end: each thread is a permit, so there is never more work in
     /// progress than there are threads.
     ///
     /// # Errors
     ///
-    /// Immediately if the queue is full and nobody has more jobs in it; later if the job gives way
-    /// to that of somebody who has fewer, or if the deadline passes before a thread is free.
+    /// Immediately if the queue is full and no job gives way to this one; later if this one gives
+    /// way to another, or if the deadline passes before a thread is free.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        party: Party,
+        caller: Caller,
         work: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, Overloaded> {
         let (answer, answered) = oneshot::channel();
@@ -132,23 +135,23 @@ impl HashingThreads {
             }
         };
         let deadline = self.clock.now().plus(self.queue_timeout);
-        let _queued = self.queue.0.enter(party, Job { work: Box::new(work), deadline })?;
+        let _place = self.queue.0.enter(caller, Job { work: Box::new(work), deadline })?;
         answered.await.map_err(|_| Overloaded)
     }
 }
 
 impl Queue {
     fn new(capacity: usize) -> Self {
-        let waiting = Waiting { jobs: Turns::new(capacity), is_closed: false };
+        let waiting = Waiting { jobs: Jobs::new(capacity), is_closed: false };
         Self { waiting: Mutex::new(waiting), changed: Condvar::new() }
     }
 
-    fn enter(&self, party: Party, job: Job) -> Result<Queued<'_>, Overloaded> {
-        let entered = self.lock().jobs.enter(party.group, party.member, job);
+    fn enter(&self, caller: Caller, job: Job) -> Result<Place<'_>, Overloaded> {
+        let entered = self.lock().jobs.enter(caller.path(), job);
         let Entered { number, gave_way } = entered.map_err(|_| Overloaded)?;
         self.changed.notify_one();
         drop(gave_way); // without the lock, since this wakes its caller
-        Ok(Queued { queue: self, party, number })
+        Ok(Place { queue: self, caller, number })
     }
 
     /// Waits for the next job. Returns `None` when there will be none any more. The memory is wiped
@@ -176,10 +179,9 @@ impl Queue {
     }
 }
 
-impl Drop for Queued<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let Party { group, member } = self.party;
-        let job = self.queue.lock().jobs.leave(group, member, self.number);
+        let job = self.queue.lock().jobs.leave(self.caller.path(), self.number);
         drop(job); // without the lock
     }
 }
@@ -218,7 +220,7 @@ mod tests {
             };
             Job { work: Box::new(work), deadline: Timestamp::from_unix_seconds(0) }
         };
-        let _queued = [(); 2].map(|()| queue.enter(Party::ENROLMENT, hash()).unwrap());
+        let _places = [(); 2].map(|()| queue.enter(Caller::ENROLMENT, hash()).unwrap());
         let mut memory = Memory::new();
         for left in [0, 64] {
             let job = queue.next(&mut memory).unwrap();

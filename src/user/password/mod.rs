@@ -1,9 +1,9 @@
 //! Password verification for a user table with Argon2id hashes, at a bounded and equal cost.
 
 mod argon2id;
+mod caller;
 mod hashing;
 mod memory;
-mod party;
 mod store;
 mod turns;
 
@@ -28,10 +28,10 @@ use crate::user::authenticator::{LoginAttempt, UserAuthenticator};
 use crate::user::login::{Login, Outcome};
 pub use crate::user::password::argon2id::{Argon2Parameters, HashError};
 use crate::user::password::argon2id::{Ceiling, StoredHash, check_new_password};
+use crate::user::password::caller::Caller;
 pub use crate::user::password::hashing::HashingConfigError;
 use crate::user::password::hashing::HashingThreads;
 use crate::user::password::memory::Memory;
-use crate::user::password::party::Party;
 pub use crate::user::password::store::{AccountState, User, UserStore};
 use crate::user::password_use::PasswordTurn;
 
@@ -48,14 +48,23 @@ use crate::user::password_use::PasswordTurn;
 ///   queue, and is refused with 503 if the queue is full or no thread is free within the queue
 ///   timeout. A caller that goes away makes room in the queue, but frees no thread before its work
 ///   is done.
-/// * **In turn**: the queue serves callers one after the other, however many passwords each of them
-///   has waiting. Each IPv4 address is a caller, each IPv6 network (/48), each client that is
-///   registered as a [`web_backend`](crate::ClientBuilder::web_backend), all requests without an
-///   address together, and all calls of [`hash`](Self::hash). When the queue is full, a password of
-///   the caller that has the most in it is refused with 503 to make room for a caller that has
-///   fewer, also when the new password is counted. So nobody can keep the others out, and a caller
-///   that is alone may use the whole queue. Within an IPv6 network, its /64s share the turns of the
-///   network in the same way, and at a web backend its user names do.
+/// * **In turn**: the clients that are registered as a
+///   [`web_backend`](crate::ClientBuilder::web_backend) and all other callers are the two sides of
+///   the queue, which are served alternately, however many passwords each of them has waiting. On
+///   each side groups take turns: each web backend (in each tenant) on the one, each IPv4 address
+///   and each IPv6 network (/48) on the other, where all requests without an address are one group,
+///   and all calls of [`hash`](Self::hash) another. In each group parties take turns: the user
+///   names at a web backend, the /64s of a network. Passwords of one party are served in the order
+///   of arrival.
+/// * **Shared out**: when the queue is full, the side that has the most in it gives way to one that
+///   has fewer, also when the new password is counted. Where the new password's own side would not
+///   have fewer, the same is decided between the groups of that side, and then between the parties
+///   of its group. What is refused with 503 is the newest password of the fullest party in the
+///   fullest group of those that give way, or the new password if nobody does. So each side gets
+///   half of the queue when it needs it, and of n groups or parties each an n-th part; whoever is
+///   alone may use the whole queue. No number of addresses keeps the users of web backends out, and
+///   no number of names invented at web backends keeps other callers out. [The
+///   guide](crate::guide::hosting#shares-of-the-queue) says where this ends.
 ///
 /// Stored hashes are Argon2id PHC strings with a salt of at most 48 bytes and an output of at most
 /// 64 bytes, within the memory, the work (memory times passes) and the lanes of
@@ -146,21 +155,21 @@ impl HashedPasswords {
     /// Dropping the future discards the hash and has no other effect.
     pub async fn hash(&self, password: &str) -> Result<String, HashError> {
         check_new_password(password, self.password_limit)?;
-        self.hash_unchecked(Party::ENROLMENT, password).await
+        self.hash_unchecked(Caller::ENROLMENT, password).await
     }
 
-    async fn hash_unchecked(&self, party: Party, password: &str) -> Result<String, HashError> {
+    async fn hash_unchecked(&self, caller: Caller, password: &str) -> Result<String, HashError> {
         let (parameters, randomness) = (self.parameters, self.environment.randomness.clone());
         let password = Zeroizing::new(password.to_owned());
         let hash = move |memory: &mut Memory| parameters.hash_in(memory, &password, &*randomness);
-        self.threads.run(party, hash).await.map_err(|Overloaded| HashError::Overloaded)?
+        self.threads.run(caller, hash).await.map_err(|Overloaded| HashError::Overloaded)?
     }
 
-    /// Verifies a password when it is the party's turn, unless the password has been withdrawn by
+    /// Verifies a password when it is the caller's turn, unless the password has been withdrawn by
     /// then.
     async fn verify(
         &self,
-        party: Party,
+        caller: Caller,
         turn: Option<PasswordTurn>,
         stored: StoredHash,
         password: &str,
@@ -171,7 +180,7 @@ impl HashedPasswords {
             let may_look = turn.is_none_or(|turn| turn.begin());
             if may_look { stored.verify(memory, &password) } else { Err(Overloaded) }
         };
-        let right = self.threads.run(party, verify).await??;
+        let right = self.threads.run(caller, verify).await??;
         self.observe(&Event::new(EventKind::PasswordVerified { memory_kib, passes, lanes }));
         Ok(right)
     }
@@ -215,7 +224,7 @@ impl HashedPasswords {
         let (subject, context) = (user.subject(), attempt.context());
         let password = attempt.password.expose();
         let store = async {
-            let new_hash = self.hash_unchecked(Party::of_login(attempt), password).await?;
+            let new_hash = self.hash_unchecked(Caller::of_login(attempt), password).await?;
             self.users.update_hash(user, &new_hash, context).await
         };
         let stored =
@@ -249,8 +258,8 @@ impl UserAuthenticator for HashedPasswords {
 
         // Every attempt verifies one hash before any decision, so that all cost the same.
         let compared = stored.as_ref().unwrap_or(&self.decoy).clone();
-        let (party, password) = (Party::of_login(&attempt), attempt.password.expose());
-        let right = self.verify(party, Some(turn), compared, password).await?;
+        let (caller, password) = (Caller::of_login(&attempt), attempt.password.expose());
+        let right = self.verify(caller, Some(turn), compared, password).await?;
 
         let (user, stored) = match (user, stored) {
             (Some(user), Ok(stored)) if right => (user, stored),
@@ -282,7 +291,7 @@ impl SlowSecrets for HashedPasswords {
         let stored = phc.and_then(|phc| StoredHash::parse(phc, self.ceiling));
         let is_usable = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.decoy.clone());
-        let same = self.verify(Party::at(context), None, stored, secret).await?;
+        let same = self.verify(Caller::at(context), None, stored, secret).await?;
         Ok(match phc {
             Some(_) if !is_usable => Comparison::Unusable,
             Some(_) if same => Comparison::Same,
