@@ -1,5 +1,6 @@
-//! What the library's source does not name.
+//! What the library's source does not name, and what the tests are named.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,28 @@ fn the_library_reads_no_environment_no_file_no_network_and_no_clock_of_its_own()
             .collect();
         assert_eq!(readers, Vec::from_iter(owner), "{name}");
     }
+}
+
+/// `tests/requirements.md` names the tests of each requirement in the last cell of its row.
+#[test]
+fn every_test_that_a_requirement_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests: HashSet<String> = ["src", "tests", "examples"]
+        .iter()
+        .flat_map(|folder| files_in(&root.join(folder)))
+        .flat_map(|file| code_of(&file).collect::<Vec<_>>())
+        .filter_map(|line| Some(line.split_once("fn ")?.1.split_once(['(', '<'])?.0.to_owned()))
+        .collect();
+    let table = fs::read_to_string(root.join("tests/requirements.md")).unwrap();
+    let cells = table.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit(" | ").next());
+    let named: Vec<_> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 500, "{}", named.len());
+    // A few rows name another check, such as `.ci/run`.
+    let is_test =
+        |name: &&&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let missing: Vec<_> =
+        named.iter().filter(is_test).filter(|name| !tests.contains(**name)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
 }
 
 /// Every Rust file below this folder.
