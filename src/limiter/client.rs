@@ -55,6 +55,9 @@ impl AttemptLimiter {
         claimed: &[ClaimedClient<'_>],
         held: &mut HeldRows,
     ) -> Result<(), Refusal> {
+        if claimed.is_empty() {
+            return Ok(());
+        }
         let check = |tx: &mut Transaction<'_>| {
             let mut longest = None;
             for client in claimed {
@@ -111,6 +114,9 @@ impl AttemptLimiter {
         claimed: &[ClaimedClient<'_>],
         held: &mut HeldRows,
     ) -> Result<(), Refusal> {
+        if claimed.is_empty() {
+            return Ok(());
+        }
         let mut counted: Vec<(RowKey<FailureWindows>, WindowRule)> = Vec::new();
         for ClaimedClient { keys, .. } in claimed {
             let at_network = keys.at_network.map(|key| (key, self.client_network));

@@ -289,6 +289,9 @@ impl State {
             Backend::Local(_) => Ok(()),
             Backend::Shared(store) => {
                 let keys = sorted(&keys());
+                if keys.is_empty() {
+                    return Ok(());
+                }
                 let load = Box::pin(async { held.load(&**store, &keys, self).await });
                 self.in_time(self.timeout, load).await
             }

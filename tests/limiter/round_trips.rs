@@ -65,6 +65,8 @@ async fn each_request_takes_as_many_round_trips_as_are_promised() {
     .revocations(Revocations::shared(ISSUER, store.clone(), secret()));
     verifier.verify(&pair.access).await.unwrap();
     assert_eq!(taken(), 1, "a question about a revocation");
+    assert!(sessions.is_active(&pair.access).await);
+    assert_eq!(taken(), 1, "introspection, without an address that could be counted");
 
     let elsewhere = from("2001:db8:1::1");
     let guess = async || post_as(grant, &elsewhere, ("app", "app-secret"), &wrong()).await;
