@@ -7,8 +7,7 @@ use crate::client::AuthenticatedClient;
 use crate::error::{BoxError, ServerFault};
 use crate::event::{Event, EventKind};
 use crate::grant::engine::Engine;
-use crate::grant::password::BegunLogin;
-use crate::limiter::{Judged, Settled};
+use crate::limiter::{Attempt, Judged, Reservation, Settled};
 use crate::refusal::{OrFault, Refusal};
 use crate::response::TokenResponse;
 use crate::session::{
@@ -23,6 +22,15 @@ use crate::types::identifier::SessionId;
 use crate::types::scope::Scope;
 use crate::types::token::AccessToken;
 use crate::user::Accepted;
+
+/// A login whose attempt is counted, before the user is looked up.
+pub(super) struct BegunLogin<'a> {
+    pub(super) attempt: Attempt<'a>,
+    /// `None` if the host has switched the limits off.
+    pub(super) reservation: Option<Reservation<'a>>,
+    /// The number of the last log-out everywhere, of any subject.
+    pub(super) login_epoch: u64,
+}
 
 /// What a token is issued for. Every check has passed.
 pub(super) struct Granted<'a> {

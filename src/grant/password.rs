@@ -5,9 +5,9 @@ use crate::client::AuthenticatedClient;
 use crate::error::{Reason, ServerFault};
 use crate::event::{Event, EventKind};
 use crate::grant::engine::Engine;
-use crate::grant::issue::Granted;
+use crate::grant::issue::{BegunLogin, Granted};
 use crate::grant::policy;
-use crate::limiter::{Attempt, Judged, Reservation, judged};
+use crate::limiter::{Attempt, Judged, judged};
 use crate::refusal::{OrFault, Refusal};
 use crate::request::{Parameter, TokenRequest};
 use crate::response::TokenResponse;
@@ -129,15 +129,6 @@ impl Engine {
         });
         Err(told)
     }
-}
-
-/// A login whose attempt is counted, before the user is looked up.
-pub(super) struct BegunLogin<'a> {
-    pub(super) attempt: Attempt<'a>,
-    /// `None` if the host has switched the limits off.
-    pub(super) reservation: Option<Reservation<'a>>,
-    /// The number of the last log-out everywhere, of any subject.
-    pub(super) login_epoch: u64,
 }
 
 /// Lets only an accepted login continue.

@@ -1,6 +1,5 @@
 //! The counts of attempts on one account, from elsewhere or from one known origin.
 
-use crate::limiter::failures::FailureWindows;
 use crate::limiter::rule::{AttemptOutcome, Rule};
 use crate::state::codec::{Reader, write_number, write_optional};
 
@@ -319,10 +318,9 @@ impl Bucket {
         Self::decode_after(reader, |reader| reader.number().map(drop))
     }
 
-    /// The attempts in the window as failures, for rows of the first form that counted those of an
-    /// address.
-    pub(super) fn windows(&self) -> FailureWindows {
-        FailureWindows::since(self.window_start, self.rolling, self.rolling_before)
+    /// The start of the window, and the attempts in it and in the window before it.
+    pub(super) fn windows(&self) -> (u64, u32, u32) {
+        (self.window_start, self.rolling, self.rolling_before)
     }
 
     fn decode_after(

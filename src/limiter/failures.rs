@@ -116,10 +116,13 @@ impl Stored for FailureWindows {
         })
     }
 
-    /// In the first form such a row was a [`Bucket`].
+    /// In the first form such a row was a [`Bucket`], whose attempts count as failures.
     fn decode_form(form: u8, reader: &mut Reader<'_>) -> Option<Self> {
         match form {
-            1 => Bucket::decode_first_form(reader).map(|bucket| bucket.windows()),
+            1 => {
+                let (start, current, previous) = Bucket::decode_first_form(reader)?.windows();
+                Some(Self::since(start, current, previous))
+            }
             2 => Self::decode(reader),
             _ => None,
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::session::epoch::SubjectEpoch;
 use crate::session::index::SessionIndex;
 use crate::session::token::RefreshKeys;
 use crate::types::scope::Scope;
@@ -72,7 +73,12 @@ pub struct RefreshTokens {
 }
 
 /// The longest absolute lifetime of a session.
-pub(super) const MAX_LIFETIME: Duration = Duration::from_secs(400 * 86_400);
+const MAX_LIFETIME: Duration = Duration::from_secs(400 * 86_400);
+
+const _: () = assert!(
+    SubjectEpoch::TTL.as_secs() > MAX_LIFETIME.as_secs(),
+    "a log-out is remembered for longer than a session that it ends may last"
+);
 
 impl RefreshTokens {
     /// Configures refresh tokens with these keys and this gate. The gate decides which accounts may

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::BoxError;
-use crate::session::config::MAX_LIFETIME;
 use crate::state::StateKey;
 use crate::state::codec::{Reader, Stored, write_number};
 use crate::state::key::{Keys, Purpose};
@@ -136,9 +135,8 @@ impl SubjectEpochKeys {
 }
 
 const _: () = assert!(
-    SubjectEpoch::TTL.as_secs() > MAX_LIFETIME.as_secs()
-        && SubjectEpoch::TTL.as_secs() > LIFETIMES.end().as_secs(),
-    "a log-out is remembered for longer than what it ends may last"
+    SubjectEpoch::TTL.as_secs() > LIFETIMES.end().as_secs(),
+    "a log-out is remembered for longer than an access token that it ends may last"
 );
 
 /// Logs a subject out. `now` is in milliseconds since 1970, by the clock that dates tokens.
