@@ -219,7 +219,11 @@ impl Engine {
             audiences: granted.audiences.to_vec(),
             access_token_lifetime: granted.lifetime,
         };
-        let along = AlongWith { rows: &rows.unwrap_or_default(), step: settle };
+        let along = AlongWith {
+            in_turn_over: attempted.map(|(_, reservation)| reservation.account_row()),
+            rows: &rows.unwrap_or_default(),
+            step: settle,
+        };
         Box::pin(sessions.create(new, session, held, along)).await
     }
 

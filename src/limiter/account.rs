@@ -22,7 +22,7 @@ use crate::types::context::RequestContext;
 ///
 /// What is counted must be at least as coarse as your look-up: for every spelling by which
 /// [`UserAuthenticator`](crate::UserAuthenticator) finds the same user, but which counts as another
-/// name, an attacker gets a full allowance more. So implement this trait if an account has both an
+/// name, an attacker gets one more full allowance. So implement this trait if an account has both an
 /// e-mail address and a telephone number to log in with, or if your look-up ignores still more,
 /// such as punctuation. Implement it too if so coarse a folding would take different users of yours
 /// for one: they would share a limit.

@@ -7,8 +7,8 @@ use crate::state::codec::{Reader, write_number, write_optional};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bucket {
     /// A number from a random start, which distinguishes this bucket from an earlier one of the
-    /// same account or origin: a reservation of another epoch is ignored.
-    epoch: u64,
+    /// same account or origin: a reservation of another generation is ignored.
+    generation: u64,
     /// The sequence number of the next attempt.
     next: u64,
     /// The sequence numbers of the attempts that count as failures in a row, ascending.
@@ -34,7 +34,7 @@ struct Open {
 /// One attempt's charge to one bucket, which is needed to settle it there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyReservation {
-    epoch: u64,
+    generation: u64,
     seq: u64,
     window_no: u64,
 }
@@ -43,9 +43,9 @@ impl Bucket {
     /// The most open attempts that a bucket records.
     pub(super) const OPEN: usize = 512;
 
-    pub(super) fn new(epoch: u64, now: u64) -> Self {
+    pub(super) fn new(generation: u64, now: u64) -> Self {
         Self {
-            epoch,
+            generation,
             next: 0,
             consecutive: Vec::new(),
             open: Vec::new(),
@@ -169,8 +169,11 @@ impl Bucket {
 
     /// Counts one attempt, as open and as a failure.
     pub(super) fn charge(&mut self, rule: &Rule, now: u64) -> KeyReservation {
-        let reserved =
-            KeyReservation { epoch: self.epoch, seq: self.next, window_no: self.window_no };
+        let reserved = KeyReservation {
+            generation: self.generation,
+            seq: self.next,
+            window_no: self.window_no,
+        };
         self.next = self.next.saturating_add(1);
         if self.open.len() >= Self::OPEN {
             self.close_oldest();
@@ -230,7 +233,7 @@ impl Bucket {
         outcome: AttemptOutcome,
         rule: &Rule,
     ) -> bool {
-        if self.epoch != reserved.epoch {
+        if self.generation != reserved.generation {
             return false;
         }
         let before = (self.open.len(), self.consecutive.len());
@@ -273,14 +276,14 @@ impl Bucket {
     }
 }
 
-/// The stored form, a part of the account's row: the epoch, then numbers of variable length.
+/// The stored form, a part of the account's row: the generation, then numbers of variable length.
 impl Bucket {
     pub(super) fn size_hint(&self) -> usize {
         48 + 3 * self.consecutive.len() + 10 * self.open.len()
     }
 
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.extend(self.epoch.to_le_bytes());
+        bytes.extend(self.generation.to_le_bytes());
         for number in [
             self.next,
             self.window_no,
@@ -328,7 +331,7 @@ impl Bucket {
         former_field: impl FnOnce(&mut Reader<'_>) -> Option<()>,
     ) -> Option<Self> {
         let mut bucket = Self {
-            epoch: u64::from_le_bytes(reader.array()?),
+            generation: u64::from_le_bytes(reader.array()?),
             next: reader.number()?,
             window_no: reader.number()?,
             window_start: reader.number()?,
@@ -364,7 +367,7 @@ pub(super) mod tests {
         let lists = (btree_set(0..1_u64 << 40, 0..120), btree_set(0..1_u64 << 40, 0..40));
         (numbers, lists, vec(any::<(u64, u64)>(), 40)).prop_map(
             |((n, rolling, locked), (consecutive, open), more)| Bucket {
-                epoch: n[0],
+                generation: n[0],
                 next: (1 << 40) + n[1] % 1000,
                 consecutive: consecutive.into_iter().collect(),
                 open: open
@@ -385,7 +388,7 @@ pub(super) mod tests {
     /// A bucket with something in every field.
     pub(in crate::limiter) fn full_bucket() -> Bucket {
         Bucket {
-            epoch: 0x0123_4567_89ab_cdef,
+            generation: 0x0123_4567_89ab_cdef,
             next: 300,
             consecutive: vec![1, 5, 290],
             open: vec![

@@ -70,14 +70,14 @@ pub(crate) struct AttemptLimiter {
     waiters: Waiters,
     alarms: Alarms,
     observer: Arc<dyn Observer>,
-    /// The epoch of the next new bucket. It starts at a random number, so that two processes do not
-    /// give the same epochs.
-    epoch: AtomicU64,
+    /// The generation of the next new bucket. It starts at a random number, so that two processes do
+    /// not give the same.
+    next_generation: AtomicU64,
 }
 
-/// An attempt that is counted until it is settled. If it is dropped instead, because its request
-/// was, `abandon` settles it: as not judged if nobody has looked at the password, otherwise as a
-/// failure. Over a shared store it stays counted.
+/// An attempt that is counted until it is settled. It is dropped unsettled if its request was
+/// dropped, if the host's code panicked, or if the store failed to settle it; then `abandon` settles
+/// it if it can.
 #[must_use]
 pub(crate) struct Reservation<'a> {
     limiter: &'a AttemptLimiter,
@@ -144,8 +144,8 @@ impl AttemptLimiter {
         state: Arc<State>,
         environment: &Environment,
     ) -> Result<Self, RandomnessError> {
-        let mut epoch = [0; 8];
-        environment.randomness.fill(&mut epoch)?;
+        let mut first_generation = [0; 8];
+        environment.randomness.fill(&mut first_generation)?;
         let account = limits.account_rule();
         Ok(Self {
             shared_account: account.of_shared_row(),
@@ -162,7 +162,7 @@ impl AttemptLimiter {
             waiters: Waiters::default(),
             alarms: Alarms::new(limits.alarm_threshold()),
             observer: environment.observer.clone(),
-            epoch: AtomicU64::new(u64::from_le_bytes(epoch)),
+            next_generation: AtomicU64::new(u64::from_le_bytes(first_generation)),
         })
     }
 
@@ -183,6 +183,11 @@ impl AttemptLimiter {
     ///
     /// 429 if there were too many attempts, 503 if the state store or the host's [`AccountNames`]
     /// fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped while a shared store commits, the attempt may stay counted as a
+    /// failure.
     pub(crate) async fn reserve<'a>(
         &'a self,
         attempt: Attempt<'a>,
@@ -370,7 +375,7 @@ impl AttemptLimiter {
     ) -> Result<(), Refusal> {
         let rows = reservation.rows_to_settle(judged);
         let step = |tx: &mut Transaction<'_>| self.settle_in(tx, &reservation, judged);
-        let account = reservation.charge.row.into();
+        let account = reservation.account_row();
         let settled = self.state.run_in_turn(held, account, &rows, step).await;
         let settled = settled.or_fault(ServerFault::StateStore)?;
         self.settled(reservation, judged, &settled);
@@ -464,9 +469,9 @@ impl AttemptLimiter {
         }
     }
 
-    /// Settles an attempt whose request was dropped: as not judged if no password was looked at,
+    /// Settles an attempt that was dropped unsettled: as not judged if no password was looked at,
     /// otherwise as a failure. Over a shared store, which a drop cannot wait for, the attempt stays
-    /// counted as a failure.
+    /// counted as a failure, unless a commit whose answer was lost has settled it.
     fn abandon(&self, reservation: &Reservation<'_>) {
         let is_looked_at = !reservation.password_use.withdraw();
         let mut settled = Settled::default();
@@ -492,7 +497,7 @@ impl AttemptLimiter {
     }
 
     fn new_bucket(&self, now: u64) -> Bucket {
-        Bucket::new(self.epoch.fetch_add(1, Ordering::Relaxed), now)
+        Bucket::new(self.next_generation.fetch_add(1, Ordering::Relaxed), now)
     }
 
     /// The stored failures, or none.
@@ -534,6 +539,11 @@ impl Reservation<'_> {
     /// The number of the last log-out everywhere, of any subject, when the attempt was reserved.
     pub(crate) fn login_epoch(&self) -> u64 {
         self.charge.login_epoch
+    }
+
+    /// The key of the account's row, which other attempts on the name write too.
+    pub(crate) fn account_row(&self) -> StateKey {
+        self.charge.row.into()
     }
 
     /// The keys of the rows that settling reads and writes. A failure is counted where it came

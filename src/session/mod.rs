@@ -75,6 +75,8 @@ pub(crate) enum Created {
 
 /// A step that is committed together with another one, and the keys of its rows.
 pub(crate) struct AlongWith<'a, F> {
+    /// The row that other requests write at the same moment, so that they take turns over it.
+    pub(crate) in_turn_over: Option<StateKey>,
     pub(crate) rows: &'a [StateKey],
     pub(crate) step: F,
 }
@@ -179,7 +181,7 @@ impl Sessions {
         let digest = secret.digest();
         let subject = subject.to_string();
         let mut session = Session::new(holder, subject, epoch, scope, audiences, digest);
-        let AlongWith { rows, mut step } = along;
+        let AlongWith { in_turn_over, rows, mut step } = along;
         // Usually no session has to be replaced. Otherwise the first round finds out which one.
         let mut surplus = None;
         for round in 0..Self::ROUNDS {
@@ -207,8 +209,7 @@ impl Sessions {
                 replaced_key.map_or(Ok(()), |key| tx.delete(key))?;
                 Ok(CreationRound::Begun { replaces, along: step(tx)? })
             };
-            // The first row of what is settled is that of the account, which others write too.
-            let turn = rows.first().copied().unwrap_or_else(|| keys.index.into());
+            let turn = in_turn_over.unwrap_or_else(|| keys.index.into());
             match state.run_in_turn(held, turn, &named, create).await? {
                 CreationRound::Begun { replaces, along } => {
                     let token = self.config.keys.write(0, id, 0, &secret);
