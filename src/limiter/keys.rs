@@ -245,6 +245,8 @@ impl AttemptLimiter {
         Some(ClientKeys { at_source, at_network })
     }
 
+    /// The kind and the key of the count that an administrator names; `None` if there is none, for
+    /// want of an address or of a registration as a web backend.
     pub(super) async fn key_of(
         &self,
         on: LimitKey<'_>,

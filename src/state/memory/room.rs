@@ -4,8 +4,8 @@
 use crate::state::key::{Purpose, StateKey};
 use crate::state::transaction::NEVER_DISPLACED;
 
-/// From this weight on, a row in [`Room::Accounts`] is not displaced. It is the number of failures
-/// after which a user name has to wait by default, so dropping the row would give guesses away.
+/// From this weight on, a row in [`Room::Accounts`] is not displaced. A row that makes somebody wait
+/// has at least this weight, whatever the burst is: dropping it would give guesses away.
 pub(crate) const KEPT: u8 = 10;
 
 /// A room for rows.
@@ -44,7 +44,7 @@ impl Room {
     /// The room of a row.
     pub(super) fn of(key: StateKey) -> Self {
         match key.purpose() {
-            // The last two name no row.
+            // The last two only make digests that stand in rows.
             Some(Purpose::Account | Purpose::Origin | Purpose::Subject) => Self::Accounts,
             Some(Purpose::Source | Purpose::Network) => Self::Addresses,
             Some(Purpose::ClientAtSource | Purpose::ClientAtNetwork) => Self::ClientFailures,
