@@ -1,14 +1,11 @@
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, Request, State};
-use axum::{
-    Router, body::HttpBody, body::to_bytes, response::Response, routing::any, routing::get,
-};
+use axum::{Extension, Router, extract::ConnectInfo, routing::get};
 use password_grant::testing::InMemoryClients;
+use password_grant::tower::{GrantService, RequireTokenLayer};
 use password_grant::{
-    AccessTokenVerifier, Algorithm, BoxError, Client, ClientSecret, Grant, HashedPasswords,
-    HttpRequest, JwtIssuer, PasswordGrant, RequestContext, SigningKeys, User, UserStore,
-    async_trait,
+    BoxError, Client, ClientSecret, Grant, HashedPasswords, JwtIssuer, PasswordGrant,
+    RequestContext, SigningKeys, User, UserStore, VerifiedToken, async_trait,
 };
 
 struct Users; // your user table
@@ -26,23 +23,8 @@ impl UserStore for Users {
     }
 }
 
-type App = (PasswordGrant, AccessTokenVerifier);
-type Peer = ConnectInfo<SocketAddr>;
-
-async fn token(State((grant, _)): State<App>, peer: Peer, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let fits = body.size_hint().lower() <= grant.body_limit() as u64; // by its Content-Length
-    let body = if fits { to_bytes(body, grant.body_limit()).await.ok() } else { None };
-    let http = match &body {
-        Some(body) => HttpRequest::from_parts(&parts, body),
-        None => HttpRequest::from_parts(&parts, &[]).body_too_large(),
-    };
-    grant.token(http.peer(peer.ip())).await.into()
-}
-
-async fn hello(State((_, verifier)): State<App>, request: Request) -> Result<String, Response> {
-    let token = verifier.authorize(&request.into_parts().0, "profile").await?;
-    Ok(format!("hello, {}\n", token.subject))
+async fn hello(Extension(token): Extension<VerifiedToken>) -> String {
+    format!("hello, {}\n", token.subject)
 }
 
 #[tokio::main]
@@ -52,14 +34,16 @@ async fn main() -> Result<(), BoxError> {
     let web = Client::confidential("web", secret).grants([Grant::Password]);
     let web = web.scope("profile".parse()?).default_scope("profile".parse()?);
     let keys = SigningKeys::generate()?; // SigningKeys::from_pem in production
-    let verifier =
-        AccessTokenVerifier::new(issuer, api, [Algorithm::Es256], keys.verification_keys()?)?;
     let (clients, users) = (InMemoryClients::new([web]), HashedPasswords::new(Users)?);
     let grant =
         PasswordGrant::builder(issuer, clients, users, JwtIssuer::new(keys, api)).build()?;
 
-    let app = Router::new().route("/oauth/token", any(token)).route("/hello", get(hello));
+    let guard = RequireTokenLayer::new(grant.verifier(api)?).scope("profile");
+    let oauth = GrantService::new(grant, |parts| {
+        parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.ip())
+    });
+    let app = Router::new().route("/hello", get(hello)).route_layer(guard).fallback_service(oauth);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-    let app = app.with_state((grant, verifier)).into_make_service_with_connect_info::<SocketAddr>();
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     Ok(axum::serve(listener, app).await?)
 }

@@ -7,8 +7,10 @@
 //!
 //! # A complete host
 //!
+//! It uses axum and the feature `tower`.
+//!
 //! ```no_run
-#![doc = include_str!("../examples/minimal.rs")]
+#![cfg_attr(feature = "tower", doc = include_str!("../examples/minimal.rs"))]
 //! ```
 //!
 //! # The traits you implement
@@ -82,6 +84,7 @@
 //! | feature | default | what |
 //! | --- | --- | --- |
 //! | `http` | yes | conversions from `http::request::Parts` and `http::HeaderMap`, and into `http::Response` |
+//! | `tower` | no | the module `tower`: a service for all endpoints, and a layer that guards routes |
 //! | `tracing` | yes | [`TracingObserver`](event::TracingObserver), which is then the default observer |
 //! | `argon2` | yes | [`HashedPasswords`] and the module [`password`] |
 //! | `conformance` | no | a test suite for implementations of [`StateStore`](state::StateStore) |
@@ -128,6 +131,8 @@ pub mod state;
 pub mod testing;
 pub mod time;
 pub mod token;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod types;
 mod user;
 
@@ -145,6 +150,7 @@ pub use crate::error::{BoxError, Reason, Rejection, TokenError};
 #[doc(inline)]
 pub use crate::event::{Event, Observer};
 pub use crate::grant::{BuildError, PasswordGrant, PasswordGrantBuilder};
+pub use crate::http::forwarded::{ProxyNetworkError, TrustedProxies};
 pub use crate::http::{HttpRequest, HttpResponse};
 #[doc(inline)]
 pub use crate::jose::{Algorithm, SigningKeys};
@@ -160,6 +166,7 @@ pub use crate::time::Clock;
 #[doc(inline)]
 pub use crate::token::{AccessToken, Authorization, JwtIssuer, TokenIssuer};
 pub use crate::types::context::RequestContext;
+pub use crate::types::endpoint::Endpoint;
 pub use crate::types::identifier::{ClientId, SessionId, Subject};
 pub use crate::types::limits::RequestLimits;
 pub use crate::types::scope::Scope;

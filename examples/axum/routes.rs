@@ -10,8 +10,8 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use password_grant::{
-    AccessTokenVerifier, Algorithm, AttemptLimits, BoxError, HashedPasswords, HttpRequest,
-    JwtIssuer, PasswordGrant, RefreshTokens, SigningKeys,
+    AccessTokenVerifier, AttemptLimits, BoxError, HashedPasswords, HttpRequest, JwtIssuer,
+    PasswordGrant, RefreshTokens, SigningKeys,
 };
 use serde_json::{Value, json};
 
@@ -38,8 +38,6 @@ impl App {
         refresh: RefreshTokens,
         limits: AttemptLimits,
     ) -> Result<Self, BoxError> {
-        let keys = signing.verification_keys()?;
-        let verifier = AccessTokenVerifier::new(issuer, AUDIENCE, [Algorithm::Es256], keys)?;
         let users = HashedPasswords::new(shop.clone())?;
         let grant = PasswordGrant::builder(issuer, shop, users, JwtIssuer::new(signing, AUDIENCE))
             .scopes(SCOPES.parse()?)
@@ -48,7 +46,7 @@ impl App {
             .revocation_endpoint(format!("{issuer}/oauth/revoke"))
             .introspection_endpoint(format!("{issuer}/oauth/introspect"))
             .build()?;
-        let verifier = verifier.revocations(grant.revocations());
+        let verifier = grant.verifier(AUDIENCE)?;
         Ok(Self { grant, verifier })
     }
 

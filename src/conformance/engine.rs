@@ -222,6 +222,7 @@ impl<'a, F: Fixture> App<'a, F> {
         let environment = Environment::new().observer(()).clock(StoreClock::set_to(store.now()?));
         let grant = host.engine(Arc::new(wrap(store.store.clone())), &environment)?;
         let verifier = AccessTokenVerifier::by_lookup(ISSUER, ISSUER, host.issuer())
+            .map_err(|error| error.to_string())?
             .environment(&environment)
             .revocations(grant.revocations());
         Ok(Self { store, grant, verifier, environment })

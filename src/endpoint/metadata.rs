@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::client::{AuthenticationMethod, Grant};
 use crate::jose::Algorithm;
+use crate::types::endpoint::Endpoint;
 use crate::types::scope::Scope;
 
 /// The authorization server metadata (RFC 8414 section 2). It lists only what is switched on.
@@ -41,15 +42,40 @@ pub(crate) struct Metadata {
     further: Map<String, Value>,
 }
 
+/// Where RFC 8414 section 3 puts the metadata document of an issuer without a path.
+const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
+
+/// The path of a URL without query and fragment.
+fn path_of(url: &str) -> &str {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    authority.find('/').and_then(|slash| authority.get(slash..)).unwrap_or("/")
+}
+
 /// The URLs of the endpoints, as the host has configured them.
-pub(crate) struct Endpoints {
+pub(crate) struct EndpointUrls {
     pub(crate) token: String,
     pub(crate) revocation: Option<String>,
     pub(crate) introspection: Option<String>,
     pub(crate) jwks: Option<String>,
 }
 
-impl Endpoints {
+impl EndpointUrls {
+    /// The paths at which the endpoints are served, from their URLs. RFC 8414 section 3.1 puts the
+    /// path of the issuer behind the well-known path of the metadata document.
+    pub(crate) fn paths(&self, issuer: &str) -> impl Iterator<Item = (Endpoint, String)> {
+        let metadata = format!("{METADATA_PATH}{}", path_of(issuer).trim_end_matches('/'));
+        let others = [
+            (Endpoint::Token, Some(&self.token)),
+            (Endpoint::Revocation, self.revocation.as_ref()),
+            (Endpoint::Introspection, self.introspection.as_ref()),
+            (Endpoint::Jwks, self.jwks.as_ref()),
+        ];
+        let others = others
+            .into_iter()
+            .filter_map(|(endpoint, url)| Some((endpoint, path_of(url?).to_owned())));
+        [(Endpoint::Metadata, metadata)].into_iter().chain(others)
+    }
+
     pub(crate) fn urls(&self) -> impl Iterator<Item = &String> {
         [
             Some(&self.token),
@@ -75,7 +101,7 @@ impl Endpoints {
 impl Metadata {
     pub(crate) fn new(
         issuer: &str,
-        endpoints: &Endpoints,
+        endpoints: &EndpointUrls,
         grants: &[Grant],
         scopes: Option<&Scope>,
         (methods, algorithms): (&[AuthenticationMethod], &[Algorithm]),
@@ -99,7 +125,7 @@ impl Metadata {
         let at = |endpoint: &Option<String>, what: Vec<&'static str>| {
             if endpoint.is_some() { what } else { Vec::new() }
         };
-        let Endpoints { token, revocation, introspection, jwks } = endpoints;
+        let EndpointUrls { token, revocation, introspection, jwks } = endpoints;
         Self {
             issuer: issuer.to_owned(),
             token_endpoint: token.clone(),

@@ -6,6 +6,7 @@ pub(crate) mod metadata;
 mod revocation;
 
 use crate::client::AuthenticatedClient;
+pub(crate) use crate::endpoint::revocation::RevocationError;
 use crate::error::{RequestFault, ServerFault};
 use crate::grant::engine::Engine;
 use crate::refusal::{OrFault, Refusal};

@@ -2,7 +2,7 @@
 
 use crate::client::AuthenticatedClient;
 use crate::endpoint::{is_own, token_in};
-use crate::error::{ServerFault, TokenError, TokenFault};
+use crate::error::{BoxError, ServerFault, TokenError, TokenFault};
 use crate::event::{Event, EventKind};
 use crate::grant::engine::Engine;
 use crate::http::HttpResponse;
@@ -12,6 +12,7 @@ use crate::session::{self, Ending, RefreshKeys, Revocation, Revocations, Session
 use crate::state::transaction::HeldRows;
 use crate::time::Timestamp;
 use crate::types::context::RequestContext;
+use crate::types::token::TokenDetails;
 
 /// The answer of the revocation endpoint (RFC 7009 section 2.2), whether or not there was something
 /// to revoke. Deployed clients expect a content type and a JSON body.
@@ -89,22 +90,53 @@ impl Engine {
                 None => refusal,
             });
         }
+        self.revoke_details(&details).await.map_err(|error| match error {
+            RevocationError::Full => {
+                Refusal::new(ServerFault::TooManyRevocations).of_subject(details.subject.as_str())
+            }
+            RevocationError::Store(cause) => Refusal::fault(ServerFault::StateStore, cause),
+            RevocationError::NoIdentifier | RevocationError::OtherIssuer => {
+                Refusal::fault(ServerFault::TokenLookup, error)
+            }
+        })?;
+        self.observe_revocation(&details, context);
+        Ok(Revoked)
+    }
+
+    /// Revokes an access token that this engine has issued.
+    pub(crate) async fn revoke_details(
+        &self,
+        details: &TokenDetails,
+    ) -> Result<(), RevocationError> {
         if details.token_id.is_empty() {
-            let cause = "a token without an identifier cannot be revoked";
-            return Err(Refusal::fault(ServerFault::TokenLookup, cause));
+            return Err(RevocationError::NoIdentifier);
         }
-        let revocation = self.revocations.revoke(&details).await;
-        if revocation.or_fault(ServerFault::StateStore)? == Revocation::Full {
-            let refusal = Refusal::new(ServerFault::TooManyRevocations);
-            return Err(refusal.of_subject(details.subject.as_str()));
+        match self.revocations.revoke(details).await.map_err(RevocationError::Store)? {
+            Revocation::Full => Err(RevocationError::Full),
+            Revocation::Done => Ok(()),
         }
+    }
+
+    pub(crate) fn observe_revocation(&self, details: &TokenDetails, context: &RequestContext) {
         self.observe(&Event {
             token_id: Some(&details.token_id),
             session_id: details.session_id.as_ref(),
             ..Event::in_context(EventKind::TokenRevoked, context)
-                .with_client(client.id())
+                .with_client(&details.client_id)
                 .with_subject(&details.subject)
         });
-        Ok(Revoked)
     }
+}
+
+/// Why an access token could not be revoked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RevocationError {
+    #[error("the token was issued by another issuer")]
+    OtherIssuer,
+    #[error("a token without an identifier cannot be revoked")]
+    NoIdentifier,
+    #[error("too many tokens of this subject have been revoked and have not expired")]
+    Full,
+    #[error(transparent)]
+    Store(BoxError),
 }

@@ -48,6 +48,8 @@ pub enum RequestFault {
     ContentType,
     /// The body is larger than [`RequestLimits::body`](crate::RequestLimits::body).
     BodyTooLarge,
+    /// The body ended before it was complete.
+    BodyIncomplete,
     /// The header `Authorization`, `Content-Type` or `DPoP` occurs more than once.
     RepeatedHeader,
     /// The query of the URI contains a credential.
@@ -356,6 +358,7 @@ impl RequestFault {
                 (400, "Content-Type must be application/x-www-form-urlencoded in UTF-8")
             }
             Self::BodyTooLarge => (413, "The request body is too large"),
+            Self::BodyIncomplete => (400, "The request body is incomplete"),
             Self::RepeatedHeader => (400, "A header that may occur once is repeated"),
             Self::CredentialsInQuery => (400, "Credentials must be in the body, not in the URI"),
             Self::Encoding => (400, "The request body is not form-encoded UTF-8"),

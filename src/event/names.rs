@@ -115,6 +115,7 @@ impl RequestFault {
             Self::Method => "method",
             Self::ContentType => "content_type",
             Self::BodyTooLarge => "body_too_large",
+            Self::BodyIncomplete => "body_incomplete",
             Self::RepeatedHeader => "repeated_header",
             Self::CredentialsInQuery => "credentials_in_query",
             Self::Encoding => "encoding",

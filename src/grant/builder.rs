@@ -13,7 +13,7 @@ use crate::client::authenticate::UsedAssertions;
 use crate::client::jwks::PublishedKeys;
 use crate::client::replay::UseQuota;
 use crate::client::{AuthenticationMethod, ClientStore, JwksSource};
-use crate::endpoint::metadata::{Endpoints, Metadata, is_reserved_metadata};
+use crate::endpoint::metadata::{EndpointUrls, Metadata, is_reserved_metadata};
 use crate::environment::{Environment, RandomnessError};
 use crate::error::BoxError;
 use crate::grant::engine::{Engine, Settings};
@@ -361,7 +361,7 @@ impl PasswordGrantBuilder {
         settings.tokens.check().map_err(BuildError::TokenIssuer)?;
         let base = settings.issuer.trim_end_matches('/');
         let has_keys = !settings.tokens.public_keys().keys.is_empty();
-        let endpoints = Endpoints {
+        let endpoints = EndpointUrls {
             token: self.token_endpoint.unwrap_or_else(|| format!("{base}/oauth/token")),
             revocation: self.revocation_endpoint,
             introspection: self.introspection_endpoint,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::client::authenticate::{SlowSecrets, UsedAssertions};
 use crate::client::jwks::PublishedKeys;
 use crate::client::{AuthenticationMethod, ClientStore, Grant};
-use crate::endpoint::metadata::{Endpoints, Metadata};
+use crate::endpoint::metadata::{EndpointUrls, Metadata};
 use crate::environment::Environment;
 use crate::error::{ClientFault, Reason, ServerFault, TokenError};
 use crate::event::{self, Event, EventKind};
@@ -18,7 +18,7 @@ use crate::http::{HttpRequest, HttpResponse};
 use crate::jose::Algorithm;
 use crate::limiter::AttemptLimiter;
 use crate::refusal::Refusal;
-use crate::request::{Endpoint, TokenRequest};
+use crate::request::TokenRequest;
 use crate::response::TokenResponse;
 use crate::session::{Revocations, Sessions};
 use crate::state::transaction::State;
@@ -26,6 +26,7 @@ use crate::time::Timestamp;
 use crate::token::TokenIssuer;
 use crate::token::jti::TokenIds;
 use crate::types::context::RequestContext;
+use crate::types::endpoint::Endpoint;
 use crate::types::limits::RequestLimits;
 use crate::types::scope::Scope;
 use crate::user::UserAuthenticator;
@@ -43,7 +44,7 @@ pub(crate) struct Engine {
     pub(crate) grants: Vec<Grant>,
     pub(crate) revocations: Revocations,
     pub(crate) token_ids: TokenIds,
-    pub(crate) endpoints: Endpoints,
+    pub(crate) endpoints: EndpointUrls,
     pub(crate) metadata: Metadata,
     /// Number of requests that came without their caller's address.
     pub(crate) missing_addresses: AtomicU64,

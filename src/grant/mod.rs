@@ -6,9 +6,11 @@ mod builder;
 mod client;
 pub(crate) mod engine;
 mod issue;
+mod log_out;
 mod password;
 mod policy;
 mod refresh;
+mod verifier;
 
 use std::fmt;
 use std::pin::pin;
@@ -22,14 +24,13 @@ use crate::grant::engine::Engine;
 use crate::http::{HttpRequest, HttpResponse};
 use crate::limiter::{AttemptCount, LimitKey};
 use crate::refusal::Refusal;
-use crate::request::{Endpoint, TokenRequest};
+use crate::request::TokenRequest;
 use crate::response::TokenResponse;
-use crate::session::{self, Ending, Found, Revocations};
 use crate::state::transaction::HeldRows;
 use crate::time::Timestamp;
 use crate::token::TokenIssuer;
 use crate::types::context::RequestContext;
-use crate::types::identifier::{SessionId, Subject};
+use crate::types::endpoint::Endpoint;
 use crate::user::UserAuthenticator;
 
 /// The server side of the password grant ([RFC 6749 section 4.3]): its token endpoint, and the
@@ -100,6 +101,38 @@ impl PasswordGrant {
         PasswordGrantBuilder::new(issuer, Arc::new(clients), Arc::new(users), Arc::new(tokens))
     }
 
+    /// The endpoints and the paths of their URLs, as the metadata document tells them, for a router.
+    /// Revocation and introspection are among them if the builder was given their URLs, and the
+    /// keys if there are any. Behind a proxy that changes paths, route the paths that arrive
+    /// instead.
+    pub fn paths(&self) -> impl Iterator<Item = (Endpoint, String)> {
+        self.0.endpoints.paths(&self.0.settings.issuer)
+    }
+
+    /// Answers a request to one of the endpoints, so that one adapter serves all of them:
+    /// [`token`](Self::token), [`revoke`](Self::revoke) or [`introspect`](Self::introspect), or
+    /// `GET` and `HEAD` of the documents ([`metadata`](Self::metadata), [`jwks`](Self::jwks)), for
+    /// which any other method is answered 405.
+    ///
+    /// Route every HTTP method here. An answer to `HEAD` has the body that `GET` would get, since
+    /// HTTP servers leave it out themselves.
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as that of the method which answers.
+    pub async fn answer(&self, endpoint: Endpoint, request: HttpRequest<'_>) -> HttpResponse {
+        match endpoint {
+            Endpoint::Token => self.token(request).await,
+            Endpoint::Revocation => self.revoke(request).await,
+            Endpoint::Introspection => self.introspect(request).await,
+            Endpoint::Metadata | Endpoint::Jwks if !matches!(request.method, "GET" | "HEAD") => {
+                HttpResponse::empty(405).with("allow", "GET, HEAD")
+            }
+            Endpoint::Metadata => self.metadata(),
+            Endpoint::Jwks => self.jwks(),
+        }
+    }
+
     /// Answers a request to the token endpoint. Every error is an OAuth error response with
     /// `no-store`, and a panic in the host's code becomes 500 `server_error`.
     ///
@@ -155,7 +188,7 @@ impl PasswordGrant {
     /// [RFC 7009]: https://www.rfc-editor.org/rfc/rfc7009
     pub async fn revoke(&self, request: HttpRequest<'_>) -> HttpResponse {
         let mut parsed = TokenRequest::empty();
-        match self.0.parse(&mut parsed, &request, Endpoint::AboutToken) {
+        match self.0.parse(&mut parsed, &request, Endpoint::Revocation) {
             Ok(()) => self.0.answered(&request.context, pin!(self.0.revoke(&parsed))).await,
             Err(error) => error.into(),
         }
@@ -179,119 +212,10 @@ impl PasswordGrant {
     /// [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
     pub async fn introspect(&self, request: HttpRequest<'_>) -> HttpResponse {
         let mut parsed = TokenRequest::empty();
-        match self.0.parse(&mut parsed, &request, Endpoint::AboutToken) {
+        match self.0.parse(&mut parsed, &request, Endpoint::Introspection) {
             Ok(()) => self.0.answered(&request.context, pin!(self.0.introspect(&parsed))).await,
             Err(error) => error.into(),
         }
-    }
-
-    /// Ends one session, with its refresh tokens and access tokens, and returns whether there was
-    /// such a session; that there was none is not an error. Use it for a log-out route of your own,
-    /// at which the user presents an access token and no client authenticates, so that
-    /// [`revoke`](Self::revoke) cannot be used. `session_id` is the one that the access token names
-    /// ([`TokenDetails::session_id`](crate::token::TokenDetails::session_id)).
-    ///
-    /// ```
-    /// use std::net::IpAddr;
-    ///
-    /// use password_grant::{BoxError, PasswordGrant, RequestContext, VerifiedToken};
-    ///
-    /// # async fn log_out(
-    /// #     grant: PasswordGrant, token: VerifiedToken, peer: IpAddr,
-    /// # ) -> Result<(), BoxError> {
-    /// if let Some(session) = &token.session_id {
-    ///     let context = RequestContext::new().with_peer(peer); // the address in the event
-    ///     grant.end_session(session, &context).await?;
-    /// }
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// If the state store fails. The session may not have ended then, so call it again.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the session may or may not have ended.
-    pub async fn end_session(
-        &self,
-        session_id: &SessionId,
-        context: &RequestContext,
-    ) -> Result<bool, BoxError> {
-        let Some(sessions) = &self.0.sessions else { return Ok(false) };
-        let Ending::Ended(Found { session, .. }) = sessions.end(session_id, None).await? else {
-            return Ok(false);
-        };
-        let (client_id, subject) =
-            (&session.holder.client.as_str().into(), &session.subject.as_str().into());
-        let event = Event::in_context(EventKind::TokenRevoked, context)
-            .with_client(client_id)
-            .with_subject(subject);
-        self.0.observe(&event.with_session(session_id));
-        Ok(true)
-    }
-
-    /// Ends every session of this subject, on every device and in every tenant that has this
-    /// subject, with the access tokens. Call it when a password was changed, an account was
-    /// disabled or a device was lost. It is one commit, however many sessions there are.
-    ///
-    /// All [known origins](crate::AttemptLimits::known_origins) of the subject, under each of its
-    /// user names, are unknown from then on: attempts from there count on the user name like any
-    /// other, until the next login from there.
-    ///
-    /// A login that runs at the same time, and may have seen the former password, is answered 503
-    /// if it was to begin a session. Over a shared store, such a login may instead be answered with
-    /// tokens of a session that has already ended; and a login without a session is answered with
-    /// an access token that is revoked from the start. [`introspect`](Self::introspect),
-    /// [`revocations`](Self::revocations) and refresh refuse all of these tokens; a verifier that
-    /// only checks signatures accepts the access token until it expires.
-    ///
-    /// Log-outs are numbered, and sessions and access tokens carry the number of the last log-out
-    /// before their login, so that no clock decides which tokens a log-out ends. The exception are
-    /// tokens that carry no number; see
-    /// [`TokenDetails::login_epoch`](crate::token::TokenDetails::login_epoch).
-    ///
-    /// Change the password first, then call this. The user who asked for it is logged out too.
-    /// `context` only reaches the observer.
-    ///
-    /// ```
-    /// use std::net::IpAddr;
-    ///
-    /// use password_grant::{BoxError, PasswordGrant, RequestContext, VerifiedToken};
-    ///
-    /// # async fn changed(
-    /// #     grant: PasswordGrant, token: VerifiedToken, peer: IpAddr,
-    /// # ) -> Result<(), BoxError> {
-    /// // UPDATE users SET password_hash = …, and then
-    /// let context = RequestContext::new().with_peer(peer); // the address in the event
-    /// grant.log_out_everywhere(&token.subject, &context).await?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// If the state store fails. The subject may still be logged in then, so call it again.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the log-out may or may not have happened.
-    pub async fn log_out_everywhere(
-        &self,
-        subject: &Subject,
-        context: &RequestContext,
-    ) -> Result<(), BoxError> {
-        let Engine { revocations, settings, .. } = &*self.0;
-        session::log_out(revocations, subject, &*settings.environment.clock).await?;
-        self.0.observe(&Event::in_context(EventKind::LoggedOut, context).with_subject(subject));
-        Ok(())
-    }
-
-    /// The revocation status of this engine's access tokens. With it, an
-    /// [`AccessTokenVerifier`](crate::AccessTokenVerifier::revocations) in this process refuses
-    /// tokens that were revoked before they expired.
-    #[must_use]
-    pub fn revocations(&self) -> Revocations {
-        self.0.revocations.clone()
     }
 
     /// Answers a request that the host has parsed; otherwise the same as [`token`](Self::token).

@@ -38,8 +38,15 @@ impl Engine {
         let attempt = Attempt { username, client: client.registration(), context };
         let password_use = &PasswordUse::new();
         let begun = self.begin_login(attempt, password_use, held).await?;
-        let login =
-            LoginAttempt { username, password, scope: &scope, client, context, password_use };
+        let login = LoginAttempt {
+            username,
+            password,
+            others: &request.others,
+            scope: &scope,
+            client,
+            context,
+            password_use,
+        };
         let login = self.settings.users.authenticate(login).await;
         let login = login.map_err(|cause| Refusal::fault(policy::fault_of(&cause), cause));
         let judged = judged(&login);

@@ -2,6 +2,7 @@
 //! headers.
 
 pub(crate) mod form;
+pub(crate) mod forwarded;
 pub(crate) mod json_writer;
 pub(crate) mod strict_json;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::http::forwarded::TrustedProxies;
 use crate::types::context::RequestContext;
 
 /// A request as the host received it: method, query, headers, and the whole body.
@@ -34,8 +36,7 @@ pub struct HttpRequest<'a> {
     pub(crate) content_type: Header<'a>,
     pub(crate) authorization: Header<'a>,
     pub(crate) dpop: Header<'a>,
-    pub(crate) body: &'a [u8],
-    pub(crate) body_too_large: bool,
+    pub(crate) body: Body<'a>,
     pub(crate) context: RequestContext,
 }
 
@@ -61,16 +62,7 @@ impl<'a> HttpRequest<'a> {
             }
         }
         let context = RequestContext::new();
-        Self {
-            method,
-            query,
-            content_type,
-            authorization,
-            dpop,
-            body,
-            body_too_large: false,
-            context,
-        }
+        Self { method, query, content_type, authorization, dpop, body: Body::Whole(body), context }
     }
 
     /// A request from the parts and the body of an `http::Request`.
@@ -85,21 +77,50 @@ impl<'a> HttpRequest<'a> {
     /// [`PasswordGrant::body_limit`](crate::PasswordGrant::body_limit). The answer is 413.
     #[must_use]
     pub fn body_too_large(mut self) -> Self {
-        self.body_too_large = true;
+        self.body = Body::TooLarge;
+        self
+    }
+
+    /// Says that the body could not be read to its end: the caller went away, or its framing is
+    /// broken. The answer is 400.
+    #[must_use]
+    pub fn body_incomplete(mut self) -> Self {
+        self.body = Body::Incomplete;
         self
     }
 
     /// The address that the request came from. Attempts are counted by address: without one there
     /// is no limit by address, and with a proxy's address all callers share one limit.
     ///
-    /// Behind a proxy, use the address that your own proxy has written. In a list such as
-    /// `X-Forwarded-For` that is the last entry (with one proxy); the entries before it are
-    /// whatever the caller sent. If it is missing or not an address, use the address of the socket;
-    /// never leave it out.
+    /// Behind a proxy, see [`forwarded`](Self::forwarded).
     #[must_use]
     pub fn peer(mut self, peer: IpAddr) -> Self {
         self.context = self.context.with_peer(peer);
         self
+    }
+
+    /// The address that the request came from, where it may have come through a proxy. `headers`
+    /// are all headers of the request, and `socket` is the address of the connection, which is used
+    /// if it is no trusted proxy's.
+    ///
+    /// ```
+    /// # use password_grant::{HttpRequest, TrustedProxies};
+    /// # use std::net::SocketAddr;
+    /// # fn example<'a>(
+    /// #     parts: &'a http::request::Parts, body: &'a [u8], connection: SocketAddr,
+    /// #     proxies: &TrustedProxies,
+    /// # ) -> HttpRequest<'a> {
+    /// HttpRequest::from_parts(parts, body).forwarded(&parts.headers, connection.ip(), proxies)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn forwarded<N: AsRef<str>, V: AsRef<[u8]>>(
+        self,
+        headers: impl IntoIterator<Item = (N, V)>,
+        socket: IpAddr,
+        proxies: &TrustedProxies,
+    ) -> Self {
+        self.peer(proxies.peer(socket, headers))
     }
 
     /// The identity domain (tenant) in which client and user are looked up, and within which
@@ -142,9 +163,27 @@ impl fmt::Debug for HttpRequest<'_> {
         // Query, body and `Authorization` hold credentials.
         f.debug_struct("HttpRequest")
             .field("method", &self.method)
-            .field("body_bytes", &self.body.len())
+            .field("body", &self.body)
             .field("context", &self.context)
             .finish_non_exhaustive()
+    }
+}
+
+/// The body of a request, as far as the host has read it.
+#[derive(Clone, Copy)]
+pub(crate) enum Body<'a> {
+    Whole(&'a [u8]),
+    TooLarge,
+    Incomplete,
+}
+
+impl fmt::Debug for Body<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(body) => write!(f, "{} bytes", body.len()),
+            Self::TooLarge => f.write_str("too large"),
+            Self::Incomplete => f.write_str("incomplete"),
+        }
     }
 }
 
@@ -218,6 +257,18 @@ impl HttpResponse {
     #[must_use]
     pub fn into_body(self) -> Vec<u8> {
         self.body
+    }
+
+    /// The response with a body type that axum, hyper and tower take as it is. Use it where the
+    /// body type would have to be inferred, such as in a closure; elsewhere `into()` does.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn into_http(self) -> http::Response<String> {
+        http::Response::<Vec<u8>>::from(self).map(|body| {
+            // Every body is JSON that was serialised here, so it is UTF-8.
+            String::from_utf8(body)
+                .unwrap_or_else(|body| String::from_utf8_lossy(body.as_bytes()).into_owned())
+        })
     }
 
     pub(crate) fn empty(status: u16) -> Self {

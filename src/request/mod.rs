@@ -10,11 +10,12 @@ use std::fmt;
 
 use crate::error::{RequestFault, TokenError};
 use crate::http::form;
-use crate::http::{Header, HttpRequest};
+use crate::http::{Body, Header, HttpRequest};
 use crate::request::charset::{Charset, charset_of};
+pub(crate) use crate::request::parameter::Parameter;
 use crate::request::parameter::holds_credential;
-pub(crate) use crate::request::parameter::{Endpoint, Parameter};
 use crate::types::context::RequestContext;
+use crate::types::endpoint::Endpoint;
 use crate::types::limits::RequestLimits;
 use crate::types::secret::Secret;
 
@@ -23,8 +24,8 @@ use crate::types::secret::Secret;
 /// No parameter is repeated, and each is within its length and has only the characters that its
 /// grammar allows (RFC 6749 appendix A). Tokens and assertions are not checked here: a malformed
 /// one is answered later, in the same way as an unknown one. A parameter without a value counts as
-/// absent. Unknown parameters are ignored, but they are counted, and refused if they are repeated.
-/// Whether all required parameters are present, registered and correct is checked later.
+/// absent. Unknown parameters are counted, refused if they are repeated, and otherwise ignored; a host
+/// can read them ([`LoginAttempt::parameter`](crate::LoginAttempt::parameter)). Whether all required parameters are present, registered and correct is checked later.
 ///
 /// The request is borrowed wherever nothing had to be decoded.
 ///
@@ -57,6 +58,8 @@ pub struct TokenRequest<'a> {
     values: [Option<Secret<'a>>; Parameter::ALL.len()],
     /// The values of `resource` (RFC 8707) and `audience`, in order.
     pub(crate) targets: Vec<Cow<'a, str>>,
+    /// The unknown parameters, with their values. Each name occurs once.
+    pub(crate) others: Vec<(Cow<'a, str>, Secret<'a>)>,
     /// The fault of the request. Set only in a request that was deserialised.
     fault: Option<RequestFault>,
 }
@@ -161,9 +164,11 @@ impl<'a> TokenRequest<'a> {
         endpoint: Endpoint,
         limits: &RequestLimits,
     ) -> Result<(), RequestFault> {
-        if request.body_too_large || request.body.len() > limits.body {
-            return Err(RequestFault::BodyTooLarge);
-        }
+        let body = match request.body {
+            Body::Whole(body) if body.len() <= limits.body => body,
+            Body::Whole(_) | Body::TooLarge => return Err(RequestFault::BodyTooLarge),
+            Body::Incomplete => return Err(RequestFault::BodyIncomplete),
+        };
         if request.method != "POST" {
             return Err(RequestFault::Method);
         }
@@ -177,7 +182,7 @@ impl<'a> TokenRequest<'a> {
             return Err(RequestFault::CredentialsInQuery);
         }
         let charset = charset_of(request.content_type).ok_or(RequestFault::ContentType)?;
-        let pairs = form::pairs(request.body).map(|(name, value)| {
+        let pairs = form::pairs(body).map(|(name, value)| {
             let value = Secret::new(form::decode(value).map_err(|_| RequestFault::Encoding)?);
             let name = form::decode(name).map_err(|_| RequestFault::Encoding)?;
             let as_labelled =
@@ -197,6 +202,7 @@ impl<'a> TokenRequest<'a> {
             authorization: Header::Absent,
             values: [const { None }; Parameter::ALL.len()],
             targets: Vec::new(),
+            others: Vec::new(),
             fault: None,
         }
     }
@@ -232,27 +238,40 @@ impl<'a> TokenRequest<'a> {
         self.check(limits)
     }
 
-    /// Stores one pair. A parameter without a value counts as absent, and an unknown one is
-    /// ignored.
+    /// Stores one pair. A parameter without a value counts as absent.
     fn put(
         &mut self,
         name: Cow<'a, str>,
         value: Secret<'a>,
         endpoint: Endpoint,
-        seen: &mut Seen<'a>,
+        seen: &mut Seen,
     ) -> Result<(), RequestFault> {
-        let parameter = Parameter::named(&name, endpoint);
-        seen.once(parameter, name)?;
+        seen.pair()?;
+        let Some(parameter) = Parameter::named(&name, endpoint) else {
+            return self.put_other(name, value);
+        };
+        seen.once(parameter)?;
         match parameter {
             _ if value.expose().is_empty() => {}
-            None => {}
-            Some(Parameter::Target) => self.targets.push(value.into_text()),
-            Some(parameter) => {
+            Parameter::Target => self.targets.push(value.into_text()),
+            parameter => {
                 if let Some(slot) = self.values.get_mut(parameter as usize) {
                     *slot = Some(value);
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Stores an unknown parameter, for the host.
+    fn put_other(&mut self, name: Cow<'a, str>, value: Secret<'a>) -> Result<(), RequestFault> {
+        if name.len() > RequestLimits::NAME {
+            return Err(RequestFault::TooLong);
+        }
+        if self.others.iter().any(|(other, _)| *other == name) {
+            return Err(RequestFault::Repeated);
+        }
+        self.others.push((name, value));
         Ok(())
     }
 
@@ -280,39 +299,27 @@ fn decoded_elsewhere<'a>(
     }
 }
 
-/// The names that have occurred, with or without a value.
+/// The pairs that have occurred, with or without a value.
 #[derive(Default)]
-struct Seen<'a> {
+struct Seen {
     pairs: usize,
     /// One bit for each known parameter.
     known: u32,
-    unknown: Vec<Cow<'a, str>>,
 }
 
-impl<'a> Seen<'a> {
-    fn once(
-        &mut self,
-        parameter: Option<Parameter>,
-        name: Cow<'a, str>,
-    ) -> Result<(), RequestFault> {
+impl Seen {
+    fn pair(&mut self) -> Result<(), RequestFault> {
         self.pairs += 1;
         if self.pairs > RequestLimits::PARAMETERS {
             return Err(RequestFault::TooManyParameters);
         }
-        let is_repeated = match parameter {
-            Some(Parameter::Target) => false,
-            Some(parameter) => {
-                let before = self.known;
-                self.known |= 1 << parameter as u32;
-                self.known == before
-            }
-            None if name.len() > RequestLimits::NAME => return Err(RequestFault::TooLong),
-            None if self.unknown.contains(&name) => true,
-            None => {
-                self.unknown.push(name);
-                false
-            }
-        };
+        Ok(())
+    }
+
+    fn once(&mut self, parameter: Parameter) -> Result<(), RequestFault> {
+        let before = self.known;
+        self.known |= 1 << parameter as u32;
+        let is_repeated = parameter != Parameter::Target && self.known == before;
         if is_repeated { Err(RequestFault::Repeated) } else { Ok(()) }
     }
 }

@@ -3,22 +3,29 @@
 
 use crate::error::RequestFault;
 use crate::http::form;
+use crate::types::endpoint::Endpoint;
 use crate::types::limits::RequestLimits;
 use crate::types::scope;
 
-/// The endpoint that a request was sent to. It decides which parameters are known.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Endpoint {
+/// The endpoints at which a parameter is known.
+#[derive(Clone, Copy)]
+enum At {
+    Every,
     Token,
-    /// Revocation (RFC 7009) or introspection (RFC 7662).
+    /// Revocation (RFC 7009) and introspection (RFC 7662).
     AboutToken,
 }
 
-/// The endpoints at which a parameter is known.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum At {
-    Every,
-    Only(Endpoint),
+impl At {
+    fn includes(self, endpoint: Endpoint) -> bool {
+        match self {
+            Self::Every => true,
+            Self::Token => endpoint == Endpoint::Token,
+            Self::AboutToken => {
+                matches!(endpoint, Endpoint::Revocation | Endpoint::Introspection)
+            }
+        }
+    }
 }
 
 /// What the value of a parameter may be (RFC 6749 appendix A). Lengths are in bytes after decoding.
@@ -76,9 +83,9 @@ macro_rules! parameters {
 }
 
 /// Most parameters are known at the token endpoint only.
-const TOKEN: At = At::Only(Endpoint::Token);
+const TOKEN: At = At::Token;
 /// `token_type_hint` is not known, because the token itself shows its type.
-const ABOUT_TOKEN: At = At::Only(Endpoint::AboutToken);
+const ABOUT_TOKEN: At = At::AboutToken;
 const SHORT: Grammar = Grammar::Vschar { longest: RequestLimits::SHORT };
 const CLIENT_ID: Grammar = Grammar::Vschar { longest: RequestLimits::CLIENT_ID };
 const CLIENT_SECRET: Grammar = Grammar::Vschar { longest: RequestLimits::CLIENT_SECRET };
@@ -103,14 +110,7 @@ parameters! {
 impl Parameter {
     /// The parameter with this name, if it is known at the endpoint.
     pub(super) fn named(name: &str, endpoint: Endpoint) -> Option<Self> {
-        Self::of_name(name).filter(|parameter| parameter.is_at(endpoint))
-    }
-
-    fn is_at(self, endpoint: Endpoint) -> bool {
-        match self.rule().at {
-            At::Every => true,
-            At::Only(own) => own == endpoint,
-        }
+        Self::of_name(name).filter(|parameter| parameter.rule().at.includes(endpoint))
     }
 
     /// Checks the length and grammar of a value that is not empty.
@@ -142,7 +142,7 @@ fn is_short_scope(value: &str) -> bool {
 /// where it is known.
 pub(super) fn holds_credential(query: &str, endpoint: Endpoint) -> bool {
     let is_credential = |name: &str| match Parameter::of_name(name) {
-        Some(Parameter::Token) => endpoint == Endpoint::AboutToken,
+        Some(Parameter::Token) => ABOUT_TOKEN.includes(endpoint),
         Some(parameter) => parameter.rule().is_credential,
         None => name == "access_token", // at a protected resource (RFC 6750 section 2.3)
     };

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use crate::request::{Endpoint, Seen, TokenRequest, decoded_elsewhere};
+use crate::request::{Seen, TokenRequest, decoded_elsewhere};
+use crate::types::endpoint::Endpoint;
 use crate::types::limits::RequestLimits;
 use crate::types::secret::Secret;
 

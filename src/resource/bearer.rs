@@ -74,6 +74,13 @@ impl<'a> From<&'a ::http::request::Parts> for BearerRequest<'a> {
     }
 }
 
+#[cfg(feature = "http")]
+impl<'a> From<&'a mut ::http::request::Parts> for BearerRequest<'a> {
+    fn from(parts: &'a mut ::http::request::Parts) -> Self {
+        Self::from(&*parts)
+    }
+}
+
 impl fmt::Debug for BearerRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BearerRequest(…)")

@@ -135,7 +135,8 @@ impl<T: IntrospectionTransport + ?Sized> IntrospectionTransport for Arc<T> {
 ///     http,
 /// );
 /// let verifier =
-///     AccessTokenVerifier::by_lookup("https://id.example.com", "https://api.example.com", tokens);
+///     AccessTokenVerifier::by_lookup("https://id.example.com", "https://api.example.com", tokens)?;
+/// # Ok::<(), password_grant::BoxError>(())
 /// ```
 ///
 /// [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662

@@ -10,4 +10,4 @@ pub use crate::session::Revocations;
 pub use bearer::BearerRequest;
 pub(crate) use claims::{JWT_TYPE, read_jwt};
 pub use introspection::{IntrospectedTokens, IntrospectionTransport};
-pub use verifier::{AccessTokenVerifier, TokenLookup, VerifiedToken};
+pub use verifier::{AccessTokenVerifier, TokenLookup, VerifiedToken, VerifierError};

@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::error::BoxError;
 use crate::event::{self, AccessFault, Event, EventKind};
 use crate::http::{HttpResponse, challenge};
-use crate::jose::{Algorithm, KeyError, NumericDate, VerificationKeys};
+use crate::jose::{Algorithm, NumericDate, VerificationKeys};
 use crate::resource::bearer::BearerRequest;
 use crate::resource::claims::read_jwt;
 use crate::session::Revocations;
@@ -45,7 +45,7 @@ use crate::types::token::{TokenDetails, is_b64token};
 ///     let token = verifier.authorize(request, "orders:read").await?;
 ///     Ok(format!("the orders of {}", token.subject))
 /// }
-/// # Ok::<(), password_grant::jose::KeyError>(())
+/// # Ok::<(), password_grant::BoxError>(())
 /// ```
 ///
 /// [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
@@ -57,6 +57,24 @@ pub struct AccessTokenVerifier {
     revocations: Option<Revocations>,
     skew: Duration,
     environment: Environment,
+}
+
+/// Why an [`AccessTokenVerifier`] cannot be made: it would refuse every token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifierError {
+    /// The issuer is empty.
+    #[error("the issuer is empty: it is the one that the engine was built with")]
+    EmptyIssuer,
+    /// The audience is empty.
+    #[error("the audience is empty: it names this resource server, usually by its URL")]
+    EmptyAudience,
+    /// No algorithm is given.
+    #[error("no algorithm is given: name the one that the issuer's key signs with")]
+    NoAlgorithm,
+    /// There is no key for one of the algorithms.
+    #[error("there is no key for the algorithm {}", .0.as_str())]
+    NoKey(Algorithm),
 }
 
 /// Where the details of a token come from.
@@ -123,9 +141,13 @@ impl AccessTokenVerifier {
     /// byte for byte with what the engine was built with: `https://id.example.com/` is not
     /// `https://id.example.com`.
     ///
+    /// For the tokens of an engine in the same process,
+    /// [`PasswordGrant::verifier`](crate::PasswordGrant::verifier) makes a verifier that has all of
+    /// this from the engine.
+    ///
     /// # Errors
     ///
-    /// [`KeyError::Empty`] if no algorithm is given, or one for which there is no key.
+    /// If issuer or audience is empty, if no algorithm is given, or one for which there is no key.
     ///
     /// [RFC 9068 section 4]: https://www.rfc-editor.org/rfc/rfc9068#section-4
     pub fn new(
@@ -133,33 +155,50 @@ impl AccessTokenVerifier {
         audience: impl Into<Arc<str>>,
         algorithms: impl IntoIterator<Item = Algorithm>,
         keys: VerificationKeys,
-    ) -> Result<Self, KeyError> {
+    ) -> Result<Self, VerifierError> {
         let algorithms: Arc<[Algorithm]> = algorithms.into_iter().collect();
-        if algorithms.is_empty() || !algorithms.iter().all(|algorithm| keys.has(*algorithm)) {
-            return Err(KeyError::Empty);
+        if algorithms.is_empty() {
+            return Err(VerifierError::NoAlgorithm);
+        }
+        if let Some(without) = algorithms.iter().find(|algorithm| !keys.has(**algorithm)) {
+            return Err(VerifierError::NoKey(*without));
         }
         let source = Source::Signature { algorithms, keys: Arc::new(keys) };
-        Ok(Self::with_source(issuer.into(), audience.into(), source))
+        Self::with_source(issuer.into(), audience.into(), source)
     }
 
     /// Verifies tokens by look-up, such as those of an
     /// [`OpaqueIssuer`](crate::token::OpaqueIssuer).
+    ///
+    /// # Errors
+    ///
+    /// If issuer or audience is empty.
     pub fn by_lookup(
         issuer: impl Into<Arc<str>>,
         audience: impl Into<Arc<str>>,
         lookup: impl TokenLookup,
-    ) -> Self {
+    ) -> Result<Self, VerifierError> {
         Self::with_source(issuer.into(), audience.into(), Source::Lookup(Arc::new(lookup)))
     }
 
-    fn with_source(issuer: Arc<str>, audience: Arc<str>, source: Source) -> Self {
+    fn with_source(
+        issuer: Arc<str>,
+        audience: Arc<str>,
+        source: Source,
+    ) -> Result<Self, VerifierError> {
+        if issuer.is_empty() {
+            return Err(VerifierError::EmptyIssuer);
+        }
+        if audience.is_empty() {
+            return Err(VerifierError::EmptyAudience);
+        }
         let (skew, environment) = (Duration::from_secs(30), Environment::new());
-        Self { issuer, audience, source, revocations: None, skew, environment }
+        Ok(Self { issuer, audience, source, revocations: None, skew, environment })
     }
 
     /// The clock skew: how much the clocks of issuer and resource server may differ. A token is
-    /// accepted for that much longer than it is valid, and that much earlier. Default: 30 s. More than 60 s counts as
-    /// 60 s.
+    /// accepted for that much longer than it is valid, and that much earlier. Default: 30 s. More
+    /// than 60 s counts as 60 s.
     #[must_use]
     pub fn skew(mut self, skew: Duration) -> Self {
         self.skew = skew.min(Duration::from_secs(60));

@@ -33,7 +33,8 @@ use crate::types::token::{AccessToken, TokenDetails};
 ///     "https://id.example.com",
 ///     "https://api.example.com",
 ///     tokens.clone(),
-/// );
+/// )?;
+/// # Ok::<(), password_grant::BoxError>(())
 /// ```
 #[derive(Clone)]
 pub struct OpaqueIssuer {

@@ -101,6 +101,20 @@ impl RequestContext {
     }
 }
 
+/// The context of a request of which nothing but the caller's address is known.
+impl From<IpAddr> for RequestContext {
+    fn from(peer: IpAddr) -> Self {
+        Self::new().with_peer(peer)
+    }
+}
+
+/// The context of a request of which nothing but the caller's address is known, if it is.
+impl From<Option<IpAddr>> for RequestContext {
+    fn from(peer: Option<IpAddr>) -> Self {
+        Self { peer, ..Self::new() }
+    }
+}
+
 impl fmt::Debug for RequestContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestContext")

@@ -4,6 +4,7 @@
 pub(crate) mod address;
 pub(crate) mod context;
 pub(crate) mod digest;
+pub(crate) mod endpoint;
 pub(crate) mod identifier;
 pub(crate) mod limits;
 pub(crate) mod scope;

@@ -1,6 +1,7 @@
 //! The trait that authenticates a resource owner for the password grant (RFC 6749 section 4.3), and
 //! its input.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -80,6 +81,7 @@ impl<T: UserAuthenticator + ?Sized> UserAuthenticator for Arc<T> {
 pub struct LoginAttempt<'a> {
     pub(crate) username: &'a str,
     pub(crate) password: Secret<'a>,
+    pub(crate) others: &'a [(Cow<'a, str>, Secret<'a>)],
     pub(crate) scope: &'a Scope,
     pub(crate) client: &'a AuthenticatedClient,
     pub(crate) context: &'a RequestContext,
@@ -102,6 +104,16 @@ impl LoginAttempt<'_> {
     pub fn password(&self) -> &Secret<'_> {
         self.password_use.hand_out();
         &self.password
+    }
+
+    /// A parameter of the token request that the engine does not know, such as the `otp` of a
+    /// second factor. `None` if the request does not have it, or has it without a value. The engine
+    /// has refused the request if the parameter is repeated or its name is longer than 64 bytes;
+    /// otherwise it is raw. No event and no `Debug` output holds it.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.others.iter().find(|(other, _)| other == name)?;
+        Some(value.expose()).filter(|value| !value.is_empty())
     }
 
     /// The requested scope, or the client's default scope. All of it is registered for the client.
@@ -147,6 +159,7 @@ mod tests {
         let attempt = LoginAttempt {
             username: "alice",
             password: Secret::new("wonderland"),
+            others: &[],
             scope: &Scope::empty(),
             client: &client,
             context: &RequestContext::new(),

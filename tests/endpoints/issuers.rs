@@ -117,6 +117,7 @@ async fn opaque_tokens_are_revoked_and_introspected_as_jwts_are() {
     let world = World { grant, ..World::default() };
     let token = world.post(GOOD).await.access_token();
     let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens)
+        .unwrap()
         .environment(&Environment::new().clock(clock.clone()));
     let verifier = verifier.revocations(world.grant.revocations());
     let web = basic("web", "web-secret");

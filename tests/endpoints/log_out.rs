@@ -216,6 +216,7 @@ async fn opaque_tokens_are_ordered_by_the_number_too() {
     let tokens = OpaqueIssuer::new(InMemoryTokens::new(), AUDIENCE);
     let instance = Instance::of(&store, &clock, Users::default(), tokens.clone(), None);
     let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens)
+        .unwrap()
         .environment(&Environment::new().clock(clock).observer(()))
         .revocations(instance.0.grant.revocations());
     let before = instance.login().await;

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod every;
 #[cfg(feature = "argon2")]
 mod failure_floor;
 mod introspection;

@@ -94,7 +94,8 @@ impl Remote {
             ISSUER,
             AUDIENCE,
             configure(tokens.environment(&Environment::new().clock(clock.clone()))),
-        );
+        )
+        .unwrap();
         verifier.environment(&Environment::new().clock(clock).observer(self.events.clone()))
     }
 
@@ -146,6 +147,7 @@ async fn its_basic_credentials_are_read_alike_by_servers_that_decode_and_those_t
     let url = "https://id.example.com/oauth/introspect";
     let tokens = IntrospectedTokens::basic(url, "client~a", "Qq8~x*y z+%:ä", Sent(sent.clone()));
     let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens)
+        .unwrap()
         .environment(&Environment::new().observer(()));
     verifier.verify("token").await.unwrap_err();
     let header = sent.lock().unwrap().clone().unwrap();
@@ -173,6 +175,7 @@ async fn it_can_prove_who_it_is_by_assertions() {
     let tokens =
         tokens.environment(&Environment::new().clock(clock.clone())).cached_for(Duration::ZERO);
     let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens)
+        .unwrap()
         .environment(&Environment::new().clock(clock));
     for _ in 0..3 {
         assert!(verifier.verify(&pair.access).await.is_ok());
@@ -188,6 +191,7 @@ async fn without_its_own_proof_it_does_not_ask() {
     let no_proof = || Err::<Vec<(String, String)>, BoxError>("the key could not be read".into());
     let tokens = IntrospectedTokens::with_parameters(url, no_proof, remote.wire.clone());
     let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens)
+        .unwrap()
         .environment(&Environment::new().observer(remote.events.clone()));
     assert_eq!(verifier.verify(&pair.access).await.unwrap_err(), AccessFault::ServerFault);
     assert_eq!(remote.asked(), 0);

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use password_grant::assertion::AssertionKey;
 use password_grant::jose::{Jwk, JwkSet, KeyError, SigningKey, VerificationKeys};
+use password_grant::resource::VerifierError;
 use password_grant::testing::ManualClock;
 use password_grant::{
     AccessTokenVerifier, Algorithm, BoxError, Environment, HttpRequest, JwtIssuer, PasswordGrant,
@@ -90,7 +91,7 @@ async fn an_access_token_may_be_signed_by_any_algorithm_that_the_verifier_is_tol
         };
         verifier(&[algorithm]).unwrap().verify(&token).await.unwrap();
         let other = if algorithm == Algorithm::Es256 { Algorithm::Es384 } else { Algorithm::Es256 };
-        assert_eq!(verifier(&[other]).unwrap_err(), KeyError::Empty);
+        assert_eq!(verifier(&[other]).unwrap_err(), VerifierError::NoKey(other));
     }
     assert_eq!(
         SigningKeys::from_pem_for(Algorithm::Es384, ec(&ECDSA_P256_SHA256_FIXED_SIGNING))

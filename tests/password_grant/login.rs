@@ -201,6 +201,30 @@ async fn the_authenticator_gets_what_was_typed_and_what_is_known_about_the_reque
 }
 
 /// Requirement 80: only failed logins are held back.
+/// What integrators need for a second factor in the first request.
+#[tokio::test]
+async fn the_authenticator_can_read_parameters_that_the_engine_does_not_know() {
+    let users = Users::who(|attempt| {
+        let read = ["otp", "device_name", "empty", "absent", "username", "client_secret"];
+        let read = read.map(|name| attempt.parameter(name).map(str::to_owned));
+        let mut expected = [const { None }; 6];
+        (expected[0], expected[1]) = (Some("123 456".into()), Some("zoë+1".into()));
+        assert_eq!(read, expected);
+        assert!(!format!("{attempt:?}").contains("123"));
+        Ok(Login::accepted("user-1"))
+    });
+    let world = World::of(users);
+    let form = format!("{GOOD}&otp=123+456&empty=&device_name=zo%C3%AB%2B1");
+    world.post(&form).await.is_granted();
+    assert_eq!(world.users.asked(), 1);
+    assert!(!world.events.lines().concat().contains("123"), "{:?}", world.events.lines());
+    // Strict like any other.
+    for repeated in ["otp=1", "empty=", "empty=1"] {
+        world.post(&format!("{form}&{repeated}")).await.is(400, "invalid_request");
+    }
+    assert_eq!(world.users.asked(), 1);
+}
+
 #[tokio::test]
 async fn a_failure_floor_holds_failed_logins_back_and_nothing_else() {
     let world = World::with(Users::default(), |builder| {

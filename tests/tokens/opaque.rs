@@ -27,12 +27,14 @@ async fn a_look_up_is_never_asked_for_what_cannot_be_a_token() {
         }
     }
     let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, Never)
+        .unwrap()
         .environment(&Environment::new().observer(()));
     for token in ["", "a b", "a\r\nb", "a\0", "'", "=", &"a".repeat(8193)] {
         assert_eq!(verifier.verify(token).await.unwrap_err(), AccessFault::NotOurs);
     }
     let request = BearerRequest::new([("authorization", &b"Bearer abc"[..])], None);
     let lookup = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, InMemoryLookup)
+        .unwrap()
         .environment(&Environment::new().observer(()));
     assert_eq!(
         lookup.authorize(request, "").await.unwrap_err().status(),
@@ -67,6 +69,7 @@ async fn opaque_tokens_are_random_kept_as_digests_and_looked_up() {
     assert_eq!(token.len(), 43, "256 bits in base64url");
 
     let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens.clone())
+        .unwrap()
         .environment(&Environment::new().clock(clock.clone()).observer(()));
     let verified = verifier.verify(&token).await.unwrap();
     assert_eq!(
@@ -76,7 +79,8 @@ async fn opaque_tokens_are_random_kept_as_digests_and_looked_up() {
     assert_eq!(verifier.verify(&token[1..]).await.unwrap_err(), AccessFault::NotOurs);
     assert_eq!(verifier.verify(&format!("{token}A")).await.unwrap_err(), AccessFault::NotOurs);
     let elsewhere =
-        AccessTokenVerifier::by_lookup(ISSUER, "https://other.example.com", tokens.clone());
+        AccessTokenVerifier::by_lookup(ISSUER, "https://other.example.com", tokens.clone())
+            .unwrap();
     assert_eq!(
         elsewhere
             .environment(&Environment::new().clock(clock.clone()))
@@ -116,6 +120,7 @@ async fn a_token_table_that_fails_neither_issues_nor_lets_through() {
     Answer::from(grant.token(request).await).is(500, "server_error");
 
     let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, tokens)
+        .unwrap()
         .environment(&Environment::new().observer(()));
     let headers = [("authorization", &b"Bearer abc"[..])];
     let refusal = verifier.authenticate(BearerRequest::new(headers, None)).await.unwrap_err();
@@ -146,6 +151,7 @@ async fn what_an_opaque_token_means_survives_a_json_column() {
     let row = serde_json::to_string(&details).unwrap();
     let column = Column(std::sync::Mutex::new([([0; 32], row)].into()));
     let verifier = AccessTokenVerifier::by_lookup(ISSUER, AUDIENCE, column)
+        .unwrap()
         .environment(&Environment::new().observer(()));
     assert_eq!(verifier.verify("known").await.unwrap().scope.as_str(), "profile");
 }

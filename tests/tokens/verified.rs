@@ -6,7 +6,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::EcdsaKeyPair;
 use password_grant::event::AccessFault;
-use password_grant::jose::KeyError;
+use password_grant::resource::VerifierError;
 use password_grant::testing::ManualClock;
 use password_grant::{
     AccessTokenVerifier, Algorithm, Environment, JwtIssuer, PasswordGrant, SigningKeys,
@@ -328,12 +328,21 @@ async fn a_token_of_another_algorithm_than_the_ones_asked_for_is_refused() {
     let keys = || ed.verification_keys().unwrap();
     assert_eq!(
         AccessTokenVerifier::new(ISSUER, AUDIENCE, [], keys()).unwrap_err(),
-        KeyError::Empty
+        VerifierError::NoAlgorithm
     );
     assert_eq!(
         AccessTokenVerifier::new(ISSUER, AUDIENCE, [Algorithm::Rs256], keys()).unwrap_err(),
-        KeyError::Empty
+        VerifierError::NoKey(Algorithm::Rs256)
     );
+    // It would refuse every token.
+    for (issuer, audience, error) in
+        [("", AUDIENCE, VerifierError::EmptyIssuer), (ISSUER, "", VerifierError::EmptyAudience)]
+    {
+        assert_eq!(
+            AccessTokenVerifier::new(issuer, audience, [Algorithm::EdDsa], keys()).unwrap_err(),
+            error
+        );
+    }
     // A token without a `kid` is refused if two keys fit.
     let two = ed.clone().publish(Forge::new().keys.public_jwk().unwrap()).unwrap();
     let forge = Forge::new();

@@ -211,4 +211,8 @@ async fn a_body_over_the_limit_is_413_whatever_else_is_wrong_with_it() {
     let stopped =
         HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], b"").body_too_large();
     Answer::from(world.grant.token(stopped).await).is(413, "invalid_request");
+    let broken =
+        HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], b"").body_incomplete();
+    Answer::from(world.grant.token(broken).await).is(400, "invalid_request");
+    assert!(world.events.last().contains("body_incomplete"), "{}", world.events.last());
 }

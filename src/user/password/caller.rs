@@ -116,6 +116,7 @@ mod tests {
         Caller::of_login(&LoginAttempt {
             username,
             password: Secret::new("wonderland"),
+            others: &[],
             scope: &Scope::empty(),
             client: &AuthenticatedClient::of_token(client, Timestamp::from_unix_seconds(0))
                 .unwrap(),

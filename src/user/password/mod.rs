@@ -552,6 +552,7 @@ mod tests {
         let attempt = LoginAttempt {
             username: "alice",
             password: Secret::new("wonderland"),
+            others: &[],
             scope: &Scope::empty(),
             client: &client,
             context: &RequestContext::new(),
