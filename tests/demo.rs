@@ -1,5 +1,5 @@
 //! The demo server's checks, against the axum example: the real program, over a real socket. And the example client,
-//! against that.
+//! against that. `DEMO_PROGRAM` names another demo server to check, such as `target/debug/example-actix`.
 
 #![cfg(all(unix, feature = "http", feature = "tracing", feature = "argon2"))]
 
@@ -17,12 +17,15 @@ use std::sync::OnceLock;
 
 use checks::Program;
 
-test_every_check!(crate::axum);
+test_every_check!(crate::demo_server);
 
-fn axum() -> Program {
+fn demo_server() -> Program {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
+    let find = || env::var_os("DEMO_PROGRAM").map_or_else(|| example("axum"), PathBuf::from);
+    let path = PATH.get_or_init(find).clone();
     Program {
-        path: PATH.get_or_init(|| example("axum")).clone(),
+        has_limits: path.ends_with("example-rocket"),
+        path,
         keys: Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/keys"),
         scratch: env!("CARGO_TARGET_TMPDIR").into(),
     }

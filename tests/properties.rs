@@ -191,7 +191,7 @@ proptest! {
 
     /// Requirement 23: for any realm and scope, the header is valid and contains one challenge.
     #[test]
-    fn a_challenge_is_always_one_valid_header(scope in any::<String>(), realm in any::<String>()) {
+    fn a_challenge_is_always_one_valid_header(scope in any::<String>(), realm in "(?s).{1,64}") {
         let keys = SigningKeys::from_hs256_secret(&[7; 32]).unwrap().verification_keys().unwrap();
         let verifier = AccessTokenVerifier::new(realm.clone(), AUDIENCE, [Algorithm::Hs256], keys);
         let verifier = verifier.unwrap().environment(&Environment::new().observer(()));

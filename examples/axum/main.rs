@@ -1,5 +1,5 @@
-//! The demo server: an existing web application with its own user table, to which the password grant
-//! was added.
+//! The demo server on axum: an existing web application with its own user table, to which the
+//! password grant was added.
 //!
 //! `cargo run --example axum`, then
 //!
@@ -8,26 +8,54 @@
 //!      http://127.0.0.1:8080/oauth/token
 //! ```
 //!
-//! `shop.rs` and `routes.rs` are what you copy. `rig.rs` and `demo.rs` are what makes a demo of it:
-//! settings, shutdown, and data that everybody knows.
+//! `adapter.rs`, `token.rs` and `routes.rs` are what you copy, with `app.rs` and `shop.rs` in the folder `demo`,
+//! which the demo servers of all frameworks share.
 
+mod adapter;
+#[path = "../demo/mod.rs"]
 mod demo;
-mod rig;
 mod routes;
-mod shop;
+mod token;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use demo::settings::{Demo, GRACE, Problem, announce, ended, log_events, wrong};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match rig::serve().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("{problem}");
-            ExitCode::FAILURE
-        }
+    log_events();
+    ended(serve().await)
+}
+
+async fn serve() -> Result<(), Problem> {
+    let Demo { listener, address, app } = Demo::from_environment().await?;
+    let bound = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
+    let listener = bound.map_err(|error| wrong("LISTEN_ADDR", error))?;
+    let on = |kind| signal(kind).map_err(|error| wrong("signals", error));
+    let (mut terminated, mut interrupted) =
+        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    let (stop, mut stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! { _ = terminated.recv() => {} _ = interrupted.recv() => {} }
+        stop.send_replace(true);
+    });
+    let mut asked = stopping.clone();
+    let asked_to_stop = async move { drop(asked.wait_for(|stop| *stop).await) };
+    let routes = routes::routes(app).into_make_service_with_connect_info::<SocketAddr>();
+    announce(address);
+    let server = axum::serve(listener, routes).with_graceful_shutdown(asked_to_stop);
+    // Requests in flight are finished, but one that never ends must not keep the process alive.
+    let timeout = async {
+        drop(stopping.wait_for(|stop| *stop).await);
+        tokio::time::sleep(Duration::from_secs(GRACE)).await;
+    };
+    tokio::select! {
+        ended = server => ended.map_err(|error| wrong("LISTEN_ADDR", error)),
+        () = timeout => Ok(()),
     }
 }

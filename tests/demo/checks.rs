@@ -6,6 +6,7 @@
 pub(crate) mod assertion;
 pub(crate) mod attempts;
 pub(crate) mod client;
+pub(crate) mod contract;
 pub(crate) mod documents;
 mod http;
 pub(crate) mod resource;
@@ -28,7 +29,7 @@ const AUDIENCE: &str = "https://api.example.com";
 
 const ALICE: &str = "grant_type=password&username=alice&password=wonderland";
 
-/// LimiterKeys password is `pässwörd +&=%`.
+/// Her password is `pässwörd +&=%`.
 const ZOE: &str = "grant_type=password&username=zo%c3%ab&password=p%c3%a4ssw%c3%b6rd+%2b%26%3d%25";
 
 /// Alice, by the client `web`: a request in which all is right.
@@ -51,6 +52,9 @@ fn text(value: &Value) -> String {
 macro_rules! test_every_check {
     ($program:path) => {
         test_every_check! { $program =>
+            contract {
+                the_same_requests_get_the_same_bytes_from_every_host
+            }
             starting {
                 the_ready_line_names_the_real_port_and_a_warning_follows
                 a_request_in_flight_is_finished_before_the_server_stops

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use password_grant::assertion::{AssertionKey, ClientAssertion};
 use serde_json::{Value, json};
 
-use crate::{axum, client};
+use crate::{client, demo_server};
 
 const WEB: [&str; 4] = ["--client-id", "web", "--client-secret", "web-secret"];
 const ALICE: [&str; 4] = ["--username", "alice", "--password", "wonderland"];
@@ -63,12 +63,12 @@ fn problem(output: &Output) -> String {
 }
 
 fn key_file() -> String {
-    axum().keys.join("backend-es256.pem").display().to_string()
+    demo_server().keys.join("backend-es256.pem").display().to_string()
 }
 
 #[test]
 fn each_way_of_saying_who_the_client_is_gets_a_token_that_opens_the_resources() {
-    let server = axum().start();
+    let server = demo_server().start();
     let key = AssertionKey::from_pem(std::fs::read(key_file()).expect("a key"))
         .expect("a key")
         .with_kid("backend-1");
@@ -76,7 +76,7 @@ fn each_way_of_saying_who_the_client_is_gets_a_token_that_opens_the_resources() 
         ClientAssertion::new("backend", &*server.url, key.clone()).sign().expect("an assertion")
             + "\n"
     };
-    let file = axum().scratch.join(format!("assertion-{}.jwt", std::process::id()));
+    let file = demo_server().scratch.join(format!("assertion-{}.jwt", std::process::id()));
     std::fs::write(&file, generate()).expect("write a file");
     let (file, key_file) = (file.display().to_string(), key_file());
     for (client_id, arguments, input) in [
@@ -119,7 +119,7 @@ fn each_way_of_saying_who_the_client_is_gets_a_token_that_opens_the_resources() 
 
 #[test]
 fn the_password_may_come_from_standard_input_and_the_scope_opens_the_orders() {
-    let server = axum().start();
+    let server = demo_server().start();
     let arguments =
         [&WEB[..], &["--username", "zoë", "--password-stdin", "--scope", "orders:read"]].concat();
     for input in ["pässwörd +&=%", "pässwörd +&=%\n", "pässwörd +&=%\r\nmore"] {
@@ -132,7 +132,7 @@ fn the_password_may_come_from_standard_input_and_the_scope_opens_the_orders() {
 /// Scenarios R3b and R4, and the end of a session.
 #[test]
 fn with_offline_access_the_client_goes_on_without_the_password_and_logs_out() {
-    let server = axum().start();
+    let server = demo_server().start();
     let key_file = key_file();
     for (arguments, introspects) in [
         (&WEB[..], true),
@@ -172,7 +172,7 @@ fn with_offline_access_the_client_goes_on_without_the_password_and_logs_out() {
 
 #[test]
 fn a_refusal_is_told_in_one_line_and_ends_the_client_with_a_failure() {
-    let server = axum().start_with(&[("LOGIN_BURST", "1")]);
+    let server = demo_server().start_with(&[("LOGIN_BURST", "1")]);
     let key_file = key_file();
     let told = |arguments: &[&str]| problem(&run(&server.url, arguments, ""));
     for (arguments, start) in [
@@ -217,7 +217,7 @@ fn a_refusal_is_told_in_one_line_and_ends_the_client_with_a_failure() {
 
 #[test]
 fn what_the_client_cannot_do_is_told_before_a_password_leaves_it() {
-    let server = axum().start();
+    let server = demo_server().start();
     for (arguments, what) in [
         (&[][..], "--client-id is missing"),
         (&["--client-id", "web", "--post"], "--post goes with --client-secret"),

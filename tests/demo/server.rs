@@ -32,6 +32,9 @@ pub(crate) struct Program {
     pub(crate) keys: PathBuf,
     /// A folder in which files may be made.
     pub(crate) scratch: PathBuf,
+    /// Whether it is on Rocket, which drops header lines that are not UTF-8, and looks at the first bytes of a body
+    /// before any route is called. The guide for Rocket says so.
+    pub(crate) has_limits: bool,
 }
 
 impl Program {

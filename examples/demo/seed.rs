@@ -6,8 +6,8 @@ use password_grant::password::Argon2Parameters;
 use password_grant::{BoxError, ClientSecret};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
-use crate::rig::read;
-use crate::shop::Shop;
+use super::settings::read;
+use super::shop::Shop;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS clients (

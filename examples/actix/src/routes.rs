@@ -1,0 +1,60 @@
+//! To copy: the routes.
+
+use actix_web::FromRequest;
+use actix_web::guard::{Any, Get, Head};
+use actix_web::http::header::ALLOW;
+use actix_web::web::{self, Json, ServiceConfig};
+use actix_web::{Handler, HttpResponse, Resource, Responder};
+use password_grant::Endpoint;
+
+use crate::adapter::endpoint;
+use crate::demo::app::{App, Me, Orders};
+use crate::token::{Required, Token};
+
+pub fn routes(app: App) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| {
+        config
+            .app_data(web::Data::new(app))
+            .route("/oauth/token", endpoint(Endpoint::Token))
+            .route("/oauth/revoke", endpoint(Endpoint::Revocation))
+            .route("/oauth/introspect", endpoint(Endpoint::Introspection))
+            .route("/.well-known/oauth-authorization-server", endpoint(Endpoint::Metadata))
+            .route("/.well-known/jwks.json", endpoint(Endpoint::Jwks))
+            .service(get("/api/me", me))
+            .service(get("/api/orders", orders));
+    }
+}
+
+/// A resource for GET and HEAD. actix-web alone would answer HEAD 404 and other methods without
+/// `Allow`.
+fn get<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    F::Output: Responder + 'static,
+    Args: FromRequest + 'static,
+{
+    web::resource(path)
+        .route(web::route().guard(Any(Get()).or(Head())).to(handler))
+        .default_service(web::to(async || {
+            HttpResponse::MethodNotAllowed().insert_header((ALLOW, "GET,HEAD")).finish()
+        }))
+}
+
+struct Anything;
+struct OrdersRead;
+
+impl Required for Anything {
+    const SCOPE: Option<&'static str> = None;
+}
+
+impl Required for OrdersRead {
+    const SCOPE: Option<&'static str> = Some("orders:read");
+}
+
+async fn me(token: Token<Anything>) -> Json<Me> {
+    Json(token.0.into())
+}
+
+async fn orders(token: Token<OrdersRead>) -> Json<Orders> {
+    Json(token.0.into())
+}

@@ -1,0 +1,32 @@
+//! To copy: the extractor of a verified access token, for routes that require one. With the feature
+//! `tower`, `RequireTokenLayer` guards routes without it.
+
+use std::marker::PhantomData;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::response::Response;
+use password_grant::VerifiedToken;
+
+use crate::demo::app::App;
+
+/// A verified access token with the scope that `S` names: `async fn orders(token: Token<Orders>)`.
+/// Without one, the route is not called, and the caller gets the engine's refusal.
+pub struct Token<S>(pub VerifiedToken, PhantomData<S>);
+
+/// A scope that a route requires; `None` lets every valid token pass.
+pub trait Required {
+    const SCOPE: Option<&'static str>;
+}
+
+impl<S: Required> FromRequestParts<App> for Token<S> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let token = match S::SCOPE {
+            Some(scope) => app.verifier.authorize(parts, scope).await?,
+            None => app.verifier.authenticate(parts).await?,
+        };
+        Ok(Self(token, PhantomData))
+    }
+}

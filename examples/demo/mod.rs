@@ -1,0 +1,10 @@
+//! What all demo servers share, whatever their framework: an existing application with a user table,
+//! its data, and its settings.
+//!
+//! `app.rs` and `shop.rs` are what you copy: the engine, and the traits over a database. `seed.rs`
+//! and `settings.rs` are what makes a demo of it.
+
+pub mod app;
+pub mod seed;
+pub mod settings;
+pub mod shop;

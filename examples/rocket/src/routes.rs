@@ -1,0 +1,79 @@
+//! To copy: the routes, and what is answered where there is none.
+
+use password_grant::{Endpoint, HttpRequest};
+use rocket::http::{Header, Status};
+use rocket::serde::json::Json;
+use rocket::{Build, Request, Responder, Rocket, catch, catchers, get, routes};
+
+use crate::adapter::{Answer, endpoint};
+use crate::demo::app::{App, Me, Orders};
+use crate::method::KeepPost;
+use crate::token::{Required, Token, refusal};
+
+const ENDPOINTS: [(&str, Endpoint); 5] = [
+    ("/oauth/token", Endpoint::Token),
+    ("/oauth/revoke", Endpoint::Revocation),
+    ("/oauth/introspect", Endpoint::Introspection),
+    ("/.well-known/oauth-authorization-server", Endpoint::Metadata),
+    ("/.well-known/jwks.json", Endpoint::Jwks),
+];
+
+pub fn mount(rocket: Rocket<Build>, app: App) -> Rocket<Build> {
+    let endpoints = ENDPOINTS.into_iter().flat_map(|(path, at)| endpoint(path, at));
+    rocket
+        .manage(app)
+        .attach(KeepPost)
+        .mount("/", endpoints.collect::<Vec<_>>())
+        .mount("/", routes![me, orders])
+        .register("/", catchers![uncaught])
+}
+
+struct Anything;
+struct OrdersRead;
+
+impl Required for Anything {
+    const SCOPE: Option<&'static str> = None;
+}
+
+impl Required for OrdersRead {
+    const SCOPE: Option<&'static str> = Some("orders:read");
+}
+
+#[get("/api/me")]
+async fn me(token: Token<Anything>) -> Json<Me> {
+    Json(token.0.into())
+}
+
+#[get("/api/orders")]
+async fn orders(token: Token<OrdersRead>) -> Json<Orders> {
+    Json(token.0.into())
+}
+
+#[derive(Responder)]
+enum Uncaught {
+    Refused(Box<Answer>),
+    #[response(status = 405)]
+    Method((), Header<'static>),
+    Bare((Status, ())),
+}
+
+/// Without this, Rocket answers with pages of its own. It gets a method that Rocket does not know
+/// too, as a bad request.
+#[catch(default)]
+async fn uncaught(status: Status, request: &Request<'_>) -> Uncaught {
+    if let Some(answer) = refusal(request) {
+        return Uncaught::Refused(Box::new(Answer(answer)));
+    }
+    let path = request.uri().path();
+    if let Some((_, endpoint)) = ENDPOINTS.iter().find(|(known, _)| path == *known)
+        && let Some(app) = request.rocket().state::<App>()
+    {
+        let unknown = HttpRequest::new("unknown", None, [], &[]);
+        return Uncaught::Refused(Box::new(Answer(app.grant.answer(*endpoint, unknown).await)));
+    }
+    match path.as_str() {
+        "/api/me" | "/api/orders" => Uncaught::Method((), Header::new("allow", "GET,HEAD")),
+        _ if status == Status::BadRequest => Uncaught::Bare((Status::NotFound, ())),
+        _ => Uncaught::Bare((status, ())),
+    }
+}

@@ -1,0 +1,54 @@
+//! To copy: the request guard of a verified access token, for routes that require one.
+
+use std::marker::PhantomData;
+use std::sync::Mutex;
+
+use password_grant::resource::BearerRequest;
+use password_grant::{HttpResponse, VerifiedToken};
+use rocket::Request;
+use rocket::http::Status;
+use rocket::request::{FromRequest, Outcome};
+
+use crate::demo::app::App;
+
+/// A verified access token with the scope that `S` names: `async fn orders(token: Token<Orders>)`.
+/// Without one, the route is not called, and the [`refusal`] is the engine's.
+pub struct Token<S>(pub VerifiedToken, PhantomData<S>);
+
+/// A scope that a route requires; `None` lets every valid token pass.
+pub trait Required {
+    const SCOPE: Option<&'static str>;
+}
+
+#[rocket::async_trait]
+impl<'r, S: Required> FromRequest<'r> for Token<S> {
+    type Error = ();
+
+    async fn from_request(request: &'r Request<'_>) -> Outcome<Self, ()> {
+        let app = request.rocket().state::<App>().expect("it is managed");
+        let headers: Vec<_> = request.headers().iter().collect();
+        let headers = headers.iter().map(|header| (header.name.as_str(), header.value.as_bytes()));
+        let bearer = BearerRequest::new(headers, request.uri().query().map(|query| query.as_str()));
+        let token = match S::SCOPE {
+            Some(scope) => app.verifier.authorize(bearer, scope).await,
+            None => app.verifier.authenticate(bearer).await,
+        };
+        match token {
+            Ok(token) => Outcome::Success(Self(token, PhantomData)),
+            Err(answer) => {
+                let status = Status::new(answer.status());
+                *request.local_cache(refused).lock().expect("nobody panics with it") = Some(answer);
+                Outcome::Error((status, ()))
+            }
+        }
+    }
+}
+
+fn refused() -> Mutex<Option<HttpResponse>> {
+    Mutex::new(None)
+}
+
+/// The refusal of a request's guard, for the catcher: a guard of Rocket's cannot answer itself.
+pub fn refusal(request: &Request<'_>) -> Option<HttpResponse> {
+    request.local_cache(refused).lock().expect("nobody panics with it").take()
+}
