@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use axum::body::{HttpBody, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::HeaderValue;
 use axum::routing::{MethodRouter, any};
 use http_body_util::LengthLimitError;
 use password_grant::{Endpoint, HttpRequest};
@@ -25,13 +26,12 @@ pub fn endpoint(endpoint: Endpoint) -> MethodRouter<App> {
         let http = match &body {
             Ok(Some(body)) => HttpRequest::from_parts(&parts, body),
             Ok(None) => HttpRequest::from_parts(&parts, &[]).body_too_large(),
-            Err(error) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
+            Err(error) if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) => {
                 HttpRequest::from_parts(&parts, &[]).body_too_large()
             }
             Err(_) => HttpRequest::from_parts(&parts, &[]).body_incomplete(),
         };
-        let tenant =
-            tenant(parts.headers.get_all(TENANT_HEADER).iter().map(|line| line.as_bytes()));
+        let tenant = tenant(parts.headers.get_all(TENANT_HEADER).iter().map(HeaderValue::as_bytes));
         app.grant.answer(endpoint, http.peer(peer.ip()).tenant(&tenant)).await.into_http()
     })
 }

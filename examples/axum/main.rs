@@ -34,8 +34,8 @@ async fn main() -> ExitCode {
 
 async fn serve() -> Result<(), Problem> {
     let Demo { listener, address, app } = Demo::from_environment().await?;
-    let bound = listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener));
-    let listener = bound.map_err(|error| wrong("LISTEN_ADDR", error))?;
+    let listener = TcpListener::from_std(listener);
+    let listener = listener.map_err(|error| wrong("LISTEN_ADDR", error))?;
     let on = |kind| signal(kind).map_err(|error| wrong("signals", error));
     let (mut terminated, mut interrupted) =
         (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);

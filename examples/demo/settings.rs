@@ -23,6 +23,7 @@ pub type Problem = String;
 
 /// A server that is ready to be started.
 pub struct Demo {
+    /// Non-blocking, as async runtimes want it.
     pub listener: TcpListener,
     /// The address of the listener, with the real port.
     pub address: SocketAddr,
@@ -39,7 +40,9 @@ impl Demo {
         let retry_window: u64 = setting("REFRESH_RETRY_WINDOW", "60")?;
         let issuer = variable("ISSUER")?;
 
-        let listener = TcpListener::bind(address).map_err(|error| wrong("LISTEN_ADDR", error))?;
+        let bound = TcpListener::bind(address)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+        let listener = bound.map_err(|error| wrong("LISTEN_ADDR", error))?;
         let address = listener.local_addr().map_err(|error| wrong("LISTEN_ADDR", error))?;
         let issuer = match issuer {
             Some(issuer) => issuer,

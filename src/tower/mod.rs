@@ -33,5 +33,19 @@
 mod require_token;
 mod service;
 
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Response};
+
+use crate::http::HttpResponse;
+
 pub use require_token::{RequireToken, RequireTokenLayer};
 pub use service::GrantService;
+
+/// The answer with its `Content-Length`, which poem and salvo would leave out, because they map the
+/// frames of a body and lose its size.
+fn sized<B: From<Vec<u8>>>(answer: HttpResponse) -> Response<B> {
+    let length = HeaderValue::from(answer.body().len());
+    let mut response = Response::from(answer);
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+    response
+}

@@ -9,6 +9,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::resource::AccessTokenVerifier;
+use crate::tower::sized;
 
 /// Guards routes: a request without a valid access token is refused with the challenge of
 /// [RFC 6750 section 3], and for any other the [`VerifiedToken`](crate::VerifiedToken) is put into
@@ -104,7 +105,7 @@ where
                     parts.extensions.insert(token);
                     inner.call(Request::from_parts(parts, body)).await
                 }
-                Err(refusal) => Ok(refusal.into()),
+                Err(refusal) => Ok(sized(refusal)),
             }
         })
     }

@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use tower_service::Service;
 
 use crate::error::BoxError;
 use crate::grant::PasswordGrant;
-use crate::http::HttpRequest;
+use crate::http::{HttpRequest, HttpResponse};
+use crate::tower::sized;
 use crate::types::context::RequestContext;
 use crate::types::endpoint::Endpoint;
 
@@ -83,11 +84,7 @@ impl GrantService {
     {
         let (parts, body) = request.into_parts();
         let endpoint = self.paths.iter().find(|(_, path)| path == parts.uri.path());
-        let Some((endpoint, _)) = endpoint else {
-            let mut answer = Response::new(Full::default());
-            *answer.status_mut() = StatusCode::NOT_FOUND;
-            return answer;
-        };
+        let Some((endpoint, _)) = endpoint else { return sized(HttpResponse::empty(404)) };
         let body = match endpoint {
             Endpoint::Metadata | Endpoint::Jwks => Ok(Bytes::new()),
             _ => read(body, self.grant.body_limit()).await,
@@ -98,7 +95,7 @@ impl GrantService {
             Err(BodyFault::Incomplete) => HttpRequest::from_parts(&parts, &[]).body_incomplete(),
         };
         let request = request.context((self.context)(&parts));
-        self.grant.answer(*endpoint, request).await.into()
+        sized(self.grant.answer(*endpoint, request).await)
     }
 }
 

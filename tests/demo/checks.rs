@@ -54,6 +54,7 @@ macro_rules! test_every_check {
         test_every_check! { $program =>
             contract {
                 the_same_requests_get_the_same_bytes_from_every_host
+                http_2_in_cleartext_gets_the_same_answers
             }
             starting {
                 the_ready_line_names_the_real_port_and_a_warning_follows

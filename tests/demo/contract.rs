@@ -198,6 +198,27 @@ pub(crate) fn the_same_requests_get_the_same_bytes_from_every_host(program: &Pro
     assert_eq!(answers.len(), contract.len());
 }
 
+/// HTTP/2 in cleartext, as a proxy on the same machine may speak it.
+pub(crate) fn http_2_in_cleartext_gets_the_same_answers(program: &Program) {
+    let server = program.start();
+    let token = token_with("profile orders:read", &server);
+    for (name, request) in [
+        ("token", alice()),
+        ("wrong secret", Request::token(ALICE).basic("web", "canary")),
+        ("repeated", alice().body(format!("{ALICE}&username=alice"))),
+        ("wrong method", alice().method("PUT")),
+        ("method of a form", alice().body(format!("_method=put&{ALICE}"))),
+        ("over the limit", alice().body(vec![b'a'; 65_537])),
+        ("metadata", Request::get("/.well-known/oauth-authorization-server")),
+        ("orders", Request::get("/api/orders").bearer(&token)),
+        ("no token", Request::get("/api/orders")),
+        ("nowhere", Request::get("/nowhere")),
+    ] {
+        let (one, two) = (server.send(&request), request.send_over_http_2(server.address));
+        assert_eq!(entry(name, &two), entry(name, &one), "{program:?}");
+    }
+}
+
 fn expected(name: &str) -> String {
     let contract = fs::read_to_string(CONTRACT).unwrap_or_default();
     let entry = contract.split("\n\n").find(|entry| entry.starts_with(&format!("# {name}\n")));

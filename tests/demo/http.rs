@@ -102,6 +102,42 @@ impl Request {
         self.send_over(patient(socket.into()))
     }
 
+    /// The answer over HTTP/2 in cleartext, by prior knowledge (RFC 9113 section 3.3).
+    pub(crate) fn send_over_http_2(&self, address: SocketAddr) -> Response {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let answer = runtime.expect("a runtime").block_on(async {
+            tokio::time::timeout(PATIENCE, self.exchange_over_http_2(address)).await
+        });
+        answer.expect("an answer in time").expect("HTTP/2 in cleartext")
+    }
+
+    async fn exchange_over_http_2(&self, address: SocketAddr) -> Result<Response, h2::Error> {
+        let connection = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        let (mut client, connection) = h2::client::handshake(connection).await?;
+        tokio::spawn(connection);
+        let mut request = http::Request::builder()
+            .method(&*self.method)
+            .uri(format!("http://demo.example{}", self.target));
+        for (name, value) in &self.headers {
+            request = request.header(*name, &**value);
+        }
+        let request = request.body(()).expect("a request");
+        let (answer, mut body) = client.send_request(request, self.body.is_empty())?;
+        if !self.body.is_empty() {
+            body.send_data(self.body.clone().into(), true)?;
+        }
+        let (head, mut body) = answer.await?.into_parts();
+        let mut bytes = Vec::new();
+        while let Some(piece) = body.data().await {
+            let piece = piece?;
+            body.flow_control().release_capacity(piece.len())?;
+            bytes.extend_from_slice(&piece);
+        }
+        let text = |value: &http::HeaderValue| value.to_str().expect("ASCII").to_owned();
+        let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
+        Ok(Response { status: head.status.as_u16(), headers: headers.collect(), body: bytes })
+    }
+
     fn send_over(&self, mut connection: TcpStream) -> Response {
         connection
             .write_all(&[self.head(self.body.len()), self.body.clone()].concat())

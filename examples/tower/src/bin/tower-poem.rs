@@ -1,0 +1,47 @@
+//! The tower service on poem 3.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use example_tower::demo::app::App;
+use example_tower::demo::settings::{Demo, GRACE, Problem, announce, ended, log_events, wrong};
+use example_tower::{api, asked_to_stop, oauth, shared};
+use poem::endpoint::TowerCompatExt;
+use poem::listener::TcpAcceptor;
+use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Route, Server};
+
+/// The mount. poem passes a `RemoteAddr` of its own, and `at` and `nest_no_strip` keep the path.
+fn mount(app: &App) -> impl Endpoint + use<> {
+    let oauth = oauth(app);
+    let paths: Vec<_> = oauth.paths().map(str::to_owned).collect();
+    let endpoints =
+        paths.iter().fold(Route::new(), |route, path| route.at(path, oauth.clone().compat()));
+    endpoints.nest_no_strip("/", shared(api(app)).compat()).into_endpoint().before(
+        async |mut request: Request| {
+            let peer: Option<SocketAddr> = request.remote_addr().as_socket_addr().copied();
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            Ok(request)
+        },
+    )
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    log_events();
+    ended(serve().await)
+}
+
+async fn serve() -> Result<(), Problem> {
+    let demo = Demo::from_environment().await?;
+    let routes = mount(&demo.app);
+    let acceptor = TcpAcceptor::from_std(demo.listener);
+    let acceptor = acceptor.map_err(|error| wrong("LISTEN_ADDR", error))?;
+    announce(demo.address);
+    Server::new_with_acceptor(acceptor)
+        .run_with_graceful_shutdown(routes, asked_to_stop(), Some(Duration::from_secs(GRACE)))
+        .await
+        .map_err(|error| wrong("LISTEN_ADDR", error))
+}
