@@ -4,9 +4,8 @@
 use crate::limiter::bucket::Bucket;
 use crate::limiter::rule::Rule;
 use crate::session::epoch::SubjectDigest;
-use crate::state::KEPT;
 use crate::state::codec::{Reader, Stored, write_number};
-use crate::state::transaction::NEVER_DISPLACED;
+use crate::state::{KEPT, KNOWN};
 
 /// A digest of the client and the place through which a user has logged in: the device that the
 /// host has verified, or the address. Nobody can find another place with the same digest: the
@@ -175,14 +174,18 @@ impl AccountRow {
         }
     }
 
-    /// How much is lost if the row is removed: the failures that it counts. Known origins are a
-    /// convenience and weigh nothing. A row that makes somebody wait is kept, whatever the burst
-    /// is.
+    /// How much is lost if the row is removed: the failures that it counts. A row that makes
+    /// somebody wait is kept, whatever the burst is. Others with known origins are told from those
+    /// without, which anybody can cause.
     pub(super) fn weight(&self, rule: &Rule) -> u8 {
         let failures = |bucket: &Bucket| bucket.failures(rule).max(bucket.in_window());
         let most = self.buckets().map(failures).max().unwrap_or(0);
-        let weight = u8::try_from(most).unwrap_or(u8::MAX).min(NEVER_DISPLACED - 1);
-        if most < rule.burst { weight.min(KEPT - 1) } else { weight.max(KEPT) }
+        let weight = u8::try_from(most).unwrap_or(u8::MAX);
+        match (most < rule.burst, self.origins.is_empty()) {
+            (false, _) => weight.clamp(KEPT, KNOWN - 1),
+            (true, true) => weight.min(KEPT - 1),
+            (true, false) => KNOWN + weight.min(KEPT - 1),
+        }
     }
 }
 
@@ -431,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_nothing_goes_and_failures_outweigh_origins() {
+    fn what_holds_nothing_goes_and_a_name_with_origins_is_told_from_one_without() {
         let rule = crate::AttemptLimits::default().account_rule();
         let now = 1_800_000_000_000;
         let mut row = AccountRow::default();
@@ -439,11 +442,11 @@ mod tests {
         assert_eq!(row.tidy(&rule, now), None);
         assert_eq!(row, AccountRow::default());
         row.remember(origin(1, now + 500), now);
-        assert_eq!((row.tidy(&rule, now), row.weight(&rule)), (Some(500), 0));
+        assert_eq!((row.tidy(&rule, now), row.weight(&rule)), (Some(500), KNOWN));
         let mut bucket = Bucket::new(1, now);
         let _ = (bucket.charge(&rule, now), bucket.charge(&rule, now));
         row.set_bucket(ChargedTo::Origin([1; 8]), bucket);
-        assert_eq!((row.tidy(&rule, now), row.weight(&rule)), (Some(2 * rule.window), 2));
+        assert_eq!((row.tidy(&rule, now), row.weight(&rule)), (Some(2 * rule.window), KNOWN + 2));
         let strict = Rule { burst: 2, ..rule.clone() };
         assert_eq!(row.weight(&strict), KEPT, "from now on it makes somebody wait");
         let lenient = Rule { burst: 50, ..rule.clone() };

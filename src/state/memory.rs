@@ -18,8 +18,8 @@ use crate::environment::{Environment, RandomnessError, SecureRandom};
 use crate::error::BoxError;
 use crate::state::codec::{Stored, from_bytes};
 use crate::state::key::{Keys, StateKey};
-pub(crate) use crate::state::memory::room::KEPT;
 use crate::state::memory::room::{Capacity, PerRoom, Room};
+pub(crate) use crate::state::memory::room::{KEPT, KNOWN};
 use crate::state::memory::table::{Entry, Rank, Table};
 use crate::state::transaction::{Opened, RowKey, Transaction, Writes, Written};
 use crate::state::{Change, Commit, Expected, Loaded, Row, StateStore, Version, Write};
@@ -42,14 +42,20 @@ use crate::time::{Clock, SystemClock, Timestamp};
 /// | revoked access tokens | 1/64 | 8,192 | 160 | new ones fail with [`StoreFull`] |
 /// | log-outs everywhere | no bound | one for each user logged out | 170 | never |
 ///
-/// For a new user name in a full room, the rows that hold least are displaced: known origins first,
-/// then names with one failure, then with two, and so on, the oldest first. Names with as many
-/// failures as [`AttemptLimits::burst`](crate::AttemptLimits::burst) (10 by default) or more stay,
-/// since they make somebody wait. If there are hardly any others, new names share overflow rows,
-/// each name always the same one. The attempts on all names that share a row are counted together,
-/// so a name may have to wait for the failures of others. It leaves the row as soon as there is
-/// room. Of addresses and clients, the rows with the fewest failures are displaced, however many
-/// these are.
+/// For a new user name in a full room, rows of names are displaced that have more than their share:
+///
+/// * names with known origins, which have logged in, if they take more than half of the room: those
+///   with the fewest failures first, and of these the one whose origins expire first;
+/// * or else names without, if more than a quarter of the room has fewer failures than make them
+///   wait: those with one failure first, then with two, and so on, the oldest first.
+///
+/// Names with as many failures as [`AttemptLimits::burst`](crate::AttemptLimits::burst) (10 by
+/// default) or more stay, since they make somebody wait. So names that an attacker invents take no
+/// origins of those who log in, and clear no failures on a name. If nothing is over its share, new
+/// names share overflow rows, each name always the same one. The attempts on all names that share a
+/// row are counted together, so a name may have to wait for the failures of others. It leaves the
+/// row as soon as there is room. Of addresses and clients, the rows with the fewest failures are
+/// displaced, however many these are.
 ///
 /// Log-outs are never refused, so their room has no bound of its own. It holds a row for each user
 /// who was logged out everywhere in the last 401 days: 17 MB for 100,000 of them. Only the host's
@@ -287,7 +293,7 @@ impl Rows {
         capacity: Capacity,
         keys: &[StateKey],
     ) -> bool {
-        self.tables.get_mut(room).make_room(more, capacity.of(room), room.kept_from(), now, keys)
+        self.tables.get_mut(room).make_room(more, capacity.of(room), room.displaced(), now, keys)
     }
 
     /// Makes all writes or none. Each has the index of its key and its place.

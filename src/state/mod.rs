@@ -20,8 +20,8 @@ use async_trait::async_trait;
 
 use crate::error::BoxError;
 pub use crate::state::key::{InvalidStateSecret, StateKey, StateSecret};
-pub(crate) use crate::state::memory::KEPT;
 pub use crate::state::memory::{InMemoryState, StoreFull};
+pub(crate) use crate::state::memory::{KEPT, KNOWN};
 use crate::time::{BoxFuture, Timestamp};
 
 /// A store of rows that several instances of the engine share.

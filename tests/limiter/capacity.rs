@@ -53,7 +53,7 @@ async fn a_name_keeps_its_failures_while_names_without_number_fail_once() {
     world.post(GOOD).await.waits(1);
 }
 
-/// Known origins are displaced before failures, and fill no room that a login needs.
+/// Known origins displace no failures, and fill no room that a login needs.
 #[tokio::test]
 async fn known_origins_without_number_refuse_no_login_and_forget_no_failure() {
     let anybody = Users::who(|attempt| {
@@ -70,6 +70,53 @@ async fn known_origins_without_number_refuse_no_login_and_forget_no_failure() {
     assert_eq!(count(&world.grant, ALICE, &RequestContext::new()).await.failures, 1);
     world.grant.log_out_everywhere(&"user".into(), &home).await.unwrap();
     assert!(!world.events.lines().iter().any(|line| line.contains("server fault")));
+}
+
+/// Names that an attacker invents, and makes wait, clear no failures of another name. Requests that
+/// are denied write nothing, so they would clear it for nothing.
+#[tokio::test]
+async fn a_room_of_names_that_wait_forgets_no_failure_of_another() {
+    let (world, _) = world_over(Users::default(), InMemoryState::new().capacity(1_000));
+    world.fails(BURST - 1).await;
+    for number in 0..400 {
+        for _ in 0..BURST {
+            world.post(&form_of(&format!("user{number}"), "wrong")).await;
+        }
+    }
+    for number in 0..2_000 {
+        world.post(&form_of(&format!("invented{number}"), "wrong")).await;
+    }
+    assert_eq!(count(&world.grant, ALICE, &RequestContext::new()).await.failures, 9);
+    world.fails(1).await;
+    world.post(GOOD).await.waits(1);
+}
+
+/// Names that an attacker invents make nobody's origin unknown, so that nobody who has logged in
+/// can be made to wait at home.
+#[tokio::test]
+async fn invented_names_take_no_known_origins() {
+    let anybody = Users::who(|attempt| {
+        let right = attempt.password().expose() == "right";
+        Ok(if right { Login::accepted("user") } else { Login::rejected(Rejection::WrongPassword) })
+    });
+    let (world, _) = world_over(anybody, InMemoryState::new().capacity(1_000));
+    let home = from(HOME);
+    for number in 0..150 {
+        post(&world.grant, &home, &form_of(&format!("user{number}"), "right")).await.is_granted();
+    }
+    for number in 0..8_000 {
+        let failures = if number % 8 == 0 { BURST } else { 1 };
+        for _ in 0..failures {
+            world.post(&form_of(&format!("invented{number}"), "wrong")).await;
+        }
+    }
+    for number in 0..150 {
+        let name = format!("user{number}");
+        let known = LimitKey::KnownOrigin { username: &name, client_id: "web" };
+        assert!(world.grant.attempts(known, &home).await.unwrap().is_some(), "{name}");
+        world.post(&form_of(&name, "wrong")).await;
+        post(&world.grant, &home, &form_of(&name, "right")).await.is_granted();
+    }
 }
 
 /// A flood of wrong client secrets, from more addresses than there is room for, leaves every client
@@ -198,8 +245,9 @@ async fn a_name_has_a_row_of_its_own_again_as_soon_as_there_is_room() {
     world.post(&form_of("bob", "wrong")).await.is(400, "invalid_grant");
     let counted = LimitKey::Account { username: "bob" };
     assert_eq!(count(&world.grant, counted, &nowhere).await.failures, 1);
-    // The one failure may be displaced again by a name that has none.
-    world.post(GOOD).await.is_granted();
+    // The failure is not displaced by a name that has none, which goes on sharing.
+    world.post(GOOD).await.waits(1);
+    assert_eq!(count(&world.grant, counted, &nowhere).await.failures, 1);
 
     // After three days all rows have expired, and every name has a row of its own.
     world.clock.advance(Duration::from_secs(86_400 * 3));

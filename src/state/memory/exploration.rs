@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::state::StateSecret;
 use crate::state::key::Purpose;
-use crate::state::memory::room::Room;
+use crate::state::memory::room::{Displaced, Room};
 use crate::state::transaction::NEVER_DISPLACED;
 
 const PURPOSES: [Purpose; 9] = [
@@ -37,7 +37,7 @@ type Put = (u8, u16, u8);
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
     let key = (0..PURPOSES.len(), any::<u8>());
-    let weight = prop_oneof![0..12_u8, Just(255)];
+    let weight = prop_oneof![0..12_u8, 126..132_u8, Just(255)];
     let put = prop::option::weighted(0.8, (weight, 0..2_000_u16, any::<u8>()));
     let action = prop_oneof![
         12 => vec((key.clone(), put), 1..5).prop_map(Action::Run),
@@ -76,7 +76,14 @@ impl Reference {
                 let room = Room::of(*key);
                 assert!(!touched.contains(key), "{known:?} was displaced by itself");
                 assert!(new.contains(&room), "{known:?} of {room:?} was displaced for {new:?}");
-                assert!(known.weight < room.kept_from(), "{known:?} of {room:?} was displaced");
+                let may_go = match room.displaced() {
+                    Displaced::Nothing => false,
+                    Displaced::Lightest => known.weight < NEVER_DISPLACED,
+                    Displaced::OverTheirShare => {
+                        known.weight < KEPT || (KNOWN..NEVER_DISPLACED).contains(&known.weight)
+                    }
+                };
+                assert!(may_go, "{known:?} of {room:?} was displaced");
             }
             is_there
         });
@@ -124,7 +131,8 @@ fn explore(capacity: usize, actions: Vec<Action>) {
                 for (key, put) in asked {
                     let key = key_of(&keys, key);
                     // Counts that are never kept have no weight that would keep them.
-                    let most = if Room::of(key).kept_from() == NEVER_DISPLACED { 254 } else { 255 };
+                    let most =
+                        if Room::of(key).displaced() == Displaced::Lightest { 254 } else { 255 };
                     named.insert(
                         key,
                         put.map(|(weight, ttl, value)| (weight.min(most), ttl, value)),
@@ -166,7 +174,7 @@ fn explore(capacity: usize, actions: Vec<Action>) {
                     assert!(Room::ALL.into_iter().any(|room| {
                         let more = new.iter().filter(|other| **other == room).count();
                         let count = rows.tables.get(room).count() + more;
-                        room.kept_from() < NEVER_DISPLACED && count > capacity.of(room)
+                        room.displaced() != Displaced::Lightest && count > capacity.of(room)
                     }));
                 }
                 reference.follow(&rows, &keys, &new, now);
@@ -220,7 +228,7 @@ fn what_is_displaced_holds_no_more_than_what_stays_beside_it() {
             ranks
         };
         let before = ranks(&table);
-        assert!(table.make_room(1, bound, KEPT, now, &[]));
+        assert!(table.make_room(1, bound, Displaced::OverTheirShare, now, &[]));
         let after = ranks(&table);
         let gone: Vec<_> = before.iter().filter(|row| after.binary_search(row).is_err()).collect();
         let (shard, greatest) = **gone.last().unwrap();
@@ -241,9 +249,9 @@ fn the_rows_of_a_transaction_do_not_make_room_for_it() {
         let mut keys: Vec<_> = table.rows().map(|(key, row)| (row.rank, *key)).collect();
         keys.sort_unstable();
         let keys: Vec<_> = keys.into_iter().map(|(_, key)| key).collect();
-        assert!(!table.make_room(1, bound, KEPT, later, &keys));
+        assert!(!table.make_room(1, bound, Displaced::OverTheirShare, later, &keys));
         assert_eq!(table.count(), 3);
-        assert!(table.make_room(1, bound, KEPT, later, &keys[..2]));
+        assert!(table.make_room(1, bound, Displaced::OverTheirShare, later, &keys[..2]));
         assert!(keys[..2].iter().all(|key| table.find(*key).is_some()));
         assert!(table.find(keys[2]).is_none());
     }
@@ -300,7 +308,7 @@ fn a_newcomer_to_a_full_room_costs_few_visits() {
         let (mut table, bound) = filled(std::iter::repeat_n(weight, 64 * 1_024), now);
         let mut in_room = 0_u64;
         for newcomer in 0..20_000_u64 {
-            if table.make_room(1, bound, KEPT, now, &[]) {
+            if table.make_room(1, bound, Displaced::OverTheirShare, now, &[]) {
                 in_room += 1;
                 let keys = Keys::Shared(StateSecret::new([9; 32]).unwrap());
                 let key = keys.key(Purpose::Account, &[&newcomer.to_le_bytes()]);

@@ -1,12 +1,57 @@
 //! The rooms of the state in memory: every row belongs to one by its purpose, and each has a bound
 //! of its own. Whatever fills one room takes nothing from another.
 
+use std::ops::Range;
+
 use crate::state::key::{Purpose, StateKey};
 use crate::state::transaction::NEVER_DISPLACED;
 
 /// From this weight on, a row in [`Room::Accounts`] is not displaced. A row that makes somebody wait
 /// has at least this weight, whatever the burst is: dropping it would give guesses away.
 pub(crate) const KEPT: u8 = 10;
+/// From this weight on, a row in [`Room::Accounts`] holds known origins and makes nobody wait. Such
+/// rows come from accepted logins, and have a share of the room that invented names cannot take.
+pub(crate) const KNOWN: u8 = 128;
+
+/// Which rows of a room are displaced when it is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Displaced {
+    /// None: each records a fact.
+    Nothing,
+    /// Those of least weight: each only counts failures of its own address.
+    Lightest,
+    /// Those of least weight among the rows that have more than their share. Rows with known
+    /// origins have half of the room, and a quarter of it is left to rows below [`KEPT`].
+    OverTheirShare,
+}
+
+/// Weights that may be displaced, and how many rows of these weights.
+pub(super) struct MayGo {
+    pub(super) weights: Range<u8>,
+    pub(super) rows: usize,
+}
+
+impl Displaced {
+    /// What may go of a sample of rows. `weights` are those of the rows in it that are not needed
+    /// now, and `all` is the number of its rows.
+    pub(super) fn of(self, weights: impl Iterator<Item = u8>, all: usize) -> MayGo {
+        match self {
+            Self::Nothing => MayGo { weights: 0..0, rows: 0 },
+            Self::Lightest => MayGo { weights: 0..NEVER_DISPLACED, rows: all },
+            Self::OverTheirShare => {
+                let (mut known, mut light) = (0_usize, 0_usize);
+                for weight in weights {
+                    known += usize::from((KNOWN..NEVER_DISPLACED).contains(&weight));
+                    light += usize::from(weight < KEPT);
+                }
+                match (known.saturating_sub(all / 2), light.saturating_sub(all / 4)) {
+                    (0, rows) => MayGo { weights: 0..KEPT, rows },
+                    (rows, _) => MayGo { weights: KNOWN..NEVER_DISPLACED, rows },
+                }
+            }
+        }
+    }
+}
 
 /// A room for rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,17 +103,16 @@ impl Room {
         }
     }
 
-    /// Rows of a smaller weight are displaced when the room is full: none where a row records a
-    /// fact, and any where a row only counts failures of its own address.
-    pub(super) fn kept_from(self) -> u8 {
+    /// Which rows are displaced when the room is full.
+    pub(super) fn displaced(self) -> Displaced {
         match self {
-            Self::Accounts => KEPT,
-            Self::Addresses | Self::ClientFailures => NEVER_DISPLACED,
+            Self::Accounts => Displaced::OverTheirShare,
+            Self::Addresses | Self::ClientFailures => Displaced::Lightest,
             Self::Overflow
             | Self::Sessions
             | Self::Assertions
             | Self::RevokedTokens
-            | Self::LogOuts => 0,
+            | Self::LogOuts => Displaced::Nothing,
         }
     }
 }

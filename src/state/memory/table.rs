@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::state::Version;
 use crate::state::key::StateKey;
-use crate::state::transaction::NEVER_DISPLACED;
+use crate::state::memory::room::Displaced;
 use crate::time::{Timestamp, millis};
 
 /// Number of shards. Rows are removed shard by shard, so that nobody waits long.
@@ -109,7 +109,7 @@ impl Table {
     }
 
     /// Makes room for so many new rows, and returns whether there is. Expired rows go first, then
-    /// rows of a weight below `kept_from`, the least first; rows under the keys in `spared` stay.
+    /// those that are `displaced`; rows under the keys in `spared` stay.
     ///
     /// If nearly all rows stay, it may give up before it has searched all of them. A new row then
     /// costs 64 visits to others on average, however many there are.
@@ -117,7 +117,7 @@ impl Table {
         &mut self,
         more: usize,
         bound: usize,
-        kept_from: u8,
+        displaced: Displaced,
         now: Timestamp,
         spared: &[StateKey],
     ) -> bool {
@@ -129,8 +129,9 @@ impl Table {
         self.credited = now;
         self.earn(isize::try_from(passed).unwrap_or(MOST_CREDIT).saturating_add(LOOKS_WHEN_FULL));
         let mut left = SHARDS;
-        while !fits(self.count) && left > 0 && (self.credit > 0 || kept_from == NEVER_DISPLACED) {
-            let searched = self.search(kept_from, now, spared);
+        let may_overdraw = displaced == Displaced::Lightest;
+        while !fits(self.count) && left > 0 && (self.credit > 0 || may_overdraw) {
+            let searched = self.search(displaced, now, spared);
             left = if searched.freed > 0 { SHARDS } else { left.saturating_sub(searched.shards) };
         }
         fits(self.count)
@@ -138,7 +139,7 @@ impl Table {
 
     /// Removes what has expired in the next shards, and the rows of them that hold least: a
     /// sixteenth of all, if so many may go.
-    fn search(&mut self, kept_from: u8, now: Timestamp, spared: &[StateKey]) -> Searched {
+    fn search(&mut self, displaced: Displaced, now: Timestamp, spared: &[StateKey]) -> Searched {
         let (first, mut shards) = (self.next, 0);
         let (mut before, mut after, mut ranks) = (0, 0, Vec::new());
         while shards < SHARDS && before < SEARCHED {
@@ -146,7 +147,7 @@ impl Table {
             before += shard.rows.len();
             shard.rows.retain(|key, row| {
                 let is_alive = now < row.rank.end;
-                if is_alive && row.rank.weight < kept_from && !spared.contains(key) {
+                if is_alive && !spared.contains(key) {
                     ranks.push(row.rank);
                 }
                 is_alive || spared.contains(key)
@@ -154,8 +155,11 @@ impl Table {
             after += shard.rows.len();
             shards += 1;
         }
+        let may_go = displaced.of(ranks.iter().map(|rank| rank.weight), after);
+        ranks.retain(|rank| may_go.weights.contains(&rank.weight));
         let mut visits = before;
-        let batch = (before / 16).max(1).saturating_sub(before - after).min(ranks.len());
+        let batch = (before / 16).max(1).saturating_sub(before - after);
+        let batch = batch.min(ranks.len()).min(may_go.rows);
         if let Some(last) = batch.checked_sub(1) {
             let (smaller, last, _) = ranks.select_nth_unstable(last);
             let last = *last;
@@ -165,7 +169,8 @@ impl Table {
             for shard in 0..shards {
                 let Some(shard) = self.shards.get_mut((first + shard) % SHARDS) else { break };
                 shard.rows.retain(|key, row| {
-                    if row.rank > last || spared.contains(key) {
+                    let stays = !may_go.weights.contains(&row.rank.weight) || row.rank > last;
+                    if stays || spared.contains(key) {
                         return true;
                     }
                     let goes = row.rank < last || equal > 0;
