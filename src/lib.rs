@@ -141,7 +141,7 @@ pub use async_trait::async_trait;
 
 pub use crate::client::{
     AuthenticatedClient, AuthenticationMethod, Client, ClientAuthentication, ClientBuilder,
-    ClientSecret, ClientStore, Grant,
+    ClientSecret, ClientStore, Grant, RegistrationError,
 };
 #[doc(inline)]
 pub use crate::environment::Environment;

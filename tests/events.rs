@@ -106,7 +106,7 @@ async fn the_log_has_a_field_for_each_fact_so_that_a_pipeline_can_filter() {
     }
     assert!(!issued.contains("session=") && !issued.contains("reason="), "{issued}");
     let rejected = line("login_rejected");
-    assert!(rejected.starts_with("WARN password_grant: login rejected "), "{rejected}");
+    assert!(rejected.starts_with("INFO password_grant: login rejected "), "{rejected}");
     assert!(
         rejected.contains(r#"reason="wrong_password""#) && rejected.contains(r#"client="web""#),
         "{rejected}"

@@ -158,7 +158,7 @@ async fn a_guarded_route_gets_the_verified_token_and_nobody_else_gets_in() {
             async move { Ok::<_, Infallible>(Response::new(Full::from(subject))) }
         }
     });
-    let guard = RequireTokenLayer::new(verifier);
+    let guard = RequireTokenLayer::new(verifier).peer(|_| Some([192, 0, 2, 7].into()));
     let (any, orders) = (guard.layer(route.clone()), guard.scope("orders:read").layer(route));
     let ask = |token: Option<&str>| {
         let request = Request::get("/orders");
@@ -181,6 +181,10 @@ async fn a_guarded_route_gets_the_verified_token_and_nobody_else_gets_in() {
     assert_eq!(refused.status(), 403);
     let challenge = refused.headers()["www-authenticate"].to_str().unwrap();
     assert!(challenge.contains("insufficient_scope"), "{challenge}");
+    let told = world.events.last();
+    for fact in ["Scope, token \"", "of client \"web\"", "from \"192.0.2.7\""] {
+        assert!(told.contains(fact), "{told}");
+    }
     for mut route in [any, orders] {
         for token in [None, Some("unknown")] {
             let refused = route.ready().await.unwrap().call(ask(token)).await.unwrap();

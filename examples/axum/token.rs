@@ -2,11 +2,13 @@
 //! `tower`, `RequireTokenLayer` guards routes without it.
 
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::response::Response;
 use password_grant::VerifiedToken;
+use password_grant::resource::BearerRequest;
 
 use crate::demo::app::App;
 
@@ -23,9 +25,14 @@ impl<S: Required> FromRequestParts<App> for Token<S> {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let bearer = BearerRequest::from(&*parts);
+        let bearer = match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
+            Some(peer) => bearer.peer(peer.ip()),
+            None => bearer,
+        };
         let token = match S::SCOPE {
-            Some(scope) => app.verifier.authorize(parts, scope).await?,
-            None => app.verifier.authenticate(parts).await?,
+            Some(scope) => app.verifier.authorize(bearer, scope).await?,
+            None => app.verifier.authenticate(bearer).await?,
         };
         Ok(Self(token, PhantomData))
     }

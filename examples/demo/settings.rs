@@ -60,7 +60,7 @@ impl Demo {
             .retry_window(Duration::from_secs(retry_window));
         let app = App::new(&issuer, shop, signing, refresh, limits(burst));
         let app = app.map_err(|error| match error.downcast_ref() {
-            Some(BuildError::Url(_)) => wrong("ISSUER", error),
+            Some(BuildError::Url { .. }) => wrong("ISSUER", error),
             Some(BuildError::AttemptLimits(_)) => wrong("LOGIN_BURST", error),
             Some(BuildError::RefreshTokens(_)) => wrong("REFRESH_RETRY_WINDOW", error),
             _ => error.to_string(),
@@ -106,7 +106,7 @@ fn limits(burst: u32) -> AttemptLimits {
 
 fn read_keys(folder: &str) -> Result<(SigningKeys, RefreshKeys), BoxError> {
     let signing = SigningKeys::from_pem(read(folder, "token-es256.pem")?)?;
-    let refresh = RefreshKeys::new(read(folder, "refresh-token.key")?.trim_ascii())?;
+    let refresh = RefreshKeys::new(read(folder, "refresh-token.key")?)?;
     Ok((signing, refresh))
 }
 

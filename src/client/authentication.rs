@@ -235,7 +235,7 @@ impl ClientAuthentication {
         };
         let keys =
             Algorithm::SYMMETRIC.into_iter().filter_map(shared).reduce(VerificationKeys::and);
-        let keys = keys.ok_or(KeyError::TooShort)?;
+        let keys = keys.ok_or(KeyError::ShortSecret { found: secret.len(), needed: 32 })?;
         let algorithms = keys.algorithms();
         Ok(Self::by_assertion(AssertionKeys::Known(Arc::new(keys)), &algorithms))
     }

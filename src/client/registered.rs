@@ -1,10 +1,15 @@
 //! Clients as the host registers them (RFC 6749 section 2): identifier, grants, scope, audiences.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::client::ClientAuthentication;
+use crate::error::UnknownGrant;
 use crate::time::Timestamp;
 use crate::types::identifier::ClientId;
 use crate::types::scope::Scope;
@@ -392,6 +397,34 @@ impl Grant {
     /// The grant with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|grant| grant.as_str() == name)
+    }
+}
+
+/// The name as `grant_type` has it.
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The grant with this name, as `grant_type` has it. Case matters.
+impl FromStr for Grant {
+    type Err = UnknownGrant;
+
+    fn from_str(name: &str) -> Result<Self, UnknownGrant> {
+        Self::named(name).ok_or_else(|| UnknownGrant(name.chars().take(64).collect()))
+    }
+}
+
+impl Serialize for Grant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Grant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -81,6 +81,30 @@ impl ClientSecret {
         sha256.try_into().map(Self::from_sha256).map_err(|_| InvalidDigest)
     }
 
+    /// The secret with this SHA-256 digest in hexadecimal digits, for configuration files and for
+    /// columns of text. [`to_hex`](Self::to_hex) writes it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidDigest`] if there are not exactly 64 hexadecimal digits.
+    pub fn from_sha256_hex(sha256: &str) -> Result<Self, InvalidDigest> {
+        let (pairs, rest) = sha256.as_bytes().as_chunks::<2>();
+        let digit =
+            |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let byte = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
+        let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+        match bytes {
+            Some(bytes) if rest.is_empty() => Self::from_sha256_slice(&bytes),
+            _ => Err(InvalidDigest),
+        }
+    }
+
+    /// The digest to store, in 64 hexadecimal digits.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Sets when the secret expires; from that time on it is refused. Use it for rotation: give the
     /// old secret an expiry and register it next to the new one.
     #[must_use]

@@ -1,7 +1,7 @@
 //! The host's store of clients, and one in memory.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 
@@ -67,6 +67,13 @@ pub trait ClientStore: Send + Sync + 'static {
         client_id: &str,
         context: &RequestContext,
     ) -> Result<Option<Client>, BoxError>;
+
+    /// The clients that are known already when the engine is built, such as those of a configuration
+    /// file, so that a registration that cannot work is an error then
+    /// ([`BuildError::Client`](crate::BuildError::Client)). Default: none.
+    fn known_clients(&self) -> Vec<Client> {
+        Vec::new()
+    }
 }
 
 impl<T: ClientStore + ?Sized> ClientStore for Arc<T> {
@@ -83,11 +90,16 @@ impl<T: ClientStore + ?Sized> ClientStore for Arc<T> {
     {
         (**self).find(client_id, context)
     }
+
+    fn known_clients(&self) -> Vec<Client> {
+        (**self).known_clients()
+    }
 }
 
 /// A client store in memory, for tests and for hosts whose few clients are in a configuration file.
 ///
-/// It ignores tenants. Clones share their clients.
+/// It ignores tenants. Clones share their clients. The engine checks them when it is built: two with
+/// one identifier, or a registration that cannot work, are an error then.
 ///
 /// ```
 /// use password_grant::testing::InMemoryClients;
@@ -98,32 +110,56 @@ impl<T: ClientStore + ?Sized> ClientStore for Arc<T> {
 /// # Ok::<(), password_grant::error::InvalidScope>(())
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct InMemoryClients(Arc<RwLock<HashMap<ClientId, Client>>>);
+pub struct InMemoryClients(Arc<RwLock<Clients>>);
+
+#[derive(Debug, Default)]
+struct Clients {
+    by_id: HashMap<ClientId, Client>,
+    /// Clients of [`new`](InMemoryClients::new) whose identifier another one has too.
+    repeated: Vec<Client>,
+}
 
 impl InMemoryClients {
     /// A store with these clients.
     #[must_use]
     pub fn new<C: Into<Client>>(clients: impl IntoIterator<Item = C>) -> Self {
-        let store = Self::default();
-        clients.into_iter().for_each(|client| store.insert(client));
-        store
+        let mut store = Clients::default();
+        for client in clients.into_iter().map(Into::into) {
+            if let Some(other) = store.by_id.insert(client.id().clone(), client) {
+                store.repeated.push(other);
+            }
+        }
+        Self(Arc::new(RwLock::new(store)))
     }
 
     /// Adds a client, and replaces one with the same identifier.
     pub fn insert(&self, client: impl Into<Client>) {
         let client = client.into();
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(client.id().clone(), client);
+        self.write().by_id.insert(client.id().clone(), client);
     }
 
     /// Removes a client.
     pub fn remove(&self, client_id: &str) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(client_id);
+        self.write().by_id.remove(client_id);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Clients> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Clients> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl ClientStore for InMemoryClients {
     async fn find(&self, client_id: &str, _: &RequestContext) -> Result<Option<Client>, BoxError> {
-        Ok(self.0.read().unwrap_or_else(PoisonError::into_inner).get(client_id).cloned())
+        Ok(self.read().by_id.get(client_id).cloned())
+    }
+
+    fn known_clients(&self) -> Vec<Client> {
+        let clients = self.read();
+        clients.by_id.values().chain(&clients.repeated).cloned().collect()
     }
 }

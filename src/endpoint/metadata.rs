@@ -76,15 +76,15 @@ impl EndpointUrls {
         [(Endpoint::Metadata, metadata)].into_iter().chain(others)
     }
 
-    pub(crate) fn urls(&self) -> impl Iterator<Item = &String> {
-        [
-            Some(&self.token),
-            self.revocation.as_ref(),
-            self.introspection.as_ref(),
-            self.jwks.as_ref(),
-        ]
-        .into_iter()
-        .flatten()
+    /// The URLs, with the names of their settings.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let others = [
+            ("revocation_endpoint", &self.revocation),
+            ("introspection_endpoint", &self.introspection),
+            ("jwks_uri", &self.jwks),
+        ];
+        let others = others.into_iter().filter_map(|(name, url)| Some((name, url.as_ref()?)));
+        [("token_endpoint", &self.token)].into_iter().chain(others)
     }
 
     /// The URL of the revocation endpoint, or the token endpoint's if the host has not set it.

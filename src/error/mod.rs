@@ -218,9 +218,14 @@ impl std::error::Error for TokenError {}
 #[non_exhaustive]
 pub struct InvalidToken;
 
-/// The bytes are not a SHA-256 digest, because there are not 32 of them.
+/// A name that is not that of a [`Grant`](crate::Grant). At most 64 characters of it are kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not the name of a grant: `password` and `refresh_token` are")]
+pub struct UnknownGrant(pub(crate) String);
+
+/// What was given is not a SHA-256 digest: 32 bytes, or 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("not the 32 bytes of a SHA-256 digest")]
+#[error("not a SHA-256 digest: 32 bytes, or 64 hexadecimal digits")]
 #[non_exhaustive]
 pub struct InvalidDigest;
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::event::{Event, EventKind};
+use crate::types::context::RequestContext;
 use crate::types::scope::Scope;
 
 /// Text that was typed by a caller or written by a host: quoted, with control characters escaped.
@@ -130,6 +131,11 @@ impl fmt::Display for Event<'_> {
                      not apply to them (see HttpRequest::peer)"
                 )
             }
+            EventKind::SessionsInMemory => write!(
+                f,
+                "sessions are kept in the memory of this process: a restart ends all of them (see \
+                 PasswordGrantBuilder::shared_state)"
+            ),
             EventKind::LenientAudience => {
                 write!(
                     f,
@@ -143,7 +149,17 @@ impl fmt::Display for Event<'_> {
             }
             EventKind::PasswordRehashed => write!(f, "password{of_subject} rehashed"),
             EventKind::RehashFailed => write!(f, "password{of_subject} not rehashed"),
-            EventKind::AccessRefused(fault) => write!(f, "access refused: {fault:?}"),
+            EventKind::AccessRefused(fault) => {
+                let peer = self.context.and_then(RequestContext::peer);
+                let peer = peer.map(|peer| peer.to_string());
+                write!(
+                    f,
+                    "access refused: {fault:?}{}{}{}",
+                    Quoted(", token ", self.token_id),
+                    Quoted(" of client ", self.client_id.map(AsRef::as_ref)),
+                    Quoted(", from ", peer.as_deref())
+                )
+            }
         }?;
         match self.cause {
             Some(cause) => write!(f, ": {:?}", cause.to_string()),

@@ -166,6 +166,9 @@ pub enum EventKind {
     /// them. Usually the host's adapter does not call
     /// [`HttpRequest::peer`](crate::HttpRequest::peer). Reported once by each engine.
     NoPeerAddress,
+    /// Refresh tokens are on, and sessions are kept in the memory of this process: a restart ends
+    /// all of them. Reported once, when the engine is built.
+    SessionsInMemory,
     /// A client's assertion was not for this server's issuer alone, which the client is
     /// registered for
     /// ([`AssertionCompatibility::EndpointAudience`](crate::assertion::AssertionCompatibility)).
@@ -268,7 +271,14 @@ impl EventKind {
             Self::AccessRefused(AccessFault::NoToken)
             | Self::AttemptAdmitted(_)
             | Self::AttemptWaits(_)
-            | Self::PasswordVerified { .. } => EventLevel::Debug,
+            | Self::PasswordVerified { .. }
+            // The token that follows is the one line of a login.
+            | Self::LoginAccepted
+            | Self::NewOrigin => EventLevel::Debug,
+            // People mistype names and passwords. Those who guess are reported by limits and alarms.
+            Self::LoginRejected(Rejection::UnknownUser | Rejection::WrongPassword) => {
+                EventLevel::Info
+            }
             Self::RequestRefused(_)
             | Self::ClientRefused(_)
             | Self::ClientDenied
@@ -280,18 +290,17 @@ impl EventKind {
             | Self::AccountLocked(_)
             | Self::Alarm { .. }
             | Self::KeyPassedOver
+            | Self::SessionsInMemory
             | Self::StoredHashRefused
             | Self::RehashFailed
             | Self::AccessRefused(_) => EventLevel::Warn,
-            Self::LoginAccepted
-            | Self::TokenIssued
+            Self::TokenIssued
             | Self::TokenRefreshed
             | Self::TokenRevoked
             | Self::SessionReplaced
             | Self::LoggedOut
             | Self::AttemptsReset(_)
             | Self::MoreNeeded
-            | Self::NewOrigin
             | Self::LenientAudience
             | Self::PasswordRehashed => EventLevel::Info,
         }

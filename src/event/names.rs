@@ -1,6 +1,7 @@
 //! The stable names of events and of their reasons, for log pipelines and metrics: closed sets, in
 //! snake case. Renaming one is a breaking change.
 
+use std::error::Error;
 use std::fmt;
 
 use crate::error::{
@@ -37,6 +38,7 @@ impl EventKind {
             Self::Alarm { .. } => "alarm",
             Self::NoPeerAddress => "no_peer_address",
             Self::LenientAudience => "lenient_audience",
+            Self::SessionsInMemory => "sessions_in_memory",
             Self::KeyPassedOver => "key_passed_over",
             Self::PasswordVerified { .. } => "password_verified",
             Self::StoredHashRefused => "stored_hash_refused",
@@ -75,6 +77,7 @@ impl EventKind {
             | Self::NewOrigin
             | Self::NoPeerAddress
             | Self::LenientAudience
+            | Self::SessionsInMemory
             | Self::KeyPassedOver
             | Self::PasswordVerified { .. }
             | Self::StoredHashRefused
@@ -274,6 +277,47 @@ impl AccessFault {
         }
     }
 }
+
+macro_rules! in_words {
+    ($($name:ident),+) => {
+        $(
+            /// The reason in words. It is for logs, and never sent.
+            impl fmt::Display for $name {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str(&self.name().replace('_', " "))
+                }
+            }
+
+            impl Error for $name {}
+        )+
+    };
+}
+
+in_words!(AccessFault, ClientFault, NotAllowed, RequestFault, ServerFault);
+
+/// The reason in words, or the host's own. It is for logs, and never sent.
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(text) => f.write_str(text),
+            _ => f.write_str(&self.name().replace('_', " ")),
+        }
+    }
+}
+
+impl Error for Rejection {}
+
+/// The reason in words, with that of the account gate. It is for logs, and never sent.
+impl fmt::Display for TokenFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(rejection) => write!(f, "account refused: {rejection}"),
+            _ => f.write_str(&self.name().replace('_', " ")),
+        }
+    }
+}
+
+impl Error for TokenFault {}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The builder of [`PasswordGrant`]: it takes the host's configuration, checks it, and makes the
 //! engine.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,11 +13,13 @@ use serde_json::{Map, Value};
 use crate::client::authenticate::UsedAssertions;
 use crate::client::jwks::PublishedKeys;
 use crate::client::replay::UseQuota;
-use crate::client::{AuthenticationMethod, ClientStore, JwksSource};
+use crate::client::{AuthenticationMethod, Client, ClientStore, JwksSource, RegistrationError};
 use crate::endpoint::metadata::{EndpointUrls, Metadata, is_reserved_metadata};
 use crate::environment::{Environment, RandomnessError};
 use crate::error::BoxError;
+use crate::event::{self, Event, EventKind};
 use crate::grant::engine::{Engine, Settings};
+use crate::grant::registration::Server;
 use crate::grant::{PasswordGrant, grants_on};
 use crate::jose::Algorithm;
 use crate::limiter::{AccountNames, AttemptLimiter, AttemptLimits};
@@ -27,6 +30,7 @@ use crate::state::turns::Turns;
 use crate::state::{InMemoryState, StateSecret, StateStore};
 use crate::token::TokenIssuer;
 use crate::token::jti::TokenIds;
+use crate::types::identifier::ClientId;
 use crate::types::limits::RequestLimits;
 use crate::types::scope::Scope;
 use crate::types::token::LIFETIMES;
@@ -67,18 +71,40 @@ enum StateChoice {
 pub enum BuildError {
     /// The issuer, or the URL of an endpoint, is not an `https` URL (or `http` on a loopback
     /// address) without query and fragment (RFC 8414 section 2).
-    #[error("{0:?} is not an https URL (or http on a loopback address) without query and fragment")]
-    Url(String),
+    #[error("{setting}: {url:?} {problem}")]
+    Url {
+        /// The setting, such as `issuer` or `token_endpoint`.
+        setting: &'static str,
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// The token issuer failed its own check. For a [`JwtIssuer`](crate::JwtIssuer), its key does
-    /// not sign correctly.
-    #[error("the token issuer failed its test")]
+    /// not sign correctly, or its audience is empty.
+    #[error("the token issuer failed its test: {0}")]
     TokenIssuer(#[source] BoxError),
     /// Access tokens must be valid for at least a second and at most 366 days.
-    #[error("access tokens must be valid for a second or more, and for 366 days or less")]
-    Lifetime,
+    #[error("access_token_lifetime: {0:?} is not from one second to 366 days")]
+    Lifetime(Duration),
     /// At least one client authentication method must be on.
-    #[error("no client authentication method is switched on")]
+    #[error("authentication_methods: none is on, so no client can authenticate")]
     NoAuthenticationMethod,
+    /// Methods by which clients sign are on, and no algorithm for them is.
+    #[error("assertion_algorithms: none is on for {}, which is on", .0.as_str())]
+    NoAssertionAlgorithm(AuthenticationMethod),
+    /// A number is zero that leaves no assertion valid.
+    #[error("{0}: it is zero, so no client assertion is accepted")]
+    NoAssertions(&'static str),
+    /// A client that is known in advance is registered in a way that cannot work.
+    #[error("client {id:?}: {error}")]
+    Client {
+        /// Its identifier.
+        id: ClientId,
+        /// What is wrong with its registration.
+        #[source]
+        error: RegistrationError,
+    },
     /// The attempt limits contradict each other or are out of range.
     #[error("attempt limits: {0}")]
     AttemptLimits(&'static str),
@@ -353,9 +379,11 @@ impl PasswordGrantBuilder {
     ///
     /// # Errors
     ///
-    /// A [`BuildError`] if a URL is invalid, if a lifetime, the attempt limits or the settings of
-    /// refresh tokens are out of range, if no client authentication method is on, if a metadata
-    /// member is one that the engine sets, or if the random generator or the token issuer fails.
+    /// A [`BuildError`], whose text names the setting: if a URL is invalid, if a lifetime, the
+    /// attempt limits or the settings of refresh tokens are out of range, if no client
+    /// authentication method or no algorithm for it is on, if the registration of a
+    /// [known client](ClientStore::known_clients) cannot work, if a metadata member is one that the
+    /// engine sets, or if the random generator or the token issuer fails.
     pub fn build(self) -> Result<PasswordGrant, BuildError> {
         let Self { settings, realm, attempt_limits, account_names, metadata, .. } = self;
         settings.tokens.check().map_err(BuildError::TokenIssuer)?;
@@ -368,14 +396,16 @@ impl PasswordGrantBuilder {
             jwks: has_keys
                 .then(|| self.jwks_uri.unwrap_or_else(|| format!("{base}/.well-known/jwks.json"))),
         };
-        for url in [&settings.issuer].into_iter().chain(endpoints.urls()) {
-            check_url(url)?;
+        check_url("issuer", &settings.issuer)?;
+        for (setting, url) in endpoints.urls() {
+            check_url(setting, url)?;
         }
         if !LIFETIMES.contains(&settings.access_token_lifetime) {
-            return Err(BuildError::Lifetime);
+            return Err(BuildError::Lifetime(settings.access_token_lifetime));
         }
-        if settings.authentication_methods.is_empty() {
-            return Err(BuildError::NoAuthenticationMethod);
+        check_methods(&settings)?;
+        if self.max_assertions_per_client == 0 {
+            return Err(BuildError::NoAssertions("max_assertions_per_client"));
         }
         if let Some(name) = metadata.keys().find(|name| is_reserved_metadata(name)) {
             return Err(BuildError::MetadataMember(name.clone()));
@@ -384,8 +414,14 @@ impl PasswordGrantBuilder {
             limits.check().map_err(BuildError::AttemptLimits)?;
         }
         if let Some(refresh) = &self.refresh {
-            refresh.check().map_err(BuildError::RefreshTokens)?;
+            refresh.check(settings.scopes.as_ref()).map_err(BuildError::RefreshTokens)?;
         }
+        let server = Server {
+            settings: &settings,
+            has_refresh_tokens: self.refresh.is_some(),
+            has_jwks_source: self.jwks_source.is_some(),
+        };
+        check_clients(settings.clients.known_clients(), server)?;
         let timeout = attempt_limits.clone().unwrap_or_default().max_timeout();
         let state = Arc::new(state(self.state, timeout, &settings)?);
         let revocations = Revocations::new(state.clone(), settings.issuer.as_str().into());
@@ -419,6 +455,10 @@ impl PasswordGrantBuilder {
             revocations: revocations.clone(),
             randomness: settings.environment.randomness.clone(),
         });
+        if sessions.is_some() && matches!(state.backend, Backend::Local(_)) {
+            let observer = &*settings.environment.observer;
+            event::observe(observer, &Event::new(EventKind::SessionsInMemory));
+        }
         Ok(PasswordGrant(Arc::new(Engine {
             realm: realm.unwrap_or_else(|| settings.issuer.clone()).into(),
             endpoints,
@@ -463,17 +503,77 @@ impl fmt::Debug for PasswordGrantBuilder {
     }
 }
 
+/// Checks that clients can authenticate by the methods that are on.
+fn check_methods(settings: &Settings) -> Result<(), BuildError> {
+    if settings.authentication_methods.is_empty() {
+        return Err(BuildError::NoAuthenticationMethod);
+    }
+    let by_assertion = settings.authentication_methods.iter().find(|method| {
+        matches!(
+            method,
+            AuthenticationMethod::PrivateKeyJwt | AuthenticationMethod::ClientSecretJwt
+        )
+    });
+    if let Some(method) = by_assertion
+        && settings.assertion_algorithms.is_empty()
+    {
+        return Err(BuildError::NoAssertionAlgorithm(*method));
+    }
+    if by_assertion.is_some() && settings.max_assertion_lifetime.is_zero() {
+        return Err(BuildError::NoAssertions("max_assertion_lifetime"));
+    }
+    Ok(())
+}
+
+/// Checks the registrations that are known already.
+fn check_clients(clients: Vec<Client>, server: Server<'_>) -> Result<(), BuildError> {
+    let mut ids = HashSet::new();
+    for client in clients {
+        let id = client.id().clone();
+        let checked = if ids.insert(id.clone()) {
+            server.check(&client)
+        } else {
+            Err(RegistrationError::RepeatedId)
+        };
+        checked.map_err(|error| BuildError::Client { id, error })?;
+    }
+    Ok(())
+}
+
 /// RFC 8414 section 2 requires https without query and fragment. Plain http is allowed for a server
 /// on the same machine.
-fn check_url(url: &str) -> Result<(), BuildError> {
-    let plain =
-        url.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"<>\\^`{|}@".contains(&byte));
+fn check_url(setting: &'static str, url: &str) -> Result<(), BuildError> {
+    let plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}@".contains(&byte));
     let host = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
-        (Some(rest), _) => host_of(rest),
-        (_, Some(rest)) => host_of(rest).filter(Host::is_loopback),
-        _ => None,
+        (Some(rest), _) => host_of(rest).is_some(),
+        (_, Some(rest)) => match host_of(rest) {
+            Some(host) if !host.is_loopback() => {
+                return Err(wrong_url(
+                    setting,
+                    url,
+                    "is http, which only a loopback address may be: use https",
+                ));
+            }
+            host => host.is_some(),
+        },
+        _ if url.is_empty() => return Err(wrong_url(setting, url, "is empty")),
+        _ => return Err(wrong_url(setting, url, "does not begin with https://")),
     };
-    if plain && host.is_some() { Ok(()) } else { Err(BuildError::Url(url.to_owned())) }
+    if url.contains('?') {
+        Err(wrong_url(setting, url, "has a query"))
+    } else if url.contains('#') {
+        Err(wrong_url(setting, url, "has a fragment"))
+    } else if !plain {
+        Err(wrong_url(setting, url, "has user information, or a character that no URL may have"))
+    } else if !host {
+        Err(wrong_url(setting, url, "has no valid host and port"))
+    } else {
+        Ok(())
+    }
+}
+
+fn wrong_url(setting: &'static str, url: &str, problem: &'static str) -> BuildError {
+    BuildError::Url { setting, url: url.to_owned(), problem }
 }
 
 enum Host<'a> {

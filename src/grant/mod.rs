@@ -10,20 +10,22 @@ mod log_out;
 mod password;
 mod policy;
 mod refresh;
+mod registration;
 mod verifier;
 
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 
-use crate::client::{ClientStore, Grant, WebBackend};
-use crate::error::{BoxError, TokenError};
+use crate::client::{AuthenticatedClient, ClientStore, Grant, WebBackend};
+use crate::error::{BoxError, ServerFault, TokenError};
 use crate::event::{Event, EventKind};
 pub use crate::grant::builder::{BuildError, PasswordGrantBuilder};
 use crate::grant::engine::Engine;
+use crate::grant::registration::check_at_request;
 use crate::http::{HttpRequest, HttpResponse};
 use crate::limiter::{AttemptCount, LimitKey};
-use crate::refusal::Refusal;
+use crate::refusal::{OrFault, Refusal};
 use crate::request::TokenRequest;
 use crate::response::TokenResponse;
 use crate::state::transaction::HeldRows;
@@ -367,15 +369,23 @@ impl Engine {
         policy::check_request(request, &self.settings.limits)?;
         let mut held = HeldRows::default();
         let client = self.client_of(request, &self.endpoints.token, &mut held, started).await?;
-        let granted = match policy::grant_for(request, &self.grants, &client) {
+        let grant = policy::grant_for(request, &self.grants, &client)
+            .map_err(Refusal::from)
+            .and_then(|grant| self.check_registration(&client).map(|()| grant));
+        let granted = match grant {
             Ok(Grant::Password) => self.password(request, &client, &mut held, started).await,
             // Boxed, because every login's future would otherwise be as large as a refresh's.
             Ok(Grant::RefreshToken) => {
                 Box::pin(self.refresh(request, &client, &mut held, started)).await
             }
-            Err(reason) => Err(reason.into()),
+            Err(refusal) => Err(refusal),
         };
         granted.map_err(|refusal| refusal.of_client(client.id()))
+    }
+
+    fn check_registration(&self, client: &AuthenticatedClient) -> Result<(), Refusal> {
+        let checked = check_at_request(client.registration(), self.sessions.is_some());
+        checked.or_fault(ServerFault::ClientRegistration)
     }
 }
 

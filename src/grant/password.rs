@@ -32,7 +32,7 @@ impl Engine {
         let scope = policy::scope_for(request, client, self.settings.scopes.as_ref())?;
         let audiences =
             policy::audiences_for(request, client, self.settings.tokens.default_audience())?;
-        let lifetime = policy::lifetime_for(client, self.settings.access_token_lifetime)?;
+        let lifetime = policy::lifetime_for(client, self.settings.access_token_lifetime);
         let (username, password) = policy::credentials_in(request, password)?;
 
         let attempt = Attempt { username, client: client.registration(), context };

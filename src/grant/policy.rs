@@ -10,14 +10,14 @@ use crate::client::{AuthenticatedClient, Grant};
 use crate::error::{
     BoxError, ErrorCode, NotAllowed, Overloaded, Reason, RequestFault, ServerFault,
 };
-use crate::refusal::Refusal;
+use crate::grant::registration::check_default_scope;
+use crate::refusal::{OrFault, Refusal};
 use crate::request::{Parameter, TokenRequest};
 use crate::response::is_host_member;
 use crate::token::is_host_claim;
 use crate::types::limits::RequestLimits;
 use crate::types::scope::Scope;
 use crate::types::secret::Secret;
-use crate::types::token::LIFETIMES;
 use crate::user::Accepted;
 
 /// The requested grant, if it is switched on and the client is registered for it.
@@ -56,11 +56,11 @@ pub(crate) fn scope_for(
         None if default.is_empty() && !registered.is_empty() => {
             Err(NotAllowed::NoDefaultScope.into())
         }
-        None if allowed(default) => Ok(default.clone()),
-        None => Err(Refusal::fault(
-            ServerFault::ClientRegistration,
-            "the client's default scope is not within its scope, or within the server's",
-        )),
+        None => {
+            let checked = check_default_scope(registration, known_to_server);
+            checked.or_fault(ServerFault::ClientRegistration)?;
+            Ok(default.clone())
+        }
     }
 }
 
@@ -177,17 +177,9 @@ pub(crate) fn check_host_values(accepted: &Accepted) -> Result<(), Reason> {
 }
 
 /// The client's access token lifetime, or else the server's, in whole seconds.
-pub(crate) fn lifetime_for(
-    client: &AuthenticatedClient,
-    default: Duration,
-) -> Result<Duration, Refusal> {
+pub(crate) fn lifetime_for(client: &AuthenticatedClient, default: Duration) -> Duration {
     let lifetime = client.registration().access_token_lifetime().unwrap_or(default);
-    let whole = Duration::from_secs(lifetime.as_secs());
-    if LIFETIMES.contains(&whole) {
-        return Ok(whole);
-    }
-    let cause = "the lifetime of the client's access tokens is not from a second to 366 days";
-    Err(Refusal::fault(ServerFault::ClientRegistration, cause))
+    Duration::from_secs(lifetime.as_secs())
 }
 
 /// Checks a request that the host may have parsed itself: deserialising found no fault, and the

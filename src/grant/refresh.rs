@@ -34,7 +34,7 @@ impl Engine {
         let presented =
             request.take(Parameter::RefreshToken).ok_or(RequestFault::RefreshTokenMissing)?;
         let (request, context) = (&*request, &request.context);
-        let lifetime = policy::lifetime_for(client, self.settings.access_token_lifetime)?;
+        let lifetime = policy::lifetime_for(client, self.settings.access_token_lifetime);
 
         let used = sessions.read(presented.expose()).ok_or(TokenFault::NotOurs)?;
         let holder = holder(client, context);

@@ -65,6 +65,21 @@ impl<'a> HttpRequest<'a> {
         Self { method, query, content_type, authorization, dpop, body: Body::Whole(body), context }
     }
 
+    /// A POST of this form, as a test of a host sends it; it has no other headers than its content
+    /// type, so name the client in the form.
+    ///
+    /// ```
+    /// use password_grant::HttpRequest;
+    ///
+    /// let form = "grant_type=password&client_id=mobile&username=alice&password=wonderland";
+    /// let request = HttpRequest::form(form);
+    /// ```
+    #[must_use]
+    pub fn form(form: &'a str) -> Self {
+        let headers = [("content-type", &b"application/x-www-form-urlencoded"[..])];
+        Self::new("POST", None, headers, form.as_bytes())
+    }
+
     /// A request from the parts and the body of an `http::Request`.
     #[cfg(feature = "http")]
     #[must_use]

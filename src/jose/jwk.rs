@@ -111,8 +111,10 @@ impl Jwk {
     /// publishers write them although RFC 7518 section 6.3.1.1 does not allow them.
     pub(crate) fn rsa(n: &[u8], e: &[u8]) -> Result<Self, KeyError> {
         let (n, e) = (without_leading_zeros(n), without_leading_zeros(e));
-        if n.len() < 256 || n.first().is_none_or(|high| *high < 0x80) && n.len() == 256 {
-            return Err(KeyError::TooShort);
+        let unused = n.first().map_or(0, |high| high.leading_zeros() as usize);
+        let bits = n.len() * 8 - unused;
+        if bits < 2048 {
+            return Err(KeyError::ShortRsaKey { found: bits });
         }
         // The exponent must be odd and at least 3, and small, so that verifying stays cheap.
         let odd = |number: &[u8]| number.last().is_some_and(|low| low % 2 == 1);
@@ -142,7 +144,7 @@ impl Jwk {
     /// [`KeyError::NotAnObject`]; [`KeyError::Private`] for private or symmetric members;
     /// [`KeyError::Purpose`] because of `use` or `key_ops`; [`KeyError::Unsupported`] because of
     /// `kty` or `crv`; [`KeyError::Algorithm`] and [`KeyError::UnknownAlgorithm`] because of `alg`;
-    /// [`KeyError::Malformed`], [`KeyError::TooShort`] and [`KeyError::Invalid`] because of the
+    /// [`KeyError::Malformed`], [`KeyError::ShortRsaKey`] and [`KeyError::Invalid`] because of the
     /// other members.
     pub fn from_json(json: &[u8]) -> Result<Self, KeyError> {
         Self::from_object(&strict_object(json).ok_or(KeyError::NotAnObject)?)

@@ -21,6 +21,7 @@ mod algorithm;
 pub(crate) mod compact;
 mod curve;
 mod date;
+mod diagnosis;
 mod jwk;
 mod jwk_set;
 mod model;
@@ -42,8 +43,26 @@ pub use verification::VerificationKeys;
 #[non_exhaustive]
 pub enum KeyError {
     /// There is no private key in this PEM text.
-    #[error("no private key found in the PEM text")]
+    #[error("no private key found: the text is not that of a PEM file with a private key in it")]
     Pem,
+    /// The text is the path of a file, and not its content.
+    #[error("this is the path of a file: read the file, and pass what is in it")]
+    Path,
+    /// The private key is encrypted.
+    #[error(
+        "the private key is encrypted: decrypt it with `openssl pkey -in encrypted.pem -out \
+         key.pem`, and protect the file by its permissions"
+    )]
+    Encrypted,
+    /// The PEM text is a public key or a certificate.
+    #[error("this is a public key or a certificate, which cannot sign: pass the private key")]
+    PublicPem,
+    /// The private key is of a kind that cannot sign here.
+    #[error(
+        "a private key of the kind {0}, which is not supported (supported: Ed25519, EC P-256, P-384 \
+         and P-521, RSA of 2,048 bits or more)"
+    )]
+    UnsupportedKind(&'static str),
     /// The private key is an Ed25519 key in the PKCS#8 form that the crate ring writes. This form
     /// is not that of RFC 8410, and hardly any other program reads it. [`SigningKeys::from_pem`]
     /// says how to convert the file.
@@ -81,10 +100,27 @@ pub enum KeyError {
     /// The `use` or `key_ops` of the key excludes verifying signatures.
     #[error("the key is not for verifying signatures (use, key_ops)")]
     Purpose,
-    /// An RSA key has less than 2,048 bits, or an HMAC secret is shorter than its hash (32, 48 or
-    /// 64 bytes).
-    #[error("the key is too short")]
-    TooShort,
+    /// An RSA key has less than 2,048 bits.
+    #[error(
+        "an RSA key of {found} bits, and at least 2048 are needed: make one with `openssl genpkey \
+         -algorithm RSA -pkeyopt rsa_keygen_bits:3072`, or an EC P-256 key"
+    )]
+    ShortRsaKey {
+        /// Its length in bits.
+        found: usize,
+    },
+    /// A secret has fewer bytes than needed: 32, or as many as its hash for an HMAC (RFC 7518
+    /// section 3.2).
+    #[error(
+        "a secret of {found} bytes, and at least {needed} are needed: `openssl rand -base64 48` \
+         makes one"
+    )]
+    ShortSecret {
+        /// Its length in bytes.
+        found: usize,
+        /// The least number of bytes.
+        needed: usize,
+    },
     /// A key for publishing or verifying holds private members.
     #[error("a public key was expected, and this one holds private members")]
     Private,

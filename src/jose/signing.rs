@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::error::BoxError;
 use crate::http::strict_json::strict_object;
 use crate::jose::curve::Curve;
+use crate::jose::diagnosis;
 use crate::jose::jwk::{Numbers, Thumbprints};
 use crate::jose::rsa::RsaScheme;
 use crate::jose::{Algorithm, Jwk, JwkSet, KeyError, VerificationKeys};
@@ -86,8 +87,8 @@ impl SigningKeys {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Pem`] if the text holds no private key, [`KeyError::Unsupported`] for a key of
-    /// another kind and for a shorter RSA key, [`KeyError::RingPkcs8`] as described above.
+    /// The [`KeyError`] that says what the text is instead: a path, a public key, an encrypted key, a
+    /// key of a kind that cannot sign here, an RSA key that is too short, or no key at all.
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Ok(Self::from_key(private_key_from_pem(pem.as_ref(), None)?))
     }
@@ -121,7 +122,7 @@ impl SigningKeys {
     ///
     /// # Errors
     ///
-    /// [`KeyError::TooShort`] if the secret is shorter.
+    /// [`KeyError::ShortSecret`] if the secret is shorter.
     pub fn from_hs256_secret(secret: &[u8]) -> Result<Self, KeyError> {
         let key = Hmac::new(secret, Algorithm::Hs256)?;
         let shared = key.key.clone();
@@ -330,7 +331,7 @@ impl Hmac {
             _ => return Err(KeyError::Unsupported),
         };
         if secret.len() < length {
-            return Err(KeyError::TooShort);
+            return Err(KeyError::ShortSecret { found: secret.len(), needed: length });
         }
         Ok(Self { key: Arc::new(hmac::Key::new(hash, secret)), algorithm })
     }
@@ -366,7 +367,7 @@ pub(crate) fn private_key_from_pem(
     let key = match PrivateKeyDer::from_pem_slice(pem) {
         Ok(key) => key,
         Err(_) if is_of_ring(pem) => return Err(KeyError::RingPkcs8), // ring writes keys in DER
-        Err(_) => return Err(KeyError::Pem),
+        Err(_) => return Err(diagnosis::not_a_private_key(pem)),
     };
     let key: Arc<dyn SigningKey> = match &key {
         PrivateKeyDer::Pkcs8(der) => from_pkcs8(der.secret_pkcs8_der(), algorithm)?,
@@ -374,10 +375,13 @@ pub(crate) fn private_key_from_pem(
             let der = der.secret_sec1_der();
             let key =
                 on_its_curve(|curve| EcdsaKeyPair::from_private_key_der(curve.signing(), der));
-            Arc::new(key.ok_or(KeyError::Unsupported)??)
+            Arc::new(key.ok_or_else(|| diagnosis::unsupported(der, false))??)
         }
         PrivateKeyDer::Pkcs1(der) => {
-            Arc::new(rsa(RsaKeyPair::from_der(der.secret_pkcs1_der()), algorithm)?)
+            let der = der.secret_pkcs1_der();
+            Arc::new(rsa(RsaKeyPair::from_der(der), algorithm, || {
+                diagnosis::unsupported(der, true)
+            })?)
         }
         _ => return Err(KeyError::Unsupported),
     };
@@ -399,7 +403,9 @@ fn from_pkcs8(der: &[u8], algorithm: Option<Algorithm>) -> Result<Arc<dyn Signin
     if is_of_ring(der) {
         return Err(KeyError::RingPkcs8);
     }
-    Ok(Arc::new(rsa(RsaKeyPair::from_pkcs8(der), algorithm)?))
+    Ok(Arc::new(rsa(RsaKeyPair::from_pkcs8(der), algorithm, || {
+        diagnosis::unsupported(der, false)
+    })?))
 }
 
 /// Whether this is an Ed25519 key as ring writes it. Its public key is a BIT STRING *within* the
@@ -424,8 +430,9 @@ fn on_its_curve(
 fn rsa(
     pair: Result<RsaKeyPair, KeyRejected>,
     algorithm: Option<Algorithm>,
+    diagnose: impl FnOnce() -> KeyError,
 ) -> Result<Rsa, KeyError> {
-    Rsa::new(pair.map_err(|_| KeyError::Unsupported)?, algorithm.unwrap_or(Algorithm::Rs256))
+    Rsa::new(pair.map_err(|_| diagnose())?, algorithm.unwrap_or(Algorithm::Rs256))
 }
 
 /// The content of a private JWK.

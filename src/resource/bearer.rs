@@ -1,10 +1,12 @@
 //! The bearer token of a request to a protected resource (RFC 6750 section 2).
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::event::AccessFault;
 use crate::http::form;
 use crate::http::{self, Header, HttpRequest};
+use crate::types::context::RequestContext;
 use crate::types::token::is_b64token;
 
 /// The parts of a request that can carry a bearer token ([RFC 6750 section 2]): the `Authorization`
@@ -18,6 +20,7 @@ use crate::types::token::is_b64token;
 pub struct BearerRequest<'a> {
     authorization: Header<'a>,
     query: Option<&'a str>,
+    peer: Option<IpAddr>,
 }
 
 impl<'a> BearerRequest<'a> {
@@ -27,7 +30,20 @@ impl<'a> BearerRequest<'a> {
         headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
         query: Option<&'a str>,
     ) -> Self {
-        Self { authorization: HttpRequest::new("", None, headers, &[]).authorization, query }
+        let authorization = HttpRequest::new("", None, headers, &[]).authorization;
+        Self { authorization, query, peer: None }
+    }
+
+    /// The address that the request came from, for the event of a refusal.
+    #[must_use]
+    pub fn peer(mut self, peer: IpAddr) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// What is known about the request, for events.
+    pub(crate) fn context(&self) -> RequestContext {
+        self.peer.into()
     }
 
     /// The token: `Bearer`, one or more spaces, and the `b64token` (RFC 6750 section 2.1).
@@ -56,7 +72,8 @@ impl<'a> BearerRequest<'a> {
 
 impl<'a> From<&HttpRequest<'a>> for BearerRequest<'a> {
     fn from(request: &HttpRequest<'a>) -> Self {
-        Self { authorization: request.authorization, query: request.query }
+        let HttpRequest { authorization, query, .. } = *request;
+        Self { authorization, query, peer: request.context.peer() }
     }
 }
 

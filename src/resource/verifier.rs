@@ -18,6 +18,7 @@ use crate::resource::bearer::BearerRequest;
 use crate::resource::claims::read_jwt;
 use crate::session::Revocations;
 use crate::time::{BoxFuture, Timestamp};
+use crate::types::context::RequestContext;
 use crate::types::scope::is_scope;
 use crate::types::token::{TokenDetails, is_b64token};
 
@@ -240,11 +241,12 @@ impl AccessTokenVerifier {
         &self,
         request: impl Into<BearerRequest<'r>>,
     ) -> Result<VerifiedToken, HttpResponse> {
-        let token = match request.into().token() {
+        let request = request.into();
+        let token = match request.token() {
             Ok(token) => self.read(token).await,
             Err(fault) => Err(fault.into()),
         };
-        token.map_err(|refusal| self.answer(&refusal, ""))
+        token.map_err(|refusal| self.answer(&refusal, "", &request))
     }
 
     /// Verifies a request to a route that requires this scope: one scope token, or several with a
@@ -264,7 +266,9 @@ impl AccessTokenVerifier {
         request: impl Into<BearerRequest<'r>>,
         scope: &str,
     ) -> Result<VerifiedToken, HttpResponse> {
-        self.judge(request.into(), scope).await.map_err(|refusal| self.answer(&refusal, scope))
+        let request = request.into();
+        let judged = self.judge(request, scope).await;
+        judged.map_err(|refusal| self.answer(&refusal, scope, &request))
     }
 
     /// Verifies a token (raw) that the host did not receive in a header.
@@ -278,7 +282,7 @@ impl AccessTokenVerifier {
     /// Nothing is changed, so the future may be dropped at any time.
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, AccessFault> {
         self.read(token).await.map_err(|refusal| {
-            self.observe(&refusal);
+            self.observe(&refusal, None);
             refusal.fault
         })
     }
@@ -349,7 +353,7 @@ impl AccessTokenVerifier {
         Ok(())
     }
 
-    fn observe(&self, refusal: &Refusal) {
+    fn observe(&self, refusal: &Refusal, context: Option<&RequestContext>) {
         let details = refusal.details.as_deref();
         event::observe(
             &*self.environment.observer,
@@ -360,14 +364,15 @@ impl AccessTokenVerifier {
                 token_id: details.map(|details| details.token_id.as_str()),
                 scope: details.map(|details| &details.scope),
                 cause: refusal.cause.as_deref().map(|cause| cause as _),
+                context,
                 ..Event::new(EventKind::AccessRefused(refusal.fault))
             },
         );
     }
 
     /// Observes a refusal and makes the response of it: the one place where both happen.
-    fn answer(&self, refusal: &Refusal, scope: &str) -> HttpResponse {
-        self.observe(refusal);
+    fn answer(&self, refusal: &Refusal, scope: &str, request: &BearerRequest<'_>) -> HttpResponse {
+        self.observe(refusal, Some(&request.context()));
         let fault = refusal.fault;
         let (status, error, description) = match fault {
             AccessFault::NoToken => {

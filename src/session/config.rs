@@ -150,7 +150,7 @@ impl RefreshTokens {
     /// # Errors
     ///
     /// The first rule that does not hold, as text.
-    pub(crate) fn check(&self) -> Result<(), &'static str> {
+    pub(crate) fn check(&self, scopes: Option<&Scope>) -> Result<(), &'static str> {
         let minute = Duration::from_secs(60);
         let rules = [
             (self.window <= 10 * minute, "the retry window must be ten minutes or less"),
@@ -161,6 +161,16 @@ impl RefreshTokens {
             (
                 self.idle_lifetime.is_none_or(|life| life >= minute),
                 "the idle lifetime must be a minute or more",
+            ),
+            (
+                self.idle_lifetime.is_none_or(|life| life <= self.absolute_lifetime),
+                "the idle lifetime must not be longer than the absolute one, which ends the session",
+            ),
+            (
+                self.required_scope
+                    .as_ref()
+                    .is_none_or(|scope| scopes.is_none_or(|scopes| scopes.includes(scope))),
+                "the required scope (offline_access by default) must be among the server's scopes",
             ),
             (
                 (1..=SessionIndex::MOST).contains(&self.sessions),

@@ -13,6 +13,7 @@ use crate::error::BoxError;
 use crate::jose::KeyError;
 use crate::session::epoch::SubjectDigest;
 use crate::session::rotation::SecretDigest;
+use crate::state::key::without_line_end;
 use crate::types::digest::sha256;
 use crate::types::identifier::SessionId;
 use crate::types::limits::RequestLimits;
@@ -122,11 +123,12 @@ impl RawSessionId {
 
 impl RefreshKeys {
     /// Keys from one secret: 32 bytes or more from a random generator. All instances have the same
-    /// one.
+    /// one. The line end behind a secret that is text (printable ASCII) does not belong to it, so
+    /// that the content of a file can be passed as it is.
     ///
     /// # Errors
     ///
-    /// [`KeyError::TooShort`] if the secret is shorter.
+    /// [`KeyError::ShortSecret`] if the secret is shorter.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Ok(Self(vec![Key::new(secret.as_ref())?]))
     }
@@ -136,7 +138,7 @@ impl RefreshKeys {
     ///
     /// # Errors
     ///
-    /// [`KeyError::TooShort`] if the secret is shorter than 32 bytes, [`KeyError::RepeatedKid`] if
+    /// [`KeyError::ShortSecret`] if the secret is shorter than 32 bytes, [`KeyError::RepeatedKid`] if
     /// the key is there already.
     pub fn with_previous(mut self, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let key = Key::new(secret.as_ref())?;
@@ -208,8 +210,9 @@ impl RefreshKeys {
 impl Key {
     /// Derives a key for each use from one secret, with HKDF (RFC 5869).
     fn new(secret: &[u8]) -> Result<Self, KeyError> {
+        let secret = without_line_end(secret);
         if secret.len() < 32 {
-            return Err(KeyError::TooShort);
+            return Err(KeyError::ShortSecret { found: secret.len(), needed: 32 });
         }
         let root = Salt::new(HKDF_SHA256, b"password-grant refresh tokens").extract(secret);
         let kid: [u8; 32] = *expand(&root, &[b"kid"])?;
@@ -332,7 +335,10 @@ mod tests {
 
     #[test]
     fn keys_that_cannot_be_told_apart_or_guessed_are_refused() {
-        assert_eq!(RefreshKeys::new([1; 31]).unwrap_err(), KeyError::TooShort);
+        assert_eq!(
+            RefreshKeys::new([1; 31]).unwrap_err(),
+            KeyError::ShortSecret { found: 31, needed: 32 }
+        );
         assert_eq!(
             RefreshKeys::new([1; 32]).unwrap().with_previous([1; 32]).unwrap_err(),
             KeyError::RepeatedKid

@@ -170,24 +170,40 @@ pub struct StateSecret(Arc<hmac::Key>);
 /// The error of a state secret that is too short. It must have 32 bytes or more, from a random
 /// generator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a state secret must have 32 bytes or more")]
+#[error(
+    "a state secret must have 32 bytes or more, and this one has {found}: `openssl rand -base64 48` \
+     makes one"
+)]
 #[non_exhaustive]
-pub struct InvalidStateSecret;
+pub struct InvalidStateSecret {
+    /// Its length in bytes.
+    pub found: usize,
+}
 
 impl StateSecret {
-    /// Makes a secret from 32 bytes or more, which must come from a random generator.
+    /// Makes a secret from 32 bytes or more, which must come from a random generator. The
+    /// line end behind a secret that is text (printable ASCII) does not belong to it, so that the
+    /// content of a file can be passed as it is.
     ///
     /// # Errors
     ///
     /// [`InvalidStateSecret`] if there are fewer bytes.
     pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, InvalidStateSecret> {
-        let bytes = bytes.as_ref();
+        let bytes = without_line_end(bytes.as_ref());
         if bytes.len() < 32 {
-            Err(InvalidStateSecret)
+            Err(InvalidStateSecret { found: bytes.len() })
         } else {
             Ok(Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, bytes))))
         }
     }
+}
+
+/// A secret that is text, without the line end that editors and commands put at the end of a file.
+/// Bytes that are no text stay as they are: random ones may end with that of a line end.
+pub(crate) fn without_line_end(secret: &[u8]) -> &[u8] {
+    let text = secret.strip_suffix(b"\n").unwrap_or(secret);
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    if text.iter().all(u8::is_ascii_graphic) { text } else { secret }
 }
 
 impl fmt::Debug for StateSecret {
@@ -350,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_too_short_is_none() {
-        assert_eq!(StateSecret::new([0; 31]).unwrap_err(), InvalidStateSecret);
+        assert_eq!(StateSecret::new([0; 31]).unwrap_err(), InvalidStateSecret { found: 31 });
         assert!(StateSecret::new([0; 32]).is_ok());
     }
 }

@@ -1,7 +1,8 @@
 //! A clock for tests that is moved by hand.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
 use std::time::Duration;
 
 use futures_channel::oneshot;
@@ -9,6 +10,10 @@ use futures_channel::oneshot;
 use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// A clock for tests. It stands still until it is moved by hand.
+///
+/// Whatever sleeps by it, such as the answer to a failed login with a
+/// [`min_failure_time`](crate::PasswordGrantBuilder::min_failure_time), waits until then. If that
+/// lasts for ten seconds of real time, a line on standard error says so, once for each clock.
 ///
 /// ```
 /// use password_grant::testing::ManualClock;
@@ -26,13 +31,18 @@ pub struct ManualClock(Arc<Mutex<Manual>>);
 struct Manual {
     now: Timestamp,
     sleepers: Vec<(Timestamp, oneshot::Sender<()>)>,
+    /// Whether a thread looks after the sleepers.
+    is_watched: bool,
 }
+
+/// The real time for which a sleep may wait until it is said that nobody moves the clock.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl ManualClock {
     /// A clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self(Arc::new(Mutex::new(Manual { now, sleepers: Vec::new() })))
+        Self(Arc::new(Mutex::new(Manual { now, sleepers: Vec::new(), is_watched: false })))
     }
 
     /// Moves the clock forward, and wakes every sleep whose time has come.
@@ -69,6 +79,31 @@ impl ManualClock {
     }
 }
 
+/// Says it once if a sleep waits for too long. Ends when nobody sleeps.
+fn watch(clock: &Weak<Mutex<Manual>>) {
+    let mut before = None;
+    loop {
+        thread::sleep(PATIENCE);
+        let Some(clock) = clock.upgrade() else { return };
+        let mut clock = clock.lock().unwrap_or_else(PoisonError::into_inner);
+        clock.sleepers.retain(|(_, wake)| !wake.is_canceled());
+        let first = clock.sleepers.iter().map(|(until, _)| *until).min();
+        let Some(first) = first else {
+            clock.is_watched = false;
+            return;
+        };
+        if before == Some((clock.now, first)) {
+            eprintln!(
+                "ManualClock: {} sleeps wait for the clock to be moved: call advance({:?})",
+                clock.sleepers.len(),
+                first.since(clock.now)
+            );
+            return;
+        }
+        before = Some((clock.now, first));
+    }
+}
+
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         self.lock().now
@@ -82,6 +117,10 @@ impl Clock for ManualClock {
         let (wake, woken) = oneshot::channel();
         let until = clock.now.plus(span);
         clock.sleepers.push((until, wake));
+        if !std::mem::replace(&mut clock.is_watched, true) {
+            let clock = Arc::downgrade(&self.0);
+            thread::spawn(move || watch(&clock));
+        }
         Box::pin(async { woken.await.unwrap_or_default() })
     }
 }

@@ -282,3 +282,13 @@ const RESERVED: [&str; 14] = [
 pub(crate) fn is_host_claim(name: &str) -> bool {
     !name.is_empty() && !RESERVED.contains(&name)
 }
+
+/// Checks the audience of an issuer's tokens.
+pub(crate) fn check_audience(audience: &str) -> Result<(), BoxError> {
+    if audience.is_empty() {
+        return Err(
+            "its audience is empty: name the resource server that the tokens are for".into()
+        );
+    }
+    Ok(())
+}

@@ -12,7 +12,7 @@ use crate::http::json_writer::ObjectWriter;
 use crate::jose::{Algorithm, JwkSet, KeyError, SigningKeys, VerificationKeys};
 use crate::resource::{JWT_TYPE, read_jwt};
 use crate::time::Timestamp;
-use crate::token::issuer::{Authorization, TokenIssuer};
+use crate::token::issuer::{Authorization, TokenIssuer, check_audience};
 use crate::types::limits::RequestLimits;
 use crate::types::token::{AccessToken, TokenDetails};
 
@@ -168,6 +168,7 @@ impl TokenIssuer for JwtIssuer {
 
     /// Makes a token and reads it back.
     fn check(&self) -> Result<(), BoxError> {
+        check_audience(&self.audience)?;
         let claims = r#"{"iss":"i","sub":"s","aud":"a","client_id":"c","iat":0,"exp":1,"jti":"j"}"#;
         let token = self.sign(claims.into())?;
         let keys = self.verification.as_ref().map_err(Clone::clone)?;

@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::error::BoxError;
 use crate::resource::TokenLookup;
 use crate::time::{BoxFuture, Timestamp};
-use crate::token::issuer::{Authorization, TokenIssuer};
+use crate::token::issuer::{Authorization, TokenIssuer, check_audience};
 use crate::types::digest::sha256;
 use crate::types::token::{AccessToken, TokenDetails};
 
@@ -138,6 +138,10 @@ impl TokenIssuer for OpaqueIssuer {
     async fn inspect(&self, token: &str, now: Timestamp) -> Result<Option<TokenDetails>, BoxError> {
         let found = self.tokens.find(&sha256(token.as_bytes())).await?;
         Ok(found.filter(|details| now.unix_seconds() < details.expires_at))
+    }
+
+    fn check(&self) -> Result<(), BoxError> {
+        check_audience(&self.audience)
     }
 
     fn default_audience(&self) -> Option<&str> {

@@ -1,14 +1,18 @@
 //! The layer that guards routes by access token and scope.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::request::Parts;
 use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::resource::AccessTokenVerifier;
+use crate::http::HttpResponse;
+use crate::resource::{AccessTokenVerifier, BearerRequest, VerifiedToken};
 use crate::tower::sized;
 
 /// Guards routes: a request without a valid access token is refused with the challenge of
@@ -29,18 +33,21 @@ use crate::tower::sized;
 /// A CORS preflight carries no token, so answer it in a layer outside of this one.
 ///
 /// [RFC 6750 section 3]: https://www.rfc-editor.org/rfc/rfc6750#section-3
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RequireTokenLayer {
     verifier: AccessTokenVerifier,
     scope: Option<Arc<str>>,
+    peer: Option<Arc<PeerOf>>,
 }
+
+type PeerOf = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
 
 impl RequireTokenLayer {
     /// Lets every valid token pass, whatever its scope. A refusal is what
     /// [`AccessTokenVerifier::authenticate`] returns.
     #[must_use]
     pub fn new(verifier: AccessTokenVerifier) -> Self {
-        Self { verifier, scope: None }
+        Self { verifier, scope: None, peer: None }
     }
 
     /// Requires a scope: one scope token, or several with a space between them, of which the access
@@ -50,6 +57,34 @@ impl RequireTokenLayer {
     pub fn scope(mut self, scope: impl Into<Arc<str>>) -> Self {
         self.scope = Some(scope.into());
         self
+    }
+
+    /// Where the address of the caller is, for the event of a refusal.
+    #[must_use]
+    pub fn peer(mut self, peer: impl Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static) -> Self {
+        self.peer = Some(Arc::new(peer));
+        self
+    }
+
+    async fn verify(&self, parts: &Parts) -> Result<VerifiedToken, HttpResponse> {
+        let bearer = BearerRequest::from(parts);
+        let bearer = match self.peer.as_ref().and_then(|peer| peer(parts)) {
+            Some(peer) => bearer.peer(peer),
+            None => bearer,
+        };
+        match &self.scope {
+            Some(scope) => self.verifier.authorize(bearer, scope).await,
+            None => self.verifier.authenticate(bearer).await,
+        }
+    }
+}
+
+impl fmt::Debug for RequireTokenLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireTokenLayer")
+            .field("verifier", &self.verifier)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,14 +128,10 @@ where
         // The service that was polled ready is the one to call; its clone takes its place.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
-        let RequireTokenLayer { verifier, scope } = self.guard.clone();
+        let guard = self.guard.clone();
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            let verified = match &scope {
-                Some(scope) => verifier.authorize(&parts, scope).await,
-                None => verifier.authenticate(&parts).await,
-            };
-            match verified {
+            match guard.verify(&parts).await {
                 Ok(token) => {
                     parts.extensions.insert(token);
                     inner.call(Request::from_parts(parts, body)).await

@@ -114,3 +114,10 @@ identifier! {
     /// It is not a secret. The engine makes it from 128 random bits, in base64url.
     SessionId
 }
+
+/// The decimal number, for user tables whose primary key is one.
+impl From<i64> for Subject {
+    fn from(id: i64) -> Self {
+        Self::from(id.to_string())
+    }
+}

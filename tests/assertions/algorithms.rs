@@ -206,7 +206,7 @@ async fn an_access_token_is_no_assertion_and_an_assertion_no_access_token() {
 fn keys_that_cannot_be_are_refused_when_a_client_is_registered() {
     assert_eq!(
         ClientAuthentication::client_secret_jwt("31 bytes are not enough for it.").unwrap_err(),
-        KeyError::TooShort
+        KeyError::ShortSecret { found: 31, needed: 32 }
     );
     assert!(ClientAuthentication::client_secret_jwt("32 bytes are just enough for it.").is_ok());
     assert_eq!(
@@ -215,11 +215,11 @@ fn keys_that_cannot_be_are_refused_when_a_client_is_registered() {
     );
     assert_eq!(
         AssertionKey::from_secret_for(Algorithm::Hs384, [0; 47]).unwrap_err(),
-        KeyError::TooShort
+        KeyError::ShortSecret { found: 47, needed: 48 }
     );
     assert_eq!(
         AssertionKey::from_secret_for(Algorithm::Hs512, [0; 63]).unwrap_err(),
-        KeyError::TooShort
+        KeyError::ShortSecret { found: 63, needed: 64 }
     );
     assert_eq!(
         AssertionKey::from_secret_for(Algorithm::EdDsa, [0; 64]).unwrap_err(),

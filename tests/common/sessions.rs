@@ -68,17 +68,26 @@ impl AccountGate for Gate {
 /// its refresh token (no rotation). `reports` is a resource server without a grant, `narrow` is one
 /// for another audience, and `plain` may use the password grant only.
 pub fn register(clients: &InMemoryClients) {
-    let both = [Grant::Password, Grant::RefreshToken];
+    register_for(&[Grant::Password, Grant::RefreshToken], clients);
+}
+
+/// The same for an engine without refresh tokens, where no client may use them.
+pub fn register_for_logins(clients: &InMemoryClients) {
+    register_for(&[Grant::Password], clients);
+}
+
+fn register_for(grants: &[Grant], clients: &InMemoryClients) {
+    let both = grants.iter().copied();
     let scope = || "profile orders:read offline_access".parse().unwrap();
     let secret = |id: &str| {
         ClientAuthentication::basic_or_post(ClientSecret::digest_of(&format!("{id}-secret")))
     };
     let confidential = |id: &str| Client::confidential(id, secret(id)).scope(scope());
     for client in [
-        confidential("app").grants(both),
-        confidential("other").grants(both),
-        confidential("keeper").grants(both).without_rotation(),
-        Client::public("phone").grants(both).scope(scope()),
+        confidential("app").grants(both.clone()),
+        confidential("other").grants(both.clone()),
+        confidential("keeper").grants(both.clone()).without_rotation(),
+        Client::public("phone").grants(both.clone()).scope(scope()),
         confidential("reports").resource_server(),
         confidential("narrow").resource_server_for(["https://other.example.com"]),
         confidential("plain").grants([Grant::Password]),

@@ -223,7 +223,7 @@ fn what_the_client_cannot_do_is_told_before_a_password_leaves_it() {
         (&["--client-id", "web", "--post"], "--post goes with --client-secret"),
         (&["--client-id", "web", "--kid", "x"], "--kid and --x5t-certificate go with --key"),
         (&[&WEB[..], &["--shared-secret", "x"]].concat(), "give one of"),
-        (&["--client-id", "partner", "--shared-secret", "short"], "too short"),
+        (&["--client-id", "partner", "--shared-secret", "short"], "a secret of 5 bytes"),
         (&["--assertion", "-", "--password-stdin"], "standard input holds the password already"),
         (&["--client-id", "backend", "--key", "missing.pem"], "missing.pem: "),
         (&["--client-id", "mobile", "--unknown"], "--unknown"),

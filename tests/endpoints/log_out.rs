@@ -16,7 +16,9 @@ use password_grant::{
 use tokio::sync::Barrier;
 
 use crate::common::fakes::{FaultyStore, StoreFault};
-use crate::common::sessions::{Gate, OFFLINE, Pair, Sessions, about, keys, register, verifier};
+use crate::common::sessions::{
+    Gate, OFFLINE, Pair, Sessions, about, keys, register, register_for_logins, verifier,
+};
 use crate::common::{AUDIENCE, Answer, GOOD, ISSUER, Users, World, basic, clients, noon, segment};
 
 async fn log_out(grant: &PasswordGrant, subject: &str) {
@@ -40,7 +42,11 @@ impl Instance {
         refresh: Option<RefreshTokens>,
     ) -> Self {
         let clients = clients();
-        register(&clients);
+        if refresh.is_some() {
+            register(&clients)
+        } else {
+            register_for_logins(&clients)
+        }
         let builder = PasswordGrant::builder(ISSUER, clients, users, tokens)
             .environment(&Environment::new().clock(clock.clone()).observer(()))
             .shared_state(store.clone(), StateSecret::new([0x5a; 32]).unwrap());
@@ -97,7 +103,7 @@ async fn a_log_out_ends_access_tokens_without_a_family_too() {
 async fn a_login_in_the_second_of_a_log_out_yields_a_token_that_lives_at_once() {
     let plain = OFFLINE.replace("+offline_access", "");
     let without_refresh_tokens = World::default();
-    register(&without_refresh_tokens.clients);
+    register_for_logins(&without_refresh_tokens.clients);
     for world in [Sessions::new().world, without_refresh_tokens] {
         let verifier = verifier(&world.keys)
             .environment(&Environment::new().clock(world.clock.clone()).observer(()))

@@ -39,7 +39,7 @@ async fn an_entry_that_cannot_be_used_is_passed_over_and_named() {
         (with(rsa.clone(), "alg", "none"), KeyError::UnknownAlgorithm("none".into())),
         (with(rsa.clone(), "alg", "a".repeat(10_000)), KeyError::UnknownAlgorithm("a".repeat(32))),
         (with(rsa.clone(), "key_ops", json!(["encrypt"])), KeyError::Purpose),
-        (with(rsa.clone(), "n", n), KeyError::TooShort),
+        (with(rsa.clone(), "n", n), KeyError::ShortRsaKey { found: 1024 }),
         (with(rsa.clone(), "e", "AQ"), KeyError::Invalid),
         (with(rsa.clone(), "n", "not base64url!"), KeyError::Malformed("n")),
         (with(rsa.clone(), "kid", 7), KeyError::Malformed("kid")),

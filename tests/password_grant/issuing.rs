@@ -49,7 +49,7 @@ async fn a_lifetime_that_cannot_be_meant_is_our_trouble() {
             fault.starts_with(r#"server fault: ClientRegistration with client "odd""#),
             "{fault}"
         );
-        assert!(fault.contains("the lifetime of the client's access tokens"), "{fault}");
+        assert!(fault.contains("access_token_lifetime: "), "{fault}");
     }
     assert_eq!(world.users.asked(), 0, "found before the password is looked at");
 }

@@ -10,3 +10,4 @@ mod issuing;
 mod login;
 mod scope;
 mod support;
+mod wrong_configurations;

@@ -111,7 +111,7 @@ async fn a_registration_that_contradicts_itself_is_our_trouble() {
     world.send(&[], form).await.is(503, "temporarily_unavailable");
     let fault = world.events.last();
     assert!(fault.starts_with(r#"server fault: ClientRegistration with client "odd""#), "{fault}");
-    assert!(fault.contains("default scope is not within"), "{fault}");
+    assert!(fault.contains("default_scope: \\\"admin\\\""), "{fault}");
     assert_eq!(world.users.asked(), 0);
 }
 

@@ -114,6 +114,14 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
         .build()
         .unwrap();
     let clients = clients();
+    let engine = |configure: fn(PasswordGrantBuilder, &HashedPasswords) -> PasswordGrantBuilder| {
+        let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
+        let builder = PasswordGrant::builder(ISSUER, clients.clone(), passwords.clone(), tokens)
+            .environment(&Environment::new().observer(()));
+        configure(builder, &passwords).build().unwrap()
+    };
+    // Its clients come later, as from a table.
+    let unprepared = engine(|builder, _| builder);
     let both = ClientAuthentication::basic(ClientSecret::digest_of("fast secret"))
         .or_slow_hash(hash(cheap(), "legacy"));
     let slow = ClientAuthentication::basic_by_slow_hash(hash(cheap(), "sec:ret +"));
@@ -121,12 +129,6 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
         let client = Client::confidential(id, authentication).grants([Grant::Password]);
         clients.insert(client.scope("profile".parse().unwrap()));
     }
-    let engine = |configure: fn(PasswordGrantBuilder, &HashedPasswords) -> PasswordGrantBuilder| {
-        let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
-        let builder = PasswordGrant::builder(ISSUER, clients.clone(), passwords.clone(), tokens)
-            .environment(&Environment::new().observer(()));
-        configure(builder, &passwords).build().unwrap()
-    };
     let ask = async |grant: &PasswordGrant, id: &str, secret: &str| {
         let header = basic(id, secret);
         let headers = [("content-type", FORM.as_bytes()), ("authorization", header.as_bytes())];
@@ -233,7 +235,6 @@ async fn a_client_secret_stored_as_a_slow_hash_is_verified_on_the_hashing_thread
     clients.insert(Client::confidential("broken", broken).grants([Grant::Password]));
     assert_eq!(ask(&grant, "broken", "x").await, (refused.clone(), 1));
 
-    let unprepared = engine(|builder, _| builder);
     assert_eq!(
         ask(&unprepared, "slow", "sec:ret +").await.0,
         refused,

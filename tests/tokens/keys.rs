@@ -65,15 +65,24 @@ fn private_keys_are_read_from_every_common_pem() {
 /// Requirement 48.
 #[test]
 fn keys_that_are_too_short_are_refused() {
-    assert_eq!(SigningKeys::from_hs256_secret(&[7; 31]).unwrap_err(), KeyError::TooShort);
+    assert_eq!(
+        SigningKeys::from_hs256_secret(&[7; 31]).unwrap_err(),
+        KeyError::ShortSecret { found: 31, needed: 32 }
+    );
     assert!(SigningKeys::from_hs256_secret(&[7; 32]).is_ok());
     let modulus = |bytes: usize, first: u8| {
         let mut modulus = vec![0xff; bytes];
         modulus[0] = first;
         format!(r#"{{"kty":"RSA","n":"{}","e":"AQAB"}}"#, encode(modulus))
     };
-    assert_eq!(Jwk::from_json(modulus(255, 0xff).as_bytes()).unwrap_err(), KeyError::TooShort);
-    assert_eq!(Jwk::from_json(modulus(256, 0x7f).as_bytes()).unwrap_err(), KeyError::TooShort);
+    assert_eq!(
+        Jwk::from_json(modulus(255, 0xff).as_bytes()).unwrap_err(),
+        KeyError::ShortRsaKey { found: 2040 }
+    );
+    assert_eq!(
+        Jwk::from_json(modulus(256, 0x7f).as_bytes()).unwrap_err(),
+        KeyError::ShortRsaKey { found: 2047 }
+    );
     assert!(Jwk::from_json(modulus(256, 0x80).as_bytes()).is_ok());
 }
 
@@ -170,8 +179,11 @@ fn what_is_published_or_fetched_as_a_public_key_is_read_strictly() {
         assert_eq!(key.kid(), rsa(&n, "AQAB").unwrap().kid());
         assert_eq!(json!(key)["n"], n);
     }
-    assert_eq!(rsa(&padded(1, &[0xff; 255]), "AQAB").unwrap_err(), KeyError::TooShort);
-    assert_eq!(rsa(&padded(300, &[]), "AQAB").unwrap_err(), KeyError::TooShort);
+    assert_eq!(
+        rsa(&padded(1, &[0xff; 255]), "AQAB").unwrap_err(),
+        KeyError::ShortRsaKey { found: 2040 }
+    );
+    assert_eq!(rsa(&padded(300, &[]), "AQAB").unwrap_err(), KeyError::ShortRsaKey { found: 0 });
     // A coordinate has its full length and no more (RFC 7518 section 6.2.1.2).
     let p256 = json!(SigningKeys::generate().unwrap().public_jwk().unwrap());
     for (bytes, changed) in

@@ -214,5 +214,5 @@ async fn a_body_over_the_limit_is_413_whatever_else_is_wrong_with_it() {
     let broken =
         HttpRequest::new("POST", None, [("content-type", FORM.as_bytes())], b"").body_incomplete();
     Answer::from(world.grant.token(broken).await).is(400, "invalid_request");
-    assert!(world.events.last().contains("body_incomplete"), "{}", world.events.last());
+    assert!(world.events.last().contains("BodyIncomplete"), "{}", world.events.last());
 }

@@ -32,6 +32,10 @@ impl<S: Required> FromRequest for Token<S> {
             let headers = request.headers().iter();
             let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
             let bearer = BearerRequest::new(headers, request.uri().query());
+            let bearer = match request.peer_addr() {
+                Some(peer) => bearer.peer(peer.ip()),
+                None => bearer,
+            };
             let token = match S::SCOPE {
                 Some(scope) => app.verifier.authorize(bearer, scope).await,
                 None => app.verifier.authenticate(bearer).await,

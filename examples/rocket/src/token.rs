@@ -29,6 +29,10 @@ impl<'r, S: Required> FromRequest<'r> for Token<S> {
         let headers: Vec<_> = request.headers().iter().collect();
         let headers = headers.iter().map(|header| (header.name.as_str(), header.value.as_bytes()));
         let bearer = BearerRequest::new(headers, request.uri().query().map(|query| query.as_str()));
+        let bearer = match request.remote() {
+            Some(peer) => bearer.peer(peer.ip()),
+            None => bearer,
+        };
         let token = match S::SCOPE {
             Some(scope) => app.verifier.authorize(bearer, scope).await,
             None => app.verifier.authenticate(bearer).await,

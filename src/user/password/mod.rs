@@ -4,6 +4,7 @@ mod argon2id;
 mod caller;
 mod hashing;
 mod memory;
+mod scheme;
 mod store;
 mod turns;
 
@@ -267,7 +268,8 @@ impl UserAuthenticator for HashedPasswords {
             (user, Err(rejection)) => {
                 if let (Some(user), Rejection::UnusableHash) = (&user, rejection) {
                     let event = Event::in_context(EventKind::StoredHashRefused, attempt.context());
-                    self.observe(&event.with_subject(user.subject()));
+                    let cause = scheme::looks_like(user.password_hash().unwrap_or_default());
+                    self.observe(&event.with_subject(user.subject()).with_cause(&cause));
                 }
                 return Ok(Login::rejected(rejection));
             }

@@ -236,7 +236,8 @@ pub enum AccountState {
 
 impl AccountState {
     /// Why the account may not log in with its password alone; `None` if it may.
-    pub(crate) fn rejection(self) -> Option<Rejection> {
+    #[must_use]
+    pub fn rejection(self) -> Option<Rejection> {
         match self {
             Self::Active => None,
             Self::Disabled => Some(Rejection::Disabled),
