@@ -1,23 +1,20 @@
 //! To copy: the adapter between axum 0.8 and the engine. With the feature `tower`, `GrantService` does
-//! the same without it.
+//! the same without it. `crate::context` says what is known about a request.
 
 use std::error::Error;
-use std::net::SocketAddr;
 
 use axum::body::{HttpBody, to_bytes};
-use axum::extract::{ConnectInfo, Request, State};
-use axum::http::HeaderValue;
+use axum::extract::{Request, State};
 use axum::routing::{MethodRouter, any};
 use http_body_util::LengthLimitError;
 use password_grant::{Endpoint, HttpRequest};
 
-use crate::demo::app::{App, TENANT_HEADER, tenant};
+use crate::{App, context};
 
 /// Every method goes to the engine, so that a wrong one gets its OAuth answer. No extractor touches
 /// the body: axum's own would answer in plain text.
 pub fn endpoint(endpoint: Endpoint) -> MethodRouter<App> {
-    any(async move |State(app): State<App>, ConnectInfo(peer), request: Request| {
-        let peer: SocketAddr = peer; // behind a proxy: `HttpRequest::forwarded`
+    any(async move |State(app): State<App>, request: Request| {
         let (parts, body) = request.into_parts();
         let limit = app.grant.body_limit();
         // The lower bound is the `Content-Length`: a body that is too large is not waited for.
@@ -31,7 +28,6 @@ pub fn endpoint(endpoint: Endpoint) -> MethodRouter<App> {
             }
             Err(_) => HttpRequest::from_parts(&parts, &[]).body_incomplete(),
         };
-        let tenant = tenant(parts.headers.get_all(TENANT_HEADER).iter().map(HeaderValue::as_bytes));
-        app.grant.answer(endpoint, http.peer(peer.ip()).tenant(&tenant)).await.into_http()
+        app.grant.answer(endpoint, http.context(context(&parts))).await.into_http()
     })
 }

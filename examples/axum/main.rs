@@ -21,7 +21,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use demo::app::App;
 use demo::settings::{Demo, GRACE, Problem, announce, ended, log_events, wrong};
+use routes::context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;

@@ -1,13 +1,25 @@
-//! To copy: the routes.
+//! To copy: the routes, and what is known about a request.
 
-use axum::http::StatusCode;
+use std::net::SocketAddr;
+
+use axum::extract::ConnectInfo;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
-use password_grant::Endpoint;
+use password_grant::{Endpoint, RequestContext};
 
 use crate::adapter::endpoint;
-use crate::demo::app::{App, Me, Orders};
+use crate::demo::app::{App, Me, Orders, TENANT_HEADER, tenant};
 use crate::token::{Required, Token};
+
+/// What is known about a request: the address of the connection, which the server puts there
+/// (`into_make_service_with_connect_info`), and the tenant. Behind a proxy, see `TrustedProxies`.
+pub fn context(parts: &Parts) -> RequestContext {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.ip());
+    let named = parts.headers.get_all(TENANT_HEADER).iter().map(HeaderValue::as_bytes);
+    RequestContext::from(peer).with_tenant(tenant(named))
+}
 
 pub fn routes(app: App) -> Router {
     Router::new()

@@ -2,15 +2,14 @@
 //! `tower`, `RequireTokenLayer` guards routes without it.
 
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::Response;
 use password_grant::VerifiedToken;
 use password_grant::resource::BearerRequest;
 
-use crate::demo::app::App;
+use crate::{App, context};
 
 /// A verified access token with the scope that `S` names: `async fn orders(token: Token<Orders>)`.
 /// Without one, the route is not called, and the caller gets the engine's refusal.
@@ -26,8 +25,8 @@ impl<S: Required> FromRequestParts<App> for Token<S> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         let bearer = BearerRequest::from(&*parts);
-        let bearer = match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
-            Some(peer) => bearer.peer(peer.ip()),
+        let bearer = match context(parts).peer() {
+            Some(peer) => bearer.peer(peer),
             None => bearer,
         };
         let token = match S::SCOPE {

@@ -1,11 +1,12 @@
-//! To copy: the adapter between actix-web 4 and the engine.
+//! To copy: the adapter between actix-web 4 and the engine. `crate::context` says what is known about
+//! a request.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::{HttpRequest, HttpResponse, Route, web};
 use password_grant::{Endpoint, HttpRequest as GrantRequest};
 
-use crate::demo::app::{App, TENANT_HEADER, tenant};
+use crate::{App, context};
 
 /// Every method goes to the engine: `web::post()` would answer others with a bare 405. The body is
 /// read from `Payload`: `Bytes` and `Form` decompress it and answer errors in plain text.
@@ -29,15 +30,7 @@ pub fn endpoint(endpoint: Endpoint) -> Route {
                 Some(Err(_)) => new(&[]).body_incomplete(),
                 None => new(&[]).body_too_large(),
             };
-            // Not `realip_remote_addr()`, which is what the caller wrote. Behind a proxy, see
-            // `HttpRequest::forwarded`.
-            let http = match request.peer_addr() {
-                Some(peer) => http.peer(peer.ip()),
-                None => http,
-            };
-            let tenant =
-                tenant(request.headers().get_all(TENANT_HEADER).map(|line| line.as_bytes()));
-            response(app.grant.answer(endpoint, http.tenant(&tenant)).await)
+            response(app.grant.answer(endpoint, http.context(context(&request))).await)
         },
     )
 }

@@ -9,8 +9,10 @@ mod token;
 
 use std::process::ExitCode;
 
-use actix_web::{App, HttpServer};
+use actix_web::HttpServer;
+use demo::app::App;
 use demo::settings::{Demo, GRACE, Problem, announce, ended, log_events, wrong};
+use routes::context;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[actix_web::main]
@@ -24,13 +26,14 @@ async fn serve() -> Result<(), Problem> {
     let on = |kind| signal(kind).map_err(|error| wrong("signals", error));
     let (mut terminated, mut interrupted) =
         (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    let server = HttpServer::new(move || App::new().configure(routes::routes(app.clone())))
-        // actix-web itself drops the requests in flight at SIGINT.
-        .disable_signals()
-        .shutdown_timeout(GRACE)
-        .listen_auto_h2c(listener)
-        .map_err(|error| wrong("LISTEN_ADDR", error))?
-        .run();
+    let server =
+        HttpServer::new(move || actix_web::App::new().configure(routes::routes(app.clone())))
+            // actix-web itself drops the requests in flight at SIGINT.
+            .disable_signals()
+            .shutdown_timeout(GRACE)
+            .listen_auto_h2c(listener)
+            .map_err(|error| wrong("LISTEN_ADDR", error))?
+            .run();
     let handle = server.handle();
     tokio::spawn(async move {
         tokio::select! { _ = terminated.recv() => {} _ = interrupted.recv() => {} }

@@ -1,15 +1,23 @@
-//! To copy: the routes.
+//! To copy: the routes, and what is known about a request.
 
 use actix_web::FromRequest;
 use actix_web::guard::{Any, Get, Head};
-use actix_web::http::header::ALLOW;
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::web::{self, Json, ServiceConfig};
-use actix_web::{Handler, HttpResponse, Resource, Responder};
-use password_grant::Endpoint;
+use actix_web::{Handler, HttpRequest, HttpResponse, Resource, Responder};
+use password_grant::{Endpoint, RequestContext};
 
 use crate::adapter::endpoint;
-use crate::demo::app::{App, Me, Orders};
+use crate::demo::app::{App, Me, Orders, TENANT_HEADER, tenant};
 use crate::token::{Required, Token};
+
+/// What is known about a request: the address of the connection, and not `realip_remote_addr()`,
+/// which is what the caller wrote; and the tenant. Behind a proxy, see `TrustedProxies`.
+pub fn context(request: &HttpRequest) -> RequestContext {
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let named = request.headers().get_all(TENANT_HEADER).map(HeaderValue::as_bytes);
+    RequestContext::from(peer).with_tenant(tenant(named))
+}
 
 pub fn routes(app: App) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {

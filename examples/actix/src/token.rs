@@ -10,7 +10,7 @@ use password_grant::VerifiedToken;
 use password_grant::resource::BearerRequest;
 
 use crate::adapter::response;
-use crate::demo::app::App;
+use crate::{App, context};
 
 /// A verified access token with the scope that `S` names: `async fn orders(token: Token<Orders>)`.
 /// Without one, the route is not called, and the caller gets the engine's refusal.
@@ -32,8 +32,8 @@ impl<S: Required> FromRequest for Token<S> {
             let headers = request.headers().iter();
             let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
             let bearer = BearerRequest::new(headers, request.uri().query());
-            let bearer = match request.peer_addr() {
-                Some(peer) => bearer.peer(peer.ip()),
+            let bearer = match context(&request).peer() {
+                Some(peer) => bearer.peer(peer),
                 None => bearer,
             };
             let token = match S::SCOPE {

@@ -1,4 +1,5 @@
 //! To copy: the adapter between Rocket 0.5 and the engine. Attach `method::KeepPost` with it.
+//! `crate::context` says what is known about a request.
 
 use std::io::Cursor;
 
@@ -9,7 +10,7 @@ use rocket::response::Responder;
 use rocket::route::{Handler, Outcome};
 use rocket::{Data, Request, Response, Route, async_trait};
 
-use crate::demo::app::{App, TENANT_HEADER, tenant};
+use crate::{App, context};
 
 #[derive(Clone)]
 struct Answering(Endpoint);
@@ -41,14 +42,7 @@ impl Handler for Answering {
             Some(Err(_)) => new(&[]).body_incomplete(),
             Some(Ok(_)) | None => new(&[]).body_too_large(),
         };
-        // Not `client_ip()`, which is what the caller wrote into `X-Real-IP`. Behind a proxy, see
-        // `HttpRequest::forwarded`.
-        let http = match request.remote() {
-            Some(peer) => http.peer(peer.ip()),
-            None => http,
-        };
-        let tenant = tenant(request.headers().get(TENANT_HEADER).map(str::as_bytes));
-        let answer = app.grant.answer(self.0, http.tenant(&tenant)).await;
+        let answer = app.grant.answer(self.0, http.context(context(request))).await;
         Outcome::from(request, Answer(answer))
     }
 }

@@ -11,11 +11,13 @@ mod token;
 use std::collections::HashSet;
 use std::process::ExitCode;
 
+use demo::app::App;
 use demo::settings::{Demo, GRACE, Problem, announce, ended, log_events, wrong};
 use rocket::config::{Ident, LogLevel, Shutdown, Sig};
 use rocket::fairing::AdHoc;
 use rocket::shield::Shield;
 use rocket::{Config, Rocket};
+use routes::context;
 
 #[rocket::main]
 async fn main() -> ExitCode {

@@ -1,12 +1,12 @@
-//! To copy: the routes, and what is answered where there is none.
+//! To copy: the routes, what is known about a request, and what is answered where there is none.
 
-use password_grant::{Endpoint, HttpRequest};
+use password_grant::{Endpoint, HttpRequest, RequestContext};
 use rocket::http::{Header, Status};
 use rocket::serde::json::Json;
 use rocket::{Build, Request, Responder, Rocket, catch, catchers, get, routes};
 
 use crate::adapter::{Answer, endpoint};
-use crate::demo::app::{App, Me, Orders};
+use crate::demo::app::{App, Me, Orders, TENANT_HEADER, tenant};
 use crate::method::KeepPost;
 use crate::token::{Required, Token, refusal};
 
@@ -17,6 +17,14 @@ const ENDPOINTS: [(&str, Endpoint); 5] = [
     ("/.well-known/oauth-authorization-server", Endpoint::Metadata),
     ("/.well-known/jwks.json", Endpoint::Jwks),
 ];
+
+/// What is known about a request: the address of the connection, and not `client_ip()`, which is
+/// what the caller wrote into `X-Real-IP`; and the tenant. Behind a proxy, see `TrustedProxies`.
+pub fn context(request: &Request<'_>) -> RequestContext {
+    let peer = request.remote().map(|peer| peer.ip());
+    let named = request.headers().get(TENANT_HEADER).map(str::as_bytes);
+    RequestContext::from(peer).with_tenant(tenant(named))
+}
 
 pub fn mount(rocket: Rocket<Build>, app: App) -> Rocket<Build> {
     let endpoints = ENDPOINTS.into_iter().flat_map(|(path, at)| endpoint(path, at));

@@ -9,7 +9,7 @@ use rocket::Request;
 use rocket::http::Status;
 use rocket::request::{FromRequest, Outcome};
 
-use crate::demo::app::App;
+use crate::{App, context};
 
 /// A verified access token with the scope that `S` names: `async fn orders(token: Token<Orders>)`.
 /// Without one, the route is not called, and the [`refusal`] is the engine's.
@@ -29,8 +29,8 @@ impl<'r, S: Required> FromRequest<'r> for Token<S> {
         let headers: Vec<_> = request.headers().iter().collect();
         let headers = headers.iter().map(|header| (header.name.as_str(), header.value.as_bytes()));
         let bearer = BearerRequest::new(headers, request.uri().query().map(|query| query.as_str()));
-        let bearer = match request.remote() {
-            Some(peer) => bearer.peer(peer.ip()),
+        let bearer = match context(request).peer() {
+            Some(peer) => bearer.peer(peer),
             None => bearer,
         };
         let token = match S::SCOPE {
