@@ -76,8 +76,9 @@
 //!
 //! # Guides
 //!
-//! The [`guide`] has a page on each longer subject: limits on guessing, clients that sign, refresh
-//! tokens and log-out, keys, fitting the library into a host, and leaving this grant.
+//! The [`guide`] has a page on each longer subject: mounting it in a framework, limits on guessing,
+//! clients that sign, refresh tokens and log-out, keys, fitting the library into a host, and leaving
+//! this grant.
 //!
 //! # Features
 //!

@@ -1,5 +1,8 @@
 //! The README shows what is there.
 
+use std::fs;
+use std::path::Path;
+
 const README: &str = include_str!("../README.md");
 
 #[test]
@@ -46,6 +49,47 @@ fn no_link_of_the_readme_leads_nowhere() {
         .collect();
     assert!(files.contains(&"SECURITY.md"));
     for file in files {
-        assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{file}");
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(file).exists(), "{file}");
+    }
+}
+
+/// The guides show the files of the examples, which are compiled and tested there. They are not in
+/// the package, so the guides cannot include them.
+#[test]
+fn the_guides_show_the_examples() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (guide, files) in [
+        ("frameworks", &["examples/demo/minimal.rs"][..]),
+        ("axum", &["examples/axum/adapter.rs", "examples/axum/token.rs"]),
+        (
+            "actix",
+            &[
+                "examples/actix/src/bin/minimal-actix.rs",
+                "examples/actix/src/adapter.rs",
+                "examples/actix/src/token.rs",
+            ],
+        ),
+        (
+            "rocket",
+            &[
+                "examples/rocket/src/bin/minimal-rocket.rs",
+                "examples/rocket/src/adapter.rs",
+                "examples/rocket/src/token.rs",
+                "examples/rocket/src/method.rs",
+            ],
+        ),
+        ("tower", &["examples/tower/src/bin/minimal-hyper.rs"]),
+    ] {
+        let text = fs::read_to_string(root.join(format!("src/guide/{guide}.md"))).unwrap();
+        for file in files {
+            let source = fs::read_to_string(root.join(file)).unwrap();
+            // Where the files stand together, no module needs a path.
+            let shown: Vec<_> = source
+                .lines()
+                .skip_while(|line| line.starts_with("//!") || line.is_empty())
+                .filter(|line| !line.starts_with("#[path"))
+                .collect();
+            assert!(text.contains(&shown.join("\n")), "{guide}.md shows another text than {file}");
+        }
     }
 }

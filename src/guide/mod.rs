@@ -1,5 +1,20 @@
 //! Guides: one page a subject, with code that is compiled.
 
+#[doc = include_str!("frameworks.md")]
+pub mod frameworks {}
+
+#[doc = include_str!("axum.md")]
+pub mod axum {}
+
+#[doc = include_str!("actix.md")]
+pub mod actix {}
+
+#[doc = include_str!("rocket.md")]
+pub mod rocket {}
+
+#[doc = include_str!("tower.md")]
+pub mod tower {}
+
 #[doc = include_str!("guessing.md")]
 pub mod guessing {}
 
