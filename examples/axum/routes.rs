@@ -11,6 +11,7 @@ use password_grant::{Endpoint, RequestContext};
 
 use crate::adapter::endpoint;
 use crate::demo::app::{App, Me, Orders, TENANT_HEADER, tenant};
+use crate::demo::page::{HEADERS, PAGE};
 use crate::token::{Required, Token};
 
 /// What is known about a request: the address of the connection, which the server puts there
@@ -28,6 +29,7 @@ pub fn routes(app: App) -> Router {
         .route("/oauth/introspect", endpoint(Endpoint::Introspection))
         .route("/.well-known/oauth-authorization-server", endpoint(Endpoint::Metadata))
         .route("/.well-known/jwks.json", endpoint(Endpoint::Jwks))
+        .route("/", get(page))
         .route("/api/me", get(me))
         .route("/api/orders", get(orders))
         // axum's own answers HEAD without a length.
@@ -44,6 +46,10 @@ impl Required for Anything {
 
 impl Required for OrdersRead {
     const SCOPE: Option<&'static str> = Some("orders:read");
+}
+
+async fn page() -> ([(&'static str, &'static str); 5], &'static str) {
+    (HEADERS, PAGE)
 }
 
 async fn me(token: Token<Anything>) -> Json<Me> {

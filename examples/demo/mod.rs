@@ -5,6 +5,7 @@
 //! and `settings.rs` are what makes a demo of it.
 
 pub mod app;
+pub mod page;
 pub mod seed;
 pub mod settings;
 pub mod shop;

@@ -145,6 +145,7 @@ macro_rules! test_every_check {
             documents {
                 the_metadata_says_what_the_server_can_do_and_nothing_else
                 the_key_set_holds_public_keys_only
+                the_page_is_one_file_under_a_strict_policy
                 the_issuer_is_the_configured_one_wherever_it_shows
                 no_document_believes_the_host_header
             }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::http::Request;
@@ -121,6 +124,30 @@ pub(crate) fn no_document_believes_the_host_header(program: &Program) {
     {
         let answer = server.send(&misled(request));
         assert!(!format!("{answer:?}").contains("canary"), "{answer:?}");
+    }
+}
+
+/// The page loads nothing from elsewhere, and its policy allows the script and the style that are in it.
+pub(crate) fn the_page_is_one_file_under_a_strict_policy(program: &Program) {
+    let server = program.start();
+    let page = server.send(&Request::get("/"));
+    let html = String::from_utf8(page.body.clone()).expect("UTF-8");
+    assert_eq!(html, include_str!("../../examples/demo/page.html"));
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
+    for tag in ["style", "script"] {
+        let (_, rest) = html.split_once(&format!("<{tag}>")).expect("one");
+        let (content, rest) = rest.split_once(&format!("</{tag}>")).expect("its end");
+        assert!(!rest.contains(&format!("<{tag}")), "one {tag}");
+        let digest = STANDARD.encode(digest(&SHA256, content.as_bytes()));
+        assert!(policy.contains(&format!("{tag}-src 'sha256-{digest}'")), "{tag}: {digest}");
+    }
+    for outside in ["//", "src=", "href=", "url(", "@import"] {
+        let found = html
+            .lines()
+            .find(|line| line.contains(outside) && !line.trim_start().starts_with("//"));
+        assert_eq!(found, None, "{outside}");
     }
 }
 

@@ -9,6 +9,7 @@ use password_grant::{Endpoint, RequestContext};
 
 use crate::adapter::endpoint;
 use crate::demo::app::{App, Me, Orders, TENANT_HEADER, tenant};
+use crate::demo::page::{HEADERS, PAGE};
 use crate::token::{Required, Token};
 
 /// What is known about a request: the address of the connection, and not `realip_remote_addr()`,
@@ -28,6 +29,7 @@ pub fn routes(app: App) -> impl FnOnce(&mut ServiceConfig) {
             .route("/oauth/introspect", endpoint(Endpoint::Introspection))
             .route("/.well-known/oauth-authorization-server", endpoint(Endpoint::Metadata))
             .route("/.well-known/jwks.json", endpoint(Endpoint::Jwks))
+            .service(get("/", page))
             .service(get("/api/me", me))
             .service(get("/api/orders", orders));
     }
@@ -57,6 +59,14 @@ impl Required for Anything {
 
 impl Required for OrdersRead {
     const SCOPE: Option<&'static str> = Some("orders:read");
+}
+
+async fn page() -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    for header in HEADERS {
+        response.insert_header(header);
+    }
+    response.body(PAGE)
 }
 
 async fn me(token: Token<Anything>) -> Json<Me> {

@@ -1,12 +1,16 @@
 //! To copy: the routes, what is known about a request, and what is answered where there is none.
 
+use std::io::Cursor;
+
 use password_grant::{Endpoint, HttpRequest, RequestContext};
 use rocket::http::{Header, Status};
+use rocket::response::{self, Responder, Response};
 use rocket::serde::json::Json;
-use rocket::{Build, Request, Responder, Rocket, catch, catchers, get, routes};
+use rocket::{Build, Request, Rocket, catch, catchers, get, routes};
 
 use crate::adapter::{Answer, endpoint};
 use crate::demo::app::{App, Me, Orders, TENANT_HEADER, tenant};
+use crate::demo::page::{HEADERS, PAGE};
 use crate::method::KeepPost;
 use crate::token::{Required, Token, refusal};
 
@@ -32,7 +36,7 @@ pub fn mount(rocket: Rocket<Build>, app: App) -> Rocket<Build> {
         .manage(app)
         .attach(KeepPost)
         .mount("/", endpoints.collect::<Vec<_>>())
-        .mount("/", routes![me, orders])
+        .mount("/", routes![page, me, orders])
         .register("/", catchers![uncaught])
 }
 
@@ -47,6 +51,23 @@ impl Required for OrdersRead {
     const SCOPE: Option<&'static str> = Some("orders:read");
 }
 
+struct Page;
+
+impl<'r> Responder<'r, 'static> for Page {
+    fn respond_to(self, _: &'r Request<'_>) -> response::Result<'static> {
+        let mut response = Response::build();
+        for (name, value) in HEADERS {
+            response.raw_header(name, value);
+        }
+        response.sized_body(PAGE.len(), Cursor::new(PAGE)).ok()
+    }
+}
+
+#[get("/")]
+async fn page() -> Page {
+    Page
+}
+
 #[get("/api/me")]
 async fn me(token: Token<Anything>) -> Json<Me> {
     Json(token.0.into())
@@ -57,7 +78,7 @@ async fn orders(token: Token<OrdersRead>) -> Json<Orders> {
     Json(token.0.into())
 }
 
-#[derive(Responder)]
+#[derive(rocket::Responder)]
 enum Uncaught {
     Refused(Box<Answer>),
     #[response(status = 405)]
@@ -80,7 +101,7 @@ async fn uncaught(status: Status, request: &Request<'_>) -> Uncaught {
         return Uncaught::Refused(Box::new(Answer(app.grant.answer(*endpoint, unknown).await)));
     }
     match path.as_str() {
-        "/api/me" | "/api/orders" => Uncaught::Method((), Header::new("allow", "GET,HEAD")),
+        "/" | "/api/me" | "/api/orders" => Uncaught::Method((), Header::new("allow", "GET,HEAD")),
         _ if status == Status::BadRequest => Uncaught::Bare((Status::NotFound, ())),
         _ => Uncaught::Bare((status, ())),
     }

@@ -24,6 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tower::{Service, ServiceExt};
 
 use demo::app::{App, Me, Orders, TENANT_HEADER, tenant};
+use demo::page::{HEADERS, PAGE};
 use demo::settings::{Demo, GRACE, Problem, announce, wrong};
 
 /// All endpoints. The paths are named because the demo's issuer may have another one.
@@ -48,6 +49,7 @@ fn context(parts: &Parts) -> RequestContext {
 pub fn api(app: &App) -> Router {
     let guard = RequireTokenLayer::new(app.verifier.clone());
     Router::new()
+        .route("/", get(async || (HEADERS, PAGE)))
         .route("/api/me", get(me).route_layer(guard.clone()))
         .route("/api/orders", get(orders).route_layer(guard.scope("orders:read")))
         // axum's own answers HEAD without a length.
