@@ -53,6 +53,27 @@ fn no_link_of_the_readme_leads_nowhere() {
     }
 }
 
+/// The mounts in other frameworks are shown as far as they are not the demo's.
+#[test]
+fn the_guide_for_tower_shows_the_mounts() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = include_str!("../src/guide/tower.md");
+    for (file, functions) in [
+        ("tower-poem", &["fn endpoints", "async fn with_peer"][..]),
+        ("tower-salvo", &["fn endpoints", "async fn with_peer"]),
+        ("tower-warp", &["fn mount"]),
+    ] {
+        let source = root.join(format!("examples/tower/src/bin/{file}.rs"));
+        let source = fs::read_to_string(source).unwrap();
+        for start in functions {
+            let (_, rest) = source.split_once(&format!("\n{start}")).unwrap();
+            let (body, _) = rest.split_once("\n}\n").unwrap();
+            let shown = format!("{start}{body}\n}}");
+            assert!(guide.contains(&shown), "{file}: {start} is shown in another way");
+        }
+    }
+}
+
 /// The guides show the files of the examples, which are compiled and tested there. They are not in
 /// the package, so the guides cannot include them.
 #[test]

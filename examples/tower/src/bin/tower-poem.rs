@@ -1,31 +1,33 @@
 //! The tower service on poem 3.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use example_tower::demo::app::App;
 use example_tower::demo::settings::{Demo, GRACE, Problem, announce, ended, log_events, wrong};
 use example_tower::{api, asked_to_stop, oauth, shared};
+use password_grant::tower::GrantService;
 use poem::endpoint::TowerCompatExt;
 use poem::listener::TcpAcceptor;
-use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Route, Server};
+use poem::{Endpoint, EndpointExt, Request, Route, Server};
 
-/// The mount. poem passes a `RemoteAddr` of its own, and `at` and `nest_no_strip` keep the path.
-fn mount(app: &App) -> impl Endpoint + use<> {
-    let oauth = oauth(app);
+/// `at` keeps the path of a request.
+fn endpoints(oauth: &GrantService) -> Route {
     let paths: Vec<_> = oauth.paths().map(str::to_owned).collect();
-    let endpoints =
-        paths.iter().fold(Route::new(), |route, path| route.at(path, oauth.clone().compat()));
-    endpoints.nest_no_strip("/", shared(api(app)).compat()).into_endpoint().before(
-        async |mut request: Request| {
-            let peer: Option<SocketAddr> = request.remote_addr().as_socket_addr().copied();
-            if let Some(peer) = peer {
-                request.extensions_mut().insert(peer);
-            }
-            Ok(request)
-        },
-    )
+    paths.iter().fold(Route::new(), |route, path| route.at(path, oauth.clone().compat()))
+}
+
+/// poem has the caller's address in a field of its own.
+async fn with_peer(mut request: Request) -> poem::Result<Request> {
+    if let Some(peer) = request.remote_addr().as_socket_addr().copied() {
+        request.extensions_mut().insert(peer);
+    }
+    Ok(request)
+}
+
+fn mount(app: &App) -> impl Endpoint + use<> {
+    let endpoints = endpoints(&oauth(app));
+    endpoints.nest_no_strip("/", shared(api(app)).compat()).before(with_peer)
 }
 
 #[tokio::main]

@@ -6,26 +6,25 @@ use std::time::Duration;
 use example_tower::demo::app::App;
 use example_tower::demo::settings::{Demo, GRACE, Problem, announce, ended, log_events, wrong};
 use example_tower::{api, asked_to_stop, oauth, shared};
+use password_grant::tower::GrantService;
 use salvo::conn::tcp::TcpAcceptor;
 use salvo::http::ReqBody;
 use salvo::prelude::{Request, Router, Server, TowerServiceCompat};
 
-/// The mount. salvo passes a socket address of its own.
-fn mount(app: &App) -> Router {
-    let oauth = oauth(app);
+fn endpoints(oauth: &GrantService) -> Router {
     let paths: Vec<_> = oauth.paths().map(|path| path.trim_start_matches('/').to_owned()).collect();
-    let endpoints = paths.iter().fold(Router::new().hoop(with_peer), |router, path| {
-        router.push(
-            Router::with_path(path)
-                .goal(TowerServiceCompat::<ReqBody, _, _, _>::compat(oauth.clone())),
-        )
-    });
-    endpoints.push(
-        Router::with_path("{**rest}")
-            .goal(TowerServiceCompat::<ReqBody, _, _, _>::compat(shared(api(app)))),
-    )
+    paths.iter().fold(Router::new().hoop(with_peer), |router, path| {
+        let oauth = TowerServiceCompat::<ReqBody, _, _, _>::compat(oauth.clone());
+        router.push(Router::with_path(path).goal(oauth))
+    })
 }
 
+fn mount(app: &App) -> Router {
+    let api = TowerServiceCompat::<ReqBody, _, _, _>::compat(shared(api(app)));
+    endpoints(&oauth(app)).push(Router::with_path("{**rest}").goal(api))
+}
+
+/// salvo has the caller's address in a field of its own.
 #[salvo::handler]
 async fn with_peer(request: &mut Request) {
     if let Some(peer) = request.remote_addr().clone().into_std() {

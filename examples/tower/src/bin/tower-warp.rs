@@ -5,32 +5,30 @@ use std::convert::Infallible;
 use std::process::ExitCode;
 
 use axum::body::Body;
-use example_tower::demo::app::App;
 use example_tower::demo::settings::{Demo, Problem, ended, log_events};
 use example_tower::{api, oauth};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
+use password_grant::tower::GrantService;
 use tower::{Service, ServiceExt, service_fn};
 use warp::Filter;
 
-/// The mount: what is no endpoint goes to the filters, and what they do not know to the demo's routes.
-fn mount(
-    app: &App,
-) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
-+ Clone
-+ use<> {
-    let (oauth, api) = (oauth(app), api(app));
-    let filters = warp::service(warp::path!("warp").map(|| "an answer of warp's".to_owned()));
+/// Answers the requests to the endpoints, and hands all others on.
+fn mount<S>(
+    oauth: GrantService,
+    rest: S,
+) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>,
+    S: Clone + Send + 'static,
+{
     service_fn(move |request: Request<Incoming>| {
-        let (oauth, api, filters) = (oauth.clone(), api.clone(), filters);
+        let (oauth, rest) = (oauth.clone(), rest.clone());
         async move {
-            let path = request.uri().path();
-            if oauth.paths().any(|endpoint| endpoint == path) {
+            if oauth.paths().any(|path| path == request.uri().path()) {
                 Ok(oauth.answer(request).await.map(Body::new))
-            } else if path == "/warp" {
-                Ok(filters.oneshot(request).await?.map(Body::new))
             } else {
-                api.oneshot(request).await
+                rest.oneshot(request).await
             }
         }
     })
@@ -44,6 +42,18 @@ async fn main() -> ExitCode {
 
 async fn serve() -> Result<(), Problem> {
     let demo = Demo::from_environment().await?;
-    let service = mount(&demo.app);
+    let filters = warp::path!("warp").map(|| "an answer of warp's".to_owned());
+    let filters = warp::service(filters);
+    let api = api(&demo.app);
+    let rest = service_fn(move |request: Request<Incoming>| {
+        let (filters, api) = (filters, api.clone());
+        async move {
+            match request.uri().path() {
+                "/warp" => Ok(filters.oneshot(request).await?.map(Body::new)),
+                _ => api.oneshot(request).await,
+            }
+        }
+    });
+    let service = mount(oauth(&demo.app), rest);
     example_tower::serve(demo, service).await
 }
