@@ -24,7 +24,7 @@ fn demo_server() -> Program {
     let find = || env::var_os("DEMO_PROGRAM").map_or_else(|| example("axum"), PathBuf::from);
     let path = PATH.get_or_init(find).clone();
     Program {
-        has_limits: path.ends_with("example-rocket"),
+        is_rocket: path.ends_with("example-rocket"),
         path,
         keys: Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/keys"),
         scratch: env!("CARGO_TARGET_TMPDIR").into(),

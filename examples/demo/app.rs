@@ -46,8 +46,8 @@ impl App {
 pub const TENANT_HEADER: &str = "x-user-identity-domain-name";
 
 /// The identity domain (tenant) that a request names by its [`TENANT_HEADER`] lines, or else the
-/// only one there is. Attempts are counted within a domain, so each domain must have one name. Two
-/// headers are one list, which is the name of no domain.
+/// only one there is. Attempts are counted within a domain, so each domain must have one name. Several
+/// lines are joined with commas, as HTTP has it, and so name no domain.
 pub fn tenant<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> String {
     let named: Vec<_> = lines.into_iter().map(String::from_utf8_lossy).collect();
     if named.is_empty() { DOMAIN.to_owned() } else { named.join(", ") }

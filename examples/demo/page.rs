@@ -11,7 +11,7 @@ pub const HEADERS: [(&str, &str); 5] = [
     (
         "content-security-policy",
         "default-src 'none'; style-src 'sha256-0T8Q33Psvb0O3JEYFTGz5s2ibho9s6fyuhpvo+zuMFU='; \
-         script-src 'sha256-JJULLB4RYH+ZW/5o6/oazjekIC/eME2Oq9fP5/R2N/U='; \
+         script-src 'sha256-2SU1soAvA6EP996BJEqBJ9mgpxek7ARsrBQC/67bljk='; \
          connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     ("referrer-policy", "no-referrer"),

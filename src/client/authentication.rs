@@ -34,6 +34,15 @@ impl AuthenticationMethod {
         Self::None,
     ];
 
+    /// Whether the client signs with a shared secret; `None` if it does not sign.
+    pub(crate) fn symmetric(self) -> Option<bool> {
+        match self {
+            Self::PrivateKeyJwt => Some(false),
+            Self::ClientSecretJwt => Some(true),
+            Self::ClientSecretBasic | Self::ClientSecretPost | Self::None => None,
+        }
+    }
+
     /// The name of the method in metadata and registrations.
     #[must_use]
     pub fn as_str(self) -> &'static str {

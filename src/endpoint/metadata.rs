@@ -107,13 +107,8 @@ impl Metadata {
         (methods, algorithms): (&[AuthenticationMethod], &[Algorithm]),
         further: Map<String, Value>,
     ) -> Self {
-        let jwt = |method: &AuthenticationMethod, symmetric: bool| match method {
-            AuthenticationMethod::PrivateKeyJwt => !symmetric,
-            AuthenticationMethod::ClientSecretJwt => symmetric,
-            _ => false,
-        };
         let is_on = |algorithm: &&Algorithm| {
-            methods.iter().any(|method| jwt(method, algorithm.is_symmetric()))
+            methods.iter().any(|method| method.symmetric() == Some(algorithm.is_symmetric()))
         };
         let names =
             |methods: &mut dyn Iterator<Item = &AuthenticationMethod>| -> Vec<&'static str> {

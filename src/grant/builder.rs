@@ -19,7 +19,7 @@ use crate::environment::{Environment, RandomnessError};
 use crate::error::BoxError;
 use crate::event::{self, Event, EventKind};
 use crate::grant::engine::{Engine, Settings};
-use crate::grant::registration::Server;
+use crate::grant::registration::ServerSettings;
 use crate::grant::{PasswordGrant, grants_on};
 use crate::jose::Algorithm;
 use crate::limiter::{AccountNames, AttemptLimiter, AttemptLimits};
@@ -90,10 +90,10 @@ pub enum BuildError {
     /// At least one client authentication method must be on.
     #[error("authentication_methods: none is on, so no client can authenticate")]
     NoAuthenticationMethod,
-    /// Methods by which clients sign are on, and no algorithm for them is.
+    /// A method by which clients sign is on, and no algorithm for any such method is.
     #[error("assertion_algorithms: none is on for {}, which is on", .0.as_str())]
     NoAssertionAlgorithm(AuthenticationMethod),
-    /// A number is zero that leaves no assertion valid.
+    /// A limit on client assertions is zero, so that none is accepted.
     #[error("{0}: it is zero, so no client assertion is accepted")]
     NoAssertions(&'static str),
     /// A client that is known in advance is registered in a way that cannot work.
@@ -403,10 +403,7 @@ impl PasswordGrantBuilder {
         if !LIFETIMES.contains(&settings.access_token_lifetime) {
             return Err(BuildError::Lifetime(settings.access_token_lifetime));
         }
-        check_methods(&settings)?;
-        if self.max_assertions_per_client == 0 {
-            return Err(BuildError::NoAssertions("max_assertions_per_client"));
-        }
+        check_methods(&settings, self.max_assertions_per_client)?;
         if let Some(name) = metadata.keys().find(|name| is_reserved_metadata(name)) {
             return Err(BuildError::MetadataMember(name.clone()));
         }
@@ -416,7 +413,7 @@ impl PasswordGrantBuilder {
         if let Some(refresh) = &self.refresh {
             refresh.check(settings.scopes.as_ref()).map_err(BuildError::RefreshTokens)?;
         }
-        let server = Server {
+        let server = ServerSettings {
             settings: &settings,
             has_refresh_tokens: self.refresh.is_some(),
             has_jwks_source: self.jwks_source.is_some(),
@@ -447,7 +444,7 @@ impl PasswordGrantBuilder {
             &endpoints,
             &grants,
             settings.scopes.as_ref(),
-            (&settings.authentication_methods, &settings.assertion_algorithms),
+            (&usable_methods(&settings).collect::<Vec<_>>(), &settings.assertion_algorithms),
             metadata,
         );
         let sessions = self.refresh.map(|config| Sessions {
@@ -504,29 +501,37 @@ impl fmt::Debug for PasswordGrantBuilder {
 }
 
 /// Checks that clients can authenticate by the methods that are on.
-fn check_methods(settings: &Settings) -> Result<(), BuildError> {
-    if settings.authentication_methods.is_empty() {
+fn check_methods(settings: &Settings, max_assertions: u64) -> Result<(), BuildError> {
+    let methods = &settings.authentication_methods;
+    if methods.is_empty() {
         return Err(BuildError::NoAuthenticationMethod);
     }
-    let by_assertion = settings.authentication_methods.iter().find(|method| {
-        matches!(
-            method,
-            AuthenticationMethod::PrivateKeyJwt | AuthenticationMethod::ClientSecretJwt
-        )
-    });
-    if let Some(method) = by_assertion
-        && settings.assertion_algorithms.is_empty()
-    {
-        return Err(BuildError::NoAssertionAlgorithm(*method));
+    let Some(by_assertion) = methods.iter().find(|method| method.symmetric().is_some()) else {
+        return Ok(());
+    };
+    if usable_methods(settings).all(|method| method.symmetric().is_none()) {
+        return Err(BuildError::NoAssertionAlgorithm(*by_assertion));
     }
-    if by_assertion.is_some() && settings.max_assertion_lifetime.is_zero() {
+    if settings.max_assertion_lifetime.is_zero() {
         return Err(BuildError::NoAssertions("max_assertion_lifetime"));
+    }
+    if max_assertions == 0 {
+        return Err(BuildError::NoAssertions("max_assertions_per_client"));
     }
     Ok(())
 }
 
+/// The methods that are on, without those for which no algorithm is.
+fn usable_methods(settings: &Settings) -> impl Iterator<Item = AuthenticationMethod> {
+    let has_algorithm = |symmetric: bool| {
+        settings.assertion_algorithms.iter().any(|algorithm| algorithm.is_symmetric() == symmetric)
+    };
+    let methods = settings.authentication_methods.iter().copied();
+    methods.filter(move |method| method.symmetric().is_none_or(has_algorithm))
+}
+
 /// Checks the registrations that are known already.
-fn check_clients(clients: Vec<Client>, server: Server<'_>) -> Result<(), BuildError> {
+fn check_clients(clients: Vec<Client>, server: ServerSettings<'_>) -> Result<(), BuildError> {
     let mut ids = HashSet::new();
     for client in clients {
         let id = client.id().clone();
@@ -573,7 +578,9 @@ fn check_url(setting: &'static str, url: &str) -> Result<(), BuildError> {
 }
 
 fn wrong_url(setting: &'static str, url: &str, problem: &'static str) -> BuildError {
-    BuildError::Url { setting, url: url.to_owned(), problem }
+    // User information may be a password.
+    let url = if url.contains('@') { "…".to_owned() } else { url.to_owned() };
+    BuildError::Url { setting, url, problem }
 }
 
 enum Host<'a> {

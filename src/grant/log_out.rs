@@ -16,7 +16,8 @@ impl PasswordGrant {
     /// log-out route of your own, at which no client authenticates, so that
     /// [`revoke`](Self::revoke) cannot be used. The token is refused from then on wherever
     /// [`revocations`](Self::revocations) are looked at, and by [`introspect`](Self::introspect).
-    /// `context` only reaches the observer.
+    /// `context` only reaches the observer. An engine without refresh tokens ends no sessions, so it
+    /// revokes the token alone, also if another engine over the same store has begun its session.
     ///
     /// ```
     /// use std::net::IpAddr;

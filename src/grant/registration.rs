@@ -11,15 +11,15 @@ use crate::types::limits::RequestLimits;
 use crate::types::scope::Scope;
 use crate::types::token::LIFETIMES;
 
-/// What a registration is held against.
+/// The settings that a registration has to fit.
 #[derive(Clone, Copy)]
-pub(super) struct Server<'s> {
+pub(super) struct ServerSettings<'s> {
     pub(super) settings: &'s Settings,
     pub(super) has_refresh_tokens: bool,
     pub(super) has_jwks_source: bool,
 }
 
-impl Server<'_> {
+impl ServerSettings<'_> {
     /// Checks all of a registration, when the engine is built.
     pub(super) fn check(&self, client: &Client) -> Result<(), RegistrationError> {
         let id = client.id().as_str();
@@ -52,7 +52,8 @@ impl Server<'_> {
     }
 }
 
-/// Checks what no request can make up for, at each request of a client that has authenticated.
+/// Checks what makes every token request of the client fail, at each request of one that has
+/// authenticated.
 pub(super) fn check_at_request(
     client: &Client,
     has_refresh_tokens: bool,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// The host's own proxies: their addresses, and the header in which they pass on the address of
 /// their caller.
@@ -36,10 +36,17 @@ enum ForwardingHeader {
     Forwarded,
 }
 
-/// A text that is neither an IP address nor an IP network.
+/// Why the networks of proxies cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an IP address or a network such as 10.0.0.0/8")]
-pub struct ProxyNetworkError(String);
+#[non_exhaustive]
+pub enum ProxyNetworkError {
+    /// A text is neither an IP address nor an IP network.
+    #[error("{0:?} is not an IP address or a network such as 10.0.0.0/8")]
+    NotANetwork(String),
+    /// There is none, so no header would ever be looked at.
+    #[error("no network of a proxy is given")]
+    Empty,
+}
 
 impl TrustedProxies {
     /// Proxies that append their caller's address to `X-Forwarded-For`. `networks` are their
@@ -47,7 +54,7 @@ impl TrustedProxies {
     ///
     /// # Errors
     ///
-    /// If one of them is neither an IP address nor a network in CIDR notation.
+    /// If there is none, or one of them is neither an IP address nor a network in CIDR notation.
     pub fn x_forwarded_for(
         networks: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Self, ProxyNetworkError> {
@@ -59,7 +66,7 @@ impl TrustedProxies {
     ///
     /// # Errors
     ///
-    /// If one of the networks is neither an IP address nor a network in CIDR notation.
+    /// If there is no network, or one is neither an IP address nor a network in CIDR notation.
     ///
     /// [RFC 7239]: https://www.rfc-editor.org/rfc/rfc7239
     pub fn forwarded(
@@ -74,10 +81,17 @@ impl TrustedProxies {
     ) -> Result<Self, ProxyNetworkError> {
         let network = |text: &str| match text.parse::<IpAddr>() {
             Ok(address) => Ok(IpNet::from(address.to_canonical())),
-            Err(_) => text.parse().map_err(|_| ProxyNetworkError(text.to_owned())),
+            Err(_) => match text.parse() {
+                Ok(network) => Ok(canonical(network)),
+                Err(_) => Err(ProxyNetworkError::NotANetwork(text.to_owned())),
+            },
         };
         let networks = networks.into_iter().map(|text| network(text.as_ref().trim()));
-        Ok(Self { networks: networks.collect::<Result<_, _>>()?, header, hops: 1 })
+        let networks = networks.collect::<Result<Vec<_>, _>>()?;
+        if networks.is_empty() {
+            return Err(ProxyNetworkError::Empty);
+        }
+        Ok(Self { networks, header, hops: 1 })
     }
 
     /// The number of proxies that a request passes one after the other. Default: 1. With more, the
@@ -123,6 +137,17 @@ impl TrustedProxies {
     }
 }
 
+/// A network of IPv4 addresses that are written as IPv6 addresses, as one of IPv4 addresses.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let address = mapped.addr().to_ipv4_mapped();
+    let prefix = mapped.prefix_len().checked_sub(96);
+    match address.zip(prefix).and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()) {
+        Some(network) => IpNet::V4(network),
+        None => network,
+    }
+}
+
 impl ForwardingHeader {
     fn name(self) -> &'static str {
         match self {
@@ -136,11 +161,12 @@ impl ForwardingHeader {
         let entry = std::str::from_utf8(entry).ok()?;
         match self {
             Self::XForwardedFor => address(entry.trim()),
-            // Pairs of a name and a value (RFC 7239 section 4). Those with an address in them have
-            // no semicolon and no escape in their quotes.
+            // Pairs of a name and a value (RFC 7239 section 4), of which one names the caller.
             Self::Forwarded => {
-                let mut named = entry.split(';').filter_map(|pair| pair.trim().split_once('='));
-                let (_, node) = named.find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
+                let pairs =
+                    outside_quotes(entry, ';').filter_map(|pair| pair.trim().split_once('='));
+                let mut named = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("for"));
+                let (Some((_, node)), None) = (named.next(), named.next()) else { return None };
                 let quoted = node.strip_prefix('"').and_then(|node| node.strip_suffix('"'));
                 address(quoted.unwrap_or(node))
             }
@@ -148,13 +174,29 @@ impl ForwardingHeader {
     }
 }
 
+/// The parts of a text that are separated outside of quoted strings (RFC 9110 section 5.6.4).
+fn outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut in_quotes, mut is_escaped) = (false, false);
+    text.split(move |character| {
+        let is_literal = std::mem::take(&mut is_escaped);
+        match character {
+            '\\' if in_quotes && !is_literal => is_escaped = true,
+            '"' if !is_literal => in_quotes = !in_quotes,
+            _ => {}
+        }
+        character == separator && !in_quotes
+    })
+}
+
 /// The entries of a list, the last one first. A comma in a quoted string does not separate. Since
 /// the end of the list is the proxy's, quotes are matched from there: one that the caller has left
 /// open does not reach it.
 fn entries_from_the_end(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut in_quotes = false;
+    let (mut in_quotes, mut index) = (false, list.len());
     list.rsplit(move |byte| {
-        in_quotes ^= *byte == b'"';
+        index -= 1;
+        let is_escaped = index.checked_sub(1).and_then(|before| list.get(before)) == Some(&b'\\');
+        in_quotes ^= *byte == b'"' && !is_escaped;
         *byte == b',' && !in_quotes
     })
 }
@@ -225,6 +267,10 @@ mod tests {
             ("for=\"[2001:db8::7]\"", "2001:db8::7"),
             ("for=198.51.100.9, for=192.0.2.7;host=\"a, b\"", "192.0.2.7"),
             ("for=\"198.51.100.9, for=192.0.2.7", "192.0.2.7"), // a quote that the caller left open
+            // What the caller wrote into a header that the proxy passes on in quotes.
+            ("host=\"a;for=192.0.2.66;b\";for=192.0.2.7", "192.0.2.7"),
+            ("for=192.0.2.7;host=\"a\\\", for=192.0.2.66;x=\\\"b\"", "192.0.2.7"),
+            ("for=192.0.2.66;for=192.0.2.7", PROXY),
             ("for=unknown", PROXY),
             ("for=_hidden", PROXY),
             ("for=192.0.2.7, proto=https", PROXY),
@@ -233,6 +279,17 @@ mod tests {
             let headers = [("Forwarded", line), ("X-Forwarded-For", "192.0.2.66")];
             assert_eq!(proxies.peer(ip(PROXY), headers), ip(expected), "{line}");
         }
+    }
+
+    #[test]
+    fn a_mapped_network_is_one_of_ipv4_addresses() {
+        let proxies = TrustedProxies::x_forwarded_for(["::ffff:10.0.0.0/104"]).unwrap();
+        let peer = proxies.peer(ip(PROXY), [("x-forwarded-for", "192.0.2.7")]);
+        assert_eq!(peer, ip("192.0.2.7"));
+        assert_eq!(
+            TrustedProxies::forwarded([] as [&str; 0]).unwrap_err(),
+            ProxyNetworkError::Empty
+        );
     }
 
     #[test]

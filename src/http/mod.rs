@@ -1,5 +1,5 @@
 //! HTTP as plain data, without the types of any framework. This is the only place that writes
-//! headers.
+//! headers, but for the `Content-Length` of the module `tower`.
 
 pub(crate) mod form;
 pub(crate) mod forwarded;

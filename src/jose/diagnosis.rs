@@ -1,6 +1,8 @@
 //! What a text looks like that is no private key to sign with, so that the error can say so. Nothing
 //! here decides whether a key is accepted.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::pem::{PemObject, SectionKind};
 
 use crate::jose::KeyError;
@@ -21,10 +23,11 @@ pub(super) fn not_a_private_key(text: &[u8]) -> KeyError {
     if has("-----BEGIN RSA PUBLIC KEY-----") || has("-----BEGIN CERTIFICATE") {
         return KeyError::PublicPem;
     }
-    let is_one_line = !text.trim_ascii().contains(&b'\n') && !text.is_empty();
+    let text = text.trim_ascii();
+    let is_one_line = !text.contains(&b'\n') && STANDARD.decode(text).is_err();
     let names_a_file =
         [".pem", ".key", ".der", ".p8"].iter().any(|end| text.ends_with(end.as_bytes()));
-    if is_one_line && text.len() < 1024 && (names_a_file || text.contains(&b'/') && !has("==")) {
+    if is_one_line && text.len() < 1024 && (names_a_file || text.contains(&b'/')) {
         return KeyError::Path;
     }
     KeyError::Pem

@@ -24,8 +24,9 @@ use crate::types::secret::Secret;
 /// No parameter is repeated, and each is within its length and has only the characters that its
 /// grammar allows (RFC 6749 appendix A). Tokens and assertions are not checked here: a malformed
 /// one is answered later, in the same way as an unknown one. A parameter without a value counts as
-/// absent. Unknown parameters are counted, refused if they are repeated, and otherwise ignored; a host
-/// can read them ([`LoginAttempt::parameter`](crate::LoginAttempt::parameter)). Whether all required parameters are present, registered and correct is checked later.
+/// absent. Unknown parameters are counted, refused if they are repeated, and otherwise ignored; a
+/// host can read them ([`LoginAttempt::parameter`](crate::LoginAttempt::parameter)). Whether all
+/// required parameters are present, registered and correct is checked later.
 ///
 /// The request is borrowed wherever nothing had to be decoded.
 ///

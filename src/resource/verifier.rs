@@ -33,8 +33,8 @@ use crate::types::token::{TokenDetails, is_b64token};
 ///
 /// # let keys = SigningKeys::generate()?;
 /// let verifier = AccessTokenVerifier::new(
-///     "https://id.example.com",     // the issuer,
-///     "https://api.example.com",    // the audience: this resource server,
+///     "https://id.example.com",     // the issuer
+///     "https://api.example.com",    // the audience: this resource server
 ///     [Algorithm::Es256],           // the algorithms; nothing else is tried
 ///     keys.verification_keys()?,    // VerificationKeys::from_jwks elsewhere
 /// )?;

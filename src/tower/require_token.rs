@@ -1,6 +1,7 @@
 //! The layer that guards routes by access token and scope.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,8 +26,8 @@ use crate::tower::sized;
 /// # fn routes(verifier: AccessTokenVerifier) -> Router {
 /// let guard = RequireTokenLayer::new(verifier);
 /// Router::new()
-///     .route("/me", get(|| async { "any valid token" }).layer(guard.clone()))
-///     .route("/orders", get(|| async { "orders" }).layer(guard.scope("orders:read")))
+///     .route("/me", get(|| async { "any valid token" }).route_layer(guard.clone()))
+///     .route("/orders", get(|| async { "orders" }).route_layer(guard.scope("orders:read")))
 /// # }
 /// ```
 ///
@@ -120,20 +121,20 @@ where
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        // The service that was polled ready is the one to call; its clone takes its place.
-        let next = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, next);
+        let mut inner = self.inner.clone();
         let guard = self.guard.clone();
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             match guard.verify(&parts).await {
                 Ok(token) => {
                     parts.extensions.insert(token);
+                    // Only now, so that a refused request takes no place in the inner service.
+                    poll_fn(|context| inner.poll_ready(context)).await?;
                     inner.call(Request::from_parts(parts, body)).await
                 }
                 Err(refusal) => Ok(sized(refusal)),

@@ -26,7 +26,7 @@ use crate::types::endpoint::Endpoint;
 /// Each endpoint is served at the path of its URL in the metadata document. The metadata document
 /// itself is served at `/.well-known/oauth-authorization-server`, followed by the path of the
 /// issuer if it has one ([RFC 8414 section 3.1]). Revocation and introspection are served if the
-/// builder was given their URLs. Where a proxy in front, or `nest_service`, changes the path of a
+/// builder was given their URLs, or [`at`](Self::at) names a path for them. Where a proxy in front, or `nest_service`, changes the path of a
 /// request, name the path that arrives here with [`at`](Self::at). A request to any other path is
 /// answered 404, without a body.
 ///

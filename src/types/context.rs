@@ -8,8 +8,8 @@ use std::sync::Arc;
 /// The context of a request: facts that the host knows about it. The engine counts attempts by some
 /// of them and passes all of them on to the host's own stores.
 ///
-/// The engine reads none of this from a header. A host behind a proxy decides itself which
-/// forwarding header it trusts, and passes the result.
+/// The engine reads none of this from a header. A host behind a proxy decides which forwarding
+/// header it trusts ([`TrustedProxies`](crate::TrustedProxies) reads it), and passes the result.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct RequestContext {

@@ -2,7 +2,7 @@
 //! what is said about the connection, and the tokens. The answers stand in `contract.txt`, which is written anew with
 //! `UPDATE_CONTRACT=1`; a host that differs from it differs from all others.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::{env, fs};
 
@@ -107,6 +107,7 @@ fn table(server: &Server) -> Vec<(String, Request)> {
     for method in ["get", "head", "post", "put", "PUT", "delete", "options", "canary"] {
         add(&format!("_method={method}"), alice().body(format!("_method={method}&{ALICE}")));
     }
+    add("_method after empty pairs", alice().body(format!("&&_method=put&{ALICE}")));
     add("_method=put alone", alice().body("_method=put"));
     add("PUT with a body", alice().method("PUT"));
     add("credentials in the query", alice().target("/oauth/token?password=canary"));
@@ -177,10 +178,12 @@ pub(crate) fn the_same_requests_get_the_same_bytes_from_every_host(program: &Pro
     let server = program.start_with(&[issuer]);
     let mut answers = String::new();
     let table = table(&server);
-    let names: BTreeMap<_, _> = table.iter().map(|(name, _)| (name, ())).collect();
+    let names: BTreeSet<_> = table.iter().map(|(name, _)| name).collect();
     assert_eq!(names.len(), table.len(), "a name is repeated");
     for (name, request) in &table {
-        if program.has_limits && name == TENANT_NO_TEXT {
+        if program.is_rocket && name == TENANT_NO_TEXT {
+            // It drops the header, so the request is one for the default tenant.
+            assert_eq!(server.send(request).status, 200);
             write!(answers, "{}", expected(name)).expect("text");
             continue;
         }

@@ -34,7 +34,7 @@ pub(crate) struct Program {
     pub(crate) scratch: PathBuf,
     /// Whether it is on Rocket, which drops header lines that are not UTF-8, and looks at the first bytes of a body
     /// before any route is called. The guide for Rocket says so.
-    pub(crate) has_limits: bool,
+    pub(crate) is_rocket: bool,
 }
 
 impl Program {

@@ -102,7 +102,7 @@ pub(crate) fn a_body_that_is_announced_as_too_large_is_refused_at_once(program: 
         for announced in [65_537, 1 << 40] {
             let mut connection = connect(server.address);
             connection.write_all(&alice().target(target).head(announced)).expect("send the head");
-            if program.has_limits {
+            if program.is_rocket {
                 connection.write_all(&[b'x'; 16]).expect("send the beginning");
             }
             read_answer(&mut connection, "POST").assert_error(

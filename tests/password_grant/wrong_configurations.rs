@@ -79,6 +79,10 @@ fn an_engine_that_can_never_work_is_not_built() {
         (&["assertion_algorithms: none", "private_key_jwt"], |engine| {
             engine.assertion_algorithms([])
         }),
+        (&["assertion_algorithms: none", "client_secret_jwt"], |engine| {
+            let engine = engine.authentication_methods([AuthenticationMethod::ClientSecretJwt]);
+            engine.assertion_algorithms([Algorithm::Es256])
+        }),
         (&["max_assertion_lifetime: it is zero"], |engine| {
             engine.max_assertion_lifetime(Duration::ZERO)
         }),
@@ -111,7 +115,7 @@ fn an_engine_that_can_never_work_is_not_built() {
         ("id.example.com", "does not begin with https"),
         ("http://id.example.com", "use https"),
         ("https://id.example.com/?tenant=a", "has a query"),
-        ("https://user@id.example.com", "user information"),
+        ("https://user:secret@id.example.com", "\"…\" has user information"),
         ("https://id.example.com:99999", "no valid host and port"),
     ] {
         assert_says(engine(issuer, [], |engine| engine), &["issuer: ", problem]);
@@ -199,20 +203,18 @@ fn a_registration_that_can_never_work_is_named_when_the_engine_is_built() {
     assert!(engine(ISSUER, [web()], without_secrets).is_ok());
 }
 
-/// The same registrations from a table, which is read when a request comes.
+/// Those that every request runs into, from a table that is read when a request comes.
 #[tokio::test]
 async fn a_registration_that_can_never_work_is_a_503_whose_event_names_the_setting() {
+    let both = || [Grant::Password, Grant::RefreshToken];
+    let odd = || Client::public("odd").grants([Grant::Password]);
     for (client, setting) in [
-        (Client::public("odd").grants([Grant::Password, Grant::RefreshToken]), "grants: refresh"),
-        (Client::public("odd").access_token_lifetime(Duration::ZERO), "access_token_lifetime: 0ns"),
-        (Client::public("odd").audiences([""]), "audiences: one of them is empty"),
-        (Client::public("odd").default_scope(scope("admin")), "default_scope: "),
+        (odd().grants(both()), "grants: refresh_token"),
+        (odd().access_token_lifetime(Duration::ZERO), "access_token_lifetime: 0ns"),
+        (odd().audiences([""]), "audiences: one of them is empty"),
+        (odd().default_scope(scope("admin")), "default_scope: "),
     ] {
         let world = World::default();
-        let client = match setting {
-            "grants: refresh" => client,
-            _ => client.grants([Grant::Password]),
-        };
         world.clients.insert(client.scope(scope("profile")));
         let form = format!("{}&client_id=odd", GOOD.replace("&scope=profile", ""));
         world.send(&[], &form).await.is(503, "temporarily_unavailable");
@@ -222,6 +224,12 @@ async fn a_registration_that_can_never_work_is_a_503_whose_event_names_the_setti
         assert_eq!(world.users.asked(), 0);
     }
 }
+
+/// A key without its frame, with slashes and without padding.
+const TOKEN_KEY_IN_ONE_LINE: &str = concat!(
+    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgW+XUWTQNpovba7A/YPrxPZzEI/azd539wGD2vsfEGpih",
+    "RANCAASmTNeQIFOoBxjaM6cb7svNxS2a2br6/gQXPKZim1qRHD/NhJblCxkpC8isGf1V6/I0r58OZcS9jsXTSKXlXq+6",
+);
 
 #[test]
 fn a_key_that_cannot_sign_says_what_it_is_and_what_to_do() {
@@ -240,6 +248,7 @@ fn a_key_that_cannot_sign_says_what_it_is_and_what_to_do() {
         ("/etc/keys/token", &["path of a file"]),
         ("", &["no private key"]),
         ("MC4CAQAwBQYDK2VwBCIEIA==", &["no private key"]),
+        (TOKEN_KEY_IN_ONE_LINE, &["no private key"]),
     ] {
         assert_says(SigningKeys::from_pem(pem), parts);
         assert_says(AssertionKey::from_pem(pem), parts);
@@ -256,8 +265,13 @@ fn a_secret_that_is_too_short_says_its_length() {
     assert_says(StateSecret::new("short"), &["32 bytes or more", "has 5"]);
     assert_says(ClientSecret::from_sha256_slice(b"short"), &["32 bytes", "64 hexadecimal"]);
     assert_says(ClientSecret::from_sha256_hex("short"), &["32 bytes", "64 hexadecimal"]);
+}
+
+#[test]
+fn a_name_or_a_network_that_is_none_is_quoted() {
     assert_says("passwort".parse::<Grant>(), &["\"passwort\"", "`password`"]);
     assert_says(TrustedProxies::x_forwarded_for(["10.0.0.0/99"]), &["10.0.0.0/99"]);
+    assert_says(TrustedProxies::forwarded([] as [&str; 0]), &["no network"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use password_grant::{Endpoint, HttpRequest as GrantRequest};
 
 use crate::{App, context};
 
-/// Every method goes to the engine: `web::post()` would answer others with a bare 405. The body is
+/// Every method goes to the engine: `web::post()` would leave others to a bare 404 or 405. The body is
 /// read from `Payload`: `Bytes` and `Form` decompress it and answer errors in plain text.
 pub fn endpoint(endpoint: Endpoint) -> Route {
     web::route().to(

@@ -35,8 +35,8 @@ pub fn routes(app: App) -> impl FnOnce(&mut ServiceConfig) {
     }
 }
 
-/// A resource for GET and HEAD. actix-web alone would answer HEAD 404 and other methods without
-/// `Allow`.
+/// A resource for GET and HEAD, which `web::get()` does not include, and a 405 with `Allow` for the
+/// rest.
 fn get<F, Args>(path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,

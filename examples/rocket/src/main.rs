@@ -34,7 +34,7 @@ async fn serve() -> Result<(), Problem> {
         port: address.port(),
         // Its log would be on standard output.
         log_level: LogLevel::Off,
-        // No header of Rocket's own.
+        // No `Server`.
         ident: Ident::none(),
         // By default, requests in flight have two seconds.
         shutdown: Shutdown {
@@ -47,7 +47,7 @@ async fn serve() -> Result<(), Problem> {
         ..Config::release_default()
     };
     let rocket = Rocket::custom(config)
-        .attach(Shield::new()) // no header of Rocket's own
+        .attach(Shield::new()) // no security headers of Rocket's own
         .attach(AdHoc::on_liftoff("announce", move |_| Box::pin(async move { announce(address) })));
     let launched = routes::mount(rocket, app).launch().await;
     launched.map(drop).map_err(|error| wrong("LISTEN_ADDR", error))

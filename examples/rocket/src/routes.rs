@@ -90,8 +90,11 @@ enum Uncaught {
 /// too, as a bad request.
 #[catch(default)]
 async fn uncaught(status: Status, request: &Request<'_>) -> Uncaught {
-    if let Some(answer) = refusal(request) {
+    if let Some(answer) = refusal(status, request) {
         return Uncaught::Refused(Box::new(Answer(answer)));
+    }
+    if status != Status::NotFound && status != Status::BadRequest {
+        return Uncaught::Bare((status, ()));
     }
     let path = request.uri().path();
     if let Some((_, endpoint)) = ENDPOINTS.iter().find(|(known, _)| path == *known)
@@ -102,7 +105,6 @@ async fn uncaught(status: Status, request: &Request<'_>) -> Uncaught {
     }
     match path.as_str() {
         "/" | "/api/me" | "/api/orders" => Uncaught::Method((), Header::new("allow", "GET,HEAD")),
-        _ if status == Status::BadRequest => Uncaught::Bare((Status::NotFound, ())),
-        _ => Uncaught::Bare((status, ())),
+        _ => Uncaught::Bare((Status::NotFound, ())),
     }
 }

@@ -52,7 +52,9 @@ fn refused() -> Mutex<Option<HttpResponse>> {
     Mutex::new(None)
 }
 
-/// The refusal of a request's guard, for the catcher: a guard of Rocket's cannot answer itself.
-pub fn refusal(request: &Request<'_>) -> Option<HttpResponse> {
-    request.local_cache(refused).lock().expect("nobody panics with it").take()
+/// The refusal of a request's guard, for the catcher of this status: a guard of Rocket's cannot answer
+/// itself. A route that takes `Option<Token<S>>` answers the rest itself, with other statuses.
+pub fn refusal(status: Status, request: &Request<'_>) -> Option<HttpResponse> {
+    let refused = request.local_cache(refused).lock().expect("nobody panics with it").take();
+    refused.filter(|answer| answer.status() == status.code)
 }

@@ -5,7 +5,7 @@
 pub mod demo;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -37,9 +37,9 @@ pub fn oauth(app: &App) -> GrantService {
         .at(Endpoint::Jwks, "/.well-known/jwks.json")
 }
 
-/// The caller's address, which each mount puts into the extensions, and the tenant.
+/// The caller's address, which each mount puts into the extensions as an `IpAddr`, and the tenant.
 fn context(parts: &Parts) -> RequestContext {
-    let peer = parts.extensions.get::<SocketAddr>().map(SocketAddr::ip);
+    let peer = parts.extensions.get::<IpAddr>().copied();
     let named = parts.headers.get_all(TENANT_HEADER).iter().map(HeaderValue::as_bytes);
     RequestContext::from(peer).with_tenant(tenant(named))
 }
@@ -118,7 +118,11 @@ where
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
-                Err(_) => continue,
+                // Such as too many open connections, which ends by itself.
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
             },
             () = &mut stop => break,
         };
@@ -133,10 +137,10 @@ where
     Ok(())
 }
 
-/// Puts the address of the connection into the extensions of each request.
+/// Puts the caller's address into the extensions of each request.
 fn with_peer<B>(peer: SocketAddr) -> impl Fn(Request<B>) -> Request<B> + Clone {
     move |mut request| {
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(peer.ip());
         request
     }
 }

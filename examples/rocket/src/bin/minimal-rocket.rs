@@ -34,7 +34,7 @@ async fn orders(token: Token<Orders>) -> String {
 /// The refusal of a token, or an empty answer with the status.
 #[catch(default)]
 async fn refused(status: Status, request: &Request<'_>) -> Result<Answer, (Status, ())> {
-    token::refusal(request).map(Answer).ok_or((status, ()))
+    token::refusal(status, request).map(Answer).ok_or((status, ()))
 }
 
 #[rocket::main]

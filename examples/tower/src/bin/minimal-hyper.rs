@@ -3,12 +3,13 @@ mod app;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use password_grant::tower::GrantService;
 use password_grant::{BoxError, HttpResponse};
@@ -42,13 +43,18 @@ async fn main() -> Result<(), BoxError> {
         GrantService::new(app.grant.clone(), |parts| parts.extensions.get::<IpAddr>().copied());
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let Ok((stream, peer)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await; // too many open connections
+            continue;
+        };
         let (app, oauth) = (app.clone(), oauth.clone());
         let service =
             service_fn(move |request| route(app.clone(), oauth.clone(), peer.ip(), request));
         tokio::spawn(async move {
-            let connection = Builder::new(TokioExecutor::new());
-            drop(connection.serve_connection(TokioIo::new(stream), service).await);
+            let mut server = Builder::new(TokioExecutor::new());
+            server.http1().timer(TokioTimer::new()); // limits the time that headers take
+            let served = server.serve_connection(TokioIo::new(stream), service);
+            drop(tokio::time::timeout(Duration::from_secs(60), served).await);
         });
     }
 }

@@ -26,7 +26,7 @@ async fn with_peer(
     mut request: Request,
     next: Next,
 ) -> Response {
-    request.extensions_mut().insert(peer);
+    request.extensions_mut().insert(peer.ip());
     next.run(request).await
 }
 

@@ -19,7 +19,8 @@ fn endpoints(oauth: &GrantService) -> Route {
 
 /// poem has the caller's address in a field of its own.
 async fn with_peer(mut request: Request) -> poem::Result<Request> {
-    if let Some(peer) = request.remote_addr().as_socket_addr().copied() {
+    let peer = request.remote_addr().as_socket_addr().map(|peer| peer.ip());
+    if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }
     Ok(request)

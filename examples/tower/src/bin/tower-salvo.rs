@@ -28,7 +28,7 @@ fn mount(app: &App) -> Router {
 #[salvo::handler]
 async fn with_peer(request: &mut Request) {
     if let Some(peer) = request.remote_addr().clone().into_std() {
-        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(peer.ip());
     }
 }
 
