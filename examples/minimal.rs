@@ -1,5 +1,6 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use axum::http::request::Parts;
 use axum::{Extension, Router, extract::ConnectInfo, routing::get};
 use password_grant::testing::InMemoryClients;
 use password_grant::tower::{GrantService, RequireTokenLayer};
@@ -23,6 +24,10 @@ impl UserStore for Users {
     }
 }
 
+fn peer(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.ip())
+}
+
 async fn hello(Extension(token): Extension<VerifiedToken>) -> String {
     format!("hello, {}\n", token.subject)
 }
@@ -38,10 +43,8 @@ async fn main() -> Result<(), BoxError> {
     let grant =
         PasswordGrant::builder(issuer, clients, users, JwtIssuer::new(keys, api)).build()?;
 
-    let guard = RequireTokenLayer::new(grant.verifier(api)?).scope("profile");
-    let oauth = GrantService::new(grant, |parts| {
-        parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.ip())
-    });
+    let guard = RequireTokenLayer::new(grant.verifier(api)?).peer(peer).scope("profile");
+    let oauth = GrantService::new(grant, peer);
     let app = Router::new().route("/hello", get(hello)).route_layer(guard).fallback_service(oauth);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
     let app = app.into_make_service_with_connect_info::<SocketAddr>();

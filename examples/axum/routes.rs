@@ -12,7 +12,7 @@ use password_grant::{Endpoint, RequestContext};
 use crate::adapter::endpoint;
 use crate::demo::app::{App, Me, Orders, TENANT_HEADER, tenant};
 use crate::demo::page::{HEADERS, PAGE};
-use crate::token::{Required, Token};
+use crate::token::{Any, Required, Token};
 
 /// What is known about a request: the address of the connection, which the server puts there
 /// (`into_make_service_with_connect_info`), and the tenant. Behind a proxy, see `TrustedProxies`.
@@ -37,12 +37,7 @@ pub fn routes(app: App) -> Router {
         .with_state(app)
 }
 
-struct Anything;
 struct OrdersRead;
-
-impl Required for Anything {
-    const SCOPE: Option<&'static str> = None;
-}
 
 impl Required for OrdersRead {
     const SCOPE: Option<&'static str> = Some("orders:read");
@@ -52,10 +47,10 @@ async fn page() -> ([(&'static str, &'static str); 5], &'static str) {
     (HEADERS, PAGE)
 }
 
-async fn me(token: Token<Anything>) -> Json<Me> {
-    Json(token.0.into())
+async fn me(token: Token<Any>) -> Json<Me> {
+    Json(token.verified.into())
 }
 
 async fn orders(token: Token<OrdersRead>) -> Json<Orders> {
-    Json(token.0.into())
+    Json(token.verified.into())
 }

@@ -6,18 +6,30 @@ use std::marker::PhantomData;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::Response;
-use password_grant::VerifiedToken;
 use password_grant::resource::BearerRequest;
+use password_grant::{RequestContext, VerifiedToken};
 
 use crate::{App, context};
 
 /// A verified access token with the scope that `S` names: `async fn orders(token: Token<Orders>)`.
 /// Without one, the route is not called, and the caller gets the engine's refusal.
-pub struct Token<S>(pub VerifiedToken, PhantomData<S>);
+pub struct Token<S> {
+    pub verified: VerifiedToken,
+    #[allow(dead_code)] // for routes that log out
+    pub context: RequestContext,
+    scope: PhantomData<S>,
+}
 
 /// A scope that a route requires; `None` lets every valid token pass.
 pub trait Required {
     const SCOPE: Option<&'static str>;
+}
+
+/// No scope: every valid token passes.
+pub struct Any;
+
+impl Required for Any {
+    const SCOPE: Option<&'static str> = None;
 }
 
 impl<S: Required> FromRequestParts<App> for Token<S> {
@@ -25,14 +37,15 @@ impl<S: Required> FromRequestParts<App> for Token<S> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         let bearer = BearerRequest::from(&*parts);
-        let bearer = match context(parts).peer() {
+        let context = context(parts);
+        let bearer = match context.peer() {
             Some(peer) => bearer.peer(peer),
             None => bearer,
         };
-        let token = match S::SCOPE {
+        let verified = match S::SCOPE {
             Some(scope) => app.verifier.authorize(bearer, scope).await?,
             None => app.verifier.authenticate(bearer).await?,
         };
-        Ok(Self(token, PhantomData))
+        Ok(Self { verified, context, scope: PhantomData })
     }
 }

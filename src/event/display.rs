@@ -131,11 +131,6 @@ impl fmt::Display for Event<'_> {
                      not apply to them (see HttpRequest::peer)"
                 )
             }
-            EventKind::SessionsInMemory => write!(
-                f,
-                "sessions are kept in the memory of this process: a restart ends all of them (see \
-                 PasswordGrantBuilder::shared_state)"
-            ),
             EventKind::LenientAudience => {
                 write!(
                     f,
@@ -143,7 +138,9 @@ impl fmt::Display for Event<'_> {
                 )
             }
             EventKind::KeyPassedOver => write!(f, "key of client{client} cannot be used"),
-            EventKind::PasswordVerified { .. } => write!(f, "{}", self.kind),
+            EventKind::PasswordVerified { .. } | EventKind::SessionsInMemory => {
+                write!(f, "{}", self.kind)
+            }
             EventKind::StoredHashRefused => {
                 write!(f, "stored password hash{of_subject} is not usable")
             }

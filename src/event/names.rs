@@ -104,6 +104,10 @@ impl EventKind {
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::SessionsInMemory => f.write_str(
+                "sessions in memory: a restart ends all of them (see \
+                 PasswordGrantBuilder::shared_state)",
+            ),
             Self::PasswordVerified { memory_kib, passes, lanes } => {
                 write!(f, "password verified with m={memory_kib},t={passes},p={lanes}")
             }

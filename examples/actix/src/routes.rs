@@ -1,7 +1,7 @@
 //! To copy: the routes, and what is known about a request.
 
 use actix_web::FromRequest;
-use actix_web::guard::{Any, Get, Head};
+use actix_web::guard::{self, Get, Head};
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::web::{self, Json, ServiceConfig};
 use actix_web::{Handler, HttpRequest, HttpResponse, Resource, Responder};
@@ -10,7 +10,7 @@ use password_grant::{Endpoint, RequestContext};
 use crate::adapter::endpoint;
 use crate::demo::app::{App, Me, Orders, TENANT_HEADER, tenant};
 use crate::demo::page::{HEADERS, PAGE};
-use crate::token::{Required, Token};
+use crate::token::{Any, Required, Token};
 
 /// What is known about a request: the address of the connection, and not `realip_remote_addr()`,
 /// which is what the caller wrote; and the tenant. Behind a proxy, see `TrustedProxies`.
@@ -44,18 +44,13 @@ where
     Args: FromRequest + 'static,
 {
     web::resource(path)
-        .route(web::route().guard(Any(Get()).or(Head())).to(handler))
+        .route(web::route().guard(guard::Any(Get()).or(Head())).to(handler))
         .default_service(web::to(async || {
             HttpResponse::MethodNotAllowed().insert_header((ALLOW, "GET,HEAD")).finish()
         }))
 }
 
-struct Anything;
 struct OrdersRead;
-
-impl Required for Anything {
-    const SCOPE: Option<&'static str> = None;
-}
 
 impl Required for OrdersRead {
     const SCOPE: Option<&'static str> = Some("orders:read");
@@ -69,10 +64,10 @@ async fn page() -> HttpResponse {
     response.body(PAGE)
 }
 
-async fn me(token: Token<Anything>) -> Json<Me> {
-    Json(token.0.into())
+async fn me(token: Token<Any>) -> Json<Me> {
+    Json(token.verified.into())
 }
 
 async fn orders(token: Token<OrdersRead>) -> Json<Orders> {
-    Json(token.0.into())
+    Json(token.verified.into())
 }

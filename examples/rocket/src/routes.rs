@@ -12,7 +12,7 @@ use crate::adapter::{Answer, endpoint};
 use crate::demo::app::{App, Me, Orders, TENANT_HEADER, tenant};
 use crate::demo::page::{HEADERS, PAGE};
 use crate::method::KeepPost;
-use crate::token::{Required, Token, refusal};
+use crate::token::{Any, Required, Token, refusal};
 
 const ENDPOINTS: [(&str, Endpoint); 5] = [
     ("/oauth/token", Endpoint::Token),
@@ -40,12 +40,7 @@ pub fn mount(rocket: Rocket<Build>, app: App) -> Rocket<Build> {
         .register("/", catchers![uncaught])
 }
 
-struct Anything;
 struct OrdersRead;
-
-impl Required for Anything {
-    const SCOPE: Option<&'static str> = None;
-}
 
 impl Required for OrdersRead {
     const SCOPE: Option<&'static str> = Some("orders:read");
@@ -69,13 +64,13 @@ async fn page() -> Page {
 }
 
 #[get("/api/me")]
-async fn me(token: Token<Anything>) -> Json<Me> {
-    Json(token.0.into())
+async fn me(token: Token<Any>) -> Json<Me> {
+    Json(token.verified.into())
 }
 
 #[get("/api/orders")]
 async fn orders(token: Token<OrdersRead>) -> Json<Orders> {
-    Json(token.0.into())
+    Json(token.verified.into())
 }
 
 #[derive(rocket::Responder)]

@@ -9,11 +9,11 @@ mod token;
 
 use password_grant::{BoxError, RequestContext};
 use rocket::http::Status;
-use rocket::{Config, Request, catch, catchers, get, routes};
+use rocket::{Config, Request, State, catch, catchers, delete, get, routes};
 
 use crate::adapter::Answer;
 use crate::app::App;
-use crate::token::{Required, Token};
+use crate::token::{Any, Required, Token};
 
 /// The address of the connection, and not `client_ip()`, which is what the caller wrote.
 fn context(request: &Request<'_>) -> RequestContext {
@@ -28,7 +28,15 @@ impl Required for Orders {
 
 #[get("/orders")]
 async fn orders(token: Token<Orders>) -> String {
-    format!("the orders of {}\n", token.0.subject)
+    format!("the orders of {}\n", token.verified.subject)
+}
+
+#[delete("/session")]
+async fn log_out(token: Token<Any>, app: &State<App>) -> Status {
+    match app.grant.log_out(&token.verified, &token.context).await {
+        Ok(()) => Status::NoContent,
+        Err(_) => Status::ServiceUnavailable,
+    }
 }
 
 /// The refusal of a token, or an empty answer with the status.
@@ -47,7 +55,7 @@ async fn main() -> Result<(), BoxError> {
         .collect();
     let config = Config { port: 8080, ..Config::release_default() };
     let rocket = rocket::custom(config).manage(app).attach(method::KeepPost);
-    let rocket = rocket.mount("/", endpoints).mount("/", routes![orders]);
+    let rocket = rocket.mount("/", endpoints).mount("/", routes![orders, log_out]);
     rocket.register("/", catchers![refused]).launch().await?;
     Ok(())
 }
