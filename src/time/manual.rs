@@ -79,26 +79,24 @@ impl ManualClock {
     }
 }
 
-/// Says it once if a sleep waits for too long. Ends when nobody sleeps.
-fn watch(clock: &Weak<Mutex<Manual>>) {
+/// Waits until nobody sleeps, or until a sleep has waited for too long, which is the message then.
+fn watch(clock: &Weak<Mutex<Manual>>, patience: Duration) -> Option<String> {
     let mut before = None;
     loop {
-        thread::sleep(PATIENCE);
-        let Some(clock) = clock.upgrade() else { return };
+        thread::sleep(patience);
+        let clock = clock.upgrade()?;
         let mut clock = clock.lock().unwrap_or_else(PoisonError::into_inner);
         clock.sleepers.retain(|(_, wake)| !wake.is_canceled());
-        let first = clock.sleepers.iter().map(|(until, _)| *until).min();
-        let Some(first) = first else {
+        let Some(first) = clock.sleepers.iter().map(|(until, _)| *until).min() else {
             clock.is_watched = false;
-            return;
+            return None;
         };
         if before == Some((clock.now, first)) {
-            eprintln!(
+            return Some(format!(
                 "ManualClock: {} sleeps wait for the clock to be moved: call advance({:?})",
                 clock.sleepers.len(),
                 first.since(clock.now)
-            );
-            return;
+            ));
         }
         before = Some((clock.now, first));
     }
@@ -119,7 +117,11 @@ impl Clock for ManualClock {
         clock.sleepers.push((until, wake));
         if !std::mem::replace(&mut clock.is_watched, true) {
             let clock = Arc::downgrade(&self.0);
-            thread::spawn(move || watch(&clock));
+            thread::spawn(move || {
+                if let Some(message) = watch(&clock, PATIENCE) {
+                    eprintln!("{message}");
+                }
+            });
         }
         Box::pin(async { woken.await.unwrap_or_default() })
     }
@@ -128,5 +130,21 @@ impl Clock for ManualClock {
 impl fmt::Debug for ManualClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ManualClock({:?})", self.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleep_that_nobody_ends_is_told_and_one_that_ends_is_not() {
+        let clock = ManualClock::at(Timestamp::from_unix_seconds(0));
+        let watched = Arc::downgrade(&clock.0);
+        let waits = clock.sleep(Duration::from_secs(5));
+        let told = watch(&watched, Duration::from_millis(1));
+        assert!(told.is_some_and(|message| message.contains("advance(5s)")));
+        drop(waits);
+        assert_eq!(watch(&watched, Duration::from_millis(1)), None);
     }
 }
