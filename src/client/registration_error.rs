@@ -36,7 +36,7 @@ pub enum RegistrationError {
     /// The client publishes its keys, and nothing fetches them.
     #[error("authentication: keys at a URI, and there is no PasswordGrantBuilder::jwks_source")]
     NoJwksSource,
-    /// The client's secret is a slow hash, and the server verifies none.
+    /// The client's only secret is a slow hash, and the server verifies none.
     #[error(
         "authentication: a slow hash, and there is no PasswordGrantBuilder::slow_client_secrets"
     )]

@@ -119,6 +119,17 @@ struct Clients {
     repeated: Vec<Client>,
 }
 
+impl Clients {
+    /// Whatever had this identifier goes, also if several had it.
+    fn replace(&mut self, id: ClientId, client: Option<Client>) {
+        self.repeated.retain(|other| *other.id() != id);
+        match client {
+            Some(client) => drop(self.by_id.insert(id, client)),
+            None => drop(self.by_id.remove(&id)),
+        }
+    }
+}
+
 impl InMemoryClients {
     /// A store with these clients.
     #[must_use]
@@ -135,12 +146,12 @@ impl InMemoryClients {
     /// Adds a client, and replaces one with the same identifier.
     pub fn insert(&self, client: impl Into<Client>) {
         let client = client.into();
-        self.write().by_id.insert(client.id().clone(), client);
+        self.write().replace(client.id().clone(), Some(client));
     }
 
     /// Removes a client.
     pub fn remove(&self, client_id: &str) {
-        self.write().by_id.remove(client_id);
+        self.write().replace(client_id.into(), None);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Clients> {

@@ -45,7 +45,9 @@ impl ServerSettings<'_> {
         if authentication.assertion().is_some_and(publishes) && !self.has_jwks_source {
             return Err(RegistrationError::NoJwksSource);
         }
-        if authentication.slow_hash().is_some() && self.settings.slow_secrets.is_none() {
+        let has_slow_hash_alone =
+            authentication.slow_hash().is_some() && authentication.secrets().is_empty();
+        if has_slow_hash_alone && self.settings.slow_secrets.is_none() {
             return Err(RegistrationError::NoSlowSecrets);
         }
         Ok(())

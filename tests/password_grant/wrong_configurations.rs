@@ -197,6 +197,18 @@ fn a_registration_that_can_never_work_is_named_when_the_engine_is_built() {
         let id = format!("client {:?}: ", clients[0].clone().build().id());
         assert_says(engine(ISSUER, clients, configure), &[&id, problem]);
     }
+    // Once the one of them is replaced, nothing is repeated.
+    let clients = InMemoryClients::new([web(), web()]);
+    clients.insert(web());
+    let tokens = JwtIssuer::new(SigningKeys::generate().unwrap(), AUDIENCE);
+    assert!(PasswordGrant::builder(ISSUER, clients, Users::default(), tokens).build().is_ok());
+    #[cfg(feature = "argon2")]
+    {
+        // The other secret works without slow hashes.
+        let both = ClientAuthentication::basic(ClientSecret::digest_of("web-secret"));
+        let both = Client::confidential("web", both.or_slow_hash("$argon2id$…"));
+        assert!(engine(ISSUER, [both], |engine| engine).is_ok());
+    }
     // A method that is off shuts its clients out on purpose.
     let without_secrets: Configure =
         |engine| engine.authentication_methods([AuthenticationMethod::None]);
